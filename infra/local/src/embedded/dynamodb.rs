@@ -1,0 +1,146 @@
+//! DynamoDB by dynoxide, on a thread and a runtime of its own: its calls block on the one lock around `SQLite`.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use dynoxide::{Database, storage_backend};
+use runtime::Clock;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::dynamodb_tables;
+use crate::template::Table;
+
+/// How often expired items are removed. Readers look at the expiry themselves, as they must in AWS.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How long requests may still run after the stop.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where items live.
+pub(crate) enum Storage {
+    File(PathBuf),
+    /// In memory; items expire by this clock.
+    Memory(Clock),
+}
+
+/// The running service. Dropping it stops it without waiting.
+pub(crate) struct DynamoDb {
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    stopped: Option<oneshot::Receiver<()>>,
+}
+
+impl DynamoDb {
+    /// Opens the storage, makes the tables fit and serves. Resolves once requests succeed.
+    pub(crate) async fn start(listener: TcpListener, storage: Storage, tables: Vec<Table>) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let (ready, when_ready) = oneshot::channel();
+        let (done, stopped) = oneshot::channel();
+        let thread_stop = stop.clone();
+        thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
+            match open(storage, &tables) {
+                Ok(database) => run(listener, database, thread_stop, ready),
+                Err(error) => drop(ready.send(Err(error))),
+            }
+            // Fails when nobody waits for the end, as after a drop.
+            drop(done.send(()));
+        })?;
+        when_ready.await.map_err(|_| anyhow!("DynamoDB ended while starting"))??;
+        Ok(Self { address, stop, stopped: Some(stopped) })
+    }
+
+    /// Lets running requests finish and closes the storage.
+    pub(crate) async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(stopped) = self.stopped.take() {
+            // An error means that the thread is gone, which is as good.
+            drop(stopped.await);
+        }
+    }
+}
+
+impl Drop for DynamoDb {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn open(storage: Storage, tables: &[Table]) -> anyhow::Result<Database> {
+    let database = match storage {
+        Storage::File(path) => {
+            let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+            let database = Database::new(text).with_context(|| format!("cannot open {}", path.display()))?;
+            // Despite its name this is what sets `synchronous = NORMAL`: in WAL mode every acknowledged write then survives
+            // the end of this process, and only a power cut may cost the last ones. A commit costs no fsync.
+            database.disable_bulk_loading()?;
+            database
+        }
+        Storage::Memory(clock) => Database::memory_with_clock(std::sync::Arc::new(ExpiryClock(clock)))?,
+    };
+    for table in tables {
+        dynamodb_tables::ensure(&database, table)?;
+    }
+    Ok(database)
+}
+
+fn run(listener: TcpListener, database: Database, stop: CancellationToken, ready: oneshot::Sender<anyhow::Result<()>>) {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(error.into()))),
+    };
+    runtime.block_on(async {
+        let listener = match listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) {
+            Ok(listener) => listener,
+            Err(error) => return drop(ready.send(Err(error.into()))),
+        };
+        let sweeper = runtime.spawn(sweep(database.clone()));
+        drop(ready.send(Ok(())));
+        let serve = dynoxide::server::serve_with_shutdown(listener, database, stop.clone().cancelled_owned());
+        let give_up = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_WITHIN).await;
+        };
+        tokio::select! {
+            served = serve => {
+                if let Err(error) = served {
+                    tracing::error!(error, "DynamoDB failed");
+                }
+            }
+            () = give_up => tracing::warn!("DynamoDB requests were still running and are given up"),
+        }
+        sweeper.abort();
+    });
+    runtime.shutdown_timeout(STOP_WITHIN);
+}
+
+async fn sweep(database: Database) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        let database = database.clone();
+        // On another thread: between its pages the sweep gives way to requests, which this one serves.
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(items)) => tracing::debug!(items, "removed expired items"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired items could not be removed"),
+            Err(error) => tracing::warn!(%error, "expired items could not be removed"),
+        }
+    }
+}
+
+struct ExpiryClock(Clock);
+
+impl storage_backend::Clock for ExpiryClock {
+    fn now_unix_secs(&self) -> u64 {
+        u64::try_from(self.0.now().timestamp()).unwrap_or_default()
+    }
+
+    fn now_unix_secs_f64(&self) -> f64 {
+        self.0.now().timestamp_millis() as f64 / 1000.0
+    }
+}

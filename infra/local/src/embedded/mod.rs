@@ -1,0 +1,8 @@
+//! The AWS services of this process, each on a loopback port of its own and speaking AWS's wire protocol.
+
+pub(crate) mod connections;
+pub(crate) mod dynamodb;
+mod dynamodb_tables;
+pub(crate) mod passwords;
+pub(crate) mod secrets_manager;
+pub(crate) mod sqs;

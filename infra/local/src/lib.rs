@@ -1,0 +1,21 @@
+//! `signalbox`: runs `template.yaml` whole on this machine.
+//!
+//! [`template`] reads and evaluates the file. [`Platform`] starts what it declares: the AWS services that functions use,
+//! embedded and on loopback ports; the functions' routers behind a gateway that answers like API Gateway; their queue
+//! handlers behind event sources; their schedules. Functions know nothing of it: they get the environment that their
+//! template block declares and talk to AWS through the SDK.
+
+pub mod cli;
+mod data_directory;
+mod embedded;
+mod event_sources;
+mod first_start;
+mod functions;
+mod gateway;
+mod invocation;
+mod platform;
+mod schedules;
+pub mod template;
+
+pub use functions::Registry;
+pub use platform::{Data, DynamoDbFront, Options, Platform};

@@ -1,0 +1,86 @@
+//! How a platform is to run.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use runtime::Clock;
+
+use crate::Registry;
+
+/// What API Gateway takes.
+const STRICT_BODY_LIMIT: usize = 10 * 1024 * 1024;
+/// More than any route of ours documents.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Puts itself between the functions and DynamoDB: is given where DynamoDB listens and says what functions are to be told.
+pub type DynamoDbFront = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
+
+/// Where a platform keeps its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In a directory that is made if it is not there. One platform at a time may use it.
+    Directory(PathBuf),
+    /// In memory, for as long as the platform runs.
+    Ephemeral,
+}
+
+/// How a platform is to run. [`Options::new`] has what a test wants: any free port, nothing kept.
+pub struct Options {
+    pub template: PathBuf,
+    /// Values of the template's parameters; the others have their defaults.
+    pub parameters: BTreeMap<String, String>,
+    pub host: String,
+    /// 0 takes any free port.
+    pub port: u16,
+    pub data: Data,
+    /// What functions are told the time by. Expiry of items in memory goes by it too.
+    pub clock: Clock,
+    /// The code of the functions.
+    pub registry: Registry,
+    /// Whether schedules fire, at start and later.
+    pub schedules: bool,
+    /// Whether queue messages are brought to functions.
+    pub event_sources: bool,
+    /// The largest request body in bytes; beyond it the gateway answers 413.
+    pub body_limit: usize,
+    /// How long [`crate::Platform::stop`] waits for what runs.
+    pub drain: Duration,
+    pub dynamodb_front: Option<DynamoDbFront>,
+}
+
+impl Options {
+    /// An ephemeral platform on any free port of the loopback interface.
+    pub fn new(template: impl Into<PathBuf>) -> Self {
+        Self {
+            template: template.into(),
+            parameters: BTreeMap::new(),
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+            data: Data::Ephemeral,
+            clock: Clock::system(),
+            registry: Registry::standard(),
+            schedules: true,
+            event_sources: true,
+            body_limit: BODY_LIMIT,
+            drain: Duration::from_secs(25),
+            dynamodb_front: None,
+        }
+    }
+
+    /// Sets a template parameter.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.insert(name.into(), value.into());
+        self
+    }
+
+    /// Refuses what AWS would refuse, where this machine could do more.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.body_limit = STRICT_BODY_LIMIT;
+        self
+    }
+}

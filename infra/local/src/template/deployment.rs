@@ -1,0 +1,263 @@
+//! The evaluated template.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::evaluate::Evaluator;
+use super::place::Problem;
+use super::{Template, TemplateError, parameters};
+
+/// `AWS::Region`
+pub const REGION: &str = "us-east-1";
+/// `AWS::AccountId`
+pub const ACCOUNT_ID: &str = "000000000000";
+/// `AWS::StackName`
+pub const STACK_NAME: &str = "signalbox";
+
+/// The base URLs of the embedded services, without a trailing slash. Queue URLs are made of them.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    pub dynamodb: String,
+    pub sqs: String,
+    pub secrets_manager: String,
+}
+
+impl Default for Endpoints {
+    /// Addresses at which nothing listens, for whoever only wants to know what a template declares.
+    fn default() -> Self {
+        let nowhere = || "http://127.0.0.1:0".to_owned();
+        Self { dynamodb: nowhere(), sqs: nowhere(), secrets_manager: nowhere() }
+    }
+}
+
+/// What a template declares, for one set of parameters. Resources whose condition is false are not in it.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub functions: Vec<Function>,
+    /// By path and method.
+    pub routes: Vec<Route>,
+    pub queue_sources: Vec<QueueSource>,
+    pub schedules: Vec<Schedule>,
+    pub tables: Vec<Table>,
+    pub queues: Vec<Queue>,
+    pub secrets: Vec<Secret>,
+    /// What the gateway answers by itself, by API Gateway's response type.
+    pub gateway_responses: BTreeMap<String, GatewayResponse>,
+    /// The API's stage.
+    pub stage: String,
+}
+
+impl Deployment {
+    /// Evaluates a template. Nothing is started and nothing but the arguments is looked at.
+    ///
+    /// # Errors
+    /// A parameter that is unknown or not allowed, an unknown intrinsic function in a property that matters here, or a
+    /// resource that cannot run on this machine. The error names the place.
+    pub fn evaluate(template: &Template, parameters: &BTreeMap<String, String>, endpoints: &Endpoints) -> Result<Self, TemplateError> {
+        let document = &template.document;
+        let evaluate = || -> Result<Self, Problem> {
+            let parameters = parameters::resolve(document, parameters)?;
+            let evaluator = Evaluator::new(document, endpoints, parameters);
+            let api = evaluator.api()?;
+            let queues = evaluator.queues()?;
+            let events = evaluator.events(api.as_ref().map(|api| api.logical_id.as_str()), &queues)?;
+            let (stage, gateway_responses) = api.map_or_else(|| ("local".to_owned(), BTreeMap::new()), |api| (api.stage, api.responses));
+            Ok(Self {
+                functions: evaluator.functions()?,
+                routes: events.routes,
+                queue_sources: events.queue_sources,
+                schedules: events.schedules,
+                tables: evaluator.tables()?,
+                queues,
+                secrets: evaluator.secrets()?,
+                gateway_responses,
+                stage,
+            })
+        };
+        evaluate().map_err(|problem| template.error(problem))
+    }
+
+    /// The function of this logical id.
+    pub fn function(&self, logical_id: &str) -> Option<&Function> {
+        self.functions.iter().find(|function| function.logical_id == logical_id)
+    }
+}
+
+/// An `AWS::Serverless::Function`.
+#[derive(Clone, Debug)]
+pub struct Function {
+    pub logical_id: String,
+    pub name: String,
+    /// The binary that is its code: `CodeUri` is `target/lambda/<bin>/`.
+    pub bin: String,
+    /// The variables that the template declares, those of `Globals` included. Lambda's own are not among them.
+    pub environment: BTreeMap<String, String>,
+    pub memory_megabytes: u32,
+    pub timeout: Duration,
+}
+
+/// An `Api` event: requests that go to a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// In upper case; `ANY` stands for all of them.
+    pub method: String,
+    /// In API Gateway's notation: `/things/{id}`, `/{proxy+}`.
+    pub path: String,
+    /// The function's logical id.
+    pub function: String,
+    /// The event's name.
+    pub event: String,
+}
+
+/// An `SQS` event: a queue whose messages go to a function.
+#[derive(Clone, Debug)]
+pub struct QueueSource {
+    pub function: String,
+    pub event: String,
+    /// The queue's name.
+    pub queue: String,
+    pub batch_size: usize,
+    /// How long a batch that is not full waits for more.
+    pub window: Duration,
+    /// Whether the function says which messages failed; else all of a batch share one fate.
+    pub report_batch_item_failures: bool,
+    /// How many batches are handled side by side, if the template says so.
+    pub maximum_concurrency: Option<usize>,
+}
+
+/// A `ScheduleV2` event.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    pub function: String,
+    pub event: String,
+    /// `rate(…)` or `cron(…)`.
+    pub expression: String,
+    /// `ScheduleExpressionTimezone`, which `cron(…)` is read in.
+    pub timezone: Option<String>,
+    pub input: Value,
+    pub enabled: bool,
+}
+
+/// An `AWS::DynamoDB::Table`.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub logical_id: String,
+    pub name: String,
+    pub key_schema: Vec<KeyElement>,
+    pub attributes: Vec<Attribute>,
+    pub global_indexes: Vec<Index>,
+    pub local_indexes: Vec<Index>,
+    /// The attribute that says when an item expires.
+    pub ttl_attribute: Option<String>,
+}
+
+/// `HASH` or `RANGE`, and of which attribute.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct KeyElement {
+    pub attribute_name: String,
+    pub key_type: String,
+}
+
+/// An attribute that is part of a key, and its type.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Attribute {
+    pub attribute_name: String,
+    pub attribute_type: String,
+}
+
+/// A secondary index.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Index {
+    pub index_name: String,
+    pub key_schema: Vec<KeyElement>,
+    pub projection: Projection,
+}
+
+/// Which attributes an index holds.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Projection {
+    pub projection_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub non_key_attributes: Option<Vec<String>>,
+}
+
+/// An `AWS::SQS::Queue`.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub logical_id: String,
+    pub name: String,
+    pub url: String,
+    pub arn: String,
+    /// The queue's attributes as `CreateQueue` takes them, redrive aside.
+    pub attributes: BTreeMap<String, String>,
+    pub redrive: Option<Redrive>,
+}
+
+/// Where messages go that failed too often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redrive {
+    pub dead_letter_queue_arn: String,
+    pub max_receive_count: u32,
+}
+
+/// An `AWS::SecretsManager::Secret`.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    pub logical_id: String,
+    pub name: String,
+    pub arn: String,
+    pub content: SecretContent,
+}
+
+/// What a secret holds when it is made.
+#[derive(Clone, Debug)]
+pub enum SecretContent {
+    /// `SecretString`
+    Text(String),
+    /// `GenerateSecretString`
+    Generated(GeneratedSecret),
+}
+
+/// `GenerateSecretString`: how to make up a secret.
+#[derive(Clone, Debug)]
+pub struct GeneratedSecret {
+    pub length: usize,
+    pub exclude_characters: String,
+    pub exclude_lowercase: bool,
+    pub exclude_uppercase: bool,
+    pub exclude_numbers: bool,
+    pub exclude_punctuation: bool,
+    pub include_space: bool,
+    pub require_each_included_type: bool,
+    /// A JSON object, and the member of it that gets the generated text. Without it the text is the secret.
+    pub template: Option<(serde_json::Map<String, Value>, String)>,
+}
+
+/// What the gateway answers in one situation.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayResponse {
+    /// `None` leaves the situation's usual status.
+    pub status: Option<StatusCode>,
+    pub headers: Vec<(String, GatewayHeader)>,
+    /// The template of the `application/json` body, with `$context` variables.
+    pub body: Option<String>,
+}
+
+/// Where a header of a gateway response takes its value from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayHeader {
+    /// `'text'`
+    Literal(String),
+    /// `context.…`
+    Context(String),
+    /// `method.request.header.…`
+    RequestHeader(String),
+}

@@ -1,0 +1,93 @@
+//! `AWS::Serverless::Function`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::deployment::Function;
+use super::evaluate::Evaluator;
+use super::place::{Place, Problem};
+use super::properties::{Properties, lenient};
+
+/// What SAM takes for a function that says nothing.
+const DEFAULT_TIMEOUT_SECONDS: u64 = 3;
+const DEFAULT_MEMORY_MEGABYTES: u32 = 128;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct FunctionProperties {
+    code_uri: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    memory_size: Option<u32>,
+    #[serde(default, deserialize_with = "lenient")]
+    timeout: Option<u64>,
+}
+
+impl Properties for FunctionProperties {
+    const NAMES: &'static [&'static str] = &["CodeUri", "MemorySize", "Timeout"];
+}
+
+impl Evaluator<'_> {
+    pub(super) fn functions(&self) -> Result<Vec<Function>, Problem> {
+        self.resources_of_type("AWS::Serverless::Function")?.into_iter().map(|id| self.function(id)).collect()
+    }
+
+    /// The logical ids of all resources of a type that exist.
+    pub(super) fn resources_of_type(&self, resource_type: &str) -> Result<Vec<&str>, Problem> {
+        let mut ids = Vec::new();
+        for id in self.document.resource_ids().filter(|id| self.document.resource_type(id) == resource_type) {
+            if self.exists(id)? {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn function(&self, id: &str) -> Result<Function, Problem> {
+        let resources = Place::section("Resources");
+        let resource = resources.at(id);
+        let place = resource.at("Properties");
+        let properties: FunctionProperties = self.resource(id)?;
+        let Some(code_uri) = properties.code_uri else {
+            return Err(place.at("CodeUri").problem("is missing, so this function has no code"));
+        };
+        Ok(Function {
+            logical_id: id.to_owned(),
+            name: self.physical_name(id, &place)?,
+            bin: bin_name(&code_uri).ok_or_else(|| place.at("CodeUri").problem(format!("{code_uri} is not target/lambda/<bin>/")))?.to_owned(),
+            environment: self.environment(id, &place)?,
+            memory_megabytes: properties.memory_size.unwrap_or(DEFAULT_MEMORY_MEGABYTES),
+            timeout: Duration::from_secs(properties.timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
+        })
+    }
+
+    fn environment(&self, id: &str, properties: &Place<'_>) -> Result<BTreeMap<String, String>, Problem> {
+        let environment = properties.at("Environment");
+        let place = environment.at("Variables");
+        let none = Map::new();
+        let declared = self.document.properties(id).get("Environment").and_then(|environment| environment.get("Variables"));
+        let declared = match declared {
+            None => &none,
+            Some(variables) => variables.as_object().ok_or_else(|| place.problem("must be a map"))?,
+        };
+        let mut variables = BTreeMap::new();
+        for (name, value) in declared {
+            let place = place.at(name);
+            match self.evaluate(value, &place)? {
+                None => {}
+                Some(Value::Null) => return Err(place.problem("has no value")),
+                Some(value) => {
+                    variables.insert(name.clone(), self.text(&value, &place)?);
+                }
+            }
+        }
+        Ok(variables)
+    }
+}
+
+fn bin_name(code_uri: &str) -> Option<&str> {
+    let path = code_uri.trim_start_matches("./").trim_end_matches('/');
+    path.strip_prefix("target/lambda/").filter(|bin| !bin.is_empty() && !bin.contains('/'))
+}

@@ -1,0 +1,270 @@
+//! From a request's headers to its principal, in one round trip.
+
+use chrono::{DateTime, Utc};
+use domain::access::Role;
+use domain::audit::{Actor, Caller};
+use domain::error::RateLimit;
+use domain::ids::{OrganizationId, WorkspaceId};
+use domain::token::{Token, TokenAction, TokenSecret, TokenStatus};
+use domain::{Error, Result};
+use futures::future::{OptionFuture, join, try_join3};
+use http::HeaderMap;
+use runtime::Services;
+use store::{Store, TokenAuditEntry};
+
+use crate::credential::refused;
+use crate::limits::Count;
+use crate::session::{AUDIENCE, AccessClaims};
+use crate::{Credential, Dialect, Identity, Keyring, Limiter, Policy, Principal};
+
+/// What a request shows of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    pub dialect: Dialect,
+    /// Whether it counts against the stricter limit.
+    pub strict: bool,
+    pub headers: &'a HeaderMap,
+    /// As the gateway saw it; never from a header.
+    pub ip: &'a str,
+    /// The `product_id` of the query, which a session chooses its workspace by.
+    pub product_id: Option<WorkspaceId>,
+}
+
+/// What became of it. The limit is known, and goes into the response's headers, also when the request is refused.
+#[derive(Debug)]
+pub struct Authenticated {
+    pub outcome: Result<Principal>,
+    pub limit: Option<RateLimit>,
+    /// The token that was used, whose use is still to be recorded.
+    pub used: Option<Token>,
+}
+
+/// Checks credentials and rate limits.
+#[derive(Clone)]
+pub struct Authenticator {
+    services: Services,
+    store: Store,
+    limiter: Limiter,
+}
+
+impl Authenticator {
+    pub fn new(services: Services, store: Store) -> Self {
+        Self { limiter: Limiter::new(store.clone()), services, store }
+    }
+
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// Finds out who calls, and whether they may call now. Malformed credentials are refused without any I/O.
+    pub async fn authenticate(&self, incoming: Incoming<'_>) -> Authenticated {
+        match Credential::read(incoming.dialect, incoming.headers) {
+            Err(error) => Authenticated { outcome: Err(error), limit: None, used: None },
+            Ok(Credential::Token(secret)) => self.token(incoming, &secret).await,
+            Ok(Credential::Session(token)) => self.session(incoming, &token).await,
+        }
+    }
+
+    async fn token(&self, incoming: Incoming<'_>, secret: &TokenSecret) -> Authenticated {
+        let now = self.services.clock.now();
+        let limits = &self.services.config.limits;
+        let hash = secret.hash();
+        let policy = match incoming.dialect {
+            Dialect::Prodgy => Policy::prodgy(limits, incoming.ip, incoming.strict),
+            dialect => Policy::key(dialect, limits, hash),
+        };
+        let (count, token) = join(self.limiter.count(&policy, now), self.store.token_by_hash(hash)).await;
+        let token = match token {
+            Ok(token) => token,
+            Err(error) => return Authenticated { outcome: Err(error), limit: None, used: None },
+        };
+        let limit = token.as_ref().and_then(|token| token.requests_per_minute).unwrap_or(policy.limit);
+        let (state, over) = measured(count, limit);
+        // Over an address's limit nothing more is said; over a key's, only to whoever holds the key.
+        if over && (incoming.dialect == Dialect::Prodgy || token.is_some()) {
+            return limited(state);
+        }
+        let Some(token) = token else { return self.unknown(incoming, state, now).await };
+        match token.status(now) {
+            TokenStatus::Active => {
+                let principal = self.token_principal(incoming, &token).await;
+                let used = principal.is_ok().then_some(token);
+                Authenticated { outcome: principal, limit: state, used }
+            }
+            TokenStatus::Expired if !token.expiry_recorded => {
+                self.record_expiry(&token, now).await;
+                Authenticated { outcome: Err(refused()), limit: state, used: None }
+            }
+            _ => Authenticated { outcome: Err(refused()), limit: state, used: None },
+        }
+    }
+
+    async fn token_principal(&self, incoming: Incoming<'_>, token: &Token) -> Result<Principal> {
+        let identity = Identity::Token(token.id, token.kind);
+        let (organization, workspace) =
+            self.chosen_organization(incoming, token.role, token.organization_id, token.workspace_id).await?;
+        if incoming.product_id.is_some_and(|product| product != workspace) {
+            return Err(Error::NotFound("product"));
+        }
+        Ok(Principal {
+            identity,
+            user_id: token.user_id,
+            organization_id: organization,
+            workspace_id: workspace,
+            role: token.role,
+            scopes: token.scopes.clone(),
+            caller: caller(incoming, Actor::ApiKey(token.id), organization, workspace),
+        })
+    }
+
+    async fn session(&self, incoming: Incoming<'_>, token: &str) -> Authenticated {
+        let now = self.services.clock.now();
+        let refuse = |outcome| Authenticated { outcome: Err(outcome), limit: None, used: None };
+        let keyring = match Keyring::load(&self.services).await {
+            Ok(keyring) => keyring,
+            Err(error) => return refuse(error),
+        };
+        let claims = keyring.verify::<AccessClaims>(AUDIENCE, token).filter(|claims| claims.exp > now.timestamp());
+        let Some(claims) = claims else { return refuse(refused()) };
+
+        let limits = &self.services.config.limits;
+        let policy = match incoming.dialect {
+            Dialect::Prodgy => Policy::prodgy(limits, incoming.ip, incoming.strict),
+            _ => Policy::account(limits, claims.sub),
+        };
+        let workspace = OptionFuture::from(incoming.product_id.map(|id| self.store.workspace(claims.org, id)));
+        let rows = try_join3(self.store.session(claims.sid), self.store.member(claims.org, claims.sub), async {
+            workspace.await.transpose()
+        });
+        let (count, rows) = join(self.limiter.count(&policy, now), rows).await;
+        let (state, over) = measured(count, policy.limit);
+        if over {
+            return limited(state);
+        }
+        let outcome = match rows {
+            Err(error) => Err(error),
+            Ok((session, member, workspace)) => {
+                let session = session.filter(|session| session.user_id == claims.sub && session.expires_at > now);
+                match (session, member) {
+                    (Some(session), Some(member))
+                        if member.sessions_valid_from.is_none_or(|from| session.created_at >= from) =>
+                    {
+                        let found = workspace.map(|workspace| workspace.filter(|workspace| member.may_use(workspace.id)));
+                        match found {
+                            Some(None) => Err(Error::NotFound("product")),
+                            found => {
+                                let workspace = found.flatten().map_or_else(|| member.default_workspace(), |workspace| workspace.id);
+                                self.session_principal(incoming, &claims, member.role, workspace).await
+                            }
+                        }
+                    }
+                    _ => Err(refused()),
+                }
+            }
+        };
+        Authenticated { outcome, limit: state, used: None }
+    }
+
+    async fn session_principal(&self, incoming: Incoming<'_>, claims: &AccessClaims, role: Role, workspace: WorkspaceId) -> Result<Principal> {
+        let (organization, workspace) = self.chosen_organization(incoming, role, claims.org, workspace).await?;
+        Ok(Principal {
+            identity: Identity::Session(claims.sid),
+            user_id: claims.sub,
+            organization_id: organization,
+            workspace_id: workspace,
+            role,
+            scopes: Vec::new(),
+            caller: caller(incoming, Actor::User(claims.sub), organization, workspace),
+        })
+    }
+
+    /// A super admin may name another organization in `X-Organization-Id` [found:PA]; from anyone else it is ignored.
+    async fn chosen_organization(
+        &self,
+        incoming: Incoming<'_>,
+        role: Role,
+        own: OrganizationId,
+        workspace: WorkspaceId,
+    ) -> Result<(OrganizationId, WorkspaceId)> {
+        let Some(value) = incoming.headers.get("x-organization-id").filter(|_| role == Role::SuperAdmin) else {
+            return Ok((own, workspace));
+        };
+        let chosen = value.to_str().ok().and_then(|text| text.parse().ok());
+        let chosen: OrganizationId = chosen.ok_or_else(|| Error::invalid("X-Organization-Id", "must be a UUID"))?;
+        if chosen == own {
+            return Ok((own, workspace));
+        }
+        let organization = self.store.organization(chosen).await?.ok_or(Error::NotFound("organization"))?;
+        Ok((chosen, organization.default_workspace_id))
+    }
+
+    /// An unknown key costs its sender's address a request, so that keys cannot be guessed at full speed.
+    async fn unknown(&self, incoming: Incoming<'_>, state: Option<RateLimit>, now: DateTime<Utc>) -> Authenticated {
+        let policy = Policy::unauthenticated(&self.services.config.limits, incoming.ip);
+        let limited_to = match self.limiter.require(&policy, now).await {
+            Err(error @ Error::RateLimited(limit)) => return Authenticated { outcome: Err(error), limit: Some(limit), used: None },
+            _ if incoming.dialect == Dialect::Prodgy => state,
+            _ => None,
+        };
+        Authenticated { outcome: Err(refused()), limit: limited_to, used: None }
+    }
+
+    /// Writes the `expired` row, unless the due tick has done so.
+    async fn record_expiry(&self, token: &Token, now: DateTime<Utc>) {
+        let caller = Caller::system(token.organization_id, token.workspace_id);
+        let log = TokenAuditEntry::new(TokenAction::Expired, &caller, now);
+        let recorded = Token { expiry_recorded: true, ..token.clone() };
+        match self.store.token(token.organization_id, token.id).await {
+            // The owner's item has the use count, which the lookup item lacks.
+            Ok(Some(owned)) if !owned.expiry_recorded => {
+                let recorded = Token { usage_count: owned.usage_count, last_used_at: owned.last_used_at, ..recorded };
+                match self.store.update_token(&recorded, None, Some(&log), None).await {
+                    Ok(()) | Err(Error::Conflict(_)) => {}
+                    Err(error) => tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will"),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will"),
+        }
+    }
+
+    /// Counts the use of a token and, once in an hour, logs it. Nothing waits for the outcome, and nothing fails by it.
+    pub async fn record_use(&self, token: &Token, caller: &Caller) {
+        let now = self.services.clock.now();
+        let log = TokenAuditEntry::new(TokenAction::Used, caller, now);
+        let first_of_hour = token.last_used_at.is_none_or(|at| at.timestamp().div_euclid(3600) != now.timestamp().div_euclid(3600));
+        let (counted, logged) = join(
+            self.store.record_use(token.organization_id, token.id, now),
+            OptionFuture::from(first_of_hour.then(|| self.store.record_first_use_of_hour(token.id, &log))),
+        )
+        .await;
+        for outcome in [Some(counted), logged].into_iter().flatten() {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, token.id = %token.id, "the use of a token was not recorded");
+            }
+        }
+    }
+}
+
+fn measured(count: Option<Count>, limit: u32) -> (Option<RateLimit>, bool) {
+    match count.map(|count| count.against(limit)) {
+        Some((state, over)) => (Some(state), over),
+        None => (None, false),
+    }
+}
+
+fn limited(state: Option<RateLimit>) -> Authenticated {
+    let outcome = state.map_or_else(|| Err(refused()), |limit| Err(Error::RateLimited(limit)));
+    Authenticated { outcome, limit: state, used: None }
+}
+
+fn caller(incoming: Incoming<'_>, actor: Actor, organization_id: OrganizationId, workspace_id: WorkspaceId) -> Caller {
+    let user_agent = incoming.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Caller {
+        actor,
+        organization_id,
+        workspace_id,
+        ip: Some(incoming.ip.to_owned()),
+        user_agent: user_agent.map(|text| text.chars().take(256).collect()),
+    }
+}

@@ -1,0 +1,22 @@
+//! Who a request comes from, what that principal may do, and how often.
+//!
+//! A request is checked in one step, [`Authenticator::authenticate`]: its credential is looked up and its rate limit
+//! counted side by side, so that it waits for one DynamoDB round trip.
+
+mod authenticator;
+mod credential;
+mod dialect;
+mod keyring;
+mod limits;
+mod password;
+mod principal;
+mod session;
+
+pub use authenticator::{Authenticated, Authenticator, Incoming};
+pub use credential::Credential;
+pub use dialect::Dialect;
+pub use keyring::Keyring;
+pub use limits::{Limiter, Policy, is_strict};
+pub use password::{hash_password, verify_password};
+pub use principal::{Identity, Principal};
+pub use session::{AccessClaims, SessionTokens, issue_session, refresh_parts, secret_hash};

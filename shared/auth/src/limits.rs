@@ -1,0 +1,150 @@
+//! Rate limits: fixed windows of a minute, counted in DynamoDB so that they hold across instances.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use domain::error::RateLimit;
+use domain::{Error, Result};
+use http::Method;
+use runtime::config::Limits;
+use store::{Store, Window};
+
+use crate::Dialect;
+
+/// Which limit a request counts against, and for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub name: &'static str,
+    pub subject: String,
+    pub limit: u32,
+}
+
+impl Policy {
+    /// Prodgy limits by address [seed:001].
+    pub(crate) fn prodgy(limits: &Limits, ip: &str, strict: bool) -> Self {
+        let (name, limit) = if strict { ("prodgy_strict", limits.prodgy_strict) } else { ("prodgy", limits.prodgy) };
+        Self { name, subject: subject_of(ip), limit }
+    }
+
+    /// The others by key [seed:003][seed:004].
+    pub(crate) fn key(dialect: Dialect, limits: &Limits, key: impl ToString) -> Self {
+        let (name, limit) = match dialect {
+            Dialect::AgentPlatform => ("agentplatform", limits.agentplatform),
+            _ => ("prowpt", limits.prowpt),
+        };
+        Self { name, subject: key.to_string(), limit }
+    }
+
+    /// Account routes by user.
+    pub(crate) fn account(limits: &Limits, user: impl ToString) -> Self {
+        Self { name: "account", subject: user.to_string(), limit: limits.account }
+    }
+
+    /// Requests whose credential is unknown, by address.
+    pub(crate) fn unauthenticated(limits: &Limits, ip: &str) -> Self {
+        Self { name: "unauthenticated", subject: subject_of(ip), limit: limits.unauthenticated }
+    }
+
+    /// Attempts to sign in or register, by address.
+    pub fn sign_in_from(limits: &Limits, ip: &str) -> Self {
+        Self { name: "sign_in_ip", subject: subject_of(ip), limit: limits.sign_in }
+    }
+
+    /// Attempts to sign in to one account, wherever from.
+    pub fn sign_in_to(limits: &Limits, email: &str) -> Self {
+        Self { name: "sign_in_account", subject: email.to_owned(), limit: limits.sign_in }
+    }
+}
+
+/// An IPv6 client holds a /64 at least, and could use a fresh address for every request.
+fn subject_of(ip: &str) -> String {
+    match ip.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
+        Ok(IpAddr::V6(address)) => address.to_ipv4_mapped().map_or_else(|| ip.to_owned(), |address| address.to_string()),
+        _ => ip.to_owned(),
+    }
+}
+
+/// The heavy operations of Prodgy, which have the lower limit. The set is ours; the document names none.
+pub fn is_strict(method: &Method, path: &str) -> bool {
+    if method != Method::POST {
+        return false;
+    }
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    matches!(
+        segments.as_slice(),
+        ["api", "api-tokens"]
+            | ["api", "api-tokens", _, "regenerate"]
+            | ["api", "agent-base", "triggers", _, "execute"]
+            | ["api", "assistant", "chat"]
+            | ["api", "knowledge-base", "embeddings"]
+            | ["api", "knowledge-base", "storage", "upload"]
+            | ["api", "transcription"]
+            | ["api", "workflow", "execute"]
+    )
+}
+
+/// Counts requests.
+#[derive(Clone)]
+pub struct Limiter {
+    store: Store,
+}
+
+impl Limiter {
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Counts one request and tells how the window stands. `None` when counting failed: then the request passes, since a
+    /// limiter that is down must not take the API with it.
+    pub(crate) async fn count(&self, policy: &Policy, now: DateTime<Utc>) -> Option<Count> {
+        let window = Window::at(now);
+        match self.store.count(policy.name, &policy.subject, window).await {
+            Ok(count) => Some(Count { count, window_end: window.end(), now }),
+            Err(error) => {
+                tracing::warn!(%error, policy = policy.name, metric = "rate_limiter_failed", "the rate limiter failed open");
+                None
+            }
+        }
+    }
+
+    /// Counts one request and refuses it over the limit.
+    pub async fn require(&self, policy: &Policy, now: DateTime<Utc>) -> Result<()> {
+        match self.count(policy, now).await.map(|count| count.against(policy.limit)) {
+            Some((limit, true)) => Err(Error::RateLimited(limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How many requests a window has seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count {
+    count: u32,
+    window_end: DateTime<Utc>,
+    now: DateTime<Utc>,
+}
+
+impl Count {
+    /// The window measured against a limit, and whether this request is over it.
+    pub(crate) fn against(self, limit: u32) -> (RateLimit, bool) {
+        let reset = self.window_end.timestamp();
+        let retry_after = (reset - self.now.timestamp()).max(1);
+        (RateLimit { limit, remaining: limit.saturating_sub(self.count), reset, retry_after }, self.count > limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_network_is_one_subject() {
+        assert_eq!(subject_of("2001:db8:1:2:aaaa::1"), subject_of("2001:db8:1:2:bbbb::9"));
+        assert_ne!(subject_of("2001:db8:1:2::1"), subject_of("2001:db8:1:3::1"));
+        assert_eq!(subject_of("::ffff:192.0.2.7"), subject_of("192.0.2.7"));
+    }
+}

@@ -1,0 +1,60 @@
+//! Who a request acts for.
+
+use domain::access::{Role, grants};
+use domain::audit::Caller;
+use domain::ids::{OrganizationId, SessionId, TokenId, UserId, WorkspaceId};
+use domain::token::TokenKind;
+use domain::{Error, Result};
+
+/// What the request showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    Session(SessionId),
+    Token(TokenId, TokenKind),
+}
+
+/// A caller whose credential was found good, with the tenant that it may touch.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    pub identity: Identity,
+    /// The user, or for a token the one who made it.
+    pub user_id: UserId,
+    pub organization_id: OrganizationId,
+    /// The workspace of this request.
+    pub workspace_id: WorkspaceId,
+    pub role: Role,
+    /// Of a key; empty otherwise.
+    pub scopes: Vec<String>,
+    /// The caller for the logs.
+    pub caller: Caller,
+}
+
+impl Principal {
+    /// `Ok` when the key carries the scope. Sessions have roles, not scopes, and pass.
+    pub fn require_scope(&self, scope: &str) -> Result<()> {
+        match self.identity {
+            Identity::Session(_) | Identity::Token(_, TokenKind::Prodgy) => Ok(()),
+            Identity::Token(..) if grants(&self.scopes, scope) => Ok(()),
+            Identity::Token(..) => Err(Error::Forbidden(format!("Missing scope: {scope}"))),
+        }
+    }
+
+    pub fn require_role(&self, role: Role) -> Result<()> {
+        self.role.require(role)
+    }
+
+    /// The session, where nothing else will do. A token is refused as if it were unknown [seed:002].
+    pub fn require_session(&self) -> Result<SessionId> {
+        match self.identity {
+            Identity::Session(id) => Ok(id),
+            Identity::Token(..) => Err(Error::Unauthenticated("this needs a user session".to_owned())),
+        }
+    }
+
+    pub fn token_id(&self) -> Option<TokenId> {
+        match self.identity {
+            Identity::Session(_) => None,
+            Identity::Token(id, _) => Some(id),
+        }
+    }
+}

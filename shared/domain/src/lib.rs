@@ -1,0 +1,18 @@
+//! What Signalbox is about, free of AWS, HTTP and async: identifiers, entities, rules, errors and queue messages.
+//!
+//! Everything here is a value. The store persists it, the dialects of `web` give it a face, the engine moves it along.
+
+pub mod access;
+pub mod agent;
+pub mod audit;
+pub mod error;
+pub mod identity;
+pub mod ids;
+pub mod message;
+pub mod page;
+pub mod run;
+pub mod schedule;
+pub mod text;
+pub mod token;
+
+pub use error::{Error, FieldError, Result};

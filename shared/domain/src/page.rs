@@ -1,0 +1,42 @@
+//! Lists: a cursor underneath, and the page or offset that a dialect shows on top.
+
+use std::num::NonZeroU32;
+
+/// Up to where `page` and `offset` reach, and up to where a total is counted.
+pub const REACH: u32 = 1_000;
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// At most this many rows.
+    pub limit: NonZeroU32,
+    /// Rows to skip, below [`REACH`]; not together with a cursor.
+    pub offset: u32,
+    /// The id after which to go on, as the last page's `next_cursor` gave it.
+    pub cursor: Option<String>,
+    /// Whether the dialect shows a total, which costs one more query.
+    pub wants_total: bool,
+}
+
+impl PageRequest {
+    /// The first `limit` rows, without a total.
+    pub fn first(limit: u32) -> Self {
+        Self { limit: NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN), offset: 0, cursor: None, wants_total: false }
+    }
+}
+
+/// A part of a list, and what a client needs to ask for the next one.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// The id of the last row, when there are more.
+    pub next_cursor: Option<String>,
+    /// How many rows there are in all, counted to [`REACH`]; `None` when it was not asked for.
+    pub total: Option<u32>,
+}
+
+impl<T> Page<T> {
+    pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(convert).collect(), next_cursor: self.next_cursor, total: self.total }
+    }
+}

@@ -1,0 +1,190 @@
+//! Runs: one invocation of an agent, from its input to its result. Prodgy calls them executions.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::ids::{AgentId, AgentVersionId, MessageId, OrganizationId, RunId, SignalId, WorkspaceId};
+
+/// The largest input, output or message, in bytes of JSON.
+pub const MAX_PAYLOAD: usize = 100 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    Queued,
+    Running,
+    Paused,
+    WaitingApproval,
+    Completed,
+    Failed,
+    Stopped,
+}
+
+impl RunStatus {
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Paused, Self::WaitingApproval, Self::Completed, Self::Failed, Self::Stopped];
+
+    /// Nothing more will happen to the run.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Stopped)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::WaitingApproval => "waiting_approval",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What started a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunTrigger {
+    Schedule,
+    Signal,
+    Webhook,
+    Manual,
+    Agent,
+}
+
+/// The event that started a run of trigger `signal`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    pub id: SignalId,
+    /// The sender's word for what happened, at most 100 characters.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// What the models of a run have read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TokenUsage {
+    pub input: u64,
+    pub output: u64,
+}
+
+impl std::ops::AddAssign for TokenUsage {
+    fn add_assign(&mut self, other: Self) {
+        self.input += other.input;
+        self.output += other.output;
+    }
+}
+
+/// A worker's claim on a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The invocation that holds it.
+    pub owner: Uuid,
+    pub acquired_at: DateTime<Utc>,
+    /// From when on another worker may take over.
+    pub until: DateTime<Utc>,
+}
+
+/// The head of a run: how it stands, without its journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub organization_id: OrganizationId,
+    pub workspace_id: WorkspaceId,
+    pub agent_id: AgentId,
+    /// The definition that the run follows, also when the agent is changed meanwhile.
+    pub agent_version_id: AgentVersionId,
+    pub status: RunStatus,
+    /// Counts writes of this head; every write names the one that it has seen, which fences two workers.
+    pub version: u64,
+    /// How many journal steps there are.
+    pub steps: u32,
+    pub trigger: RunTrigger,
+    pub signal: Option<Signal>,
+    /// `None` in lists where it is too large for them.
+    pub input: Option<Value>,
+    /// The result once completed; likewise.
+    pub output: Option<Value>,
+    pub error: Option<String>,
+    pub tokens: TokenUsage,
+    pub lease: Option<Lease>,
+    /// Leases that ran out while the journal stood at `steps`.
+    pub lost_leases: u8,
+    /// When the sweep must look after the run; `None` once it is final.
+    pub due_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// One entry of a run's journal. The state of a run is the fold of its steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// From 0, without gaps.
+    pub index: u32,
+    pub at: DateTime<Utc>,
+    pub event: StepEvent,
+}
+
+/// What happened in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StepEvent {
+    /// The model answered: with text, with tool calls to make, or both.
+    ModelAnswered { text: String, tool_calls: Vec<ToolCall>, usage: TokenUsage },
+    /// A tool is about to be called. Without a result after it, the effect may or may not have happened.
+    ToolIntended { call_id: String, idempotent: bool },
+    /// A tool call came back, with a value or with an error that the model shall see.
+    ToolReturned { call_id: String, outcome: ToolOutcome },
+}
+
+/// A call that a model asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Unique within the run.
+    pub id: String,
+    pub tool: String,
+    pub arguments: Value,
+}
+
+/// What became of a tool call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolOutcome {
+    Ok(Value),
+    Error(String),
+}
+
+/// Something that a run shows to people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DisplayMessage {
+    pub id: MessageId,
+    pub workspace_id: WorkspaceId,
+    pub agent_id: AgentId,
+    pub run_id: RunId,
+    pub kind: MessageKind,
+    pub title: String,
+    pub content: String,
+    pub level: MessageLevel,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    Text,
+    Markdown,
+    Alert,
+    Table,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageLevel {
+    Info,
+    Warning,
+    Critical,
+}

@@ -1,0 +1,219 @@
+//! API tokens and keys of all three dialects: one entity.
+
+use chrono::{DateTime, Utc};
+use rand::distr::{Alphanumeric, SampleString};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::access::Role;
+use crate::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
+use crate::text::Name;
+
+/// Which product's clients carry the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenKind {
+    Prodgy,
+    Prowpt,
+    AgentPlatform,
+}
+
+impl TokenKind {
+    const ALL: [Self; 3] = [Self::Prodgy, Self::Prowpt, Self::AgentPlatform];
+
+    /// What every token of the kind starts with. `ap_live_` is ours, the others are documented [found:PA][seed:003].
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Prodgy => "prodgy_",
+            Self::Prowpt => "pk_live_",
+            Self::AgentPlatform => "ap_live_",
+        }
+    }
+
+    fn random_length(self) -> usize {
+        match self {
+            Self::Prodgy => 32,
+            Self::Prowpt | Self::AgentPlatform => 40,
+        }
+    }
+}
+
+/// A token as its owner holds it. Never stored, never logged: `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct TokenSecret {
+    kind: TokenKind,
+    text: String,
+}
+
+impl TokenSecret {
+    /// A fresh one from the operating system's random numbers: 190 bits and more.
+    pub fn generate(kind: TokenKind) -> Self {
+        let random = Alphanumeric.sample_string(&mut rand::rng(), kind.random_length());
+        Self { kind, text: format!("{}{random}", kind.prefix()) }
+    }
+
+    /// Reads a credential; `None` when it is not of the form of any kind, which needs no look-up to refuse.
+    pub fn parse(text: &str) -> Option<Self> {
+        let kind = TokenKind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))?;
+        let random = &text[kind.prefix().len()..];
+        let well_formed = random.len() == kind.random_length() && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        well_formed.then(|| Self { kind, text: text.to_owned() })
+    }
+
+    pub fn kind(&self) -> TokenKind {
+        self.kind
+    }
+
+    /// What is stored in its stead. The token's own randomness makes a plain hash safe from guessing.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(Sha256::digest(self.text.as_bytes()).into())
+    }
+
+    /// The first characters, for telling tokens apart on a list: 8 for Prodgy [found:PU-TOK], 12 for the longer prefixes.
+    pub fn display_prefix(&self) -> String {
+        let length = if self.kind == TokenKind::Prodgy { 8 } else { 12 };
+        self.text[..length].to_owned()
+    }
+
+    /// The text itself, for the one response that hands it out.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+}
+
+impl std::fmt::Debug for TokenSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("TokenSecret").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenHash([u8; 32]);
+
+impl std::fmt::Display for TokenHash {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const WRONG: &str = "must be 64 hexadecimal digits";
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(WRONG);
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| WRONG)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// What the owner decided. Whether the token has run out is a matter of the time: see [`Token::status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenState {
+    Active,
+    Inactive,
+    Revoked,
+}
+
+/// How a token stands at some moment [found:PU-TOK].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenStatus {
+    Active,
+    Inactive,
+    Expired,
+    Revoked,
+}
+
+/// A token or key. Belongs to one workspace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Token {
+    pub id: TokenId,
+    pub kind: TokenKind,
+    pub hash: TokenHash,
+    /// The first characters of the secret.
+    pub prefix: String,
+    pub organization_id: OrganizationId,
+    pub workspace_id: WorkspaceId,
+    /// Who made it, and in whose name it acts.
+    pub user_id: UserId,
+    pub name: Name,
+    /// What a Prodgy token may do.
+    pub role: Role,
+    /// What a Prowpt or AgentPlatform key may do.
+    pub scopes: Vec<String>,
+    pub state: TokenState,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Overrides the dialect's limit.
+    pub requests_per_minute: Option<u32>,
+    /// Whether the `expired` audit row has been written.
+    pub expiry_recorded: bool,
+    pub created_at: DateTime<Utc>,
+    /// Counts changes; a write names the revision that it has seen.
+    pub revision: u64,
+    #[serde(default)]
+    pub usage_count: u64,
+    #[serde(default)]
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+impl Token {
+    pub fn status(&self, now: DateTime<Utc>) -> TokenStatus {
+        match self.state {
+            TokenState::Revoked => TokenStatus::Revoked,
+            _ if self.expires_at.is_some_and(|at| at <= now) => TokenStatus::Expired,
+            TokenState::Inactive => TokenStatus::Inactive,
+            TokenState::Active => TokenStatus::Active,
+        }
+    }
+}
+
+/// The six things that the audit log of a Prodgy token records [seed:000].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenAction {
+    Created,
+    Used,
+    Revoked,
+    Expired,
+    Renewed,
+    Regenerated,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_token_reads_back_and_anything_else_is_refused() {
+        for kind in TokenKind::ALL {
+            let secret = TokenSecret::generate(kind);
+            let parsed = TokenSecret::parse(secret.expose()).expect("its own text");
+            assert_eq!((parsed.kind(), parsed.hash()), (kind, secret.hash()));
+            assert!(!format!("{secret:?}").contains(&secret.expose()[kind.prefix().len()..]));
+        }
+        for wrong in ["", "prodgy_", "prodgy_short", "prodgy_k8d9Jf2kL9mP3qR4sT5uV6wX7yZ8aB9é", "PRODGY_k8d9Jf2kL9mP3qR4sT5uV6wX7yZ8aB9c"] {
+            assert!(TokenSecret::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_hash_survives_its_text_form() {
+        let hash = TokenSecret::generate(TokenKind::Prowpt).hash();
+        assert_eq!(TokenHash::try_from(hash.to_string()), Ok(hash));
+    }
+}

@@ -1,0 +1,182 @@
+//! Directives: the tool calls that a text spells out, `@get_weather {"location": "Bern"}`.
+
+use domain::run::ToolCall;
+use serde_json::{Map, Value};
+
+use super::input::{Input, structured};
+use crate::{Message, ModelRequest};
+
+/// What the directives of a conversation ask for now.
+pub(super) struct Directives {
+    /// The call to make, when one is left.
+    pub(super) next: Option<ToolCall>,
+    /// Directives that cannot be carried out, in words for the user.
+    pub(super) problems: Vec<String>,
+    /// The instructions without directives.
+    pub(super) prose: String,
+}
+
+impl Directives {
+    pub(super) fn of(request: &ModelRequest, input: &Input<'_>) -> Self {
+        let allowed: Vec<_> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let mut problems = Vec::new();
+        let mut calls_in = |text: &str| {
+            let Script { directives, prose } = Script::parse(text, &allowed);
+            let calls = directives.into_iter().filter_map(|directive| {
+                directive.and_then(|directive| directive.into_call(&allowed, input)).map_err(|problem| problems.push(problem)).ok()
+            });
+            (calls.collect::<Vec<_>>(), prose)
+        };
+
+        let (standing, prose) = calls_in(&request.instructions);
+        let latest = request.messages.iter().rposition(|message| matches!(message, Message::User { .. })).unwrap_or(0);
+        let said = match request.messages.get(latest) {
+            Some(Message::User { text }) if structured(text).is_none() => calls_in(text).0,
+            _ => Vec::new(),
+        };
+
+        // Position tells what was done already: calls come in the order of the directives, the standing ones once per run and first.
+        let before = calls_made(&request.messages[..latest]);
+        let since = calls_made(&request.messages[latest..]);
+        let next = standing.into_iter().skip(before).chain(said).nth(since);
+        let id = format!("call_{}", before + since + 1);
+        let next = next.map(|(tool, arguments)| ToolCall { id, tool, arguments });
+        Self { next, problems, prose }
+    }
+}
+
+fn calls_made(messages: &[Message]) -> usize {
+    messages.iter().map(|message| if let Message::Assistant { tool_calls, .. } = message { tool_calls.len() } else { 0 }).sum()
+}
+
+/// A text, taken apart.
+struct Script<'a> {
+    directives: Vec<Result<Directive<'a>, String>>,
+    prose: String,
+}
+
+struct Directive<'a> {
+    tool: &'a str,
+    arguments: Map<String, Value>,
+}
+
+impl<'a> Script<'a> {
+    fn parse(text: &'a str, tools: &[&str]) -> Self {
+        let mut script = Self { directives: Vec::new(), prose: String::with_capacity(text.len()) };
+        let mut rest = text;
+        while !rest.is_empty() {
+            let line_end = rest.find('\n').map_or(rest.len(), |end| end + 1);
+            let line = &rest[..line_end];
+            let mut consumed = line_end;
+            match named_tool(line, tools) {
+                None => script.prose.push_str(line),
+                Some(tool) => {
+                    let name_end = rest.find('@').map_or(0, |at| at + 1 + tool.len());
+                    let (directive, length) = Directive::parse(tool, &rest[name_end..]);
+                    consumed = consumed.max(name_end + length);
+                    script.directives.push(directive);
+                }
+            }
+            rest = &rest[consumed..];
+        }
+        script
+    }
+}
+
+/// The tool that a line calls. `@somebody, have a look` calls none.
+fn named_tool<'a>(line: &'a str, tools: &[&str]) -> Option<&'a str> {
+    let call = line.trim_start().strip_prefix('@')?;
+    let end = call.find(|character: char| !(character.is_ascii_alphanumeric() || "_-.".contains(character))).unwrap_or(call.len());
+    let (name, rest) = call.split_at(end);
+    (!name.is_empty() && (tools.contains(&name) || rest.trim_start().starts_with('{'))).then_some(name)
+}
+
+impl<'a> Directive<'a> {
+    /// Reads the arguments, which may go on over several lines; says how much of `rest` they take.
+    fn parse(tool: &'a str, rest: &str) -> (Result<Self, String>, usize) {
+        let line = rest.lines().next().unwrap_or_default();
+        if line.trim().is_empty() {
+            return (Ok(Self { tool, arguments: Map::new() }), line.len());
+        }
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Map<String, Value>>();
+        match values.next() {
+            Some(Ok(arguments)) => {
+                let end = values.byte_offset();
+                let tail = rest[end..].lines().next().unwrap_or_default();
+                let directive = if tail.trim().is_empty() {
+                    Ok(Self { tool, arguments })
+                } else {
+                    Err(format!("I did not call {tool}: there is more on its line than a JSON object."))
+                };
+                (directive, end + tail.len())
+            }
+            Some(Err(error)) => (Err(format!("I did not call {tool}: its arguments are not a JSON object ({error}).")), line.len()),
+            None => (Ok(Self { tool, arguments: Map::new() }), line.len()),
+        }
+    }
+
+    fn into_call(self, allowed: &[&str], input: &Input<'_>) -> Result<(String, Value), String> {
+        if !allowed.contains(&self.tool) {
+            return Err(format!("I am not allowed to call {}.", self.tool));
+        }
+        let mut arguments = Value::Object(self.arguments);
+        fill(&mut arguments, &input.value)
+            .map_err(|path| format!("I did not call {}: the input has no `{path}`.", self.tool))?;
+        Ok((self.tool.to_owned(), arguments))
+    }
+}
+
+/// Puts the input's values where a template names them; fails with a name that the input does not have.
+fn fill(template: &mut Value, input: &Value) -> Result<(), String> {
+    match template {
+        Value::String(text) => {
+            if let Some(filled) = fill_text(text, input)? {
+                *template = filled;
+            }
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, input))?,
+        Value::Object(fields) => fields.values_mut().try_for_each(|field| fill(field, input))?,
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    Ok(())
+}
+
+/// `None` when the text has no placeholder. A text that is nothing but one takes the value as it is, whatever its type.
+fn fill_text(text: &str, input: &Value) -> Result<Option<Value>, String> {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, path, after)) = placeholder(rest) {
+        let value = look_up(input, path).ok_or_else(|| path.to_owned())?;
+        if before.len() + after.len() == 0 && rest.len() == text.len() {
+            return Ok(Some(value.clone()));
+        }
+        filled.push_str(before);
+        match value {
+            Value::String(text) => filled.push_str(text),
+            other => filled.push_str(&other.to_string()),
+        }
+        rest = after;
+    }
+    Ok((rest.len() < text.len()).then(|| Value::String(filled + rest)))
+}
+
+/// The first `{{input...}}` of a text: what is before it, its path, what is after it.
+fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let start = from + text[from..].find("{{")?;
+        let end = start + text[start..].find("}}")?;
+        let path = text[start + 2..end].trim();
+        if path == "input" || path.starts_with("input.") {
+            return Some((&text[..start], path, &text[end + 2..]));
+        }
+        from = start + 2;
+    }
+}
+
+fn look_up<'v>(input: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').skip(1).try_fold(input, |value, name| match value {
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        other => other.get(name),
+    })
+}

@@ -1,0 +1,198 @@
+//! Cutting a text, plain or Markdown, into sentences under headings.
+
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::words;
+
+/// A line that is no longer than this, and does not end like a sentence, is a heading.
+const HEADING_WORDS: usize = 8;
+
+#[derive(Default)]
+pub(super) struct Text {
+    pub(super) sections: Vec<String>,
+    pub(super) sentences: Vec<Sentence>,
+}
+
+pub(super) struct Sentence {
+    /// As it stands in the text, but for line breaks.
+    pub(super) text: String,
+    /// Index into `Text::sections`.
+    pub(super) section: Option<usize>,
+    /// How many sentences of its section come before it.
+    pub(super) place: usize,
+    /// Whether it is a row of a table.
+    pub(super) is_row: bool,
+}
+
+impl Text {
+    /// Reads passages, each with the heading it has from outside.
+    pub(super) fn parse<'a>(passages: impl IntoIterator<Item = (Option<&'a str>, &'a str)>) -> Self {
+        let mut reader = Reader::default();
+        for (heading, text) in passages {
+            reader.section = None;
+            if let Some(heading) = heading {
+                reader.open_section(heading);
+            }
+            text.lines().for_each(|line| reader.line(line));
+            reader.end_paragraph();
+            reader.in_code = false;
+        }
+        reader.text
+    }
+
+    pub(super) fn section_of(&self, sentence: &Sentence) -> Option<&str> {
+        sentence.section.map(|section| self.sections[section].as_str())
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    text: Text,
+    section: Option<usize>,
+    /// Sentences that the current section has so far.
+    place: usize,
+    paragraph: String,
+    /// How many lines the paragraph has so far.
+    lines: usize,
+    in_item: bool,
+    in_code: bool,
+}
+
+impl Reader {
+    fn line(&mut self, line: &str) {
+        let line = line.trim().trim_start_matches("> ");
+        if line.starts_with("```") || line.starts_with("~~~") {
+            self.end_paragraph();
+            self.in_code = !self.in_code;
+        } else if self.in_code {
+            // Code has no sentences.
+        } else if line.is_empty() {
+            self.end_paragraph();
+        } else if let Some(heading) = atx_heading(line) {
+            self.end_paragraph();
+            self.open_section(heading);
+        } else if is_rule(line) {
+            // Under a single line it makes that a heading.
+            if self.lines == 1 && !self.in_item {
+                let heading = std::mem::take(&mut self.paragraph);
+                self.lines = 0;
+                self.open_section(&heading);
+            } else {
+                self.end_paragraph();
+            }
+        } else if let Some(row) = line.strip_prefix('|') {
+            self.end_paragraph();
+            self.row(row);
+        } else {
+            let item = list_item(line);
+            if item.is_some() {
+                self.end_paragraph();
+                self.in_item = true;
+            }
+            if self.lines > 0 {
+                self.paragraph.push(' ');
+            }
+            self.paragraph.push_str(item.unwrap_or(line));
+            self.lines += 1;
+        }
+    }
+
+    fn row(&mut self, row: &str) {
+        let cells: Vec<_> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        if cells.iter().all(|cell| !cell.is_empty() && cell.bytes().all(|byte| b"-:".contains(&byte))) {
+            // What stands above it was the head of the table.
+            self.text.sentences.pop_if(|sentence| sentence.is_row);
+        } else {
+            self.push(cells.join(" | "), true);
+        }
+    }
+
+    fn open_section(&mut self, heading: &str) {
+        let heading = heading.trim_matches(|character: char| "*_#: ".contains(character)).to_owned();
+        self.section = Some(self.text.sections.len());
+        self.text.sections.push(heading);
+        self.place = 0;
+    }
+
+    fn end_paragraph(&mut self) {
+        let paragraph = std::mem::take(&mut self.paragraph);
+        let is_heading = self.lines == 1 && !self.in_item && reads_as_heading(&paragraph);
+        self.lines = 0;
+        self.in_item = false;
+        if is_heading {
+            self.open_section(&paragraph);
+        } else {
+            for sentence in split(&paragraph) {
+                self.push(sentence.to_owned(), false);
+            }
+        }
+    }
+
+    fn push(&mut self, text: String, is_row: bool) {
+        self.text.sentences.push(Sentence { text, section: self.section, place: self.place, is_row });
+        self.place += 1;
+    }
+}
+
+fn atx_heading(line: &str) -> Option<&str> {
+    let rest = line.trim_start_matches('#');
+    let level = line.len() - rest.len();
+    ((1..=6).contains(&level) && rest.starts_with(' ')).then(|| rest.trim())
+}
+
+fn is_rule(line: &str) -> bool {
+    line.len() >= 3 && ["-", "=", "*", "_"].iter().any(|mark| line.trim_matches(' ').replace(*mark, "").is_empty())
+}
+
+/// What follows `-`, `*`, `+`, `•`, `1.` or `1)`.
+fn list_item(line: &str) -> Option<&str> {
+    let after_number = line.trim_start_matches(|character: char| character.is_ascii_digit());
+    let digits = line.len() - after_number.len();
+    let rest = if digits == 0 {
+        line.strip_prefix(['-', '*', '+', '•'])
+    } else if digits <= 3 {
+        after_number.strip_prefix(['.', ')'])
+    } else {
+        None
+    };
+    let item = rest?.strip_prefix(' ')?.trim_start();
+    Some(item.strip_prefix("[ ] ").or_else(|| item.strip_prefix("[x] ")).unwrap_or(item))
+}
+
+fn reads_as_heading(line: &str) -> bool {
+    let bare = line.trim_matches(['*', '_']);
+    !bare.ends_with(['.', '!', '?', ';', ',', '…', '。', '"', '”'])
+        && bare.chars().next().is_some_and(|character| character.is_uppercase() || character.is_ascii_digit())
+        && bare.unicode_words().take(HEADING_WORDS + 1).count() <= HEADING_WORDS
+}
+
+/// The sentences of a paragraph.
+fn split(paragraph: &str) -> Vec<&str> {
+    let mut sentences = Vec::new();
+    let mut start = 0;
+    let ends = paragraph.split_sentence_bound_indices().map(|(at, piece)| at + piece.len());
+    for end in ends {
+        let piece = &paragraph[start..end];
+        if end < paragraph.len() && words::ends_in_abbreviation(piece) {
+            continue;
+        }
+        split_at_emphasis(piece, &mut sentences);
+        start = end;
+    }
+    sentences
+}
+
+/// Emphasis hides the end of a sentence from the Unicode rules: `**Use a canary.** The next ...`.
+fn split_at_emphasis<'a>(mut piece: &'a str, sentences: &mut Vec<&'a str>) {
+    while let Some(end) = [".** ", ".* ", "!** ", "?** "].iter().filter_map(|mark| piece.find(mark).map(|at| at + mark.len())).min() {
+        if !piece[end..].starts_with(char::is_uppercase) {
+            break;
+        }
+        sentences.push(piece[..end].trim());
+        piece = &piece[end..];
+    }
+    let rest = piece.trim();
+    if !rest.is_empty() {
+        sentences.push(rest);
+    }
+}

@@ -1,0 +1,187 @@
+//! The configuration of a function: one value, built from one map.
+//!
+//! In AWS the map is the process's environment, which `template.yaml` declares; locally `signalbox local` evaluates the
+//! same declarations. Nothing else of the machine leaks in.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+/// A variable that is missing or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("environment variable {0} is not set")]
+    Missing(&'static str),
+    #[error("environment variable {name} is {value:?}: {expected}")]
+    Unreadable { name: &'static str, value: String, expected: String },
+}
+
+/// Everything that a function is told from outside. Secrets are not part of it: see [`crate::Secrets`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub aws: Aws,
+    pub tables: Tables,
+    /// `SECRET_ARN`: the secret that all keys are derived from.
+    pub secret_arn: String,
+    /// `RUN_QUEUE_URL`: where runs wait for a worker. Functions that start none need not have it.
+    pub run_queue_url: Option<String>,
+    /// `PUBLIC_URL`: what clients call us, without a trailing slash; `None` means: as each request says.
+    pub public_url: Option<String>,
+    pub registration: Registration,
+    /// `ALLOWED_ORIGINS`: the browser origins that may call with credentials, comma-separated.
+    pub allowed_origins: Vec<String>,
+    pub limits: Limits,
+    pub outbound: Outbound,
+    /// `RUN_LEASE_SECONDS`: how long a worker owns a run without renewing.
+    pub run_lease_seconds: u32,
+}
+
+/// How AWS is reached.
+#[derive(Clone)]
+pub struct Aws {
+    /// `AWS_REGION`
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID`
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`
+    pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`
+    pub session_token: Option<String>,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`, else the region's own.
+    pub dynamodb_endpoint: Option<String>,
+    /// `AWS_ENDPOINT_URL_SQS`, likewise.
+    pub sqs_endpoint: Option<String>,
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, likewise.
+    pub secrets_manager_endpoint: Option<String>,
+}
+
+impl std::fmt::Debug for Aws {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Aws").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// `RECORDS_TABLE`, `COUNTERS_TABLE`, `LOGS_TABLE`.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    pub records: String,
+    pub counters: String,
+    pub logs: String,
+}
+
+/// `REGISTRATION`: who may make an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    Open,
+    Invite,
+    Closed,
+}
+
+/// Requests per minute.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `PRODGY_LIMIT_PER_MINUTE`, per IP.
+    pub prodgy: u32,
+    /// `PRODGY_STRICT_LIMIT_PER_MINUTE`, per IP, for heavy operations.
+    pub prodgy_strict: u32,
+    /// `PROWPT_LIMIT_PER_MINUTE`, per key.
+    pub prowpt: u32,
+    /// `AGENTPLATFORM_LIMIT_PER_MINUTE`, per key.
+    pub agentplatform: u32,
+    /// `ACCOUNT_LIMIT_PER_MINUTE`, per session, on the account routes.
+    pub account: u32,
+    /// `SIGN_IN_LIMIT_PER_MINUTE`, per IP and per account, for register and login.
+    pub sign_in: u32,
+    /// `UNAUTHENTICATED_LIMIT_PER_MINUTE`, per IP, for requests whose credential is unknown.
+    pub unauthenticated: u32,
+}
+
+/// What talks out.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// `OUTBOUND_ALLOW_LOOPBACK`: lets the outbound guard pass plain HTTP to this machine. For development and tests.
+    pub allow_loopback: bool,
+    /// `OPEN_METEO_GEOCODING_URL`: base of Open-Meteo's geocoding API.
+    pub open_meteo_geocoding_url: String,
+    /// `OPEN_METEO_FORECAST_URL`: base of Open-Meteo's forecast API.
+    pub open_meteo_forecast_url: String,
+}
+
+impl Config {
+    /// Reads the configuration from environment-like variables. Unknown names are ignored, empty values count as absent.
+    pub fn from_map(map: &HashMap<String, String>) -> Result<Self, ConfigError> {
+        let variables = Variables(map);
+        let everywhere = variables.optional("AWS_ENDPOINT_URL");
+        let endpoint = |name| variables.optional(name).or_else(|| everywhere.clone());
+        Ok(Self {
+            aws: Aws {
+                region: variables.required("AWS_REGION")?,
+                access_key_id: variables.required("AWS_ACCESS_KEY_ID")?,
+                secret_access_key: variables.required("AWS_SECRET_ACCESS_KEY")?,
+                session_token: variables.optional("AWS_SESSION_TOKEN"),
+                dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+                sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
+                secrets_manager_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+            },
+            tables: Tables {
+                records: variables.required("RECORDS_TABLE")?,
+                counters: variables.required("COUNTERS_TABLE")?,
+                logs: variables.required("LOGS_TABLE")?,
+            },
+            secret_arn: variables.required("SECRET_ARN")?,
+            run_queue_url: variables.optional("RUN_QUEUE_URL"),
+            public_url: variables.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
+            registration: match variables.optional("REGISTRATION").as_deref() {
+                None | Some("open") => Registration::Open,
+                Some("invite") => Registration::Invite,
+                Some("closed") => Registration::Closed,
+                Some(other) => return Err(unreadable("REGISTRATION", other, "must be open, invite or closed")),
+            },
+            allowed_origins: variables
+                .optional("ALLOWED_ORIGINS")
+                .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).filter(|origin| !origin.is_empty()).collect())
+                .unwrap_or_default(),
+            limits: Limits {
+                prodgy: variables.parsed("PRODGY_LIMIT_PER_MINUTE", 10)?,
+                prodgy_strict: variables.parsed("PRODGY_STRICT_LIMIT_PER_MINUTE", 5)?,
+                prowpt: variables.parsed("PROWPT_LIMIT_PER_MINUTE", 60)?,
+                agentplatform: variables.parsed("AGENTPLATFORM_LIMIT_PER_MINUTE", 100)?,
+                account: variables.parsed("ACCOUNT_LIMIT_PER_MINUTE", 120)?,
+                sign_in: variables.parsed("SIGN_IN_LIMIT_PER_MINUTE", 5)?,
+                unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
+            },
+            outbound: Outbound {
+                allow_loopback: variables.parsed("OUTBOUND_ALLOW_LOOPBACK", false)?,
+                open_meteo_geocoding_url: variables.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com"),
+                open_meteo_forecast_url: variables.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com"),
+            },
+            run_lease_seconds: variables.parsed("RUN_LEASE_SECONDS", 30)?,
+        })
+    }
+}
+
+struct Variables<'a>(&'a HashMap<String, String>);
+
+impl Variables<'_> {
+    fn optional(&self, name: &str) -> Option<String> {
+        self.0.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    fn required(&self, name: &'static str) -> Result<String, ConfigError> {
+        self.optional(name).ok_or(ConfigError::Missing(name))
+    }
+
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str, default: T) -> Result<T, ConfigError> {
+        match self.optional(name) {
+            None => Ok(default),
+            Some(value) => value.parse().map_err(|error: T::Err| unreadable(name, &value, error.to_string())),
+        }
+    }
+
+    fn url(&self, name: &'static str, default: &str) -> String {
+        self.optional(name).unwrap_or_else(|| default.to_owned()).trim_end_matches('/').to_owned()
+    }
+}
+
+fn unreadable(name: &'static str, value: &str, expected: impl Into<String>) -> ConfigError {
+    ConfigError::Unreadable { name, value: value.to_owned(), expected: expected.into() }
+}

@@ -1,0 +1,22 @@
+//! What stands between a function of ours and whoever hosts it: configuration, AWS clients, secrets, the clock, queue
+//! batches and the Lambda bootstrap.
+//!
+//! A function is built from [`Services`] and is a [`Lambda`]. In AWS, [`bootstrap::run`] serves it to the Lambda Runtime
+//! API; on a developer's machine `signalbox local` mounts the very same value behind its gateway.
+
+pub mod bootstrap;
+pub mod clock;
+pub mod config;
+pub mod lambda;
+pub mod queue;
+pub mod secrets;
+pub mod services;
+
+pub use clock::Clock;
+pub use config::{Config, ConfigError};
+pub use lambda::{Invocation, Lambda};
+pub use secrets::{MasterKey, MasterKeys, Secrets};
+pub use services::Services;
+
+/// Why a function could not start or serve.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;

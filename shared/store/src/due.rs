@@ -1,0 +1,70 @@
+//! The due index: one place to look for everything that must happen later.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use domain::Result;
+use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
+use futures::future::try_join_all;
+
+use crate::Store;
+use crate::item::{aws_error, text};
+use crate::keys::{self, Index};
+
+/// Something whose time has come, or comes soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueItem {
+    pub at: DateTime<Utc>,
+    pub kind: DueKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DueKind {
+    /// A run that may have been forgotten.
+    Run(WorkspaceId, RunId),
+    /// An agent whose schedule fires.
+    Agent(WorkspaceId, AgentId),
+    /// A token that runs out.
+    Token(OrganizationId, TokenId),
+}
+
+impl Store {
+    /// What is due until `until`, at most `limit` of each of the index's sixteen partitions, oldest first.
+    ///
+    /// The index may lag behind the items: whoever acts on a row claims it on the item itself.
+    pub async fn due(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<DueItem>> {
+        let shards = (0..keys::DUE_SHARDS).map(|shard| self.due_in_shard(shard, until, limit));
+        let mut due: Vec<DueItem> = try_join_all(shards).await?.into_iter().flatten().collect();
+        due.sort_by_key(|item| item.at);
+        Ok(due)
+    }
+
+    async fn due_in_shard(&self, shard: u8, until: DateTime<Utc>, limit: u32) -> Result<Vec<DueItem>> {
+        let output = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .index_name(Index::Due.name())
+            .key_condition_expression(format!("{} = :shard AND {} < :until", Index::Due.partition(), Index::Due.sort()))
+            .expression_attribute_values(":shard", AttributeValue::S(keys::due_shard(shard)))
+            // '$' follows '#': everything of the last millisecond is included.
+            .expression_attribute_values(":until", AttributeValue::S(format!("{}$", keys::due_time(until))))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(aws_error)?;
+        let rows = output.items.unwrap_or_default();
+        Ok(rows.iter().filter_map(|item| text(item, Index::Due.sort()).and_then(parse)).collect())
+    }
+}
+
+fn parse(sort: &str) -> Option<DueItem> {
+    let mut parts = sort.split('#');
+    let (at, kind, tenant, id) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let kind = match kind {
+        "run" => DueKind::Run(tenant.parse().ok()?, id.parse().ok()?),
+        "agent" => DueKind::Agent(tenant.parse().ok()?, id.parse().ok()?),
+        "token" => DueKind::Token(tenant.parse().ok()?, id.parse().ok()?),
+        _ => return None,
+    };
+    Some(DueItem { at: DateTime::from_timestamp_millis(at.parse().ok()?)?, kind })
+}

@@ -1,0 +1,258 @@
+//! Items and entities: writing, reading, listing. And what AWS's errors mean to the domain.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
+use domain::page::{Page, PageRequest, REACH};
+use domain::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Store;
+use crate::keys::{Index, IndexKey, Key, PARTITION, SORT};
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// An item in the making.
+pub(crate) struct NewItem {
+    pub(crate) item: Item,
+}
+
+impl NewItem {
+    /// `entity` under `key`, as an item of this `kind`.
+    pub(crate) fn new(key: Key, kind: &str, entity: &impl Serialize) -> Result<Self> {
+        let mut item = key.attributes();
+        item.insert("type".to_owned(), AttributeValue::S(kind.to_owned()));
+        item.insert("data".to_owned(), AttributeValue::S(serde_json::to_string(entity).map_err(Error::internal)?));
+        Ok(Self { item })
+    }
+
+    pub(crate) fn indexed(mut self, place: IndexKey) -> Self {
+        self.item.insert(place.index.partition().to_owned(), AttributeValue::S(place.key.partition));
+        self.item.insert(place.index.sort().to_owned(), AttributeValue::S(place.key.sort));
+        self
+    }
+
+    pub(crate) fn indexed_if(self, place: Option<IndexKey>) -> Self {
+        match place {
+            Some(place) => self.indexed(place),
+            None => self,
+        }
+    }
+
+    pub(crate) fn number(mut self, name: &str, value: impl ToString) -> Self {
+        self.item.insert(name.to_owned(), AttributeValue::N(value.to_string()));
+        self
+    }
+
+    /// When DynamoDB may forget the item, in Unix seconds.
+    pub(crate) fn expires(self, at: chrono::DateTime<chrono::Utc>) -> Self {
+        self.number("expires", at.timestamp())
+    }
+}
+
+/// Reads the entity of an item.
+pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
+    let data = item.get("data").and_then(|value| value.as_s().ok()).ok_or_else(|| Error::internal("an item without data"))?;
+    serde_json::from_str(data).map_err(Error::internal)
+}
+
+/// A number beside the entity; 0 when absent.
+pub(crate) fn number(item: &Item, name: &str) -> i64 {
+    item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
+}
+
+pub(crate) fn sort_key(item: &Item) -> &str {
+    text(item, SORT).unwrap_or_default()
+}
+
+/// What a failed call means: worth trying again, or a defect of ours.
+pub(crate) fn aws_error<E, R>(error: SdkError<E, R>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let retryable = match &error {
+        SdkError::ServiceError(service) => matches!(
+            service.err().code(),
+            Some(
+                "ProvisionedThroughputExceededException"
+                    | "RequestLimitExceeded"
+                    | "ThrottlingException"
+                    | "InternalServerError"
+                    | "TransactionInProgressException"
+            )
+        ),
+        SdkError::ConstructionFailure(_) => false,
+        _ => true,
+    };
+    let text = DisplayErrorContext(&error).to_string();
+    if retryable { Error::unavailable(text) } else { Error::internal(text) }
+}
+
+/// A list: a partition of a table or index, newest first, whose sort keys are ids behind an optional prefix.
+pub(crate) struct List<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) index: Option<Index>,
+    pub(crate) partition: String,
+    /// What every sort key begins with.
+    pub(crate) prefix: &'a str,
+    /// Bounds within the prefix, both inclusive; ids of the oldest and the newest row wanted.
+    pub(crate) from: Option<String>,
+    pub(crate) to: Option<String>,
+}
+
+impl<'a> List<'a> {
+    pub(crate) fn new(table: &'a str, partition: String) -> Self {
+        Self { table, index: None, partition, prefix: "", from: None, to: None }
+    }
+
+    pub(crate) fn of_index(table: &'a str, index: Index, partition: String) -> Self {
+        Self { index: Some(index), ..Self::new(table, partition) }
+    }
+
+    /// The key condition and its values. A cursor is the id of the last row seen, so what follows lies strictly below it;
+    /// being only a part of a sort key, it can never lead into another tenant's partition.
+    fn condition(&self, cursor: Option<&str>) -> (String, Vec<(&'static str, String)>) {
+        let (partition, sort) = self.index.map_or((PARTITION, SORT), |index| (index.partition(), index.sort()));
+        let low = low(&format!("{}{}", self.prefix, self.from.as_deref().unwrap_or_default()));
+        // '~' sorts after every character that ids are made of.
+        let high = match (cursor, &self.to) {
+            (Some(cursor), Some(to)) => cursor.min(to).to_owned(),
+            (Some(cursor), None) => cursor.to_owned(),
+            (None, Some(to)) => to.clone(),
+            (None, None) => "~".to_owned(),
+        };
+        let values = vec![(":partition", self.partition.clone()), (":low", low), (":high", format!("{}{high}", self.prefix))];
+        (format!("{partition} = :partition AND {sort} BETWEEN :low AND :high"), values)
+    }
+}
+
+/// The lowest sort key that begins with `prefix`. DynamoDB takes no empty key, and '!' sorts before all of ours.
+pub(crate) fn low(prefix: &str) -> String {
+    if prefix.is_empty() { "!".to_owned() } else { prefix.to_owned() }
+}
+
+impl Store {
+    pub(crate) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Item>> {
+        let output = self.dynamodb.get_item().table_name(table).set_key(Some(key.attributes())).consistent_read(true).send().await;
+        Ok(output.map_err(aws_error)?.item)
+    }
+
+    pub(crate) async fn get_entity<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>> {
+        self.get_item(table, key).await?.as_ref().map(entity).transpose()
+    }
+
+    /// Reads one page of a list. `id_of` names the row for the cursor.
+    pub(crate) async fn page<T>(
+        &self,
+        list: &List<'_>,
+        request: &PageRequest,
+        read: impl Fn(&Item) -> Result<T>,
+        id_of: impl Fn(&T) -> String,
+    ) -> Result<Page<T>> {
+        let (items, total) = futures::future::try_join(self.rows(list, request), self.total(list, request.wants_total)).await?;
+        let wanted = request.limit.get() as usize;
+        let skipped = request.offset as usize;
+        let more = items.len() > skipped + wanted;
+        let rows = items.iter().skip(skipped).take(wanted).map(&read).collect::<Result<Vec<T>>>()?;
+        let next_cursor = if more { rows.last().map(&id_of) } else { None };
+        Ok(Page { items: rows, next_cursor, total })
+    }
+
+    /// The rows from the cursor to one past the page's end: the one more tells whether there is a next page.
+    async fn rows(&self, list: &List<'_>, request: &PageRequest) -> Result<Vec<Item>> {
+        let cursor = request.cursor.as_deref();
+        let wanted = request.offset as usize + request.limit.get() as usize + 1;
+        // The cursor's own row is inside BETWEEN's bounds, and skipped below.
+        let mut ask_for = wanted + usize::from(cursor.is_some());
+        let mut items: Vec<Item> = Vec::new();
+        let mut start = None;
+        loop {
+            let (condition, values) = list.condition(cursor);
+            let mut query = self
+                .dynamodb
+                .query()
+                .table_name(list.table)
+                .set_index_name(list.index.map(|index| index.name().to_owned()))
+                .key_condition_expression(condition)
+                .scan_index_forward(false)
+                .consistent_read(list.index.is_none())
+                .limit(i32::try_from(ask_for).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start);
+            for (name, value) in values {
+                query = query.expression_attribute_values(name, AttributeValue::S(value));
+            }
+            let output = query.send().await.map_err(aws_error)?;
+            let sort = list.index.map_or(SORT, Index::sort);
+            let seen = cursor.map(|cursor| format!("{}{cursor}", list.prefix));
+            items.extend(output.items.unwrap_or_default().into_iter().filter(|item| seen.is_none() || text(item, sort) != seen.as_deref()));
+            start = output.last_evaluated_key;
+            if start.is_none() || items.len() >= wanted {
+                items.truncate(wanted);
+                return Ok(items);
+            }
+            ask_for = wanted - items.len();
+        }
+    }
+
+    async fn total(&self, list: &List<'_>, wanted: bool) -> Result<Option<u32>> {
+        if !wanted {
+            return Ok(None);
+        }
+        let mut total = 0;
+        let mut start = None;
+        loop {
+            let (condition, values) = list.condition(None);
+            let mut query = self
+                .dynamodb
+                .query()
+                .table_name(list.table)
+                .set_index_name(list.index.map(|index| index.name().to_owned()))
+                .key_condition_expression(condition)
+                .select(Select::Count)
+                .limit(i32::try_from(REACH - total).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start);
+            for (name, value) in values {
+                query = query.expression_attribute_values(name, AttributeValue::S(value));
+            }
+            let output = query.send().await.map_err(aws_error)?;
+            total += u32::try_from(output.count).unwrap_or(0);
+            start = output.last_evaluated_key;
+            if start.is_none() || total >= REACH {
+                return Ok(Some(total.min(REACH)));
+            }
+        }
+    }
+
+    /// All rows of a partition from the first sort key that begins with `first` to the last that begins with `last`, in order.
+    pub(crate) async fn collection(&self, table: &str, partition: &str, first: &str, last: &str) -> Result<Vec<Item>> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let output = self
+                .dynamodb
+                .query()
+                .table_name(table)
+                .key_condition_expression(format!("{PARTITION} = :partition AND {SORT} BETWEEN :low AND :high"))
+                .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
+                .expression_attribute_values(":low", AttributeValue::S(low(first)))
+                .expression_attribute_values(":high", AttributeValue::S(format!("{last}~")))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(aws_error)?;
+            items.extend(output.items.unwrap_or_default());
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! How every key is made. The only file that says PK or SK.
+//!
+//! Parts are UUIDs, hashes, fixed words and padded numbers: never a user's text, so `#` separates safely.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use domain::ids::{AgentId, AgentVersionId, OrganizationId, RunId, SessionId, TokenId, UserId, WorkspaceId};
+use domain::run::RunStatus;
+use domain::token::{TokenHash, TokenKind};
+use sha2::{Digest, Sha256};
+
+pub(crate) const PARTITION: &str = "PK";
+pub(crate) const SORT: &str = "SK";
+/// How many partitions the due index is spread over.
+pub(crate) const DUE_SHARDS: u8 = 16;
+
+/// A primary key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) partition: String,
+    pub(crate) sort: String,
+}
+
+impl Key {
+    fn new(partition: impl Into<String>, sort: impl Into<String>) -> Self {
+        Self { partition: partition.into(), sort: sort.into() }
+    }
+
+    pub(crate) fn attributes(&self) -> HashMap<String, AttributeValue> {
+        HashMap::from([
+            (PARTITION.to_owned(), AttributeValue::S(self.partition.clone())),
+            (SORT.to_owned(), AttributeValue::S(self.sort.clone())),
+        ])
+    }
+}
+
+/// One of the overloaded indexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// Children of something, by age.
+    Children,
+    /// Runs of a workspace by status.
+    Status,
+    /// What must happen later, by time. Sparse, keys only.
+    Due,
+}
+
+impl Index {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Children => "GSI1",
+            Self::Status => "GSI2",
+            Self::Due => "GSI3",
+        }
+    }
+
+    pub(crate) fn partition(self) -> &'static str {
+        match self {
+            Self::Children => "GSI1PK",
+            Self::Status => "GSI2PK",
+            Self::Due => "GSI3PK",
+        }
+    }
+
+    pub(crate) fn sort(self) -> &'static str {
+        match self {
+            Self::Children => "GSI1SK",
+            Self::Status => "GSI2SK",
+            Self::Due => "GSI3SK",
+        }
+    }
+}
+
+/// Where an item stands in an index.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexKey {
+    pub(crate) index: Index,
+    pub(crate) key: Key,
+}
+
+// --- identity
+
+pub(crate) fn user(id: UserId) -> Key {
+    Key::new(format!("user#{id}"), "user")
+}
+
+/// The companion item that makes an address unique. A hash, since an address is a user's text.
+pub(crate) fn email(email: &str) -> Key {
+    Key::new(format!("email#{}", sha256(email)), "email")
+}
+
+pub(crate) fn organization(id: OrganizationId) -> Key {
+    Key::new(format!("organization#{id}"), "organization")
+}
+
+pub(crate) fn workspaces(organization: OrganizationId) -> String {
+    format!("organization#{organization}#workspace")
+}
+
+pub(crate) fn workspace(organization: OrganizationId, id: WorkspaceId) -> Key {
+    Key::new(workspaces(organization), id.to_string())
+}
+
+pub(crate) fn members(organization: OrganizationId) -> String {
+    format!("organization#{organization}#member")
+}
+
+pub(crate) fn member(organization: OrganizationId, user: UserId) -> Key {
+    Key::new(members(organization), user.to_string())
+}
+
+/// An invitation, by the hash of the code that it was sent with.
+pub(crate) fn invitation(code_hash: &str) -> Key {
+    Key::new(format!("invitation#{code_hash}"), "invitation")
+}
+
+/// In the counters table.
+pub(crate) fn session(id: SessionId) -> Key {
+    Key::new(format!("session#{id}"), "session")
+}
+
+// --- tokens
+
+/// What a request's token is checked against.
+pub(crate) fn token_by_hash(hash: TokenHash) -> Key {
+    Key::new(format!("token_hash#{hash}"), "token")
+}
+
+pub(crate) fn token(organization: OrganizationId, id: TokenId) -> Key {
+    Key::new(format!("organization#{organization}#token"), id.to_string())
+}
+
+pub(crate) fn tokens_of(workspace: WorkspaceId, kind: TokenKind) -> String {
+    format!("workspace#{workspace}#token#{}", kind.prefix())
+}
+
+pub(crate) fn token_in_workspace(workspace: WorkspaceId, kind: TokenKind, id: TokenId) -> IndexKey {
+    IndexKey { index: Index::Children, key: Key::new(tokens_of(workspace, kind), id.to_string()) }
+}
+
+/// In the logs table.
+pub(crate) fn token_audit(token: TokenId) -> String {
+    format!("token#{token}#audit")
+}
+
+// --- agents
+
+pub(crate) fn agents(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#agent")
+}
+
+pub(crate) fn agent(workspace: WorkspaceId, id: AgentId) -> Key {
+    Key::new(agents(workspace), id.to_string())
+}
+
+pub(crate) fn agent_version(workspace: WorkspaceId, id: AgentVersionId) -> Key {
+    Key::new(format!("workspace#{workspace}#agent_version"), id.to_string())
+}
+
+pub(crate) fn versions_of(workspace: WorkspaceId, agent: AgentId) -> String {
+    format!("workspace#{workspace}#agent#{agent}#version")
+}
+
+pub(crate) fn version_of_agent(workspace: WorkspaceId, agent: AgentId, id: AgentVersionId) -> IndexKey {
+    IndexKey { index: Index::Children, key: Key::new(versions_of(workspace, agent), id.to_string()) }
+}
+
+// --- runs: one partition holds the head, what is too large for it, the journal and the messages
+
+pub(crate) fn run(workspace: WorkspaceId, id: RunId) -> String {
+    format!("workspace#{workspace}#run#{id}")
+}
+
+/// What the sort keys of a run's head, input and output begin with.
+pub(crate) const RUN_HEAD: &str = "0#";
+/// What those of its journal begin with.
+pub(crate) const RUN_STEP: &str = "1#";
+/// What those of its messages begin with.
+pub(crate) const RUN_MESSAGE: &str = "2#";
+
+pub(crate) fn run_head(workspace: WorkspaceId, id: RunId) -> Key {
+    Key::new(run(workspace, id), "0#head")
+}
+
+pub(crate) fn run_input(workspace: WorkspaceId, id: RunId) -> Key {
+    Key::new(run(workspace, id), "0#input")
+}
+
+pub(crate) fn run_output(workspace: WorkspaceId, id: RunId) -> Key {
+    Key::new(run(workspace, id), "0#output")
+}
+
+pub(crate) fn run_step(workspace: WorkspaceId, id: RunId, index: u32) -> Key {
+    Key::new(run(workspace, id), format!("{RUN_STEP}{index:06}"))
+}
+
+pub(crate) fn run_message(workspace: WorkspaceId, id: RunId, message: impl ToString) -> Key {
+    Key::new(run(workspace, id), format!("{RUN_MESSAGE}{}", message.to_string()))
+}
+
+pub(crate) fn runs_of(workspace: WorkspaceId, agent: AgentId) -> String {
+    format!("workspace#{workspace}#agent#{agent}#run")
+}
+
+pub(crate) fn run_of_agent(workspace: WorkspaceId, agent: AgentId, id: RunId) -> IndexKey {
+    IndexKey { index: Index::Children, key: Key::new(runs_of(workspace, agent), id.to_string()) }
+}
+
+pub(crate) fn runs_in_status(workspace: WorkspaceId, status: RunStatus) -> String {
+    format!("workspace#{workspace}#run#{}", status.as_str())
+}
+
+pub(crate) fn run_in_status(workspace: WorkspaceId, status: RunStatus, agent: AgentId, id: RunId) -> IndexKey {
+    IndexKey { index: Index::Status, key: Key::new(runs_in_status(workspace, status), format!("{agent}#{id}")) }
+}
+
+pub(crate) fn messages_of(workspace: WorkspaceId, agent: AgentId) -> String {
+    format!("workspace#{workspace}#agent#{agent}#message")
+}
+
+pub(crate) fn message_of_agent(workspace: WorkspaceId, agent: AgentId, message: impl ToString) -> IndexKey {
+    IndexKey { index: Index::Children, key: Key::new(messages_of(workspace, agent), message.to_string()) }
+}
+
+// --- later
+
+/// `kind` and the owner's ids go into the sort key: the index holds keys only, and a sweep must know what it found.
+pub(crate) fn due(at: DateTime<Utc>, kind: &str, tenant: impl ToString, id: impl ToString) -> IndexKey {
+    let id = id.to_string();
+    let shard = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % DUE_SHARDS;
+    let sort = format!("{}#{kind}#{}#{id}", due_time(at), tenant.to_string());
+    IndexKey { index: Index::Due, key: Key::new(due_shard(shard), sort) }
+}
+
+pub(crate) fn due_shard(shard: u8) -> String {
+    format!("due#{shard:02}")
+}
+
+/// Milliseconds, padded so that text order is time order.
+pub(crate) fn due_time(at: DateTime<Utc>) -> String {
+    format!("{:015}", at.timestamp_millis().max(0))
+}
+
+// --- logs table
+
+/// An organization's audit log, a month to a partition: a year's log is at most thirteen queries.
+pub(crate) fn audit_month(organization: OrganizationId, month: DateTime<Utc>) -> String {
+    format!("organization#{organization}#audit#{}", month.format("%Y-%m"))
+}
+
+pub(crate) fn log_row(partition: String, id: impl ToString) -> Key {
+    Key::new(partition, id.to_string())
+}
+
+// --- counters table
+
+pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
+    Key::new(format!("rate#{policy}#{}#{window}", sha256(subject)), "rate")
+}
+
+pub(crate) fn idempotency(scope_hash: &str) -> Key {
+    Key::new(format!("idempotency#{scope_hash}"), "idempotency")
+}
+
+/// SHA-256 in hexadecimal: a key part made of somebody's text.
+pub(crate) fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,54 @@
+//! Signalbox's state in DynamoDB: one [`Store`], one file for each aggregate.
+//!
+//! * Every method names the tenant whose rows it may touch; an unscoped read cannot be written.
+//! * `keys` alone knows how keys are made. An item is its keys, a `type`, the entity as JSON in `data` (a document in
+//!   one attribute: no depth or number limits but JSON's), and the few attributes that conditions and updates need.
+//! * What changes together is one [`Transaction`], the audit row included.
+//! * Uniqueness is a companion item in the same transaction; a write names the revision that it has seen.
+
+mod agents;
+mod audit;
+mod counters;
+mod due;
+mod idempotency;
+mod item;
+mod keys;
+mod members;
+mod organizations;
+mod runs;
+mod sessions;
+mod tokens;
+mod transaction;
+mod users;
+
+use std::sync::Arc;
+
+use runtime::Services;
+use runtime::config::Tables;
+
+pub use audit::AuditFilter;
+pub use counters::Window;
+pub use due::{DueItem, DueKind};
+pub use idempotency::{Attempt, StoredResponse};
+pub use members::Invitation;
+pub use runs::{LoadedRun, RunFilter, RunWrite};
+pub use tokens::TokenAuditEntry;
+pub use transaction::Transaction;
+
+/// Everything that Signalbox remembers. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    dynamodb: aws_sdk_dynamodb::Client,
+    tables: Arc<Tables>,
+}
+
+impl Store {
+    pub fn new(services: &Services) -> Self {
+        Self { dynamodb: services.dynamodb.clone(), tables: Arc::new(services.config.tables.clone()) }
+    }
+
+    /// A set of writes that happen all or not at all.
+    pub fn transaction(&self) -> Transaction<'_> {
+        Transaction::new(self)
+    }
+}

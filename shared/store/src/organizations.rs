@@ -1,0 +1,89 @@
+//! Organizations and their workspaces.
+
+use domain::audit::AuditEntry;
+use domain::identity::{Organization, Workspace};
+use domain::ids::{OrganizationId, WorkspaceId};
+use domain::page::{Page, PageRequest};
+use domain::{Error, Result};
+
+use crate::item::{Item, List, NewItem, entity, number};
+use crate::{Store, Transaction, keys};
+
+impl Store {
+    pub async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>> {
+        let item = self.get_item(&self.tables.records, &keys::organization(id)).await?;
+        item.as_ref().map(read_organization).transpose()
+    }
+
+    /// Replaces an organization that was read at `organization.revision`.
+    pub async fn update_organization(&self, organization: &Organization, audit: &AuditEntry) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_organization(organization, Some(organization.revision));
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    pub async fn workspace(&self, organization: OrganizationId, id: WorkspaceId) -> Result<Option<Workspace>> {
+        let item = self.get_item(&self.tables.records, &keys::workspace(organization, id)).await?;
+        item.as_ref().map(read_workspace).transpose()
+    }
+
+    pub async fn workspaces(&self, organization: OrganizationId, page: &PageRequest) -> Result<Page<Workspace>> {
+        let list = List::new(&self.tables.records, keys::workspaces(organization));
+        self.page(&list, page, read_workspace, |workspace| workspace.id.to_string()).await
+    }
+
+    pub async fn create_workspace(&self, workspace: &Workspace, audit: &AuditEntry) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_workspace(workspace, None);
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Replaces a workspace that was read at `workspace.revision`.
+    pub async fn update_workspace(&self, workspace: &Workspace, audit: &AuditEntry) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_workspace(workspace, Some(workspace.revision));
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+}
+
+impl Transaction<'_> {
+    pub(crate) fn put_organization(&mut self, organization: &Organization, seen: Option<u64>) {
+        let item = NewItem::new(keys::organization(organization.id), "organization", organization);
+        self.put_revision(item, seen);
+    }
+
+    pub(crate) fn put_workspace(&mut self, workspace: &Workspace, seen: Option<u64>) {
+        let item = NewItem::new(keys::workspace(workspace.organization_id, workspace.id), "workspace", workspace);
+        self.put_revision(item, seen);
+    }
+
+    /// Creates an item at revision 1, or replaces the one of revision `seen` by the next.
+    pub(crate) fn put_revision(&mut self, item: Result<NewItem>, seen: Option<u64>) {
+        let records = self.store().tables.records.clone();
+        match seen {
+            None => {
+                let item = item.map(|item| item.number("revision", 1));
+                self.create(&records, item, || Error::Conflict("it exists already".to_owned()));
+            }
+            Some(seen) => {
+                let item = item.map(|item| item.number("revision", seen + 1));
+                self.replace(&records, item, seen, || Error::Conflict("it was changed by somebody else; read it again".to_owned()));
+            }
+        }
+    }
+}
+
+pub(crate) fn revision(item: &Item) -> u64 {
+    u64::try_from(number(item, "revision")).unwrap_or(0)
+}
+
+fn read_organization(item: &Item) -> Result<Organization> {
+    Ok(Organization { revision: revision(item), ..entity(item)? })
+}
+
+fn read_workspace(item: &Item) -> Result<Workspace> {
+    Ok(Workspace { revision: revision(item), ..entity(item)? })
+}

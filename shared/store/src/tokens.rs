@@ -1,0 +1,220 @@
+//! API tokens and keys. Each has two items: the one that requests are checked against, under the hash of its secret, and
+//! the one that its owner lists and edits. Both hold the whole token and are written together.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::audit::{Actor, AuditEntry, Caller};
+use domain::ids::{AuditId, OrganizationId, TokenId, UserId, WorkspaceId};
+use domain::page::{Page, PageRequest};
+use domain::token::{Token, TokenAction, TokenHash, TokenKind, TokenState};
+use domain::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::item::{Item, List, NewItem, aws_error, entity, number};
+use crate::keys::{self, Index};
+use crate::organizations::revision;
+use crate::{Store, Transaction};
+
+/// How long a token's log is kept.
+const AUDIT_KEPT_FOR: TimeDelta = TimeDelta::days(365);
+
+/// One row of a token's audit log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenAuditEntry {
+    pub id: AuditId,
+    pub action: TokenAction,
+    pub actor: Actor,
+    pub ip: Option<String>,
+    pub user_agent: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+impl TokenAuditEntry {
+    pub fn new(action: TokenAction, caller: &Caller, now: DateTime<Utc>) -> Self {
+        Self {
+            id: AuditId::new(now),
+            action,
+            actor: caller.actor,
+            ip: caller.ip.clone(),
+            user_agent: caller.user_agent.clone(),
+            created_at: now,
+        }
+    }
+}
+
+impl Store {
+    /// The token with this secret: the only read that names no tenant, since it is what tells the tenant.
+    pub async fn token_by_hash(&self, hash: TokenHash) -> Result<Option<Token>> {
+        let item = self.get_item(&self.tables.records, &keys::token_by_hash(hash)).await?;
+        item.as_ref().map(read_token).transpose()
+    }
+
+    pub async fn token(&self, organization: OrganizationId, id: TokenId) -> Result<Option<Token>> {
+        let item = self.get_item(&self.tables.records, &keys::token(organization, id)).await?;
+        item.as_ref().map(read_token).transpose()
+    }
+
+    /// A workspace's tokens of one kind, newest first.
+    pub async fn tokens(&self, workspace: WorkspaceId, kind: TokenKind, page: &PageRequest) -> Result<Page<Token>> {
+        let list = List::of_index(&self.tables.records, Index::Children, keys::tokens_of(workspace, kind));
+        self.page(&list, page, read_token, |token| token.id.to_string()).await
+    }
+
+    pub async fn create_token(&self, token: &Token, log: &TokenAuditEntry, audit: &AuditEntry) -> Result<()> {
+        let records = &self.tables.records;
+        let mut transaction = self.transaction();
+        transaction.create(records, lookup_item(token), || Error::Conflict("the token exists already".to_owned()));
+        transaction.create(records, owner_item(token), || Error::Conflict("the token exists already".to_owned()));
+        transaction.token_audit(token.id, log);
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Replaces a token that was read at `token.revision`. With `old_hash`, its secret is replaced too: the old one is
+    /// unknown from then on.
+    pub async fn update_token(&self, token: &Token, old_hash: Option<TokenHash>, log: Option<&TokenAuditEntry>, audit: Option<&AuditEntry>) -> Result<()> {
+        let records = &self.tables.records;
+        let stale = || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
+        let mut transaction = self.transaction();
+        let next = Token { revision: token.revision + 1, ..token.clone() };
+        // The counts live beside the entity, and go on.
+        let counts = |item: NewItem| item.number("usage_count", token.usage_count).number("last_used_at", token.last_used_at.map_or(0, |at| at.timestamp_millis()));
+        transaction.replace(records, owner_item(&next).map(counts), token.revision, stale);
+        match old_hash {
+            Some(old) => {
+                transaction.delete(records, &keys::token_by_hash(old), None, stale);
+                transaction.create(records, lookup_item(&next), stale);
+            }
+            None => transaction.replace(records, lookup_item(&next), token.revision, stale),
+        }
+        if let Some(log) = log {
+            transaction.token_audit(token.id, log);
+        }
+        if let Some(audit) = audit {
+            transaction.audit(audit);
+        }
+        transaction.commit().await
+    }
+
+    /// Deletes a token. Its log stays.
+    pub async fn delete_token(&self, token: &Token, log: Option<&TokenAuditEntry>, audit: &AuditEntry) -> Result<()> {
+        let records = &self.tables.records;
+        let mut transaction = self.transaction();
+        let seen = |revision: u64| ("revision = :revision".to_owned(), Item::from([(":revision".to_owned(), AttributeValue::N(revision.to_string()))]));
+        let stale = || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
+        transaction.delete(records, &keys::token(token.organization_id, token.id), Some(seen(token.revision)), stale);
+        transaction.delete(records, &keys::token_by_hash(token.hash), None, stale);
+        if let Some(log) = log {
+            transaction.token_audit(token.id, log);
+        }
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Ends all tokens that a user has made, when the user leaves.
+    pub async fn revoke_tokens_of(&self, organization: OrganizationId, user: UserId, caller: &Caller, now: DateTime<Utc>) -> Result<()> {
+        let items = self.collection(&self.tables.records, &keys::token(organization, TokenId::first_at(now)).partition, "", "").await?;
+        for item in &items {
+            let token = read_token(item)?;
+            if token.user_id == user && token.state != TokenState::Revoked {
+                let log = TokenAuditEntry::new(TokenAction::Revoked, caller, now);
+                let audit = AuditEntry::new(caller, "api_key.revoked", "api_key", token.id, now);
+                self.update_token(&Token { state: TokenState::Revoked, ..token }, None, Some(&log), Some(&audit)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one use of a token.
+    pub async fn record_use(&self, organization: OrganizationId, id: TokenId, now: DateTime<Utc>) -> Result<()> {
+        let sent = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::token(organization, id).attributes()))
+            .update_expression("ADD usage_count :one SET last_used_at = :now")
+            // Else a use that races with a deletion would leave half a token behind.
+            .condition_expression(format!("attribute_exists({})", keys::PARTITION))
+            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .expression_attribute_values(":now", AttributeValue::N(now.timestamp_millis().to_string()))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(error)) if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+            Err(error) => Err(aws_error(error)),
+        }
+    }
+
+    /// Writes the `used` row of this hour, unless this token has it.
+    pub async fn record_first_use_of_hour(&self, token: TokenId, log: &TokenAuditEntry) -> Result<()> {
+        let hour = AuditId::first_at(start_of_hour(log.created_at));
+        // The hour's first id is the row's key, so a second row of the hour meets the first.
+        let log = TokenAuditEntry { id: hour, ..log.clone() };
+        let item = audit_item(token, &log)?.item;
+        let sent = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.tables.logs)
+            .set_item(Some(item))
+            .condition_expression(format!("attribute_not_exists({})", keys::PARTITION))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
+            Err(error) => Err(aws_error(error)),
+        }
+    }
+
+    /// A token's log, newest first.
+    pub async fn token_audit_log(&self, token: TokenId, page: &PageRequest) -> Result<Page<TokenAuditEntry>> {
+        let list = List::new(&self.tables.logs, keys::token_audit(token));
+        self.page(&list, page, entity, |entry: &TokenAuditEntry| entry.id.to_string()).await
+    }
+}
+
+impl Transaction<'_> {
+    fn token_audit(&mut self, token: TokenId, log: &TokenAuditEntry) {
+        let logs = self.store().tables.logs.clone();
+        self.overwrite(&logs, audit_item(token, log));
+    }
+}
+
+fn audit_item(token: TokenId, log: &TokenAuditEntry) -> Result<NewItem> {
+    let key = keys::log_row(keys::token_audit(token), log.id);
+    Ok(NewItem::new(key, "token_audit", log)?.expires(log.created_at + AUDIT_KEPT_FOR))
+}
+
+fn lookup_item(token: &Token) -> Result<NewItem> {
+    Ok(NewItem::new(keys::token_by_hash(token.hash), "token_lookup", token)?.number("revision", token.revision))
+}
+
+fn owner_item(token: &Token) -> Result<NewItem> {
+    // A token that can still run out is in the due index, so that somebody notices when it does.
+    let due = token
+        .expires_at
+        .filter(|_| token.state != TokenState::Revoked && !token.expiry_recorded)
+        .map(|at| keys::due(at, "token", token.organization_id, token.id));
+    let item = NewItem::new(keys::token(token.organization_id, token.id), "token", token)?
+        .indexed(keys::token_in_workspace(token.workspace_id, token.kind, token.id))
+        .indexed_if(due)
+        .number("revision", token.revision);
+    Ok(item)
+}
+
+fn read_token(item: &Item) -> Result<Token> {
+    let token: Token = entity(item)?;
+    Ok(Token {
+        revision: revision(item),
+        usage_count: u64::try_from(number(item, "usage_count")).unwrap_or(0),
+        last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at")).filter(|at| at.timestamp_millis() > 0),
+        ..token
+    })
+}
+
+fn start_of_hour(time: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(time.timestamp().div_euclid(3600) * 3600, 0).unwrap_or(time)
+}
