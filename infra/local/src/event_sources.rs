@@ -156,7 +156,11 @@ fn message_attributes(attributes: HashMap<String, MessageAttributeValue>) -> Has
         let mut attribute = SqsMessageAttribute::default();
         attribute.data_type = Some(value.data_type);
         attribute.string_value = value.string_value;
-        attribute.binary_value = value.binary_value.map(Base64Data);
+        attribute.binary_value = value.binary_value.map(|bytes| {
+            let mut data = Base64Data::default();
+            data.0 = bytes;
+            data
+        });
         attribute
     };
     attributes.into_iter().map(|(name, value)| (name, convert(value))).collect()

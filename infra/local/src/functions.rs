@@ -37,6 +37,10 @@ impl Registry {
         self.builders.keys().copied()
     }
 
+    pub(crate) fn has(&self, bin: &str) -> bool {
+        self.builders.contains_key(bin)
+    }
+
     pub(crate) fn build(&self, bin: &str, services: Services) -> Option<BoxFuture<'static, Result<Lambda, runtime::Error>>> {
         self.builders.get(bin).map(|build| build(services))
     }

@@ -58,16 +58,25 @@ pub struct RateLimit {
     pub retry_after: i64,
 }
 
-/// A field that is wrong, by its path in the body or query (`config.location`), and why.
+/// A field that is wrong, by its path (`config.location`), and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
+    pub location: Location,
     pub field: String,
     pub message: String,
 }
 
+/// Where in a request a field stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location {
+    Body,
+    Query,
+    Header,
+}
+
 impl FieldError {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self { location: Location::Body, field: field.into(), message: message.into() }
     }
 
     fn summary(errors: &[Self]) -> String {
@@ -79,6 +88,16 @@ impl Error {
     /// One wrong field.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, message)])
+    }
+
+    /// One wrong query parameter.
+    pub fn invalid_query(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { location: Location::Query, ..FieldError::new(field, message) }])
+    }
+
+    /// One wrong header.
+    pub fn invalid_header(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { location: Location::Header, ..FieldError::new(field, message) }])
     }
 
     pub fn internal(source: impl Into<BoxError>) -> Self {

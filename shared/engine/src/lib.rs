@@ -1,1 +1,19 @@
+//! Durable agent runs: a state machine without I/O, and the runner that carries it out.
+//!
+//! * [`definition`] — what a run follows: an agent's version and the run's input, made into instructions and rules.
+//! * [`machine`] — what a run does next, given what has happened. Pure and serialisable.
+//! * [`Runner`] — takes a run as far as it goes, under a lease, writing every step before acting on it.
+//! * [`Starter`] — accepts a run and tells the workers of it.
+//! * [`give_up`] — ends a run that no worker could carry on.
 
+mod calls;
+pub mod definition;
+mod finish;
+mod held;
+pub mod machine;
+mod runner;
+mod start;
+
+pub use finish::give_up;
+pub use runner::{Progress, Runner};
+pub use start::{StartRun, Starter};

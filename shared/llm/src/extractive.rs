@@ -39,7 +39,14 @@ impl Extractive {
             None => (compose(request, &input, &directives), Vec::new()),
         };
         let output = words::count(&text) + tool_calls.iter().map(words_of_call).sum::<u64>();
-        ModelAnswer { text, tool_calls, usage: TokenUsage { input: words_of_request(request), output } }
+        ModelAnswer {
+            text,
+            tool_calls,
+            usage: TokenUsage {
+                input: words_of_request(request),
+                output,
+            },
+        }
     }
 }
 
@@ -47,11 +54,20 @@ fn compose(request: &ModelRequest, input: &Input, directives: &Directives) -> St
     let limit = words::sentence_limit(&directives.prose).unwrap_or(SENTENCES);
     let mut parts = report::of_results(&request.messages, &directives.prose, limit);
     parts.extend(directives.problems.iter().cloned());
-    if parts.is_empty() { quote(input, &directives.prose, limit) } else { parts.join("\n\n") }
+    if parts.is_empty() {
+        quote(input, &directives.prose, limit)
+    } else {
+        parts.join("\n\n")
+    }
 }
 
 fn quote(input: &Input, instructions: &str, limit: usize) -> String {
-    let text = Text::parse(input.passages.iter().map(|passage| (passage.heading.as_deref(), passage.text.as_ref())));
+    let text = Text::parse(
+        input
+            .passages
+            .iter()
+            .map(|passage| (passage.heading.as_deref(), passage.text.as_ref())),
+    );
     let index = Index::build(&text);
     let chosen = match &input.question {
         _ if text.sentences.is_empty() => return nothing_to_quote(input),
@@ -69,7 +85,11 @@ fn quote(input: &Input, instructions: &str, limit: usize) -> String {
 fn cite(text: &Text, chosen: &[usize]) -> String {
     let mut quotes = String::new();
     let mut sources = String::new();
-    for (number, &index) in chosen.iter().enumerate().map(|(index, sentence)| (index + 1, sentence)) {
+    for (number, &index) in chosen
+        .iter()
+        .enumerate()
+        .map(|(index, sentence)| (index + 1, sentence))
+    {
         let sentence = &text.sentences[index];
         quotes += &format!("{} [{number}]\n", sentence.text);
         sources += &match text.section_of(sentence) {

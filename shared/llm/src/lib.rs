@@ -21,9 +21,18 @@ pub struct ModelRequest {
 /// One turn of the conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
-    User { text: String },
-    Assistant { text: String, tool_calls: Vec<ToolCall> },
-    Tool { call_id: String, tool: String, outcome: ToolOutcome },
+    User {
+        text: String,
+    },
+    Assistant {
+        text: String,
+        tool_calls: Vec<ToolCall>,
+    },
+    Tool {
+        call_id: String,
+        tool: String,
+        outcome: ToolOutcome,
+    },
 }
 
 /// A tool as a model sees it.

@@ -26,11 +26,12 @@ pub(crate) enum Storage {
     Memory(Clock),
 }
 
-/// The running service. Dropping it stops it without waiting.
+/// The running service. Dropping it closes the storage, for which requests that run are waited for.
 pub(crate) struct DynamoDb {
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     stop: CancellationToken,
-    stopped: Option<oneshot::Receiver<()>>,
+    stopped: oneshot::Receiver<()>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl DynamoDb {
@@ -41,31 +42,38 @@ impl DynamoDb {
         let (ready, when_ready) = oneshot::channel();
         let (done, stopped) = oneshot::channel();
         let thread_stop = stop.clone();
-        thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
             match open(storage, &tables) {
                 Ok(database) => run(listener, database, thread_stop, ready),
                 Err(error) => drop(ready.send(Err(error))),
             }
             // Fails when nobody waits for the end, as after a drop.
-            drop(done.send(()));
+            let _ = done.send(());
         })?;
+        let service = Self { address, stop, stopped, thread: Some(thread) };
         when_ready.await.map_err(|_| anyhow!("DynamoDB ended while starting"))??;
-        Ok(Self { address, stop, stopped: Some(stopped) })
+        Ok(service)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Lets running requests finish and closes the storage.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
-        if let Some(stopped) = self.stopped.take() {
-            // An error means that the thread is gone, which is as good.
-            drop(stopped.await);
-        }
+        // An error means that the thread is gone, which is as good.
+        drop((&mut self.stopped).await);
     }
 }
 
 impl Drop for DynamoDb {
     fn drop(&mut self) {
         self.stop.cancel();
+        if let Some(Err(_)) = self.thread.take().map(thread::JoinHandle::join) {
+            tracing::error!("DynamoDB panicked");
+        }
     }
 }
 

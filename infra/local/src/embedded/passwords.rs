@@ -31,7 +31,7 @@ pub(crate) fn generate(wanted: &GeneratedSecret) -> anyhow::Result<String> {
         bail!("GenerateSecretString excludes every character");
     }
     let mut random = rand::rng();
-    let mut password = Vec::with_capacity(wanted.length);
+    let mut password: Vec<char> = Vec::with_capacity(wanted.length);
     if wanted.require_each_included_type {
         ensure!(kinds.len() <= wanted.length, "PasswordLength is too short for one character of each type");
         password.extend(kinds.iter().filter_map(|kind| kind.choose(&mut random)));

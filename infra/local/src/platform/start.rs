@@ -2,70 +2,227 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread;
 
-use anyhow::{Context, anyhow, bail};
-use futures::future::try_join_all;
+use anyhow::{Context, anyhow};
+use runtime::services::http_client;
 use runtime::{Config, Lambda, Services};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::runtime::Handle;
 
-use super::{Data, Options, Platform, Running, lambda_environment};
-use crate::Registry;
+use super::{Data, Options, Platform, Running, Tasks, Threads};
 use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::{DynamoDb, Storage};
-use crate::embedded::{secrets_manager, sqs};
+use crate::embedded::secrets_manager::{self, Secrets};
+use crate::embedded::sqs::{self, Queues};
 use crate::event_sources::EventSource;
 use crate::gateway::{Gateway, HttpFunction};
 use crate::invocation::Invoker;
 use crate::schedules::{Scheduled, Timetable};
-use crate::template::{Deployment, Endpoints, Function, Template};
+use crate::template::{Deployment, Endpoints, Function, REGION, Template};
 
-/// How many threads functions run on.
-const THREADS: std::ops::RangeInclusive<usize> = 2..=8;
+const LOOPBACK: &str = "127.0.0.1";
 
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
-    // What fails most often comes first, before anything is made on disk.
+    // What can be found out without making anything comes first.
     let template = Template::read(&options.template)?;
-    Deployment::evaluate(&template, &options.parameters, &Endpoints::default())?;
+    check(&template, &Deployment::evaluate(&template, &options.parameters, &Endpoints::default())?, &options)?;
     let gateway_listener = listen(&options.host, options.port)?;
     let data = match &options.data {
         Data::Directory(path) => Some(DataDirectory::open(path)?),
         Data::Ephemeral => None,
     };
-    let loopback = Ipv4Addr::LOCALHOST.to_string();
-    let (dynamodb_listener, sqs_listener, secrets_listener) = (listen(&loopback, 0)?, listen(&loopback, 0)?, listen(&loopback, 0)?);
+    let started_at = options.clock.now();
 
-    // Queue URLs have the port in them, so the values of variables are only known now.
+    // Queue URLs have the port in them, so what functions are told is only known with the ports.
+    let (dynamodb_listener, sqs_listener, secrets_listener) = (listen(LOOPBACK, 0)?, listen(LOOPBACK, 0)?, listen(LOOPBACK, 0)?);
+    let sqs_address = sqs_listener.local_addr()?;
     let mut endpoints = Endpoints {
         dynamodb: format!("http://{}", dynamodb_listener.local_addr()?),
-        sqs: format!("http://{}", sqs_listener.local_addr()?),
+        sqs: format!("http://{sqs_address}"),
         secrets_manager: format!("http://{}", secrets_listener.local_addr()?),
     };
     let deployment = Deployment::evaluate(&template, &options.parameters, &endpoints)?;
-    let secrets = secrets_manager::Secrets::load(&deployment.secrets, data.as_ref().map(DataDirectory::secrets).as_deref())?;
+
+    let secrets = Secrets::load(&deployment.secrets, data.as_ref().map(DataDirectory::secrets).as_deref())?;
     let storage = match &data {
         Some(directory) => Storage::File(directory.dynamodb()),
         None => Storage::Memory(options.clock.clone()),
     };
     let dynamodb = DynamoDb::start(dynamodb_listener, storage, deployment.tables.clone()).await?;
     if let Some(front) = options.dynamodb_front {
-        endpoints.dynamodb = format!("http://{}", front(dynamodb.address).await);
+        endpoints.dynamodb = format!("http://{}", front(dynamodb.address()).await);
     }
 
-    let threads = thread::available_parallelism().map_or(*THREADS.start(), usize::from).clamp(*THREADS.start(), *THREADS.end());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("signalbox").enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let invoker = Invoker::new(options.clock.clone(), handle.clone());
-    let mut platform = Starting {
-        services: CancellationToken::new(),
-        service_tasks: JoinSet::new(),
-        intake: CancellationToken::new(),
-        intake_tasks: JoinSet::new(),
-        runtime: Some(runtime),
-    };
+    let threads = Threads::new()?;
+    let runtime = threads.handle();
+    let mut services = Tasks::default();
+    let queues = deployment.queues.clone();
+    let queues = runtime.spawn(async move { sqs::create(sqs_address, &queues).await }).await??;
+    services.tasks.spawn_on(sqs::serve(attach(sqs_listener, runtime)?, queues.clone(), services.stop.clone()), runtime);
+    let secrets_manager = secrets_manager::serve(attach(secrets_listener, runtime)?, Arc::new(secrets), services.stop.clone());
+    services.tasks.spawn_on(secrets_manager, runtime);
 
-    todo!()
+    let environments = deployment.functions.iter().map(|function| environment(function, &endpoints)).collect();
+    let (functions, config) = build(&template, &deployment, environments, &options.registry, &options.clock, runtime).await?;
+    let config = config.ok_or_else(|| anyhow!("{}: Resources: there is no function", template.file().display()))?;
+
+    let parts = Parts { template: &template, deployment: &deployment, functions: &functions, invoker: Invoker::new(options.clock.clone(), runtime.clone()) };
+    let mut intake = Tasks::default();
+    let address = gateway_listener.local_addr()?;
+    let gateway = Gateway::new(&deployment, parts.http_functions(), options.body_limit, options.clock.clone(), parts.invoker.clone());
+    let gateway = gateway.map_err(|(route, problem)| template.function_error(&route.function, &["Events", &route.event], problem.to_string()))?;
+    let sources = parts.event_sources(&queues)?;
+    let schedules = parts.schedules()?;
+    intake.tasks.spawn_on(gateway.serve(attach(gateway_listener, runtime)?, intake.stop.clone(), options.drain), runtime);
+    for source in sources.into_iter().filter(|_| options.event_sources) {
+        intake.tasks.spawn_on(source.run(intake.stop.clone()), runtime);
+    }
+    for schedule in schedules.into_iter().filter(|_| options.schedules) {
+        intake.tasks.spawn_on(schedule.run(started_at, intake.stop.clone()), runtime);
+    }
+
+    let invoker = parts.invoker;
+    Ok(Platform {
+        address,
+        deployment,
+        functions,
+        config,
+        clock: options.clock,
+        invoker,
+        drain: options.drain,
+        intake,
+        services,
+        _threads: threads,
+        dynamodb,
+        _data: data,
+    })
+}
+
+fn check(template: &Template, deployment: &Deployment, options: &Options) -> anyhow::Result<()> {
+    match deployment.functions.iter().find(|function| !options.registry.has(&function.bin)) {
+        Some(function) => Err(template.function_error(&function.logical_id, &["CodeUri"], format!("there is no code for {}", function.bin)).into()),
+        None => Ok(()),
+    }
+}
+
+fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind((host, port)).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    bound.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => anyhow!("port {port} of {host} is in use by another program; choose one with --port"),
+        _ => anyhow!(error).context(format!("cannot listen on port {port} of {host}")),
+    })
+}
+
+/// Hands a listener to the runtime that is to serve it.
+fn attach(listener: TcpListener, runtime: &Handle) -> std::io::Result<tokio::net::TcpListener> {
+    let _context = runtime.enter();
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// Everything that a function finds in its environment: what the template declares, and what Lambda sets. The endpoints
+/// make the AWS SDK talk to this machine.
+fn environment(function: &Function, endpoints: &Endpoints) -> HashMap<String, String> {
+    let of_lambda = [
+        ("AWS_REGION", REGION),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local-secret"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
+        ("AWS_ENDPOINT_URL_SQS", &endpoints.sqs),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoints.secrets_manager),
+        ("AWS_LAMBDA_FUNCTION_NAME", &function.name),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &function.memory_megabytes.to_string()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{}", function.name)),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    function.environment.clone().into_iter().chain(of_lambda).collect()
+}
+
+/// Builds all functions side by side, as each of them fetches what it needs in its init. Gives the configuration of one of
+/// them as well, if there is one.
+async fn build(
+    template: &Template,
+    deployment: &Deployment,
+    environments: Vec<HashMap<String, String>>,
+    registry: &crate::Registry,
+    clock: &runtime::Clock,
+    runtime: &Handle,
+) -> anyhow::Result<(HashMap<String, Running>, Option<Config>)> {
+    let mut shared = None;
+    let mut building = Vec::new();
+    for (function, environment) in deployment.functions.iter().zip(environments) {
+        let id = &function.logical_id;
+        let config = Config::from_map(&environment);
+        let config = config.map_err(|error| template.function_error(id, &["Environment", "Variables"], error.to_string()))?;
+        let (_, http) = shared.get_or_insert_with(|| (config.clone(), http_client(&config)));
+        let services = Services::with_http_client(config, clock.clone(), http.clone());
+        let built = registry.build(&function.bin, services).with_context(|| format!("there is no code for {}", function.bin))?;
+        building.push((function, environment, runtime.spawn(built)));
+    }
+    let mut functions = HashMap::new();
+    for (function, environment, built) in building {
+        let name = || format!("function {} cannot start", function.logical_id);
+        let lambda = built.await.map_err(|_| anyhow!("it panicked")).with_context(name)?.map_err(|error| anyhow!(error)).with_context(name)?;
+        functions.insert(function.logical_id.clone(), Running { environment, lambda, timeout: function.timeout });
+    }
+    Ok((functions, shared.map(|(config, _)| config)))
+}
+
+/// What event sources and schedules are put together from.
+struct Parts<'a> {
+    template: &'a Template,
+    deployment: &'a Deployment,
+    functions: &'a HashMap<String, Running>,
+    invoker: Invoker,
+}
+
+impl Parts<'_> {
+    fn http_functions(&self) -> Vec<HttpFunction> {
+        let http = self.functions.iter().filter_map(|(id, function)| match &function.lambda {
+            Lambda::Http(router) => Some(HttpFunction { logical_id: id.clone(), router: router.clone(), timeout: function.timeout }),
+            Lambda::Queue(_) | Lambda::Event(_) => None,
+        });
+        http.collect()
+    }
+
+    fn event_sources(&self, queues: &Queues) -> anyhow::Result<Vec<EventSource>> {
+        let sources = self.deployment.queue_sources.iter().map(|source| {
+            let refuse = |text: &str| self.template.function_error(&source.function, &["Events", &source.event], text);
+            let queue = self.deployment.queues.iter().find(|queue| queue.name == source.queue).ok_or_else(|| refuse("there is no such queue"))?;
+            match self.functions.get(&source.function) {
+                Some(Running { lambda: Lambda::Queue(handler), timeout, .. }) => Ok(EventSource {
+                    source: source.clone(),
+                    queue: queue.clone(),
+                    handler: handler.clone(),
+                    timeout: *timeout,
+                    queues: queues.clone(),
+                    invoker: self.invoker.clone(),
+                }),
+                _ => Err(refuse("the function does not take queue messages").into()),
+            }
+        });
+        sources.collect()
+    }
+
+    fn schedules(&self) -> anyhow::Result<Vec<Scheduled>> {
+        let schedules = self.deployment.schedules.iter().filter(|schedule| schedule.enabled).map(|schedule| {
+            let refuse = |text: String| self.template.function_error(&schedule.function, &["Events", &schedule.event], text);
+            let timetable = Timetable::parse(schedule).map_err(refuse)?;
+            match self.functions.get(&schedule.function) {
+                Some(Running { lambda: Lambda::Event(handler), timeout, .. }) => Ok(Scheduled {
+                    schedule: schedule.clone(),
+                    timetable,
+                    handler: handler.clone(),
+                    timeout: *timeout,
+                    invoker: self.invoker.clone(),
+                }),
+                _ => Err(refuse("the function does not take events".to_owned()).into()),
+            }
+        });
+        schedules.collect()
+    }
 }

@@ -18,7 +18,7 @@ mod storage;
 use std::path::{Path, PathBuf};
 
 pub use deployment::{
-    ACCOUNT_ID, REGION,
+    ACCOUNT_ID, REGION, STACK_NAME,
     Attribute, Deployment, Endpoints, Function, GatewayHeader, GatewayResponse, GeneratedSecret, Index, KeyElement, Projection, Queue, QueueSource,
     Redrive, Route, Schedule, Secret, SecretContent, Table,
 };

@@ -18,18 +18,29 @@ pub(super) struct Directives {
 
 impl Directives {
     pub(super) fn of(request: &ModelRequest, input: &Input<'_>) -> Self {
-        let allowed: Vec<_> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let allowed: Vec<_> = request
+            .tools
+            .iter()
+            .map(|tool| tool.name.as_str())
+            .collect();
         let mut problems = Vec::new();
         let mut calls_in = |text: &str| {
             let Script { directives, prose } = Script::parse(text, &allowed);
             let calls = directives.into_iter().filter_map(|directive| {
-                directive.and_then(|directive| directive.into_call(&allowed, input)).map_err(|problem| problems.push(problem)).ok()
+                directive
+                    .and_then(|directive| directive.into_call(&allowed, input))
+                    .map_err(|problem| problems.push(problem))
+                    .ok()
             });
             (calls.collect::<Vec<_>>(), prose)
         };
 
         let (standing, prose) = calls_in(&request.instructions);
-        let latest = request.messages.iter().rposition(|message| matches!(message, Message::User { .. })).unwrap_or(0);
+        let latest = request
+            .messages
+            .iter()
+            .rposition(|message| matches!(message, Message::User { .. }))
+            .unwrap_or(0);
         let said = match request.messages.get(latest) {
             Some(Message::User { text }) if structured(text).is_none() => calls_in(text).0,
             _ => Vec::new(),
@@ -40,13 +51,30 @@ impl Directives {
         let since = calls_made(&request.messages[latest..]);
         let next = standing.into_iter().skip(before).chain(said).nth(since);
         let id = format!("call_{}", before + since + 1);
-        let next = next.map(|(tool, arguments)| ToolCall { id, tool, arguments });
-        Self { next, problems, prose }
+        let next = next.map(|(tool, arguments)| ToolCall {
+            id,
+            tool,
+            arguments,
+        });
+        Self {
+            next,
+            problems,
+            prose,
+        }
     }
 }
 
 fn calls_made(messages: &[Message]) -> usize {
-    messages.iter().map(|message| if let Message::Assistant { tool_calls, .. } = message { tool_calls.len() } else { 0 }).sum()
+    messages
+        .iter()
+        .map(|message| {
+            if let Message::Assistant { tool_calls, .. } = message {
+                tool_calls.len()
+            } else {
+                0
+            }
+        })
+        .sum()
 }
 
 /// A text, taken apart.
@@ -62,7 +90,10 @@ struct Directive<'a> {
 
 impl<'a> Script<'a> {
     fn parse(text: &'a str, tools: &[&str]) -> Self {
-        let mut script = Self { directives: Vec::new(), prose: String::with_capacity(text.len()) };
+        let mut script = Self {
+            directives: Vec::new(),
+            prose: String::with_capacity(text.len()),
+        };
         let mut rest = text;
         while !rest.is_empty() {
             let line_end = rest.find('\n').map_or(rest.len(), |end| end + 1);
@@ -86,9 +117,12 @@ impl<'a> Script<'a> {
 /// The tool that a line calls. `@somebody, have a look` calls none.
 fn named_tool<'a>(line: &'a str, tools: &[&str]) -> Option<&'a str> {
     let call = line.trim_start().strip_prefix('@')?;
-    let end = call.find(|character: char| !(character.is_ascii_alphanumeric() || "_-.".contains(character))).unwrap_or(call.len());
+    let end = call
+        .find(|character: char| !(character.is_ascii_alphanumeric() || "_-.".contains(character)))
+        .unwrap_or(call.len());
     let (name, rest) = call.split_at(end);
-    (!name.is_empty() && (tools.contains(&name) || rest.trim_start().starts_with('{'))).then_some(name)
+    (!name.is_empty() && (tools.contains(&name) || rest.trim_start().starts_with('{')))
+        .then_some(name)
 }
 
 impl<'a> Directive<'a> {
@@ -96,7 +130,13 @@ impl<'a> Directive<'a> {
     fn parse(tool: &'a str, rest: &str) -> (Result<Self, String>, usize) {
         let line = rest.lines().next().unwrap_or_default();
         if line.trim().is_empty() {
-            return (Ok(Self { tool, arguments: Map::new() }), line.len());
+            return (
+                Ok(Self {
+                    tool,
+                    arguments: Map::new(),
+                }),
+                line.len(),
+            );
         }
         let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Map<String, Value>>();
         match values.next() {
@@ -106,12 +146,25 @@ impl<'a> Directive<'a> {
                 let directive = if tail.trim().is_empty() {
                     Ok(Self { tool, arguments })
                 } else {
-                    Err(format!("I did not call {tool}: there is more on its line than a JSON object."))
+                    Err(format!(
+                        "I did not call {tool}: there is more on its line than a JSON object."
+                    ))
                 };
                 (directive, end + tail.len())
             }
-            Some(Err(error)) => (Err(format!("I did not call {tool}: its arguments are not a JSON object ({error}).")), line.len()),
-            None => (Ok(Self { tool, arguments: Map::new() }), line.len()),
+            Some(Err(error)) => (
+                Err(format!(
+                    "I did not call {tool}: its arguments are not a JSON object ({error})."
+                )),
+                line.len(),
+            ),
+            None => (
+                Ok(Self {
+                    tool,
+                    arguments: Map::new(),
+                }),
+                line.len(),
+            ),
         }
     }
 
@@ -135,7 +188,9 @@ fn fill(template: &mut Value, input: &Value) -> Result<(), String> {
             }
         }
         Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, input))?,
-        Value::Object(fields) => fields.values_mut().try_for_each(|field| fill(field, input))?,
+        Value::Object(fields) => fields
+            .values_mut()
+            .try_for_each(|field| fill(field, input))?,
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
     Ok(())
@@ -175,8 +230,10 @@ fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
 }
 
 fn look_up<'v>(input: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').skip(1).try_fold(input, |value, name| match value {
-        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-        other => other.get(name),
-    })
+    path.split('.')
+        .skip(1)
+        .try_fold(input, |value, name| match value {
+            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+            other => other.get(name),
+        })
 }

@@ -59,46 +59,79 @@ impl<'a> Input<'a> {
         let (passages, question) = if is_question {
             (Vec::new(), Some(trimmed.to_owned()))
         } else {
-            (vec![Passage { heading: None, text: Cow::Borrowed(text) }], None)
+            (
+                vec![Passage {
+                    heading: None,
+                    text: Cow::Borrowed(text),
+                }],
+                None,
+            )
         };
-        Self { value: Value::String(text.to_owned()), passages, question }
+        Self {
+            value: Value::String(text.to_owned()),
+            passages,
+            question,
+        }
     }
 
     fn of_json(value: Value) -> Self {
-        let field = |names: &[&str]| names.iter().find_map(|name| value.get(name).filter(|value| !value.is_null()));
+        let field = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| value.get(name).filter(|value| !value.is_null()))
+        };
         let question = field(&QUESTION).and_then(Value::as_str).map(str::to_owned);
         let mut passages = Vec::new();
         match (field(&TEXT), &value) {
             (Some(Value::String(text)), _) => {
-                passages.push(Passage { heading: None, text: Cow::Owned(text.clone()) });
+                passages.push(Passage {
+                    heading: None,
+                    text: Cow::Owned(text.clone()),
+                });
             }
             (Some(nested), _) => collect(None, nested, &mut passages),
             // No field that we know: whatever is text.
             (None, Value::Object(fields)) => {
-                for (name, field) in fields.iter().filter(|(name, _)| !QUESTION.contains(&name.as_str())) {
+                for (name, field) in fields
+                    .iter()
+                    .filter(|(name, _)| !QUESTION.contains(&name.as_str()))
+                {
                     collect(Some(name), field, &mut passages);
                 }
             }
             (None, other) => collect(None, other, &mut passages),
         }
-        Self { value, passages, question }
+        Self {
+            value,
+            passages,
+            question,
+        }
     }
 }
 
 /// A message that is a JSON object or list.
 pub(super) fn structured(message: &str) -> Option<Value> {
     let trimmed = message.trim_start();
-    let value = if trimmed.starts_with(['{', '[']) { serde_json::from_str(trimmed).ok() } else { None };
+    let value = if trimmed.starts_with(['{', '[']) {
+        serde_json::from_str(trimmed).ok()
+    } else {
+        None
+    };
     value.filter(|value: &Value| value.is_object() || value.is_array())
 }
 
 fn collect(name: Option<&str>, value: &Value, passages: &mut Vec<Passage<'_>>) {
     match value {
         Value::String(text) => {
-            passages.push(Passage { heading: name.map(str::to_owned), text: Cow::Owned(text.clone()) });
+            passages.push(Passage {
+                heading: name.map(str::to_owned),
+                text: Cow::Owned(text.clone()),
+            });
         }
         Value::Array(items) => items.iter().for_each(|item| collect(name, item, passages)),
-        Value::Object(fields) => fields.iter().for_each(|(name, field)| collect(Some(name), field, passages)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, field)| collect(Some(name), field, passages)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -26,7 +26,9 @@ pub(super) struct Sentence {
 
 impl Text {
     /// Reads passages, each with the heading it has from outside.
-    pub(super) fn parse<'a>(passages: impl IntoIterator<Item = (Option<&'a str>, &'a str)>) -> Self {
+    pub(super) fn parse<'a>(
+        passages: impl IntoIterator<Item = (Option<&'a str>, &'a str)>,
+    ) -> Self {
         let mut reader = Reader::default();
         for (heading, text) in passages {
             reader.section = None;
@@ -37,11 +39,29 @@ impl Text {
             reader.end_paragraph();
             reader.in_code = false;
         }
-        reader.text
+        let mut text = reader.text;
+        if text.sentences.is_empty() {
+            // Notes without full stops look like headings alone.
+            let notes = text
+                .sections
+                .drain(..)
+                .filter(|line| line.unicode_words().nth(3).is_some());
+            text.sentences = notes
+                .map(|text| Sentence {
+                    text,
+                    section: None,
+                    place: 0,
+                    is_row: false,
+                })
+                .collect();
+        }
+        text
     }
 
     pub(super) fn section_of(&self, sentence: &Sentence) -> Option<&str> {
-        sentence.section.map(|section| self.sections[section].as_str())
+        sentence
+            .section
+            .map(|section| self.sections[section].as_str())
     }
 }
 
@@ -66,7 +86,7 @@ impl Reader {
             self.in_code = !self.in_code;
         } else if self.in_code {
             // Code has no sentences.
-        } else if line.is_empty() {
+        } else if line.is_empty() || is_notation(line) {
             self.end_paragraph();
         } else if let Some(heading) = atx_heading(line) {
             self.end_paragraph();
@@ -98,8 +118,15 @@ impl Reader {
     }
 
     fn row(&mut self, row: &str) {
-        let cells: Vec<_> = row.trim_end_matches('|').split('|').map(str::trim).collect();
-        if cells.iter().all(|cell| !cell.is_empty() && cell.bytes().all(|byte| b"-:".contains(&byte))) {
+        let cells: Vec<_> = row
+            .trim_end_matches('|')
+            .split('|')
+            .map(str::trim)
+            .collect();
+        if cells
+            .iter()
+            .all(|cell| !cell.is_empty() && cell.bytes().all(|byte| b"-:".contains(&byte)))
+        {
             // What stands above it was the head of the table.
             self.text.sentences.pop_if(|sentence| sentence.is_row);
         } else {
@@ -108,7 +135,9 @@ impl Reader {
     }
 
     fn open_section(&mut self, heading: &str) {
-        let heading = heading.trim_matches(|character: char| "*_#: ".contains(character)).to_owned();
+        let heading = heading
+            .trim_matches(|character: char| "*_#: ".contains(character))
+            .to_owned();
         self.section = Some(self.text.sections.len());
         self.text.sections.push(heading);
         self.place = 0;
@@ -129,7 +158,12 @@ impl Reader {
     }
 
     fn push(&mut self, text: String, is_row: bool) {
-        self.text.sentences.push(Sentence { text, section: self.section, place: self.place, is_row });
+        self.text.sentences.push(Sentence {
+            text,
+            section: self.section,
+            place: self.place,
+            is_row,
+        });
         self.place += 1;
     }
 }
@@ -140,8 +174,23 @@ fn atx_heading(line: &str) -> Option<&str> {
     ((1..=6).contains(&level) && rest.starts_with(' ')).then(|| rest.trim())
 }
 
+/// Lines that a reader of the rendered text does not see as text: comments, images, targets of links.
+fn is_notation(line: &str) -> bool {
+    let is_target = line.starts_with('[')
+        && line
+            .split_once("]: ")
+            .is_some_and(|(_, target)| !target.contains(' '));
+    is_target
+        || line.starts_with("![")
+        || line.starts_with("[![")
+        || (line.starts_with("<!--") && line.ends_with("-->"))
+}
+
 fn is_rule(line: &str) -> bool {
-    line.len() >= 3 && ["-", "=", "*", "_"].iter().any(|mark| line.trim_matches(' ').replace(*mark, "").is_empty())
+    line.len() >= 3
+        && ["-", "=", "*", "_"]
+            .iter()
+            .any(|mark| line.trim_matches(' ').replace(*mark, "").is_empty())
 }
 
 /// What follows `-`, `*`, `+`, `•`, `1.` or `1)`.
@@ -156,13 +205,20 @@ fn list_item(line: &str) -> Option<&str> {
         None
     };
     let item = rest?.strip_prefix(' ')?.trim_start();
-    Some(item.strip_prefix("[ ] ").or_else(|| item.strip_prefix("[x] ")).unwrap_or(item))
+    Some(
+        item.strip_prefix("[ ] ")
+            .or_else(|| item.strip_prefix("[x] "))
+            .unwrap_or(item),
+    )
 }
 
 fn reads_as_heading(line: &str) -> bool {
     let bare = line.trim_matches(['*', '_']);
     !bare.ends_with(['.', '!', '?', ';', ',', '…', '。', '"', '”'])
-        && bare.chars().next().is_some_and(|character| character.is_uppercase() || character.is_ascii_digit())
+        && bare
+            .chars()
+            .next()
+            .is_some_and(|character| character.is_uppercase() || character.is_ascii_digit())
         && bare.unicode_words().take(HEADING_WORDS + 1).count() <= HEADING_WORDS
 }
 
@@ -170,29 +226,22 @@ fn reads_as_heading(line: &str) -> bool {
 fn split(paragraph: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     let mut start = 0;
-    let ends = paragraph.split_sentence_bound_indices().map(|(at, piece)| at + piece.len());
-    for end in ends {
-        let piece = &paragraph[start..end];
-        if end < paragraph.len() && words::ends_in_abbreviation(piece) {
+    for (at, piece) in paragraph.split_sentence_bound_indices() {
+        let rest = &paragraph[at + piece.len()..];
+        // The Unicode rules do not know that emphasis is closed: `**Use a canary.** The next ...`
+        let closing = if piece.ends_with(' ') {
+            0
+        } else {
+            rest.len() - rest.trim_start_matches(['*', '_']).len()
+        };
+        let end = start.max(at + piece.len() + closing);
+        let sentence = &paragraph[start..end];
+        if end < paragraph.len() && words::ends_in_abbreviation(sentence) {
             continue;
         }
-        split_at_emphasis(piece, &mut sentences);
+        sentences.push(sentence.trim());
         start = end;
     }
+    sentences.retain(|sentence| !sentence.is_empty());
     sentences
-}
-
-/// Emphasis hides the end of a sentence from the Unicode rules: `**Use a canary.** The next ...`.
-fn split_at_emphasis<'a>(mut piece: &'a str, sentences: &mut Vec<&'a str>) {
-    while let Some(end) = [".** ", ".* ", "!** ", "?** "].iter().filter_map(|mark| piece.find(mark).map(|at| at + mark.len())).min() {
-        if !piece[end..].starts_with(char::is_uppercase) {
-            break;
-        }
-        sentences.push(piece[..end].trim());
-        piece = &piece[end..];
-    }
-    let rest = piece.trim();
-    if !rest.is_empty() {
-        sentences.push(rest);
-    }
 }

@@ -53,40 +53,84 @@ pub(super) fn terms(text: &str) -> impl Iterator<Item = String> {
 pub(super) fn request_terms(text: &str) -> impl Iterator<Item = String> {
     text.unicode_words().filter_map(|word| {
         let word = word.to_lowercase();
-        let is_subject = ![STOP_WORDS, REQUEST_WORDS].iter().any(|list| list.contains(&word.as_str()));
+        let is_subject = ![STOP_WORDS, REQUEST_WORDS]
+            .iter()
+            .any(|list| list.contains(&word.as_str()));
         is_subject.then(|| stem(word))
     })
 }
 
 /// Whether a sentence that begins so leans on the one before.
 pub(super) fn refers_back(sentence: &str) -> bool {
-    sentence.unicode_words().next().is_some_and(|word| BACK_REFERENCES.contains(&word.to_lowercase().as_str()))
+    sentence
+        .unicode_words()
+        .next()
+        .is_some_and(|word| BACK_REFERENCES.contains(&word.to_lowercase().as_str()))
 }
 
 /// Whether the full stop at the end of `text` is likely part of its last word.
 pub(super) fn ends_in_abbreviation(text: &str) -> bool {
-    let Some(text) = text.trim_end().strip_suffix('.') else { return false };
-    let last = text.rsplit(|character: char| character.is_whitespace() || "([\"'*".contains(character)).next().unwrap_or_default();
+    let Some(text) = text.trim_end().strip_suffix('.') else {
+        return false;
+    };
+    let last = text
+        .rsplit(|character: char| character.is_whitespace() || "([\"'*".contains(character))
+        .next()
+        .unwrap_or_default();
     let lower = last.to_lowercase();
     let is_initial = last.chars().count() == 1 && last.chars().all(char::is_uppercase);
-    let is_numbering = last == text.trim() && !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
-    let is_dotted = last.contains('.') && last.split('.').all(|part| part.chars().count() == 1 && part.chars().all(char::is_alphabetic));
-    ABBREVIATIONS.contains(&lower.as_str()) || is_initial || is_numbering || (is_dotted && !["a.m", "p.m"].contains(&lower.as_str()))
+    let is_numbering =
+        last == text.trim() && !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    let is_dotted = last.contains('.')
+        && last
+            .split('.')
+            .all(|part| part.chars().count() == 1 && part.chars().all(char::is_alphabetic));
+    ABBREVIATIONS.contains(&lower.as_str())
+        || is_initial
+        || is_numbering
+        || (is_dotted && !["a.m", "p.m"].contains(&lower.as_str()))
 }
 
 /// How many sentences the instructions ask for.
 pub(super) fn sentence_limit(instructions: &str) -> Option<usize> {
-    let words: Vec<_> = instructions.unicode_words().map(str::to_lowercase).collect();
-    let unit = |word: &String| ["sentence", "sentences", "bullet", "bullets", "quote", "quotes"].contains(&word.as_str());
-    words.iter().enumerate().filter(|(_, word)| unit(word)).find_map(|(position, _)| {
-        words[position.saturating_sub(2)..position].iter().rev().find_map(|word| number(word))
-    })
+    let words: Vec<_> = instructions
+        .unicode_words()
+        .map(str::to_lowercase)
+        .collect();
+    let unit = |word: &String| {
+        [
+            "sentence",
+            "sentences",
+            "bullet",
+            "bullets",
+            "quote",
+            "quotes",
+        ]
+        .contains(&word.as_str())
+    };
+    words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| unit(word))
+        .find_map(|(position, _)| {
+            words[position.saturating_sub(2)..position]
+                .iter()
+                .rev()
+                .find_map(|word| number(word))
+        })
 }
 
 fn number(word: &str) -> Option<usize> {
-    const NAMES: [&str; 10] = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-    let named = NAMES.iter().position(|name| *name == word).map(|position| position + 1);
-    let number = named.or_else(|| (word == "single").then_some(1)).or_else(|| word.parse().ok())?;
+    const NAMES: [&str; 10] = [
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    ];
+    let named = NAMES
+        .iter()
+        .position(|name| *name == word)
+        .map(|position| position + 1);
+    let number = named
+        .or_else(|| (word == "single").then_some(1))
+        .or_else(|| word.parse().ok())?;
     (1..=50).contains(&number).then_some(number)
 }
 
@@ -96,14 +140,26 @@ fn stem(mut word: String) -> String {
     if word.len() < 4 || !word.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return word;
     }
-    for (ending, replacement) in [("ies", "y"), ("ied", "y"), ("sses", "ss"), ("ing", ""), ("ed", ""), ("s", "")] {
-        let Some(root) = word.strip_suffix(ending) else { continue };
+    for (ending, replacement) in [
+        ("ies", "y"),
+        ("ied", "y"),
+        ("sses", "ss"),
+        ("ing", ""),
+        ("ed", ""),
+        ("s", ""),
+    ] {
+        let Some(root) = word.strip_suffix(ending) else {
+            continue;
+        };
         let keeps = root.len() < 3 || !root.bytes().any(|byte| b"aeiouy".contains(&byte));
         if keeps || (ending == "s" && root.ends_with(['s', 'u', 'i'])) {
             break;
         }
         word = format!("{root}{replacement}");
-        let doubled = word.as_bytes().last_chunk::<2>().is_some_and(|[one, two]| one == two && !b"aeiouls".contains(one));
+        let doubled = word
+            .as_bytes()
+            .last_chunk::<2>()
+            .is_some_and(|[one, two]| one == two && !b"aeiouls".contains(one));
         if doubled && replacement.is_empty() && ending != "s" {
             word.pop();
         }

@@ -1,0 +1,161 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{Data, Options, Platform, first_start};
+
+const TEMPLATE: &str = "template.yaml";
+const DATA_DIRECTORY: &str = ".signalbox";
+const LOG_FILTER: &str = "warn,signalbox=info";
+
+/// Runs the Signalbox platform on this machine.
+#[derive(Parser)]
+#[command(name = "signalbox", version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    local: LocalArguments,
+    /// What to log to standard error, as in RUST_LOG [default: warn,signalbox=info]
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER", hide_env_values = true)]
+    log: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run template.yaml on this machine; what happens without a command
+    Local(LocalArguments),
+}
+
+#[derive(Args)]
+struct LocalArguments {
+    /// The port to serve on; 0 takes any free one
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// The address to serve on
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Where to keep data [default: .signalbox beside the template]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "ephemeral")]
+    data_dir: Option<PathBuf>,
+    /// Keep nothing: all data is gone when this ends
+    #[arg(long)]
+    ephemeral: bool,
+    /// The template to run [default: template.yaml here or in a directory above]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// Set a parameter of the template; may be repeated
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+    /// Refuse request bodies above 10 MB, as API Gateway does
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Runs the command that the process's arguments name.
+pub fn run() -> ExitCode {
+    let arguments = CommandLine::parse();
+    let done = start_logging(arguments.log.as_deref().unwrap_or(LOG_FILTER)).and_then(|()| {
+        // The platform brings threads of its own; this one only waits for signals.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match arguments.command {
+                None => Box::pin(local(arguments.local)).await,
+                Some(Command::Local(arguments)) => Box::pin(local(arguments)).await,
+            }
+        })
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let chain: Vec<String> = error.chain().map(|cause| cause.to_string().replace('\n', " ")).collect();
+            // Nobody is left to tell if standard error is closed.
+            drop(writeln!(io::stderr(), "signalbox: {}", chain.join(": ")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_logging(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("{filter:?} is no log filter"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    Ok(())
+}
+
+async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
+    // From here on a signal ends what was started in good order.
+    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let platform = tokio::select! {
+        platform = Box::pin(Platform::start(arguments.into_options()?)) => platform?,
+        () = received(&mut signals) => return Ok(()),
+    };
+    first_start::welcome(&platform).await?;
+    announce(&platform)?;
+    received(&mut signals).await;
+    tracing::info!("finishing what runs; a second signal ends it at once");
+    tokio::select! {
+        () = platform.stop() => Ok(()),
+        () = received(&mut signals) => bail!("ended before what ran had finished"),
+    }
+}
+
+async fn received((interrupt, terminate): &mut (Signal, Signal)) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn announce(platform: &Platform) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "ready {}", platform.url())?;
+    output.flush()
+}
+
+impl LocalArguments {
+    fn into_options(self) -> anyhow::Result<Options> {
+        let template = match self.template {
+            Some(template) => template,
+            None => find_template()?,
+        };
+        let data = match self.data_dir {
+            _ if self.ephemeral => Data::Ephemeral,
+            Some(directory) => Data::Directory(directory),
+            None => Data::Directory(template.parent().unwrap_or(Path::new("")).join(DATA_DIRECTORY)),
+        };
+        let mut parameters = BTreeMap::new();
+        for (name, value) in self.parameters {
+            if parameters.insert(name.clone(), value).is_some() {
+                bail!("--param {name} is given twice");
+            }
+        }
+        let options = Options { host: self.host, port: self.port, data, parameters, ..Options::new(template) };
+        Ok(if self.strict { options.strict() } else { options })
+    }
+}
+
+/// Looks for the template as `cargo` looks for its manifest. A template right here has a relative path, so that messages
+/// about it stay short.
+fn find_template() -> anyhow::Result<PathBuf> {
+    if Path::new(TEMPLATE).is_file() {
+        return Ok(PathBuf::from(TEMPLATE));
+    }
+    let here = std::env::current_dir().context("the current directory is not known")?;
+    let found = here.ancestors().map(|directory| directory.join(TEMPLATE)).find(|template| template.is_file());
+    found.with_context(|| format!("no {TEMPLATE} in {} or above; name one with --template", here.display()))
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("must be KEY=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,430 @@
+//! What a run does next, given what has happened: the fold of its journal, without I/O.
+//!
+//! Whoever drives a [`State`] does what [`State::next`] says, reports what came of it, and asks again. Events that are
+//! reported are kept until [`Action::Write`] or the run's end asks for them to be stored; both the journal and the
+//! order of writes against effects are decided here, so that the tests of this file hold for the real runner.
+//!
+//! When is something written?
+//!
+//! * An intent is written before its call is made, together with all that led to it.
+//! * The result of a call that must not be repeated is written before anything else is done: until then, a crash makes its
+//!   outcome unknown for ever.
+//! * A model that is asked over the network costs time and money, so everything known is written before it is asked.
+//! * A model within the process costs nothing. The result of a repeatable call, the answer to it and the run's end then
+//!   share one write: a crash before it costs one repetition, under the same idempotency key.
+
+use domain::run::{MAX_PAYLOAD, Step, StepEvent, TokenUsage, ToolCall, ToolOutcome};
+use llm::{Message, ModelAnswer, ModelRequest, ToolSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::definition::{Definition, ResultKind};
+
+#[cfg(test)]
+mod explorer;
+#[cfg(test)]
+mod tests;
+
+/// How many calls a model may ask for in one answer.
+const MAX_CALLS: usize = 32;
+/// How many events may wait to be written together: each may have 100 KiB, and a transaction 4 MB.
+const MAX_UNWRITTEN: usize = 25;
+/// The longest error text that is kept, in characters.
+const MAX_ERROR: usize = 2000;
+
+/// The journal does not tell a story that this machine could have lived.
+#[derive(Debug, thiserror::Error)]
+#[error("step {0} of the journal does not follow from those before it")]
+pub struct BrokenJournal(usize);
+
+/// How a run stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    definition: Definition,
+    turns: Vec<Turn>,
+    usage: TokenUsage,
+    unwritten: Vec<StepEvent>,
+    /// Among the unwritten events is one that a crash must not lose.
+    must_write: bool,
+    /// Why the run cannot go on.
+    failure: Option<String>,
+}
+
+/// A model's answer, and what became of the calls that it asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Turn {
+    text: String,
+    calls: Vec<Call>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Call {
+    request: ToolCall,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Stage {
+    Asked,
+    /// `found` in the journal: whether the call was made then, nobody knows.
+    Intended {
+        idempotent: bool,
+        found: bool,
+    },
+    Returned(ToolOutcome),
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Store [`State::unwritten`], then say [`State::written`].
+    Write,
+    /// Ask the model [`State::request`], then say [`State::answered`], or [`State::fail`].
+    CallModel,
+    /// See whether this call may be made, then say [`State::intend`] or [`State::refuse`].
+    RecordIntent(ToolCall),
+    /// Make the call, then say [`State::returned`]. `repeat`: it may have been made before.
+    CallTool { call: ToolCall, repeat: bool },
+    /// Store [`State::unwritten`] and the outcome.
+    Done(Outcome),
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Completed { output: Value },
+    Failed { error: String },
+}
+
+impl Outcome {
+    fn failed(error: impl Into<String>) -> Self {
+        Self::Failed {
+            error: error.into(),
+        }
+    }
+}
+
+impl State {
+    /// The state of a run at the end of its journal.
+    pub fn replay(definition: Definition, journal: &[Step]) -> Result<Self, BrokenJournal> {
+        let mut state = Self {
+            definition,
+            turns: Vec::new(),
+            usage: TokenUsage::default(),
+            unwritten: Vec::new(),
+            must_write: false,
+            failure: None,
+        };
+        for (position, step) in journal.iter().enumerate() {
+            if step.index as usize != position || !state.follows(&step.event) {
+                return Err(BrokenJournal(position));
+            }
+            state.apply(&step.event);
+        }
+        if let Some(Call {
+            stage: Stage::Intended { found, .. },
+            ..
+        }) = state.open_call_mut()
+        {
+            *found = true;
+        }
+        Ok(state)
+    }
+
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// What the models have read and written so far.
+    pub fn usage(&self) -> TokenUsage {
+        self.usage
+    }
+
+    /// What has happened and is not stored.
+    pub fn unwritten(&self) -> &[StepEvent] {
+        &self.unwritten
+    }
+
+    /// What to do next.
+    pub fn next(&self) -> Action {
+        if self.must_write || self.unwritten.len() >= MAX_UNWRITTEN {
+            return Action::Write;
+        }
+        if let Some(error) = &self.failure {
+            return Action::Done(Outcome::failed(error));
+        }
+        let Some(turn) = self.turns.last() else {
+            return self.call_model();
+        };
+        if let Some(call) = self.open_call() {
+            return self.go_on_with(call);
+        }
+        if let Some(error) = self.fatal_error() {
+            return Action::Done(Outcome::failed(error));
+        }
+        if turn.calls.is_empty() {
+            Action::Done(self.outcome(&turn.text))
+        } else {
+            self.call_model()
+        }
+    }
+
+    fn call_model(&self) -> Action {
+        if self.unwritten.is_empty() || self.definition.model_is_in_process() {
+            Action::CallModel
+        } else {
+            Action::Write
+        }
+    }
+
+    fn go_on_with(&self, call: &Call) -> Action {
+        match call.stage {
+            // What the call would find out, no further answer could use.
+            Stage::Asked if self.turns.len() >= self.definition.max_steps as usize => {
+                let limit = self.definition.max_steps;
+                Action::Done(Outcome::failed(format!("step limit of {limit} reached")))
+            }
+            Stage::Asked => Action::RecordIntent(call.request.clone()),
+            Stage::Intended { .. } if !self.unwritten.is_empty() => Action::Write,
+            Stage::Intended {
+                idempotent: false,
+                found: true,
+            } => {
+                let tool = &call.request.tool;
+                Action::Done(Outcome::failed(format!(
+                    "outcome unknown: {tool} may or may not have taken effect"
+                )))
+            }
+            Stage::Intended { found, .. } => Action::CallTool {
+                call: call.request.clone(),
+                repeat: found,
+            },
+            Stage::Returned(_) => unreachable!("a call that has returned is not open"),
+        }
+    }
+
+    /// The error of a tool that the run cannot do without.
+    fn fatal_error(&self) -> Option<&str> {
+        match self.definition.result {
+            ResultKind::Text => None,
+            ResultKind::Weather => self.outcomes().find_map(|(_, outcome)| match outcome {
+                ToolOutcome::Error(error) => Some(error.as_str()),
+                ToolOutcome::Ok(_) => None,
+            }),
+        }
+    }
+
+    fn outcome(&self, text: &str) -> Outcome {
+        let output = match self.definition.result {
+            ResultKind::Text => json!({ "text": text }),
+            ResultKind::Weather => {
+                let weather = self.outcomes().find_map(|(call, outcome)| match outcome {
+                    ToolOutcome::Ok(weather) if call.tool == "get_weather" => Some(weather),
+                    _ => None,
+                });
+                match weather {
+                    Some(weather) => json!({ "text": text, "weather": weather }),
+                    None => return Outcome::failed("the weather was not looked up"),
+                }
+            }
+        };
+        if is_too_large(&output) {
+            return Outcome::failed(format!("the output is larger than {MAX_PAYLOAD} bytes"));
+        }
+        Outcome::Completed { output }
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = (&ToolCall, &ToolOutcome)> {
+        let calls = self.turns.iter().flat_map(|turn| &turn.calls);
+        calls.filter_map(|call| match &call.stage {
+            Stage::Returned(outcome) => Some((&call.request, outcome)),
+            Stage::Asked | Stage::Intended { .. } => None,
+        })
+    }
+
+    /// The conversation so far, for a model that may ask for `tools`.
+    pub fn request(&self, tools: Vec<ToolSpec>) -> ModelRequest {
+        let mut messages = vec![Message::User {
+            text: self.definition.opening.clone(),
+        }];
+        for turn in &self.turns {
+            let tool_calls = turn.calls.iter().map(|call| call.request.clone()).collect();
+            messages.push(Message::Assistant {
+                text: turn.text.clone(),
+                tool_calls,
+            });
+            for call in &turn.calls {
+                if let Stage::Returned(outcome) = &call.stage {
+                    messages.push(Message::Tool {
+                        call_id: call.request.id.clone(),
+                        tool: call.request.tool.clone(),
+                        outcome: outcome.clone(),
+                    });
+                }
+            }
+        }
+        ModelRequest {
+            instructions: self.definition.instructions.clone(),
+            messages,
+            tools,
+        }
+    }
+
+    /// The model has answered.
+    pub fn answered(&mut self, answer: ModelAnswer) {
+        let ModelAnswer {
+            text,
+            mut tool_calls,
+            usage,
+        } = answer;
+        if tool_calls.len() > MAX_CALLS {
+            return self.fail(format!(
+                "the model asked for {} calls in one answer; {MAX_CALLS} are allowed",
+                tool_calls.len()
+            ));
+        }
+        // Idempotency keys are made of these ids, and no provider promises that its own are unique within a run.
+        for (index, call) in tool_calls.iter_mut().enumerate() {
+            call.id = format!("call_{}_{}", self.turns.len() + 1, index + 1);
+        }
+        if is_too_large(&(&text, &tool_calls)) {
+            return self.fail(format!(
+                "the model's answer is larger than {MAX_PAYLOAD} bytes"
+            ));
+        }
+        self.record(StepEvent::ModelAnswered {
+            text,
+            tool_calls,
+            usage,
+        });
+    }
+
+    /// The call at hand may be made, and is about to be.
+    pub fn intend(&mut self, idempotent: bool) {
+        if let Some(call_id) = self.open_call().map(|call| call.request.id.clone()) {
+            self.record(StepEvent::ToolIntended {
+                call_id,
+                idempotent,
+            });
+        }
+    }
+
+    /// The call at hand cannot be made; the model is told why.
+    pub fn refuse(&mut self, why: impl Into<String>) {
+        self.returned(ToolOutcome::Error(why.into()));
+    }
+
+    /// The call at hand came back.
+    pub fn returned(&mut self, outcome: ToolOutcome) {
+        let Some(call) = self.open_call() else { return };
+        let must_write = matches!(
+            call.stage,
+            Stage::Intended {
+                idempotent: false,
+                ..
+            }
+        );
+        let call_id = call.request.id.clone();
+        let outcome = match outcome {
+            ToolOutcome::Ok(value) if is_too_large(&value) => {
+                ToolOutcome::Error(format!("the result is larger than {MAX_PAYLOAD} bytes"))
+            }
+            ToolOutcome::Error(error) => ToolOutcome::Error(shortened(error)),
+            ok @ ToolOutcome::Ok(_) => ok,
+        };
+        self.record(StepEvent::ToolReturned { call_id, outcome });
+        self.must_write |= must_write;
+    }
+
+    /// The run cannot go on.
+    pub fn fail(&mut self, error: impl Into<String>) {
+        self.failure.get_or_insert(shortened(error.into()));
+    }
+
+    /// All events are stored.
+    pub fn written(&mut self) {
+        self.unwritten.clear();
+        self.must_write = false;
+    }
+
+    fn record(&mut self, event: StepEvent) {
+        debug_assert!(self.follows(&event), "{event:?} does not follow");
+        self.apply(&event);
+        self.unwritten.push(event);
+    }
+
+    /// Whether `event` can be the next.
+    fn follows(&self, event: &StepEvent) -> bool {
+        match (event, self.open_call()) {
+            (StepEvent::ModelAnswered { .. }, open) => open.is_none(),
+            (StepEvent::ToolIntended { call_id, .. }, Some(call)) => {
+                call.request.id == *call_id && call.stage == Stage::Asked
+            }
+            (StepEvent::ToolReturned { call_id, .. }, Some(call)) => call.request.id == *call_id,
+            (StepEvent::ToolIntended { .. } | StepEvent::ToolReturned { .. }, None) => false,
+        }
+    }
+
+    fn apply(&mut self, event: &StepEvent) {
+        match event {
+            StepEvent::ModelAnswered {
+                text,
+                tool_calls,
+                usage,
+            } => {
+                self.usage += *usage;
+                let calls = tool_calls.iter().map(|request| Call {
+                    request: request.clone(),
+                    stage: Stage::Asked,
+                });
+                self.turns.push(Turn {
+                    text: text.clone(),
+                    calls: calls.collect(),
+                });
+            }
+            StepEvent::ToolIntended { idempotent, .. } => self.move_open_call(Stage::Intended {
+                idempotent: *idempotent,
+                found: false,
+            }),
+            StepEvent::ToolReturned { outcome, .. } => {
+                self.move_open_call(Stage::Returned(outcome.clone()));
+            }
+        }
+    }
+
+    fn move_open_call(&mut self, stage: Stage) {
+        if let Some(call) = self.open_call_mut() {
+            call.stage = stage;
+        }
+    }
+
+    /// The call at hand: the first that has not returned.
+    fn open_call(&self) -> Option<&Call> {
+        let calls = &self.turns.last()?.calls;
+        calls.iter().find(|call| call.is_open())
+    }
+
+    fn open_call_mut(&mut self) -> Option<&mut Call> {
+        let calls = &mut self.turns.last_mut()?.calls;
+        calls.iter_mut().find(|call| call.is_open())
+    }
+}
+
+impl Call {
+    fn is_open(&self) -> bool {
+        !matches!(self.stage, Stage::Returned(_))
+    }
+}
+
+fn is_too_large(value: &impl Serialize) -> bool {
+    serde_json::to_vec(value).map_or(true, |json| json.len() > MAX_PAYLOAD)
+}
+
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,73 @@
+//! What a handler needs of its caller, said in its signature: `caller: Permitted<AgentsWrite>`.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use auth::Principal;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use domain::access::Role;
+use domain::{Error, Result};
+
+use crate::Failure;
+
+/// A rule over principals.
+pub trait Access {
+    /// # Errors
+    /// `Forbidden` when role or scope are not enough, `Unauthenticated` when the kind of credential is not accepted.
+    fn permit(principal: &Principal) -> Result<()>;
+}
+
+/// A caller for whom the rule `A` holds.
+#[derive(Clone, Debug)]
+pub struct Permitted<A> {
+    principal: Principal,
+    rule: PhantomData<A>,
+}
+
+impl<A> Deref for Permitted<A> {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+impl<A: Access, S: Send + Sync> FromRequestParts<S> for Permitted<A> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let principal = parts.extensions.get::<Principal>().cloned();
+        let principal = principal.ok_or_else(|| Error::internal("the route is not behind authentication"))?;
+        A::permit(&principal)?;
+        Ok(Self { principal, rule: PhantomData })
+    }
+}
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident => |$principal:ident| $rule:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name;
+
+        impl Access for $name {
+            fn permit($principal: &Principal) -> Result<()> {
+                $rule
+            }
+        }
+    )*};
+}
+
+rules! {
+    /// Whoever is authenticated for the route's dialect.
+    Anyone => |_principal| Ok(());
+    /// A user session; no token.
+    Session => |principal| principal.require_session().map(drop);
+    /// A user session of an administrator.
+    AdminSession => |principal| principal.require_session().and_then(|_| principal.require_role(Role::Admin));
+    AgentsRead => |principal| principal.require_scope("agents:read");
+    AgentsWrite => |principal| principal.require_scope("agents:write");
+    RunsRead => |principal| principal.require_scope("runs:read");
+    SignalsWrite => |principal| principal.require_scope("signals:write");
+    AuditLogsRead => |principal| principal.require_scope("audit_logs:read");
+}

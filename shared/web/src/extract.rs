@@ -1,0 +1,302 @@
+//! What handlers take from a request. A rejection is a domain error like any other, and gets its dialect's face.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::RequestPartsExt;
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::request::Parts;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use domain::ids;
+use domain::Error;
+use lambda_http::request::RequestContext;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+
+/// The largest JSON body, in bytes. A run's input may have 100 KB, a prompt set likewise.
+pub(crate) const MAX_BODY: usize = 512 * 1024;
+
+/// A JSON body. The media type is not insisted on: what is not JSON is found out soon enough.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+/// A JSON body that may be left out, which then means the default.
+#[derive(Debug)]
+pub struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let body = read_body(request.into_body()).await?;
+        if body.is_empty() {
+            return Err(Failure(Error::Malformed("the request needs a JSON body".to_owned())));
+        }
+        Ok(Self(parse_json(&body)?))
+    }
+}
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let body = read_body(request.into_body()).await?;
+        if body.iter().all(u8::is_ascii_whitespace) { Ok(Self(T::default())) } else { Ok(Self(parse_json(&body)?)) }
+    }
+}
+
+/// The body, up to [`MAX_BODY`].
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, Error> {
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| {
+        let too_large = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
+        if too_large { Error::TooLarge { limit: MAX_BODY } } else { Error::Malformed("the request body broke off".to_owned()) }
+    })
+}
+
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    if std::str::from_utf8(body).is_err() {
+        return Err(Error::Malformed("the request body is not UTF-8".to_owned()));
+    }
+    if has_nul(body) {
+        return Err(Error::Malformed("the request body contains the NUL character".to_owned()));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        json_error(&path, &error.into_inner())
+    })?;
+    reader.end().map_err(|error| json_error(".", &error))?;
+    Ok(value)
+}
+
+/// Whether a JSON text has an escaped NUL. A raw one is no JSON to begin with.
+fn has_nul(body: &[u8]) -> bool {
+    body.windows(6).enumerate().any(|(index, window)| {
+        let backslashes = body[..index].iter().rev().take_while(|byte| **byte == b'\\').count();
+        window == b"\\u0000" && backslashes % 2 == 0
+    })
+}
+
+/// A syntax error concerns the body, a wrong value its field.
+fn json_error(path: &str, error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    if !error.is_data() {
+        return Error::Malformed(format!("the request body is not JSON: {text} (line {}, column {})", error.line(), error.column()));
+    }
+    let parent = if path == "." { "" } else { path };
+    let named = |prefix: &str| text.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+    if let Some(name) = named("missing field `") {
+        let field = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
+        return Error::invalid(field, "is required");
+    }
+    let message = match text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        // "invalid type: integer `7`, expected a string": the value itself stays out of the answer.
+        Some((_, expected)) => format!("must be {}", expected.trim_start_matches("struct ")),
+        None => text.to_owned(),
+    };
+    if parent.is_empty() {
+        return Error::Malformed(format!("the request body {message}"));
+    }
+    Error::invalid(parent, message)
+}
+
+/// The query, decoded. A parameter that is given twice counts once, the last time.
+#[derive(Clone, Debug, Default)]
+pub struct Params(HashMap<String, String>);
+
+impl Params {
+    pub(crate) fn parse(query: &str) -> Result<Self, Error> {
+        let mut params = HashMap::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode = |text: &str| {
+                let text = text.replace('+', " ");
+                let decoded = percent_decode_str(&text).decode_utf8().map(|text| text.into_owned());
+                decoded.map_err(|_| Error::Malformed("the query is not UTF-8".to_owned()))
+            };
+            params.insert(decode(name)?, decode(value)?);
+        }
+        Ok(Self(params))
+    }
+
+    /// The text of a parameter; one that is empty counts as absent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter read as a `T`.
+    pub fn parsed<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, Error> {
+        let value = self.get(name).map(str::parse).transpose();
+        value.map_err(|error: T::Err| Error::invalid_query(name, error.to_string()))
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&self, name: &'static str, least: u32, most: u32) -> Result<Option<u32>, Error> {
+        let wrong = || match most {
+            u32::MAX => Error::invalid_query(name, format!("must be a whole number of at least {least}")),
+            _ => Error::invalid_query(name, format!("must be a whole number from {least} to {most}")),
+        };
+        let number = self.get(name).map(|text| text.parse::<u32>().map_err(|_| wrong())).transpose()?;
+        match number {
+            Some(number) if !(least..=most).contains(&number) => Err(wrong()),
+            number => Ok(number),
+        }
+    }
+
+    /// A moment in RFC 3339, or a date, which means its first moment in UTC.
+    pub fn time(&self, name: &'static str) -> Result<Option<DateTime<Utc>>, Error> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let date = || text.parse::<chrono::NaiveDate>().ok().map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc());
+        let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc)).or_else(date);
+        time.map(Some).ok_or_else(|| Error::invalid_query(name, "must be a time in RFC 3339, such as 2026-11-22T10:00:00Z"))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default())?)
+    }
+}
+
+/// The one id of the path. Whatever is not the form of an id names nothing, so it is not found.
+#[derive(Clone, Copy, Debug)]
+pub struct Id<T>(pub T);
+
+/// The two ids of the path, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct IdPair<A, B>(pub A, pub B);
+
+impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let segments = path_variables(parts, state).await;
+        let id = segments.first().filter(|_| segments.len() == 1).and_then(|segment| segment.parse().ok());
+        id.map(Self).ok_or(Failure(Error::NotFound("resource")))
+    }
+}
+
+impl<A: FromStr, B: FromStr, S: Send + Sync> FromRequestParts<S> for IdPair<A, B> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let segments = path_variables(parts, state).await;
+        let pair = match segments.as_slice() {
+            [first, second] => first.parse().ok().zip(second.parse().ok()),
+            _ => None,
+        };
+        pair.map(|(first, second)| Self(first, second)).ok_or(Failure(Error::NotFound("resource")))
+    }
+}
+
+async fn path_variables<S: Send + Sync>(parts: &mut Parts, state: &S) -> Vec<String> {
+    match RawPathParams::from_request_parts(parts, state).await {
+        Ok(params) => params.iter().map(|(_, value)| value.to_owned()).collect(),
+        // Not UTF-8 once decoded, so no id of ours.
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Where a request comes from, as the gateway saw it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub ip: String,
+    pub user_agent: Option<String>,
+    pub request_id: String,
+}
+
+impl Client {
+    pub(crate) fn of(parts: &Parts) -> Self {
+        let (ip, request_id) = match parts.extensions.get::<RequestContext>() {
+            Some(RequestContext::ApiGatewayV1(context)) => (context.identity.source_ip.clone(), context.request_id.clone()),
+            _ => (None, None),
+        };
+        let user_agent = parts.headers.get(axum::http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Self {
+            ip: ip.unwrap_or_else(|| "unknown".to_owned()),
+            user_agent: user_agent.map(|text| text.chars().take(256).collect()),
+            request_id: request_id.unwrap_or_default(),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Client {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(parts))
+    }
+}
+
+/// The id for what this request creates: a fresh one, or for a request with an `Idempotency-Key` always the same, so that a
+/// repetition after a crash meets the row that the first attempt wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct FreshId {
+    pub(crate) seed: Option<(DateTime<Utc>, [u8; 32])>,
+}
+
+impl FreshId {
+    /// The id, with the time `now` unless the request was first made earlier.
+    pub fn id<T: From<uuid::Uuid>>(&self, now: DateTime<Utc>) -> T {
+        T::from(self.seed.map_or_else(|| ids::fresh(now), |(first_at, seed)| ids::derived(first_at, &seed)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for FreshId {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extract::<axum::Extension<Self>>().await.map_or(Self { seed: None }, |extension| extension.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::text::Name;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only read into")]
+    struct Outer {
+        name: Name,
+        inner: Option<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only read into")]
+    struct Inner {
+        count: u32,
+    }
+
+    #[test]
+    fn a_wrong_body_is_told_by_field_and_a_broken_one_by_place() {
+        let deep = format!("{{\"name\":{}", "[".repeat(500));
+        for (body, expected) in [
+            (r#"{"inner":null}"#, "name: is required"),
+            (r#"{"name":7}"#, "name: must be a string"),
+            (r#"{"name":"  "}"#, "name: can't be blank"),
+            (r#"{"name":"x","inner":{"count":-1}}"#, "inner.count: "),
+            (r#"{"name":"x","inner":{}}"#, "inner.count: is required"),
+            (r#"{"name":"x""#, "the request body is not JSON"),
+            (r#"{"name":"x"} trailing"#, "the request body is not JSON"),
+            (r#"{"name":"\u0000"}"#, "the request body contains the NUL character"),
+            ("[]", "the request body "),
+            (deep.as_str(), "the request body is not JSON: recursion limit"),
+        ] {
+            let error = parse_json::<Outer>(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{}: {error}", &body[..body.len().min(50)]);
+        }
+        assert!(parse_json::<Outer>(br#"{"name":"\\u0000 is six characters"}"#).is_ok());
+        assert!(parse_json::<Outer>(b"{\"name\":\"\xff\"}").unwrap_err().to_string().contains("UTF-8"));
+    }
+}

@@ -1,0 +1,123 @@
+//! What handlers return: data or an error, without a face yet.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use domain::Error;
+use domain::page::Page;
+use serde::Serialize;
+
+use crate::PageParams;
+
+/// One thing: 200, 201 or 202.
+#[derive(Debug)]
+pub struct Reply<T> {
+    status: StatusCode,
+    data: T,
+    bare: bool,
+}
+
+impl<T> Reply<T> {
+    pub fn ok(data: T) -> Self {
+        Self { status: StatusCode::OK, data, bare: false }
+    }
+
+    pub fn created(data: T) -> Self {
+        Self { status: StatusCode::CREATED, ..Self::ok(data) }
+    }
+
+    pub fn accepted(data: T) -> Self {
+        Self { status: StatusCode::ACCEPTED, ..Self::ok(data) }
+    }
+
+    /// Outside any envelope, whatever the path.
+    pub fn bare(data: T) -> Self {
+        Self { bare: true, ..Self::ok(data) }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Reply<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.data) {
+            Ok(data) => carry(self.status, Payload { data: data.into(), face: if self.bare { Face::Bare } else { Face::One } }),
+            Err(error) => Failure(Error::internal(error)).into_response(),
+        }
+    }
+}
+
+/// Done, and nothing to say: 204 in AgentPlatform and Prowpt, an envelope without data in Prodgy.
+#[derive(Clone, Copy, Debug)]
+pub struct NoContent;
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        carry(StatusCode::OK, Payload { data: Bytes::from_static(b"{}"), face: Face::Nothing })
+    }
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Listed<T> {
+    page: Page<T>,
+    params: PageParams,
+}
+
+impl<T> Listed<T> {
+    /// `page` as it was asked for by `params`.
+    pub fn new(page: Page<T>, params: PageParams) -> Self {
+        Self { page, params }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Listed<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.page.items) {
+            Ok(data) => {
+                let face = Face::Page { params: self.params, next_cursor: self.page.next_cursor, total: self.page.total };
+                carry(StatusCode::OK, Payload { data: data.into(), face })
+            }
+            Err(error) => Failure(Error::internal(error)).into_response(),
+        }
+    }
+}
+
+/// A domain error on its way to the client.
+#[derive(Debug)]
+pub struct Failure(pub Error);
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        response.extensions_mut().insert(Arc::new(self.0));
+        response
+    }
+}
+
+/// Data without an envelope, in a response's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Payload {
+    pub(crate) data: Bytes,
+    pub(crate) face: Face,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Face {
+    One,
+    Nothing,
+    Bare,
+    Page { params: PageParams, next_cursor: Option<String>, total: Option<u32> },
+}
+
+fn carry(status: StatusCode, payload: Payload) -> Response {
+    let mut response = status.into_response();
+    response.extensions_mut().insert(payload);
+    response
+}

@@ -1,0 +1,235 @@
+//! The way of a request: trailing slash, CORS, routing, authentication, handler, face, one log line.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use auth::{Authenticated, Authenticator, Dialect, Incoming, is_strict};
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderValue, Method, Uri};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use domain::Error;
+use domain::error::RateLimit;
+use domain::ids::WorkspaceId;
+use domain::token::Token;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, join};
+use runtime::Services;
+use store::Store;
+use tower::ServiceExt;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::extract::{Client, Params};
+use crate::reply::Payload;
+use crate::{Failure, cors, encode, idempotency};
+
+/// What serving takes, beside the routes.
+#[derive(Clone)]
+pub struct Host {
+    pub services: Services,
+    pub store: Store,
+    pub authenticator: Authenticator,
+}
+
+impl Host {
+    pub fn new(services: Services) -> Self {
+        let store = Store::new(&services);
+        Self { authenticator: Authenticator::new(services.clone(), store.clone()), store, services }
+    }
+}
+
+/// Builds a function's router: `open` routes for everybody, `guarded` ones for authenticated callers.
+pub fn serve<S: Clone + Send + Sync + 'static>(host: Host, open: OpenApiRouter<S>, guarded: OpenApiRouter<S>, state: S) -> Router {
+    let (open, _) = open.split_for_parts();
+    let (guarded, _) = guarded.split_for_parts();
+    let routes = open
+        .merge(guarded.route_layer(from_fn_with_state(host.clone(), authenticate)))
+        .route_layer(axum::middleware::from_fn(note_route))
+        .fallback(async || Failure(Error::NotFound("resource")))
+        .method_not_allowed_fallback(async || Failure(Error::MethodNotAllowed))
+        .with_state(state);
+    // Outside the routes, since a path must be put right before it is matched.
+    Router::new().fallback(handle).with_state((host, routes))
+}
+
+/// What is learned of a request on the way, for its response and its log line.
+#[derive(Clone, Default)]
+struct Facts(Arc<Mutex<Learned>>);
+
+#[derive(Default)]
+struct Learned {
+    limit: Option<RateLimit>,
+    route: Option<MatchedPath>,
+    organization: Option<domain::ids::OrganizationId>,
+    /// Takes the work that runs beside the handler.
+    beside: Option<oneshot::Sender<BoxFuture<'static, ()>>>,
+}
+
+impl Facts {
+    fn with<T>(&self, change: impl FnOnce(&mut Learned) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) -> Response {
+    let started = Instant::now();
+    let (mut parts, body) = request.into_parts();
+    let client = Client::of(&parts);
+    let method = parts.method.clone();
+    let origin = cors::allowed_origin(&host.services.config, parts.uri.path(), &parts.headers);
+    let is_preflight = method == Method::OPTIONS;
+    if let Some(trimmed) = without_trailing_slash(&parts.uri) {
+        parts.uri = trimmed;
+    }
+    let dialect = Dialect::of(parts.uri.path());
+    let facts = Facts::default();
+
+    let mut response = if is_preflight {
+        cors::preflight()
+    } else {
+        let (sender, beside) = oneshot::channel();
+        facts.with(|learned| learned.beside = Some(sender));
+        parts.extensions.insert(facts.clone());
+        let facts = facts.clone();
+        let handled = async move {
+            let outcome = AssertUnwindSafe(routes.oneshot(Request::from_parts(parts, body))).catch_unwind().await;
+            // An unused sender would be waited for.
+            facts.with(|learned| learned.beside = None);
+            match outcome {
+                Ok(Ok(response)) => response,
+                Err(_) => Failure(Error::internal("a handler panicked")).into_response(),
+            }
+        };
+        let beside = async {
+            if let Ok(work) = beside.await {
+                work.await;
+            }
+        };
+        join(handled, beside).await.0
+    };
+
+    let failed = response.extensions_mut().remove::<Arc<Error>>();
+    if let Some(error) = &failed {
+        let headers = std::mem::take(response.headers_mut());
+        response = encode::failure(dialect, error, &client.request_id);
+        response.headers_mut().extend(headers.into_iter().filter_map(|(name, value)| name.filter(|name| name == "allow").map(|name| (name, value))));
+    } else if let Some(payload) = response.extensions_mut().remove::<Payload>() {
+        response = encode::success(dialect, response.status(), payload);
+    }
+    let (limit, route, organization) = facts.with(|learned| (learned.limit, learned.route.take(), learned.organization));
+    let over = match failed.as_deref() {
+        Some(Error::RateLimited(limit)) => Some(*limit),
+        _ => None,
+    };
+    let headers = response.headers_mut();
+    if let Some(limit) = over.or(limit) {
+        encode::rate_limit_headers(dialect, &limit, over.is_some(), headers);
+    }
+    if let Ok(id) = HeaderValue::from_str(&client.request_id) {
+        headers.insert("x-request-id", id);
+    }
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    cors::annotate(headers, origin, is_preflight);
+
+    log(&Line {
+        method: &method,
+        route: route.as_ref().map_or("", MatchedPath::as_str),
+        status: response.status().as_u16(),
+        error: failed.as_deref(),
+        request_id: &client.request_id,
+        organization,
+        started,
+    });
+    response
+}
+
+/// Finds out who calls. Runs for routes that exist, so that a wrong path is told as such to everybody.
+async fn authenticate(State(host): State<Host>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let dialect = Dialect::of(path);
+    let (parts, body) = request.into_parts();
+    let client = Client::of(&parts);
+    // Any other form is the handler's to complain about.
+    let product_id = Params::parse(parts.uri.query().unwrap_or_default()).ok().map(|params| params.parsed::<WorkspaceId>("product_id"));
+    let product_id = match product_id {
+        Some(Err(error)) => return Failure(error).into_response(),
+        Some(Ok(product_id)) => product_id.filter(|_| matches!(dialect, Dialect::Prodgy | Dialect::Prowpt)),
+        None => None,
+    };
+    let strict = is_strict(&parts.method, parts.uri.path());
+    let incoming = Incoming { dialect, strict, headers: &parts.headers, ip: &client.ip, product_id };
+    let Authenticated { outcome, limit, used } = host.authenticator.authenticate(incoming).await;
+    let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
+    facts.with(|learned| learned.limit = limit);
+    let principal = match outcome {
+        Ok(principal) => principal,
+        Err(error) => return Failure(error).into_response(),
+    };
+    facts.with(|learned| learned.organization = Some(principal.organization_id));
+    if let Some(token) = used {
+        record_use_beside(&host, &facts, token, &principal);
+    }
+    request = Request::from_parts(parts, body);
+    request.extensions_mut().insert(principal.clone());
+    idempotency::apply(&host, &principal, dialect, request, next).await
+}
+
+/// Has the use of a token written while the handler works.
+fn record_use_beside(host: &Host, facts: &Facts, token: Token, principal: &auth::Principal) {
+    let (authenticator, caller) = (host.authenticator.clone(), principal.caller.clone());
+    let work: BoxFuture<'static, ()> = Box::pin(async move { authenticator.record_use(&token, &caller).await });
+    if let Some(sender) = facts.with(|learned| learned.beside.take()) {
+        // The receiver lives as long as the request.
+        drop(sender.send(work));
+    }
+}
+
+/// Keeps the route's pattern for the log: a path has ids in it, a pattern does not.
+async fn note_route(route: MatchedPath, request: Request, next: Next) -> Response {
+    if let Some(facts) = request.extensions().get::<Facts>() {
+        facts.with(|learned| learned.route = Some(route));
+    }
+    next.run(request).await
+}
+
+/// `/x/` is `/x`, without a redirect: clients of these APIs take redirects for errors [client].
+fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() == path.len() || trimmed.is_empty() {
+        return None;
+    }
+    let text = uri.query().map_or_else(|| trimmed.to_owned(), |query| format!("{trimmed}?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(text.parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+struct Line<'a> {
+    method: &'a Method,
+    route: &'a str,
+    status: u16,
+    error: Option<&'a Error>,
+    request_id: &'a str,
+    organization: Option<domain::ids::OrganizationId>,
+    started: Instant,
+}
+
+/// The one log line of a request: never its body, query, ids of people or credentials.
+fn log(line: &Line<'_>) {
+    let duration_ms = line.started.elapsed().as_secs_f64() * 1000.0;
+    let organization = line.organization.map(tracing::field::display);
+    match line.error {
+        Some(error) if line.status >= 500 => {
+            let source = std::error::Error::source(error).map(tracing::field::display);
+            tracing::error!(http.method = %line.method, http.route = line.route, http.status = line.status, duration_ms, request.id = line.request_id, organization.id = organization, error = %error, source, "request failed");
+        }
+        _ => {
+            tracing::info!(http.method = %line.method, http.route = line.route, http.status = line.status, duration_ms, request.id = line.request_id, organization.id = organization, "request handled");
+        }
+    }
+}
