@@ -1,1 +1,44 @@
+//! Accounts: registering and signing in, organizations, workspaces and members.
 
+mod account;
+mod health;
+mod me;
+mod members;
+mod organization;
+mod sign_in;
+mod workspaces;
+
+use auth::Keyring;
+use runtime::{Lambda, Services};
+use utoipa_axum::router::OpenApiRouter;
+use web::Host;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct State {
+    host: Host,
+}
+
+/// The function, ready to serve. Fetches the secret, which the first request needs.
+pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
+    Keyring::load(&services).await?;
+    let host = Host::new(services);
+    Ok(Lambda::Http(web::serve(host.clone(), open_routes(), guarded_routes(), State { host })))
+}
+
+/// All operations of the group.
+pub fn routes() -> OpenApiRouter<State> {
+    open_routes().merge(guarded_routes())
+}
+
+fn open_routes() -> OpenApiRouter<State> {
+    health::routes().merge(sign_in::routes())
+}
+
+fn guarded_routes() -> OpenApiRouter<State> {
+    account::routes()
+        .merge(me::routes())
+        .merge(members::routes())
+        .merge(organization::routes())
+        .merge(workspaces::routes())
+}

@@ -1,1 +1,30 @@
+//! API tokens and keys of all dialects, and the audit log.
 
+mod api_keys;
+mod api_tokens;
+mod audit_logs;
+mod changes;
+mod validate;
+
+use auth::Keyring;
+use runtime::{Lambda, Services};
+use utoipa_axum::router::OpenApiRouter;
+use web::Host;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct State {
+    host: Host,
+}
+
+/// The function, ready to serve. Fetches the secret, which sessions are checked with.
+pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
+    Keyring::load(&services).await?;
+    let host = Host::new(services);
+    Ok(Lambda::Http(web::serve(host.clone(), OpenApiRouter::new(), routes(), State { host })))
+}
+
+/// All operations of the group.
+pub fn routes() -> OpenApiRouter<State> {
+    api_tokens::routes().merge(api_keys::routes()).merge(audit_logs::routes()).merge(validate::routes())
+}

@@ -24,8 +24,14 @@ struct CommandLine {
     command: Option<Command>,
     #[command(flatten)]
     local: LocalArguments,
-    /// What to log to standard error, as in RUST_LOG [default: warn,signalbox=info]
-    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER", hide_env_values = true)]
+    /// What to log to standard error [default: warn,signalbox=info]
+    #[arg(
+        long,
+        global = true,
+        env = "RUST_LOG",
+        value_name = "FILTER",
+        hide_env_values = true
+    )]
     log: Option<String>,
 }
 
@@ -65,7 +71,9 @@ pub fn run() -> ExitCode {
     let arguments = CommandLine::parse();
     let done = start_logging(arguments.log.as_deref().unwrap_or(LOG_FILTER)).and_then(|()| {
         // The platform brings threads of its own; this one only waits for signals.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             match arguments.command {
                 None => Box::pin(local(arguments.local)).await,
@@ -76,7 +84,10 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let chain: Vec<String> = error.chain().map(|cause| cause.to_string().replace('\n', " ")).collect();
+            let chain: Vec<String> = error
+                .chain()
+                .map(|cause| cause.to_string().replace('\n', " "))
+                .collect();
             // Nobody is left to tell if standard error is closed.
             drop(writeln!(io::stderr(), "signalbox: {}", chain.join(": ")));
             ExitCode::FAILURE
@@ -85,14 +96,22 @@ pub fn run() -> ExitCode {
 }
 
 fn start_logging(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("{filter:?} is no log filter"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    let filter =
+        EnvFilter::try_new(filter).with_context(|| format!("{filter:?} is no log filter"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     Ok(())
 }
 
 async fn local(arguments: LocalArguments) -> anyhow::Result<()> {
     // From here on a signal ends what was started in good order.
-    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut signals = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let platform = tokio::select! {
         platform = Box::pin(Platform::start(arguments.into_options()?)) => platform?,
         () = received(&mut signals) => return Ok(()),
@@ -129,7 +148,12 @@ impl LocalArguments {
         let data = match self.data_dir {
             _ if self.ephemeral => Data::Ephemeral,
             Some(directory) => Data::Directory(directory),
-            None => Data::Directory(template.parent().unwrap_or(Path::new("")).join(DATA_DIRECTORY)),
+            None => Data::Directory(
+                template
+                    .parent()
+                    .unwrap_or(Path::new(""))
+                    .join(DATA_DIRECTORY),
+            ),
         };
         let mut parameters = BTreeMap::new();
         for (name, value) in self.parameters {
@@ -137,8 +161,18 @@ impl LocalArguments {
                 bail!("--param {name} is given twice");
             }
         }
-        let options = Options { host: self.host, port: self.port, data, parameters, ..Options::new(template) };
-        Ok(if self.strict { options.strict() } else { options })
+        let options = Options {
+            host: self.host,
+            port: self.port,
+            data,
+            parameters,
+            ..Options::new(template)
+        };
+        Ok(if self.strict {
+            options.strict()
+        } else {
+            options
+        })
     }
 }
 
@@ -149,8 +183,16 @@ fn find_template() -> anyhow::Result<PathBuf> {
         return Ok(PathBuf::from(TEMPLATE));
     }
     let here = std::env::current_dir().context("the current directory is not known")?;
-    let found = here.ancestors().map(|directory| directory.join(TEMPLATE)).find(|template| template.is_file());
-    found.with_context(|| format!("no {TEMPLATE} in {} or above; name one with --template", here.display()))
+    let found = here
+        .ancestors()
+        .map(|directory| directory.join(TEMPLATE))
+        .find(|template| template.is_file());
+    found.with_context(|| {
+        format!(
+            "no {TEMPLATE} in {} or above; name one with --template",
+            here.display()
+        )
+    })
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

@@ -17,11 +17,25 @@ impl DataDirectory {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let unusable = || format!("data directory {shown} cannot be used");
-        DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(unusable)?;
-        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock")).with_context(unusable)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(unusable)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .with_context(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => bail!("data directory {shown} is in use by another signalbox"),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("data directory {shown} is in use by another signalbox")
+            }
             Err(TryLockError::Error(error)) => Err(error).with_context(unusable),
         }
     }

@@ -26,7 +26,8 @@ const DEFAULT_CONCURRENCY: usize = 10;
 /// The pause after a receive that failed.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-pub(crate) type QueueHandler = Arc<dyn Fn(SqsEvent, Invocation) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
+pub(crate) type QueueHandler =
+    Arc<dyn Fn(SqsEvent, Invocation) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
 
 /// A queue, and the function that its messages go to.
 pub(crate) struct EventSource {
@@ -41,7 +42,12 @@ pub(crate) struct EventSource {
 impl EventSource {
     /// Polls until `stop`. Batches that were received by then are handled to their end by the invoker.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(self.source.maximum_concurrency.unwrap_or(DEFAULT_CONCURRENCY).max(1)));
+        let slots = Arc::new(Semaphore::new(
+            self.source
+                .maximum_concurrency
+                .unwrap_or(DEFAULT_CONCURRENCY)
+                .max(1),
+        ));
         let this = Arc::new(self);
         loop {
             // A message that is received runs at once: nothing waits, invisible to others, for a slot.
@@ -63,7 +69,9 @@ impl EventSource {
 
     /// Waits for the next batch: full, or as full as it got within the window.
     async fn next_batch(&self) -> Vec<Message> {
-        let QueueSource { batch_size, window, .. } = self.source;
+        let QueueSource {
+            batch_size, window, ..
+        } = self.source;
         let mut batch = Vec::new();
         while batch.is_empty() {
             batch = self.receive(batch_size, LONG_POLL_SECONDS).await;
@@ -75,7 +83,9 @@ impl EventSource {
         while batch.len() < batch_size {
             let remaining = window.saturating_sub(started.elapsed());
             // A receive waits for whole seconds.
-            let wait = i32::try_from(remaining.as_millis().div_ceil(1000)).unwrap_or(LONG_POLL_SECONDS).min(LONG_POLL_SECONDS);
+            let wait = i32::try_from(remaining.as_millis().div_ceil(1000))
+                .unwrap_or(LONG_POLL_SECONDS)
+                .min(LONG_POLL_SECONDS);
             let more = self.receive(batch_size - batch.len(), wait).await;
             if more.is_empty() && started.elapsed() >= window {
                 break;
@@ -107,13 +117,30 @@ impl EventSource {
     async fn handle(&self, batch: Vec<Message>) {
         let receipts: Vec<(String, String)> = batch
             .iter()
-            .map(|message| (message.message_id.clone().unwrap_or_default(), message.receipt_handle.clone().unwrap_or_default()))
+            .map(|message| {
+                (
+                    message.message_id.clone().unwrap_or_default(),
+                    message.receipt_handle.clone().unwrap_or_default(),
+                )
+            })
             .collect();
         let mut event = SqsEvent::default();
-        event.records = batch.into_iter().map(|message| self.record(message)).collect();
+        event.records = batch
+            .into_iter()
+            .map(|message| self.record(message))
+            .collect();
         let (handler, invocation) = (self.handler.clone(), self.invoker.invocation(self.timeout));
-        let failed = match self.invoker.run(self.timeout, async move { handler(event, invocation).await }).await {
-            Ok(response) if self.source.report_batch_item_failures => failed_ids(&response, &receipts),
+        let failed = match self
+            .invoker
+            .run(
+                self.timeout,
+                async move { handler(event, invocation).await },
+            )
+            .await
+        {
+            Ok(response) if self.source.report_batch_item_failures => {
+                failed_ids(&response, &receipts)
+            }
             Ok(_) => HashSet::new(),
             Err(failure) => {
                 tracing::error!(function = self.source.function, error = %failure, "queue function failed");
@@ -129,7 +156,10 @@ impl EventSource {
     }
 
     async fn delete(&self, receipt_handle: String) {
-        let input = DeleteMessageInput { queue_url: self.queue.url.clone(), receipt_handle };
+        let input = DeleteMessageInput {
+            queue_url: self.queue.url.clone(),
+            receipt_handle,
+        };
         if let Err(error) = self.queues.delete_message(input).await {
             tracing::error!(queue = self.queue.name, %error, "a handled message cannot be deleted and will come again");
         }
@@ -151,7 +181,9 @@ impl EventSource {
     }
 }
 
-fn message_attributes(attributes: HashMap<String, MessageAttributeValue>) -> HashMap<String, SqsMessageAttribute> {
+fn message_attributes(
+    attributes: HashMap<String, MessageAttributeValue>,
+) -> HashMap<String, SqsMessageAttribute> {
     let convert = |value: MessageAttributeValue| {
         let mut attribute = SqsMessageAttribute::default();
         attribute.data_type = Some(value.data_type);
@@ -163,14 +195,23 @@ fn message_attributes(attributes: HashMap<String, MessageAttributeValue>) -> Has
         });
         attribute
     };
-    attributes.into_iter().map(|(name, value)| (name, convert(value))).collect()
+    attributes
+        .into_iter()
+        .map(|(name, value)| (name, convert(value)))
+        .collect()
 }
 
 /// The messages that a function calls failed. Like Lambda, takes all of them for failed when it names one that it was not given.
-fn failed_ids<'a>(response: &SqsBatchResponse, receipts: &'a [(String, String)]) -> HashSet<&'a str> {
+fn failed_ids<'a>(
+    response: &SqsBatchResponse,
+    receipts: &'a [(String, String)],
+) -> HashSet<&'a str> {
     let mut failed = HashSet::new();
     for failure in &response.batch_item_failures {
-        match receipts.iter().find(|(id, _)| *id == failure.item_identifier) {
+        match receipts
+            .iter()
+            .find(|(id, _)| *id == failure.item_identifier)
+        {
             Some((id, _)) => drop(failed.insert(id.as_str())),
             None => return all(receipts),
         }

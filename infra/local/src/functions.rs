@@ -7,7 +7,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use runtime::{Lambda, Services};
 
-type Builder = Arc<dyn Fn(Services) -> BoxFuture<'static, Result<Lambda, runtime::Error>> + Send + Sync>;
+type Builder =
+    Arc<dyn Fn(Services) -> BoxFuture<'static, Result<Lambda, runtime::Error>> + Send + Sync>;
 
 /// The functions that a platform can run, by the name of their binary.
 #[derive(Clone, Default)]
@@ -18,7 +19,7 @@ pub struct Registry {
 impl Registry {
     /// Every function of this workspace.
     pub fn standard() -> Self {
-        Self::default()
+        Self::default().with("identity", identity::lambda)
     }
 
     /// Adds a function, by what its `main` gives to `runtime::bootstrap::run`.
@@ -28,7 +29,8 @@ impl Registry {
         F: Fn(Services) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Lambda, runtime::Error>> + Send + 'static,
     {
-        self.builders.insert(bin, Arc::new(move |services| Box::pin(build(services))));
+        self.builders
+            .insert(bin, Arc::new(move |services| Box::pin(build(services))));
         self
     }
 
@@ -41,7 +43,11 @@ impl Registry {
         self.builders.contains_key(bin)
     }
 
-    pub(crate) fn build(&self, bin: &str, services: Services) -> Option<BoxFuture<'static, Result<Lambda, runtime::Error>>> {
+    pub(crate) fn build(
+        &self,
+        bin: &str,
+        services: Services,
+    ) -> Option<BoxFuture<'static, Result<Lambda, runtime::Error>>> {
         self.builders.get(bin).map(|build| build(services))
     }
 }

@@ -28,17 +28,29 @@ pub(crate) struct Invoker {
 
 impl Invoker {
     pub(crate) fn new(clock: Clock, runtime: Handle) -> Self {
-        Self { clock, runtime, tasks: TaskTracker::new() }
+        Self {
+            clock,
+            runtime,
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// What to tell a function that starts now.
     pub(crate) fn invocation(&self, timeout: Duration) -> Invocation {
-        Invocation { deadline: self.clock.now() + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX) }
+        Invocation {
+            deadline: self.clock.now() + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX),
+        }
     }
 
     /// Runs `work` in a task of its own, so that it ends even if the caller stops waiting.
-    pub(crate) async fn run<T: Send + 'static>(&self, timeout: Duration, work: impl Future<Output = T> + Send + 'static) -> Result<T, Failure> {
-        let task = self.tasks.spawn_on(tokio::time::timeout(timeout, work), &self.runtime);
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let task = self
+            .tasks
+            .spawn_on(tokio::time::timeout(timeout, work), &self.runtime);
         match task.await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(Failure::TimedOut),

@@ -1,4 +1,4 @@
-//! Firing functions by the clock, as EventBridge Scheduler does for `ScheduleV2` events.
+//! Firing functions by the clock: `ScheduleV2` events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,9 @@ use crate::template::Schedule;
 /// The longest sleep. A machine that was suspended in between notices the lost time after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-pub(crate) type EventHandler = Arc<dyn Fn(Value, Invocation) -> BoxFuture<'static, Result<Value, runtime::Error>> + Send + Sync>;
+pub(crate) type EventHandler = Arc<
+    dyn Fn(Value, Invocation) -> BoxFuture<'static, Result<Value, runtime::Error>> + Send + Sync,
+>;
 
 /// When a schedule fires.
 #[derive(Debug)]
@@ -31,28 +33,48 @@ impl Timetable {
     /// Reads `rate(…)` or `cron(…)`.
     pub(crate) fn parse(schedule: &Schedule) -> Result<Self, String> {
         let expression = schedule.expression.trim();
-        let argument = |name: &str| expression.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+        let argument = |name: &str| {
+            expression
+                .strip_prefix(name)?
+                .strip_prefix('(')?
+                .strip_suffix(')')
+        };
         if let Some(rate) = argument("rate") {
-            return parse_rate(rate).map(Self::Every).ok_or_else(|| format!("{expression} is not a rate"));
+            return parse_rate(rate)
+                .map(Self::Every)
+                .ok_or_else(|| format!("{expression} is not a rate"));
         }
         let Some(fields) = argument("cron") else {
             return Err(format!("{expression} is neither rate(…) nor cron(…)"));
         };
         let timezone = schedule.timezone.as_deref().unwrap_or("UTC");
-        let timezone = timezone.parse().map_err(|_| format!("there is no time zone {timezone}"))?;
+        let timezone = timezone
+            .parse()
+            .map_err(|_| format!("there is no time zone {timezone}"))?;
         // AWS counts weekdays from 1 for Sunday, like Quartz, and wants a `?` in place of one of the two day fields.
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Required).alternative_weekdays(true).dom_and_dow(true).build();
-        let cron = parser.parse(fields).map_err(|error| format!("{expression}: {error}"))?;
+        let parser = CronParser::builder()
+            .seconds(Seconds::Required)
+            .year(Year::Required)
+            .alternative_weekdays(true)
+            .dom_and_dow(true)
+            .build();
+        // The parser takes a year only together with seconds, which AWS does not have.
+        let cron = parser
+            .parse(&format!("0 {fields}"))
+            .map_err(|error| format!("{expression}: {error}"))?;
         Ok(Self::Cron(Box::new(cron), timezone))
     }
 
     /// The first time to fire after `last`, `None` if there is none.
     fn next(&self, last: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::Every(period) => last.checked_add_signed(chrono::TimeDelta::from_std(*period).ok()?),
-            Self::Cron(cron, timezone) => {
-                cron.find_next_occurrence(&last.with_timezone(timezone), false).ok().map(|next| next.with_timezone(&Utc))
+            Self::Every(period) => {
+                last.checked_add_signed(chrono::TimeDelta::from_std(*period).ok()?)
             }
+            Self::Cron(cron, timezone) => cron
+                .find_next_occurrence(&last.with_timezone(timezone), false)
+                .ok()
+                .map(|next| next.with_timezone(&Utc)),
         }
     }
 }
@@ -89,7 +111,12 @@ impl Scheduled {
         let mut last = clock.now();
         let mut input = self.schedule.input.clone();
         if let Some(members) = input.as_object_mut() {
-            members.insert("abandoned_before".to_owned(), started_at.to_rfc3339_opts(SecondsFormat::Millis, true).into());
+            members.insert(
+                "abandoned_before".to_owned(),
+                started_at
+                    .to_rfc3339_opts(SecondsFormat::Millis, true)
+                    .into(),
+            );
         }
         self.fire(input);
         while let Some(next) = self.timetable.next(last) {
@@ -113,10 +140,17 @@ impl Scheduled {
         let (handler, timeout) = (self.handler.clone(), self.timeout);
         self.invoker.spawn(async move {
             let invocation = invoker.invocation(timeout);
-            match invoker.run(timeout, async move { handler(input, invocation).await }).await {
+            match invoker
+                .run(timeout, async move { handler(input, invocation).await })
+                .await
+            {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::error!(function, error = %error, "scheduled function failed"),
-                Err(failure) => tracing::error!(function, error = %failure, "scheduled function failed"),
+                Ok(Err(error)) => {
+                    tracing::error!(function, error = %error, "scheduled function failed")
+                }
+                Err(failure) => {
+                    tracing::error!(function, error = %failure, "scheduled function failed")
+                }
             }
         });
     }
@@ -140,25 +174,68 @@ mod tests {
     #[test]
     fn expressions_are_read_as_aws_reads_them() {
         for (expression, timezone, last, next) in [
-            ("rate(1 minute)", None, "2026-11-22T10:00:30Z", "2026-11-22T10:01:30Z"),
-            ("rate(2 hours)", None, "2026-11-22T10:00:00Z", "2026-11-22T12:00:00Z"),
-            ("cron(0 8 * * ? *)", None, "2026-11-22T10:00:00Z", "2026-11-23T08:00:00Z"),
+            (
+                "rate(1 minute)",
+                None,
+                "2026-11-22T10:00:30Z",
+                "2026-11-22T10:01:30Z",
+            ),
+            (
+                "rate(2 hours)",
+                None,
+                "2026-11-22T10:00:00Z",
+                "2026-11-22T12:00:00Z",
+            ),
+            (
+                "cron(0 8 * * ? *)",
+                None,
+                "2026-11-22T10:00:00Z",
+                "2026-11-23T08:00:00Z",
+            ),
             // A Sunday; 2 is Monday.
-            ("cron(15 8 ? * 2 *)", None, "2026-11-22T10:00:00Z", "2026-11-23T08:15:00Z"),
-            ("cron(15 8 ? * MON-FRI *)", None, "2026-11-21T10:00:00Z", "2026-11-23T08:15:00Z"),
-            ("cron(0 8 1 * ? *)", Some("Europe/Berlin"), "2026-11-22T10:00:00Z", "2026-12-01T07:00:00Z"),
+            (
+                "cron(15 8 ? * 2 *)",
+                None,
+                "2026-11-22T10:00:00Z",
+                "2026-11-23T08:15:00Z",
+            ),
+            (
+                "cron(15 8 ? * MON-FRI *)",
+                None,
+                "2026-11-21T10:00:00Z",
+                "2026-11-23T08:15:00Z",
+            ),
+            (
+                "cron(0 8 1 * ? *)",
+                Some("Europe/Berlin"),
+                "2026-11-22T10:00:00Z",
+                "2026-12-01T07:00:00Z",
+            ),
         ] {
             let last: DateTime<Utc> = last.parse().unwrap();
             let found = timetable(expression, timezone).unwrap().next(last).unwrap();
-            assert_eq!(found.to_rfc3339_opts(SecondsFormat::Secs, true), next, "{expression}");
+            assert_eq!(
+                found.to_rfc3339_opts(SecondsFormat::Secs, true),
+                next,
+                "{expression}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_schedule_is_refused() {
-        for expression in ["rate(0 minutes)", "rate(5 seconds)", "cron(0 8 * *)", "at(2026-11-22T10:00:00)", "every minute"] {
+        for expression in [
+            "rate(0 minutes)",
+            "rate(5 seconds)",
+            "cron(0 8 * *)",
+            "at(2026-11-22T10:00:00)",
+            "every minute",
+        ] {
             assert!(timetable(expression, None).is_err(), "{expression}");
         }
-        assert_eq!(timetable("cron(0 8 * * ? *)", Some("Mars/Olympus")).unwrap_err(), "there is no time zone Mars/Olympus");
+        assert_eq!(
+            timetable("cron(0 8 * * ? *)", Some("Mars/Olympus")).unwrap_err(),
+            "there is no time zone Mars/Olympus"
+        );
     }
 }

@@ -10,7 +10,7 @@ use domain::error::RateLimit;
 use domain::ids::{OrganizationId, TokenId, WorkspaceId};
 use domain::token::{Token, TokenAction, TokenSecret, TokenStatus};
 use domain::{Error, Result};
-use futures::future::{OptionFuture, join, try_join3};
+use futures::future::{OptionFuture, join, try_join, try_join3};
 use http::HeaderMap;
 use runtime::Services;
 use store::{Store, TokenAuditEntry};
@@ -71,6 +71,25 @@ impl Authenticator {
             Ok(Credential::Token(secret)) => self.token(incoming, &secret).await,
             Ok(Credential::Session(token)) => self.session(incoming, &token).await,
         }
+    }
+
+    /// The workspace that `principal` means by `requested`; its own when it names none. Another one of the organization is open
+    /// to a session whose member may use it, and to nobody else.
+    ///
+    /// # Errors
+    /// `NotFound`, whether the workspace does not exist or is somebody else's.
+    pub async fn workspace_for(&self, principal: &Principal, requested: Option<WorkspaceId>) -> Result<WorkspaceId> {
+        let Some(requested) = requested.filter(|requested| *requested != principal.workspace_id) else {
+            return Ok(principal.workspace_id);
+        };
+        if principal.token_id().is_some() {
+            return Err(Error::NotFound("product"));
+        }
+        let organization = principal.organization_id;
+        let (workspace, member) =
+            try_join(self.store.workspace(organization, requested), self.store.member(organization, principal.user_id)).await?;
+        let may_use = principal.role == Role::SuperAdmin || member.is_some_and(|member| member.may_use(requested));
+        workspace.filter(|_| may_use).map(|workspace| workspace.id).ok_or(Error::NotFound("product"))
     }
 
     async fn token(&self, incoming: Incoming<'_>, secret: &TokenSecret) -> Authenticated {

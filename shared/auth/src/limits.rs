@@ -35,8 +35,8 @@ impl Policy {
         Self { name, subject: key.to_string(), limit }
     }
 
-    /// Account routes by user.
-    pub(crate) fn account(limits: &Limits, user: impl ToString) -> Self {
+    /// Account routes by user; for those without a session, by address.
+    pub fn account(limits: &Limits, user: impl ToString) -> Self {
         Self { name: "account", subject: user.to_string(), limit: limits.account }
     }
 

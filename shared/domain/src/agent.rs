@@ -47,7 +47,7 @@ pub struct Prompt {
 }
 
 /// An agent as it is now. What it does is in its current [`AgentVersion`], which this repeats.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agent {
     pub id: AgentId,
     pub organization_id: OrganizationId,

@@ -166,8 +166,7 @@ mod tests {
             (json!("Oslo"), "Bern"),
         ] {
             let definition = Definition::weather_check(&parameters, &input).unwrap();
-            let directive =
-                format!(r#"@get_weather {{"location":"{expected}","units":"metric"}}"#);
+            let directive = format!(r#"@get_weather {{"location":"{expected}","units":"metric"}}"#);
             assert_eq!(definition.instructions, directive, "{input}");
         }
         assert!(Definition::weather_check(&Map::new(), &json!({})).is_err());

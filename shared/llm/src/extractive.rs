@@ -1,11 +1,11 @@
 //! `builtin/extractive`: quotes, and calls the tools that it is told to call. No weights, no network, no invention.
 //!
-//! - A line `@tool {"argument": "value"}` in the instructions, or in a user message that is plain text, is a directive. Directives
-//!   are carried out one after the other, each once; `{{input.path}}` in a value stands for that part of the run's input.
-//!   Text inside a JSON input is never a directive: it is somebody else's.
+//! - A line `@tool {"argument": "value"}` in the instructions, or in a user message that is plain text, is a
+//!   directive. Directives are carried out one after the other, each once; `{{input.path}}` in a value stands
+//!   for that part of the run's input. Text inside a JSON input is never a directive: it is somebody else's.
 //! - Once tools have answered, the answer is a report of their results.
-//! - Otherwise it answers with sentences of the input, word for word: those that say most of it, or those that bear on the question
-//!   when there is one.
+//! - Otherwise it answers with sentences of the input, word for word: those that say most of it, or those that
+//!   bear on the question when there is one.
 
 mod directives;
 mod input;
@@ -15,7 +15,7 @@ mod report;
 mod sentences;
 mod words;
 
-use domain::run::{TokenUsage, ToolCall};
+use domain::run::{MAX_PAYLOAD, TokenUsage, ToolCall};
 
 use crate::{Message, ModelAnswer, ModelRequest};
 use directives::Directives;
@@ -25,6 +25,9 @@ use sentences::Text;
 
 /// How many sentences an answer has when the instructions do not say.
 const SENTENCES: usize = 5;
+
+/// The longest answer, in bytes: as JSON it must still fit a run's output.
+const MAX_ANSWER: usize = MAX_PAYLOAD / 2;
 
 /// The model. It keeps nothing: the same request has the same answer. `usage` counts words.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,11 +57,12 @@ fn compose(request: &ModelRequest, input: &Input, directives: &Directives) -> St
     let limit = words::sentence_limit(&directives.prose).unwrap_or(SENTENCES);
     let mut parts = report::of_results(&request.messages, &directives.prose, limit);
     parts.extend(directives.problems.iter().cloned());
-    if parts.is_empty() {
+    let answer = if parts.is_empty() {
         quote(input, &directives.prose, limit)
     } else {
         parts.join("\n\n")
-    }
+    };
+    report::cut(&answer, MAX_ANSWER)
 }
 
 fn quote(input: &Input, instructions: &str, limit: usize) -> String {

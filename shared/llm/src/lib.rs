@@ -74,7 +74,7 @@ pub enum Model {
 impl Model {
     /// The model of this name; `None` when there is none.
     pub fn find(name: &str) -> Option<Self> {
-        (name == "builtin/extractive").then(|| Self::Extractive(extractive::Extractive))
+        (name == "builtin/extractive").then_some(Self::Extractive(extractive::Extractive))
     }
 
     pub async fn answer(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelError> {

@@ -11,13 +11,13 @@ use crate::item::{aws_error, text};
 use crate::keys::{self, Index};
 
 /// Something whose time has come, or comes soon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DueItem {
     pub at: DateTime<Utc>,
     pub kind: DueKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DueKind {
     /// A run that may have been forgotten.
     Run(WorkspaceId, RunId),

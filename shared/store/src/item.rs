@@ -118,7 +118,9 @@ impl<'a> List<'a> {
 
     /// The key condition and its values. A cursor is the id of the last row seen, so what follows lies strictly below it;
     /// being only a part of a sort key, it can never lead into another tenant's partition.
-    fn condition(&self, cursor: Option<&str>) -> (String, Vec<(&'static str, String)>) {
+    ///
+    /// `None` when nothing lies between the bounds: DynamoDB refuses a lower bound above the upper one.
+    fn condition(&self, cursor: Option<&str>) -> Option<(String, Vec<(&'static str, String)>)> {
         let (partition, sort) = self.index.map_or((PARTITION, SORT), |index| (index.partition(), index.sort()));
         let low = low(&format!("{}{}", self.prefix, self.from.as_deref().unwrap_or_default()));
         // '~' sorts after every character that ids are made of.
@@ -128,8 +130,12 @@ impl<'a> List<'a> {
             (None, Some(to)) => to.clone(),
             (None, None) => "~".to_owned(),
         };
-        let values = vec![(":partition", self.partition.clone()), (":low", low), (":high", format!("{}{high}", self.prefix))];
-        (format!("{partition} = :partition AND {sort} BETWEEN :low AND :high"), values)
+        let high = format!("{}{high}", self.prefix);
+        if low > high {
+            return None;
+        }
+        let values = vec![(":partition", self.partition.clone()), (":low", low), (":high", high)];
+        Some((format!("{partition} = :partition AND {sort} BETWEEN :low AND :high"), values))
     }
 }
 
@@ -174,7 +180,7 @@ impl Store {
         let mut items: Vec<Item> = Vec::new();
         let mut start = None;
         loop {
-            let (condition, values) = list.condition(cursor);
+            let Some((condition, values)) = list.condition(cursor) else { return Ok(items) };
             let mut query = self
                 .dynamodb
                 .query()
@@ -208,7 +214,7 @@ impl Store {
         let mut total = 0;
         let mut start = None;
         loop {
-            let (condition, values) = list.condition(None);
+            let Some((condition, values)) = list.condition(None) else { return Ok(Some(0)) };
             let mut query = self
                 .dynamodb
                 .query()

@@ -128,12 +128,18 @@ pub(crate) fn token_by_hash(hash: TokenHash) -> Key {
     Key::new(format!("token_hash#{hash}"), "token")
 }
 
-pub(crate) fn token(organization: OrganizationId, id: TokenId) -> Key {
-    Key::new(format!("organization#{organization}#token"), id.to_string())
+pub(crate) fn tokens_of_organization(organization: OrganizationId) -> String {
+    format!("organization#{organization}#token")
 }
 
+pub(crate) fn token(organization: OrganizationId, id: TokenId) -> Key {
+    Key::new(tokens_of_organization(organization), id.to_string())
+}
+
+/// Prodgy's tokens are one list, the keys of the two other dialects another.
 pub(crate) fn tokens_of(workspace: WorkspaceId, kind: TokenKind) -> String {
-    format!("workspace#{workspace}#token#{}", kind.prefix())
+    let list = if kind == TokenKind::Prodgy { "token" } else { "key" };
+    format!("workspace#{workspace}#{list}")
 }
 
 pub(crate) fn token_in_workspace(workspace: WorkspaceId, kind: TokenKind, id: TokenId) -> IndexKey {

@@ -56,7 +56,7 @@ impl Store {
         item.as_ref().map(read_token).transpose()
     }
 
-    /// A workspace's tokens of one kind, newest first.
+    /// A workspace's Prodgy tokens, or its keys of both other kinds, newest first.
     pub async fn tokens(&self, workspace: WorkspaceId, kind: TokenKind, page: &PageRequest) -> Result<Page<Token>> {
         let list = List::of_index(&self.tables.records, Index::Children, keys::tokens_of(workspace, kind));
         self.page(&list, page, read_token, |token| token.id.to_string()).await
@@ -113,18 +113,11 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Ends all tokens that a user has made, when the user leaves.
-    pub async fn revoke_tokens_of(&self, organization: OrganizationId, user: UserId, caller: &Caller, now: DateTime<Utc>) -> Result<()> {
-        let items = self.collection(&self.tables.records, &keys::token(organization, TokenId::first_at(now)).partition, "", "").await?;
-        for item in &items {
-            let token = read_token(item)?;
-            if token.user_id == user && token.state != TokenState::Revoked {
-                let log = TokenAuditEntry::new(TokenAction::Revoked, caller, now);
-                let audit = AuditEntry::new(caller, "api_key.revoked", "api_key", token.id, now);
-                self.update_token(&Token { state: TokenState::Revoked, ..token }, None, Some(&log), Some(&audit)).await?;
-            }
-        }
-        Ok(())
+    /// All tokens that a user has made: for when the user's role changes or the user leaves.
+    pub async fn tokens_of_user(&self, organization: OrganizationId, user: UserId) -> Result<Vec<Token>> {
+        let items = self.collection(&self.tables.records, &keys::tokens_of_organization(organization), "", "").await?;
+        let tokens = items.iter().map(read_token).collect::<Result<Vec<_>>>()?;
+        Ok(tokens.into_iter().filter(|token| token.user_id == user).collect())
     }
 
     /// Counts one use of a token.

@@ -69,7 +69,8 @@ pub(crate) fn spec() -> ToolSpec {
     }
 }
 
-/// PUT and DELETE are idempotent by HTTP's definition and not on every server that people write: only reading is repeated.
+/// PUT and DELETE are idempotent by HTTP's definition and not on every server that people write: only reading
+/// is repeated.
 pub(crate) fn is_idempotent(arguments: &Value) -> bool {
     arguments.get("method").is_none_or(|method| method == "GET")
 }

@@ -1,7 +1,7 @@
 //! What an agent may call, and the one HTTP client that everything which talks out goes through.
 //!
-//! [`Toolbox`] describes, checks and calls tools. [`OutboundClient`] is for other code of ours that reaches a host which a
-//! user has named.
+//! [`Toolbox`] describes, checks and calls tools. [`OutboundClient`] is for other code of ours that reaches a
+//! host which a user has named.
 
 mod address;
 mod get_weather;

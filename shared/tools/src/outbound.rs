@@ -20,9 +20,9 @@ pub(crate) const MAX_REPLY: usize = 1024 * 1024;
 
 /// An HTTP client for hosts that a user has named.
 ///
-/// It speaks HTTPS to public addresses only. Every address that a name resolves to is checked by the resolver of the
-/// connection itself, so what was checked is what is connected to. Redirects are answers like others, the machine's proxy settings
-/// are ignored, a request takes at most 15 seconds and a reply at most 1 MB.
+/// It speaks HTTPS to public addresses only. Every address that a name resolves to is checked by the resolver
+/// of the connection itself, so what was checked is what is connected to. Redirects are answers like others,
+/// the machine's proxy settings are ignored, a request takes at most 15 seconds and a reply at most 1 MB.
 ///
 /// Cheap to clone and to make: TLS is set up at the first request.
 #[derive(Clone)]
@@ -196,7 +196,8 @@ impl Inner {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .timeout(self.timeout)
-            // A Lambda that was frozen finds its idle connections dead, and then cannot tell whether a request got through.
+            // A Lambda that was frozen finds its idle connections dead, and then cannot tell whether a request
+            // got through.
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|_| {

@@ -39,7 +39,8 @@ impl<'a> Query<'a> {
         !self.qualifiers.is_empty()
     }
 
-    /// The first place that fits: the geocoder lists the likelier first. A place that does not fit is never chosen instead.
+    /// The first place that fits: the geocoder lists the likelier first. A place that does not fit is never
+    /// chosen instead.
     pub(crate) fn choose(&self, places: Vec<Place>) -> Option<Place> {
         places.into_iter().find(|place| {
             self.qualifiers

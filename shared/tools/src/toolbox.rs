@@ -45,8 +45,8 @@ pub enum ToolError {
     /// It was tried and will not work.
     #[error("{0}")]
     Failed(String),
-    /// The other side was not reached, or did not answer in time. A later attempt may succeed; whether one is safe says
-    /// [`Toolbox::is_idempotent`].
+    /// The other side was not reached, or did not answer in time. A later attempt may succeed; whether one is
+    /// safe says [`Toolbox::is_idempotent`].
     #[error("{0}")]
     Unavailable(String),
 }

@@ -15,6 +15,7 @@ use domain::Error;
 use lambda_http::request::RequestContext;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::Failure;
 
@@ -104,6 +105,11 @@ fn json_error(path: &str, error: &serde_json::Error) -> Error {
         return Error::Malformed(format!("the request body {message}"));
     }
     Error::invalid(parent, message)
+}
+
+/// For a member that may be `null`: tells that from one that is left out, which `#[serde(default)]` makes `None`.
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// The query, decoded. A parameter that is given twice counts once, the last time.
@@ -236,6 +242,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
     }
 }
 
+/// When the host stops waiting for this request's answer, where it says so.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(pub Option<DateTime<Utc>>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Deadline {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let context = parts.extensions.get::<lambda_http::Context>();
+        let millis = context.and_then(|context| i64::try_from(context.deadline).ok());
+        Ok(Self(millis.and_then(DateTime::from_timestamp_millis)))
+    }
+}
+
 /// The id for what this request creates: a fresh one, or for a request with an `Idempotency-Key` always the same, so that a
 /// repetition after a crash meets the row that the first attempt wrote.
 #[derive(Clone, Copy, Debug)]
@@ -261,7 +281,6 @@ impl<S: Send + Sync> FromRequestParts<S> for FreshId {
 #[cfg(test)]
 mod tests {
     use domain::text::Name;
-    use serde::Deserialize;
 
     use super::*;
 

@@ -13,8 +13,8 @@ mod reply;
 mod serve;
 
 pub use access::Permitted;
-pub use extract::{Client, FreshId, Id, IdPair, Json, OptionalJson, Params};
-pub use page::PageParams;
+pub use extract::{Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, present};
+pub use page::{CursorPaging, PageParams, ProdgyPaging};
 pub use reply::{Failure, Listed, NoContent, Reply};
 pub use serve::{Host, serve};
 

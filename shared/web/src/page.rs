@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::Error;
 use domain::page::{PageRequest, REACH};
+use utoipa::IntoParams;
 
 use crate::{Failure, Params};
 
@@ -54,6 +55,34 @@ impl PageParams {
         let limit = NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN);
         Ok(Self { request: PageRequest { limit, offset, cursor, wants_total: dialect != Dialect::AgentPlatform }, page })
     }
+}
+
+/// How a Prodgy list is asked for, for its description.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ProdgyPaging {
+    /// From 1.
+    #[param(minimum = 1, default = 1)]
+    pub page: Option<u32>,
+    /// Rows of a page.
+    #[param(rename = "pageSize", minimum = 1, maximum = 200, default = 50)]
+    pub page_size: Option<u32>,
+    /// The first so many rows. Ignored beside `page` or `pageSize`.
+    #[param(minimum = 1, maximum = 200)]
+    pub limit: Option<u32>,
+    /// The `next_cursor` of the page before. Not together with `page`.
+    pub cursor: Option<String>,
+}
+
+/// How an AgentPlatform list is asked for, for its description.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CursorPaging {
+    /// Rows of a page.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    pub cursor: Option<String>,
 }
 
 /// Cursors are ids; that is all that is checked of them, since they only ever name a place within the caller's own rows.

@@ -19,8 +19,12 @@ use tokio_util::sync::CancellationToken;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Accepts connections until `stop`, then lets the requests that are being answered finish for at most `drain`.
-pub(crate) async fn serve<S, B>(listener: TcpListener, service_for: impl Fn(SocketAddr) -> S, stop: CancellationToken, drain: Duration)
-where
+pub(crate) async fn serve<S, B>(
+    listener: TcpListener,
+    service_for: impl Fn(SocketAddr) -> S,
+    stop: CancellationToken,
+    drain: Duration,
+) where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Future + Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -29,7 +33,8 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
     let graceful = GracefulShutdown::new();
     // Dropping the set ends whatever connection is left after the drain.
     let mut connections = JoinSet::new();
@@ -52,7 +57,8 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service_for(peer)));
+        let connection =
+            graceful.watch(http.serve_connection(TokioIo::new(stream), service_for(peer)));
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
@@ -60,7 +66,10 @@ where
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(drain, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("requests were still running and are given up");
     }
 }

@@ -36,22 +36,35 @@ pub(crate) struct DynamoDb {
 
 impl DynamoDb {
     /// Opens the storage, makes the tables fit and serves. Resolves once requests succeed.
-    pub(crate) async fn start(listener: TcpListener, storage: Storage, tables: Vec<Table>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        listener: TcpListener,
+        storage: Storage,
+        tables: Vec<Table>,
+    ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let (ready, when_ready) = oneshot::channel();
         let (done, stopped) = oneshot::channel();
         let thread_stop = stop.clone();
-        let thread = thread::Builder::new().name("dynamodb".to_owned()).spawn(move || {
-            match open(storage, &tables) {
-                Ok(database) => run(listener, database, thread_stop, ready),
-                Err(error) => drop(ready.send(Err(error))),
-            }
-            // Fails when nobody waits for the end, as after a drop.
-            let _ = done.send(());
-        })?;
-        let service = Self { address, stop, stopped, thread: Some(thread) };
-        when_ready.await.map_err(|_| anyhow!("DynamoDB ended while starting"))??;
+        let thread = thread::Builder::new()
+            .name("dynamodb".to_owned())
+            .spawn(move || {
+                match open(storage, &tables) {
+                    Ok(database) => run(listener, database, thread_stop, ready),
+                    Err(error) => drop(ready.send(Err(error))),
+                }
+                // Fails when nobody waits for the end, as after a drop.
+                let _ = done.send(());
+            })?;
+        let service = Self {
+            address,
+            stop,
+            stopped,
+            thread: Some(thread),
+        };
+        when_ready
+            .await
+            .map_err(|_| anyhow!("DynamoDB ended while starting"))??;
         Ok(service)
     }
 
@@ -80,14 +93,19 @@ impl Drop for DynamoDb {
 fn open(storage: Storage, tables: &[Table]) -> anyhow::Result<Database> {
     let database = match storage {
         Storage::File(path) => {
-            let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
-            let database = Database::new(text).with_context(|| format!("cannot open {}", path.display()))?;
+            let text = path
+                .to_str()
+                .with_context(|| format!("{} is not UTF-8", path.display()))?;
+            let database =
+                Database::new(text).with_context(|| format!("cannot open {}", path.display()))?;
             // Despite its name this is what sets `synchronous = NORMAL`: in WAL mode every acknowledged write then survives
             // the end of this process, and only a power cut may cost the last ones. A commit costs no fsync.
             database.disable_bulk_loading()?;
             database
         }
-        Storage::Memory(clock) => Database::memory_with_clock(std::sync::Arc::new(ExpiryClock(clock)))?,
+        Storage::Memory(clock) => {
+            Database::memory_with_clock(std::sync::Arc::new(ExpiryClock(clock)))?
+        }
     };
     for table in tables {
         dynamodb_tables::ensure(&database, table)?;
@@ -95,20 +113,35 @@ fn open(storage: Storage, tables: &[Table]) -> anyhow::Result<Database> {
     Ok(database)
 }
 
-fn run(listener: TcpListener, database: Database, stop: CancellationToken, ready: oneshot::Sender<anyhow::Result<()>>) {
-    let built = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+fn run(
+    listener: TcpListener,
+    database: Database,
+    stop: CancellationToken,
+    ready: oneshot::Sender<anyhow::Result<()>>,
+) {
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build();
     let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(error.into()))),
     };
     runtime.block_on(async {
-        let listener = match listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) {
+        let listener = match listener
+            .set_nonblocking(true)
+            .and_then(|()| tokio::net::TcpListener::from_std(listener))
+        {
             Ok(listener) => listener,
             Err(error) => return drop(ready.send(Err(error.into()))),
         };
         let sweeper = runtime.spawn(sweep(database.clone()));
         drop(ready.send(Ok(())));
-        let serve = dynoxide::server::serve_with_shutdown(listener, database, stop.clone().cancelled_owned());
+        let serve = dynoxide::server::serve_with_shutdown(
+            listener,
+            database,
+            stop.clone().cancelled_owned(),
+        );
         let give_up = async {
             stop.cancelled().await;
             tokio::time::sleep(STOP_WITHIN).await;

@@ -23,7 +23,12 @@ pub(crate) fn generate(wanted: &GeneratedSecret) -> anyhow::Result<String> {
     let kinds: Vec<Vec<char>> = kinds
         .into_iter()
         .filter(|(_, included)| *included)
-        .map(|(characters, _)| characters.chars().filter(|character| !wanted.exclude_characters.contains(*character)).collect())
+        .map(|(characters, _)| {
+            characters
+                .chars()
+                .filter(|character| !wanted.exclude_characters.contains(*character))
+                .collect()
+        })
         .filter(|characters: &Vec<char>| !characters.is_empty())
         .collect();
     let all: Vec<char> = kinds.concat();
@@ -33,7 +38,10 @@ pub(crate) fn generate(wanted: &GeneratedSecret) -> anyhow::Result<String> {
     let mut random = rand::rng();
     let mut password: Vec<char> = Vec::with_capacity(wanted.length);
     if wanted.require_each_included_type {
-        ensure!(kinds.len() <= wanted.length, "PasswordLength is too short for one character of each type");
+        ensure!(
+            kinds.len() <= wanted.length,
+            "PasswordLength is too short for one character of each type"
+        );
         password.extend(kinds.iter().filter_map(|kind| kind.choose(&mut random)));
     }
     while password.len() < wanted.length {
@@ -71,9 +79,18 @@ mod tests {
 
     #[test]
     fn has_one_of_each_included_type_and_nothing_excluded() {
-        let secret = generate(&GeneratedSecret { exclude_characters: "abc".to_owned(), ..wanted() }).unwrap();
+        let secret = generate(&GeneratedSecret {
+            exclude_characters: "abc".to_owned(),
+            ..wanted()
+        })
+        .unwrap();
         assert_eq!(secret.len(), 24);
-        assert!(secret.chars().all(|character| character.is_ascii_alphanumeric() && !"abc".contains(character)), "{secret}");
+        assert!(
+            secret
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric() && !"abc".contains(character)),
+            "{secret}"
+        );
         for kind in [char::is_lowercase, char::is_uppercase, char::is_numeric] {
             assert!(secret.chars().any(kind), "{secret}");
         }
@@ -82,8 +99,15 @@ mod tests {
 
     #[test]
     fn goes_into_the_member_that_the_template_names() {
-        let template = serde_json::json!({ "user": "admin" }).as_object().cloned().unwrap();
-        let secret = generate(&GeneratedSecret { template: Some((template, "password".to_owned())), ..wanted() }).unwrap();
+        let template = serde_json::json!({ "user": "admin" })
+            .as_object()
+            .cloned()
+            .unwrap();
+        let secret = generate(&GeneratedSecret {
+            template: Some((template, "password".to_owned())),
+            ..wanted()
+        })
+        .unwrap();
         let secret: Value = serde_json::from_str(&secret).unwrap();
         assert_eq!(secret["user"], "admin");
         assert_eq!(secret["password"].as_str().map(str::len), Some(24));

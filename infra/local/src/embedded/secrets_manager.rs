@@ -58,42 +58,79 @@ impl Secrets {
             None => BTreeMap::new(),
         };
         let mut is_new = false;
-        for secret in secrets.iter().filter(|secret| !by_name.contains_key(&secret.name)).collect::<Vec<_>>() {
+        for secret in secrets
+            .iter()
+            .filter(|secret| !by_name.contains_key(&secret.name))
+            .collect::<Vec<_>>()
+        {
             let text = match &secret.content {
                 SecretContent::Text(text) => text.clone(),
-                SecretContent::Generated(wanted) => passwords::generate(wanted).with_context(|| format!("secret {}", secret.logical_id))?,
+                SecretContent::Generated(wanted) => passwords::generate(wanted)
+                    .with_context(|| format!("secret {}", secret.logical_id))?,
             };
-            by_name.insert(secret.name.clone(), Stored { current: Version { id: Uuid::new_v4(), text }, previous: None });
+            by_name.insert(
+                secret.name.clone(),
+                Stored {
+                    current: Version {
+                        id: Uuid::new_v4(),
+                        text,
+                    },
+                    previous: None,
+                },
+            );
             is_new = true;
         }
         if let Some(file) = file.filter(|_| is_new) {
             write(file, &by_name).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        Ok(Self { by_name, names: secrets.iter().map(|secret| (secret.arn.clone(), secret.name.clone())).collect() })
+        Ok(Self {
+            by_name,
+            names: secrets
+                .iter()
+                .map(|secret| (secret.arn.clone(), secret.name.clone()))
+                .collect(),
+        })
     }
 
     fn answer(&self, target: &str, body: &[u8]) -> (StatusCode, Value) {
         if target != "secretsmanager.GetSecretValue" {
-            return refusal("UnknownOperationException", "only GetSecretValue exists on this machine");
+            return refusal(
+                "UnknownOperationException",
+                "only GetSecretValue exists on this machine",
+            );
         }
         let Ok(request) = serde_json::from_slice::<GetSecretValue>(body) else {
             return refusal("SerializationException", "the request cannot be read");
         };
-        let found = self.names.iter().find(|(arn, name)| request.secret_id == *arn || request.secret_id == *name);
+        let found = self
+            .names
+            .iter()
+            .find(|(arn, name)| request.secret_id == *arn || request.secret_id == *name);
         let Some((arn, name)) = found else {
-            return refusal("ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
+            return refusal(
+                "ResourceNotFoundException",
+                "Secrets Manager can't find the specified secret.",
+            );
         };
         let stored = self.by_name.get(name);
         let current = stored.map(|stored| (&stored.current, CURRENT));
-        let previous = stored.and_then(|stored| stored.previous.as_ref()).map(|version| (version, PREVIOUS));
+        let previous = stored
+            .and_then(|stored| stored.previous.as_ref())
+            .map(|version| (version, PREVIOUS));
         let version = match (&request.version_id, request.version_stage.as_deref()) {
-            (Some(id), _) => [current, previous].into_iter().flatten().find(|(version, _)| version.id == *id),
+            (Some(id), _) => [current, previous]
+                .into_iter()
+                .flatten()
+                .find(|(version, _)| version.id == *id),
             (None, None | Some(CURRENT)) => current,
             (None, Some(PREVIOUS)) => previous,
             (None, Some(_)) => None,
         };
         let Some((version, stage)) = version else {
-            return refusal("ResourceNotFoundException", "Secrets Manager can't find the specified secret value.");
+            return refusal(
+                "ResourceNotFoundException",
+                "Secrets Manager can't find the specified secret value.",
+            );
         };
         let value = json!({ "ARN": arn, "Name": name, "SecretString": version.text, "VersionId": version.id, "VersionStages": [stage] });
         (StatusCode::OK, value)
@@ -122,24 +159,36 @@ pub(crate) async fn serve(listener: TcpListener, secrets: Arc<Secrets>, stop: Ca
 
 async fn respond(secrets: &Secrets, request: Request<Incoming>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let target = head
+        .headers
+        .get("x-amz-target")
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or_default();
     let (status, answer) = match axum::body::to_bytes(Body::new(body), LARGEST_REQUEST).await {
         Ok(body) => secrets.answer(target, &body),
         Err(_) => refusal("SerializationException", "the request cannot be read"),
     };
     let mut response = Response::new(Body::from(answer.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-amz-json-1.1"));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/x-amz-json-1.1"),
+    );
     response
 }
 
 fn refusal(kind: &str, message: &str) -> (StatusCode, Value) {
-    (StatusCode::BAD_REQUEST, json!({ "__type": kind, "Message": message }))
+    (
+        StatusCode::BAD_REQUEST,
+        json!({ "__type": kind, "Message": message }),
+    )
 }
 
 fn read(file: &Path) -> anyhow::Result<BTreeMap<String, Stored>> {
     match fs::read(file) {
-        Ok(json) => serde_json::from_slice(&json).with_context(|| format!("cannot read {}", file.display())),
+        Ok(json) => {
+            serde_json::from_slice(&json).with_context(|| format!("cannot read {}", file.display()))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
@@ -152,7 +201,11 @@ fn write(file: &Path, secrets: &BTreeMap<String, Stored>) -> anyhow::Result<()> 
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let mut written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let mut written = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     written.write_all(&serde_json::to_vec_pretty(secrets)?)?;
     written.sync_all()?;
     fs::rename(&unfinished, file)?;

@@ -36,15 +36,25 @@ pub(crate) async fn create(address: SocketAddr, queues: &[Queue]) -> anyhow::Res
         port: address.port(),
     });
     for queue in queues {
-        let input = CreateQueueInput { queue_name: queue.name.clone(), attributes: attributes(queue), ..CreateQueueInput::default() };
-        provider.create_queue(input).await.map_err(|error| anyhow!("queue {} cannot be created: {error}", queue.name))?;
+        let input = CreateQueueInput {
+            queue_name: queue.name.clone(),
+            attributes: attributes(queue),
+            ..CreateQueueInput::default()
+        };
+        provider
+            .create_queue(input)
+            .await
+            .map_err(|error| anyhow!("queue {} cannot be created: {error}", queue.name))?;
     }
     Ok(Arc::new(provider))
 }
 
 /// Serves the queues until `stop`.
 pub(crate) async fn serve(listener: TcpListener, queues: Queues, stop: CancellationToken) {
-    let service = SqsHttpService::new(Arc::new(RustackSqsHandler::new(queues.clone())), SqsHttpConfig::default());
+    let service = SqsHttpService::new(
+        Arc::new(RustackSqsHandler::new(queues.clone())),
+        SqsHttpConfig::default(),
+    );
     connections::serve(listener, move |_| service.clone(), stop, STOP_WITHIN).await;
     queues.shutdown_all().await;
 }

@@ -4,14 +4,27 @@ use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
 use http::{Request, header};
-use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequestContext, ApiGatewayRequestIdentity};
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayProxyRequestContext, ApiGatewayRequestIdentity,
+};
 use uuid::Uuid;
 
 use crate::template::ACCOUNT_ID;
 
 /// What is known of a request before it is routed.
-pub(super) fn context<B>(request: &Request<B>, peer: SocketAddr, stage: &str, now: DateTime<Utc>) -> ApiGatewayProxyRequestContext {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+pub(super) fn context<B>(
+    request: &Request<B>,
+    peer: SocketAddr,
+    stage: &str,
+    now: DateTime<Utc>,
+) -> ApiGatewayProxyRequestContext {
+    let header = |name| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
     let mut identity = ApiGatewayRequestIdentity::default();
     // The connection's peer and never a header, which anybody could set.
     identity.source_ip = Some(peer.ip().to_canonical().to_string());

@@ -64,19 +64,37 @@ impl Gateway {
     ) -> Result<Self, (Route, anyhow::Error)> {
         let mut routing = Routing::default();
         for route in &deployment.routes {
-            let function = functions.iter().position(|function| function.logical_id == route.function);
+            let function = functions
+                .iter()
+                .position(|function| function.logical_id == route.function);
             let added = match function {
                 Some(function) => routing.add(route, function),
-                None => Err(anyhow::anyhow!("{} does not answer requests", route.function)),
+                None => Err(anyhow::anyhow!(
+                    "{} does not answer requests",
+                    route.function
+                )),
             };
             added.map_err(|error| (route.clone(), error))?;
         }
         let responses = Responses::new(deployment.gateway_responses.clone());
-        Ok(Self { routing, functions, responses, stage: deployment.stage.clone(), body_limit, clock, invoker })
+        Ok(Self {
+            routing,
+            functions,
+            responses,
+            stage: deployment.stage.clone(),
+            body_limit,
+            clock,
+            invoker,
+        })
     }
 
     /// Serves until `stop`, then lets running requests finish for at most `drain`.
-    pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken, drain: Duration) {
+    pub(crate) async fn serve(
+        self,
+        listener: TcpListener,
+        stop: CancellationToken,
+        drain: Duration,
+    ) {
         let gateway = Arc::new(self);
         let service_for = move |peer| {
             let gateway = gateway.clone();
@@ -90,10 +108,15 @@ impl Gateway {
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let mut context = context::context(&request, peer, &self.stage, self.clock.now());
-        let id = context.request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
+        let id = context
+            .request_id
+            .as_deref()
+            .and_then(|id| HeaderValue::from_str(id).ok());
         let (head, body) = request.into_parts();
         let answered = self.integrate(&head, body, &mut context).await;
-        let mut response = answered.unwrap_or_else(|situation| self.responses.response(situation, &context, &head.headers));
+        let mut response = answered.unwrap_or_else(|situation| {
+            self.responses.response(situation, &context, &head.headers)
+        });
         if let Some(id) = id {
             response.headers_mut().entry(REQUEST_ID).or_insert(id);
         }
@@ -101,8 +124,16 @@ impl Gateway {
     }
 
     /// Has a function answer.
-    async fn integrate(&self, head: &request::Parts, body: Incoming, context: &mut ApiGatewayProxyRequestContext) -> Result<Response<Body>, Situation> {
-        let matched = self.routing.find(head.uri.path(), &head.method).ok_or(Situation::MissingAuthenticationToken)?;
+    async fn integrate(
+        &self,
+        head: &request::Parts,
+        body: Incoming,
+        context: &mut ApiGatewayProxyRequestContext,
+    ) -> Result<Response<Body>, Situation> {
+        let matched = self
+            .routing
+            .find(head.uri.path(), &head.method)
+            .ok_or(Situation::MissingAuthenticationToken)?;
         context.resource_path = Some(matched.resource_path.to_owned());
         let function = &self.functions[matched.function];
         // Lambda gets whole bodies: one that breaks off never reaches a function.
@@ -112,9 +143,15 @@ impl Gateway {
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.headers_mut() = head.headers.clone();
-        request.extensions_mut().insert(RequestContext::ApiGatewayV1(context.clone()));
+        request
+            .extensions_mut()
+            .insert(RequestContext::ApiGatewayV1(context.clone()));
 
-        match self.invoker.run(function.timeout, function.router.clone().oneshot(request)).await {
+        match self
+            .invoker
+            .run(function.timeout, function.router.clone().oneshot(request))
+            .await
+        {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
             Err(failure) => {
@@ -127,7 +164,11 @@ impl Gateway {
         }
     }
 
-    async fn whole_body(&self, head: &request::Parts, mut body: Incoming) -> Result<Bytes, Situation> {
+    async fn whole_body(
+        &self,
+        head: &request::Parts,
+        mut body: Incoming,
+    ) -> Result<Bytes, Situation> {
         let announced = body.size_hint().lower();
         if announced > self.body_limit as u64 {
             // A client that asked first has sent nothing yet.

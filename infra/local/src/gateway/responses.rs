@@ -28,12 +28,30 @@ impl Situation {
     /// and the usual message.
     fn description(self) -> (&'static str, &'static str, StatusCode, &'static str) {
         match self {
-            Self::MissingAuthenticationToken => {
-                ("MISSING_AUTHENTICATION_TOKEN", "DEFAULT_4XX", StatusCode::FORBIDDEN, "Missing Authentication Token")
-            }
-            Self::RequestTooLarge => ("REQUEST_TOO_LARGE", "DEFAULT_4XX", StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long"),
-            Self::IntegrationFailure => ("INTEGRATION_FAILURE", "DEFAULT_5XX", StatusCode::BAD_GATEWAY, "Internal server error"),
-            Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", "DEFAULT_5XX", StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
+            Self::MissingAuthenticationToken => (
+                "MISSING_AUTHENTICATION_TOKEN",
+                "DEFAULT_4XX",
+                StatusCode::FORBIDDEN,
+                "Missing Authentication Token",
+            ),
+            Self::RequestTooLarge => (
+                "REQUEST_TOO_LARGE",
+                "DEFAULT_4XX",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Request Too Long",
+            ),
+            Self::IntegrationFailure => (
+                "INTEGRATION_FAILURE",
+                "DEFAULT_5XX",
+                StatusCode::BAD_GATEWAY,
+                "Internal server error",
+            ),
+            Self::IntegrationTimeout => (
+                "INTEGRATION_TIMEOUT",
+                "DEFAULT_5XX",
+                StatusCode::GATEWAY_TIMEOUT,
+                "Endpoint request timed out",
+            ),
         }
     }
 }
@@ -49,18 +67,37 @@ impl Responses {
     }
 
     /// The answer to a request in this situation.
-    pub(super) fn response(&self, situation: Situation, context: &ApiGatewayProxyRequestContext, request: &HeaderMap) -> Response<Body> {
+    pub(super) fn response(
+        &self,
+        situation: Situation,
+        context: &ApiGatewayProxyRequestContext,
+        request: &HeaderMap,
+    ) -> Response<Body> {
         let (name, fallback, status, message) = situation.description();
         let usual = GatewayResponse::default();
-        let declared = self.declared.get(name).or_else(|| self.declared.get(fallback)).unwrap_or(&usual);
-        let facts = Facts { context, name, message };
-        let mut response = Response::new(Body::from(facts.fill_in(declared.body.as_deref().unwrap_or(DEFAULT_BODY))));
+        let declared = self
+            .declared
+            .get(name)
+            .or_else(|| self.declared.get(fallback))
+            .unwrap_or(&usual);
+        let facts = Facts {
+            context,
+            name,
+            message,
+        };
+        let mut response = Response::new(Body::from(
+            facts.fill_in(declared.body.as_deref().unwrap_or(DEFAULT_BODY)),
+        ));
         *response.status_mut() = declared.status.unwrap_or(status);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (header, source) in &declared.headers {
             let value = match source {
                 GatewayHeader::Literal(text) => HeaderValue::from_str(text).ok(),
-                GatewayHeader::Context(variable) => facts.variable(variable).and_then(|value| HeaderValue::from_str(&value).ok()),
+                GatewayHeader::Context(variable) => facts
+                    .variable(variable)
+                    .and_then(|value| HeaderValue::from_str(&value).ok()),
                 GatewayHeader::RequestHeader(name) => request.get(name).cloned(),
             };
             if let (Ok(header), Some(value)) = (HeaderName::try_from(header), value) {
@@ -83,7 +120,9 @@ impl Facts<'_> {
         let mut rest = template;
         while let Some((before, after)) = rest.split_once("$context.") {
             text.push_str(before);
-            let end = after.find(|character: char| !character.is_ascii_alphanumeric() && character != '.').unwrap_or(after.len());
+            let end = after
+                .find(|character: char| !character.is_ascii_alphanumeric() && character != '.')
+                .unwrap_or(after.len());
             let name = after[..end].trim_end_matches('.');
             text.push_str(&self.variable(name).unwrap_or_default());
             rest = &after[name.len()..];
@@ -129,12 +168,27 @@ mod tests {
         let responses = Responses::new(BTreeMap::from([("DEFAULT_5XX".to_owned(), default)]));
         let mut context = ApiGatewayProxyRequestContext::default();
         context.request_id = Some("r1".to_owned());
-        let response = responses.response(Situation::IntegrationTimeout, &context, &HeaderMap::new());
+        let response =
+            responses.response(Situation::IntegrationTimeout, &context, &HeaderMap::new());
         assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(response.headers()["x-request-id"], "r1");
-        let facts = Facts { context: &context, name: "INTEGRATION_TIMEOUT", message: "too \"late\"" };
-        assert_eq!(facts.fill_in("$context.error.messageString, $context.requestId. $context.nothing$"), r#""too \"late\"", r1. $"#);
-        let missing = responses.response(Situation::MissingAuthenticationToken, &context, &HeaderMap::new());
-        assert_eq!((missing.status(), missing.headers().get("x-request-id")), (StatusCode::FORBIDDEN, None));
+        let facts = Facts {
+            context: &context,
+            name: "INTEGRATION_TIMEOUT",
+            message: "too \"late\"",
+        };
+        assert_eq!(
+            facts.fill_in("$context.error.messageString, $context.requestId. $context.nothing$"),
+            r#""too \"late\"", r1. $"#
+        );
+        let missing = responses.response(
+            Situation::MissingAuthenticationToken,
+            &context,
+            &HeaderMap::new(),
+        );
+        assert_eq!(
+            (missing.status(), missing.headers().get("x-request-id")),
+            (StatusCode::FORBIDDEN, None)
+        );
     }
 }

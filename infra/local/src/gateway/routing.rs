@@ -30,19 +30,30 @@ pub(super) struct Matched<'a> {
 impl Routing {
     /// Adds a route to a function.
     pub(super) fn add(&mut self, route: &Route, function: usize) -> anyhow::Result<()> {
-        if let Some(resource) = self.endpoints.iter_mut().find(|resource| resource.path == route.path) {
+        if let Some(resource) = self
+            .endpoints
+            .iter_mut()
+            .find(|resource| resource.path == route.path)
+        {
             resource.methods.push((route.method.clone(), function));
             return Ok(());
         }
         let index = self.endpoints.len();
         let pattern = pattern(&route.path);
         let conflict = || format!("the path {} cannot be told from another one", route.path);
-        self.resources.insert(&pattern, index).with_context(conflict)?;
+        self.resources
+            .insert(&pattern, index)
+            .with_context(conflict)?;
         // API Gateway takes a request with a trailing slash for the same resource.
         if pattern != "/" && !pattern.contains("{*") {
-            self.resources.insert(format!("{pattern}/"), index).with_context(conflict)?;
+            self.resources
+                .insert(format!("{pattern}/"), index)
+                .with_context(conflict)?;
         }
-        self.endpoints.push(Resource { path: route.path.clone(), methods: vec![(route.method.clone(), function)] });
+        self.endpoints.push(Resource {
+            path: route.path.clone(),
+            methods: vec![(route.method.clone(), function)],
+        });
         Ok(())
     }
 
@@ -52,13 +63,19 @@ impl Routing {
         let resource = &self.endpoints[*self.resources.at(path).ok()?.value];
         let of = |name: &str| resource.methods.iter().find(|(method, _)| method == name);
         let (_, function) = of(method.as_str()).or_else(|| of("ANY"))?;
-        Some(Matched { resource_path: &resource.path, function: *function })
+        Some(Matched {
+            resource_path: &resource.path,
+            function: *function,
+        })
     }
 }
 
 /// API Gateway's `{proxy+}` in the router's notation.
 fn pattern(path: &str) -> String {
-    match path.strip_suffix("+}").and_then(|rest| rest.rsplit_once('{')) {
+    match path
+        .strip_suffix("+}")
+        .and_then(|rest| rest.rsplit_once('{'))
+    {
         Some((prefix, name)) => format!("{prefix}{{*{name}}}"),
         None => path.to_owned(),
     }
@@ -84,7 +101,12 @@ mod tests {
             ("GET", "/files/index"),
         ];
         for (index, (method, path)) in routes.iter().enumerate() {
-            let route = Route { method: (*method).to_owned(), path: (*path).to_owned(), function: String::new(), event: String::new() };
+            let route = Route {
+                method: (*method).to_owned(),
+                path: (*path).to_owned(),
+                function: String::new(),
+                event: String::new(),
+            };
             routing.add(&route, index).unwrap();
         }
         for (request, expected) in [
@@ -108,7 +130,9 @@ mod tests {
             ("GET /nothing", None),
         ] {
             let (method, path) = request.split_once(' ').unwrap();
-            let found = routing.find(path, &method.parse().unwrap()).map(|matched| matched.function);
+            let found = routing
+                .find(path, &method.parse().unwrap())
+                .map(|matched| matched.function);
             assert_eq!(found, expected, "{request}");
         }
     }

@@ -84,8 +84,12 @@ impl Platform {
     pub fn url(&self) -> String {
         let mut reachable = self.address;
         match reachable {
-            SocketAddr::V4(address) if address.ip().is_unspecified() => reachable.set_ip(Ipv4Addr::LOCALHOST.into()),
-            SocketAddr::V6(address) if address.ip().is_unspecified() => reachable.set_ip(Ipv6Addr::LOCALHOST.into()),
+            SocketAddr::V4(address) if address.ip().is_unspecified() => {
+                reachable.set_ip(Ipv4Addr::LOCALHOST.into())
+            }
+            SocketAddr::V6(address) if address.ip().is_unspecified() => {
+                reachable.set_ip(Ipv6Addr::LOCALHOST.into())
+            }
             _ => {}
         }
         format!("http://{reachable}")
@@ -98,7 +102,9 @@ impl Platform {
 
     /// The whole environment of a function, Lambda's own variables included: enough to start its real binary with.
     pub fn function_environment(&self, logical_id: &str) -> Option<&HashMap<String, String>> {
-        self.functions.get(logical_id).map(|function| &function.environment)
+        self.functions
+            .get(logical_id)
+            .map(|function| &function.environment)
     }
 
     /// Clients with the configuration that functions have, for administration. They share no connection with those of the
@@ -112,12 +118,26 @@ impl Platform {
     /// # Errors
     /// A function that does not exist, takes no events, or fails.
     pub async fn invoke(&self, logical_id: &str, event: Value) -> anyhow::Result<Value> {
-        let function = self.functions.get(logical_id).with_context(|| format!("there is no function {logical_id}"))?;
-        let Lambda::Event(handler) = &function.lambda else { bail!("{logical_id} takes no events") };
+        let function = self
+            .functions
+            .get(logical_id)
+            .with_context(|| format!("there is no function {logical_id}"))?;
+        let Lambda::Event(handler) = &function.lambda else {
+            bail!("{logical_id} takes no events")
+        };
         let (handler, invocation) = (handler.clone(), self.invoker.invocation(function.timeout));
-        let result = self.invoker.run(function.timeout, async move { handler(event, invocation).await }).await;
+        let result = self
+            .invoker
+            .run(
+                function.timeout,
+                async move { handler(event, invocation).await },
+            )
+            .await;
         let failed = || format!("{logical_id} failed");
-        result.with_context(failed)?.map_err(|error| anyhow!(error)).with_context(failed)
+        result
+            .with_context(failed)?
+            .map_err(|error| anyhow!(error))
+            .with_context(failed)
     }
 
     /// Takes no more work in, lets what runs finish within the drain time, and closes the data directory.

@@ -26,7 +26,11 @@ const LOOPBACK: &str = "127.0.0.1";
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     // What can be found out without making anything comes first.
     let template = Template::read(&options.template)?;
-    check(&template, &Deployment::evaluate(&template, &options.parameters, &Endpoints::default())?, &options)?;
+    check(
+        &template,
+        &Deployment::evaluate(&template, &options.parameters, &Endpoints::default())?,
+        &options,
+    )?;
     let gateway_listener = listen(&options.host, options.port)?;
     let data = match &options.data {
         Data::Directory(path) => Some(DataDirectory::open(path)?),
@@ -35,7 +39,11 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     let started_at = options.clock.now();
 
     // Queue URLs have the port in them, so what functions are told is only known with the ports.
-    let (dynamodb_listener, sqs_listener, secrets_listener) = (listen(LOOPBACK, 0)?, listen(LOOPBACK, 0)?, listen(LOOPBACK, 0)?);
+    let (dynamodb_listener, sqs_listener, secrets_listener) = (
+        listen(LOOPBACK, 0)?,
+        listen(LOOPBACK, 0)?,
+        listen(LOOPBACK, 0)?,
+    );
     let sqs_address = sqs_listener.local_addr()?;
     let mut endpoints = Endpoints {
         dynamodb: format!("http://{}", dynamodb_listener.local_addr()?),
@@ -44,7 +52,10 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     };
     let deployment = Deployment::evaluate(&template, &options.parameters, &endpoints)?;
 
-    let secrets = Secrets::load(&deployment.secrets, data.as_ref().map(DataDirectory::secrets).as_deref())?;
+    let secrets = Secrets::load(
+        &deployment.secrets,
+        data.as_ref().map(DataDirectory::secrets).as_deref(),
+    )?;
     let storage = match &data {
         Some(directory) => Storage::File(directory.dynamodb()),
         None => Storage::Memory(options.clock.clone()),
@@ -58,28 +69,86 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     let runtime = threads.handle();
     let mut services = Tasks::default();
     let queues = deployment.queues.clone();
-    let queues = runtime.spawn(async move { sqs::create(sqs_address, &queues).await }).await??;
-    services.tasks.spawn_on(sqs::serve(attach(sqs_listener, runtime)?, queues.clone(), services.stop.clone()), runtime);
-    let secrets_manager = secrets_manager::serve(attach(secrets_listener, runtime)?, Arc::new(secrets), services.stop.clone());
+    let queues = runtime
+        .spawn(async move { sqs::create(sqs_address, &queues).await })
+        .await??;
+    services.tasks.spawn_on(
+        sqs::serve(
+            attach(sqs_listener, runtime)?,
+            queues.clone(),
+            services.stop.clone(),
+        ),
+        runtime,
+    );
+    let secrets_manager = secrets_manager::serve(
+        attach(secrets_listener, runtime)?,
+        Arc::new(secrets),
+        services.stop.clone(),
+    );
     services.tasks.spawn_on(secrets_manager, runtime);
 
-    let environments = deployment.functions.iter().map(|function| environment(function, &endpoints)).collect();
-    let (functions, config) = build(&template, &deployment, environments, &options.registry, &options.clock, runtime).await?;
-    let config = config.ok_or_else(|| anyhow!("{}: Resources: there is no function", template.file().display()))?;
+    let environments = deployment
+        .functions
+        .iter()
+        .map(|function| environment(function, &endpoints))
+        .collect();
+    let (functions, config) = build(
+        &template,
+        &deployment,
+        environments,
+        &options.registry,
+        &options.clock,
+        runtime,
+    )
+    .await?;
+    let config = config.ok_or_else(|| {
+        anyhow!(
+            "{}: Resources: there is no function",
+            template.file().display()
+        )
+    })?;
 
-    let parts = Parts { template: &template, deployment: &deployment, functions: &functions, invoker: Invoker::new(options.clock.clone(), runtime.clone()) };
+    let parts = Parts {
+        template: &template,
+        deployment: &deployment,
+        functions: &functions,
+        invoker: Invoker::new(options.clock.clone(), runtime.clone()),
+    };
     let mut intake = Tasks::default();
     let address = gateway_listener.local_addr()?;
-    let gateway = Gateway::new(&deployment, parts.http_functions(), options.body_limit, options.clock.clone(), parts.invoker.clone());
-    let gateway = gateway.map_err(|(route, problem)| template.function_error(&route.function, &["Events", &route.event], problem.to_string()))?;
+    let gateway = Gateway::new(
+        &deployment,
+        parts.http_functions(),
+        options.body_limit,
+        options.clock.clone(),
+        parts.invoker.clone(),
+    );
+    let gateway = gateway.map_err(|(route, problem)| {
+        template.function_error(
+            &route.function,
+            &["Events", &route.event],
+            problem.to_string(),
+        )
+    })?;
     let sources = parts.event_sources(&queues)?;
     let schedules = parts.schedules()?;
-    intake.tasks.spawn_on(gateway.serve(attach(gateway_listener, runtime)?, intake.stop.clone(), options.drain), runtime);
+    intake.tasks.spawn_on(
+        gateway.serve(
+            attach(gateway_listener, runtime)?,
+            intake.stop.clone(),
+            options.drain,
+        ),
+        runtime,
+    );
     for source in sources.into_iter().filter(|_| options.event_sources) {
-        intake.tasks.spawn_on(source.run(intake.stop.clone()), runtime);
+        intake
+            .tasks
+            .spawn_on(source.run(intake.stop.clone()), runtime);
     }
     for schedule in schedules.into_iter().filter(|_| options.schedules) {
-        intake.tasks.spawn_on(schedule.run(started_at, intake.stop.clone()), runtime);
+        intake
+            .tasks
+            .spawn_on(schedule.run(started_at, intake.stop.clone()), runtime);
     }
 
     let invoker = parts.invoker;
@@ -100,16 +169,29 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
 }
 
 fn check(template: &Template, deployment: &Deployment, options: &Options) -> anyhow::Result<()> {
-    match deployment.functions.iter().find(|function| !options.registry.has(&function.bin)) {
-        Some(function) => Err(template.function_error(&function.logical_id, &["CodeUri"], format!("there is no code for {}", function.bin)).into()),
+    match deployment
+        .functions
+        .iter()
+        .find(|function| !options.registry.has(&function.bin))
+    {
+        Some(function) => Err(template
+            .function_error(
+                &function.logical_id,
+                &["CodeUri"],
+                format!("there is no code for {}", function.bin),
+            )
+            .into()),
         None => Ok(()),
     }
 }
 
 fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind((host, port)).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    let bound = TcpListener::bind((host, port))
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
     bound.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => anyhow!("port {port} of {host} is in use by another program; choose one with --port"),
+        ErrorKind::AddrInUse => {
+            anyhow!("port {port} of {host} is in use by another program; choose one with --port")
+        }
         _ => anyhow!(error).context(format!("cannot listen on port {port} of {host}")),
     })
 }
@@ -131,15 +213,29 @@ fn environment(function: &Function, endpoints: &Endpoints) -> HashMap<String, St
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
         ("AWS_ENDPOINT_URL_SQS", &endpoints.sqs),
-        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &endpoints.secrets_manager),
+        (
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            &endpoints.secrets_manager,
+        ),
         ("AWS_LAMBDA_FUNCTION_NAME", &function.name),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &function.memory_megabytes.to_string()),
+        (
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            &function.memory_megabytes.to_string(),
+        ),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", &format!("/aws/lambda/{}", function.name)),
+        (
+            "AWS_LAMBDA_LOG_GROUP_NAME",
+            &format!("/aws/lambda/{}", function.name),
+        ),
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    function.environment.clone().into_iter().chain(of_lambda).collect()
+    function
+        .environment
+        .clone()
+        .into_iter()
+        .chain(of_lambda)
+        .collect()
 }
 
 /// Builds all functions side by side, as each of them fetches what it needs in its init. Gives the configuration of one of
@@ -157,17 +253,33 @@ async fn build(
     for (function, environment) in deployment.functions.iter().zip(environments) {
         let id = &function.logical_id;
         let config = Config::from_map(&environment);
-        let config = config.map_err(|error| template.function_error(id, &["Environment", "Variables"], error.to_string()))?;
+        let config = config.map_err(|error| {
+            template.function_error(id, &["Environment", "Variables"], error.to_string())
+        })?;
         let (_, http) = shared.get_or_insert_with(|| (config.clone(), http_client(&config)));
         let services = Services::with_http_client(config, clock.clone(), http.clone());
-        let built = registry.build(&function.bin, services).with_context(|| format!("there is no code for {}", function.bin))?;
+        let built = registry
+            .build(&function.bin, services)
+            .with_context(|| format!("there is no code for {}", function.bin))?;
         building.push((function, environment, runtime.spawn(built)));
     }
     let mut functions = HashMap::new();
     for (function, environment, built) in building {
         let name = || format!("function {} cannot start", function.logical_id);
-        let lambda = built.await.map_err(|_| anyhow!("it panicked")).with_context(name)?.map_err(|error| anyhow!(error)).with_context(name)?;
-        functions.insert(function.logical_id.clone(), Running { environment, lambda, timeout: function.timeout });
+        let lambda = built
+            .await
+            .map_err(|_| anyhow!("it panicked"))
+            .with_context(name)?
+            .map_err(|error| anyhow!(error))
+            .with_context(name)?;
+        functions.insert(
+            function.logical_id.clone(),
+            Running {
+                environment,
+                lambda,
+                timeout: function.timeout,
+            },
+        );
     }
     Ok((functions, shared.map(|(config, _)| config)))
 }
@@ -182,19 +294,38 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn http_functions(&self) -> Vec<HttpFunction> {
-        let http = self.functions.iter().filter_map(|(id, function)| match &function.lambda {
-            Lambda::Http(router) => Some(HttpFunction { logical_id: id.clone(), router: router.clone(), timeout: function.timeout }),
-            Lambda::Queue(_) | Lambda::Event(_) => None,
-        });
+        let http = self
+            .functions
+            .iter()
+            .filter_map(|(id, function)| match &function.lambda {
+                Lambda::Http(router) => Some(HttpFunction {
+                    logical_id: id.clone(),
+                    router: router.clone(),
+                    timeout: function.timeout,
+                }),
+                Lambda::Queue(_) | Lambda::Event(_) => None,
+            });
         http.collect()
     }
 
     fn event_sources(&self, queues: &Queues) -> anyhow::Result<Vec<EventSource>> {
         let sources = self.deployment.queue_sources.iter().map(|source| {
-            let refuse = |text: &str| self.template.function_error(&source.function, &["Events", &source.event], text);
-            let queue = self.deployment.queues.iter().find(|queue| queue.name == source.queue).ok_or_else(|| refuse("there is no such queue"))?;
+            let refuse = |text: &str| {
+                self.template
+                    .function_error(&source.function, &["Events", &source.event], text)
+            };
+            let queue = self
+                .deployment
+                .queues
+                .iter()
+                .find(|queue| queue.name == source.queue)
+                .ok_or_else(|| refuse("there is no such queue"))?;
             match self.functions.get(&source.function) {
-                Some(Running { lambda: Lambda::Queue(handler), timeout, .. }) => Ok(EventSource {
+                Some(Running {
+                    lambda: Lambda::Queue(handler),
+                    timeout,
+                    ..
+                }) => Ok(EventSource {
                     source: source.clone(),
                     queue: queue.clone(),
                     handler: handler.clone(),
@@ -209,20 +340,35 @@ impl Parts<'_> {
     }
 
     fn schedules(&self) -> anyhow::Result<Vec<Scheduled>> {
-        let schedules = self.deployment.schedules.iter().filter(|schedule| schedule.enabled).map(|schedule| {
-            let refuse = |text: String| self.template.function_error(&schedule.function, &["Events", &schedule.event], text);
-            let timetable = Timetable::parse(schedule).map_err(refuse)?;
-            match self.functions.get(&schedule.function) {
-                Some(Running { lambda: Lambda::Event(handler), timeout, .. }) => Ok(Scheduled {
-                    schedule: schedule.clone(),
-                    timetable,
-                    handler: handler.clone(),
-                    timeout: *timeout,
-                    invoker: self.invoker.clone(),
-                }),
-                _ => Err(refuse("the function does not take events".to_owned()).into()),
-            }
-        });
+        let schedules = self
+            .deployment
+            .schedules
+            .iter()
+            .filter(|schedule| schedule.enabled)
+            .map(|schedule| {
+                let refuse = |text: String| {
+                    self.template.function_error(
+                        &schedule.function,
+                        &["Events", &schedule.event],
+                        text,
+                    )
+                };
+                let timetable = Timetable::parse(schedule).map_err(refuse)?;
+                match self.functions.get(&schedule.function) {
+                    Some(Running {
+                        lambda: Lambda::Event(handler),
+                        timeout,
+                        ..
+                    }) => Ok(Scheduled {
+                        schedule: schedule.clone(),
+                        timetable,
+                        handler: handler.clone(),
+                        timeout: *timeout,
+                        invoker: self.invoker.clone(),
+                    }),
+                    _ => Err(refuse("the function does not take events".to_owned()).into()),
+                }
+            });
         schedules.collect()
     }
 }

@@ -16,9 +16,18 @@ pub(super) struct Threads {
 
 impl Threads {
     pub(super) fn new() -> io::Result<Self> {
-        let count = thread::available_parallelism().map_or(*COUNT.start(), usize::from).clamp(*COUNT.start(), *COUNT.end());
-        let runtime = Builder::new_multi_thread().worker_threads(count).thread_name("signalbox").enable_all().build()?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let count = thread::available_parallelism()
+            .map_or(*COUNT.start(), usize::from)
+            .clamp(*COUNT.start(), *COUNT.end());
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(count)
+            .thread_name("signalbox")
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
+        })
     }
 
     pub(super) fn handle(&self) -> &Handle {

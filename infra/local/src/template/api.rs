@@ -54,22 +54,35 @@ impl Evaluator<'_> {
         let id = match ids.as_slice() {
             [] => return Ok(None),
             [id] => *id,
-            [first, second, ..] => return Err(resources.at(second).problem(format!("one API is enough on this machine, and {first} is one"))),
+            [first, second, ..] => {
+                return Err(resources.at(second).problem(format!(
+                    "one API is enough on this machine, and {first} is one"
+                )));
+            }
         };
         let resource = resources.at(id);
         let place = resource.at("Properties");
         for definition in ["DefinitionBody", "DefinitionUri"] {
             if self.document.properties(id).get(definition).is_some() {
-                return Err(place.at(definition).problem("routes come from the functions' Api events; here they lead to no function"));
+                return Err(place.at(definition).problem(
+                    "routes come from the functions' Api events; here they lead to no function",
+                ));
             }
         }
         let properties: ApiProperties = self.resource(id)?;
         let place = place.at("GatewayResponses");
-        let responses = properties.gateway_responses.into_iter().map(|(kind, response)| {
-            let response = response.into_response(&place.at(&kind))?;
-            Ok((kind, response))
-        });
-        Ok(Some(Api { logical_id: id.to_owned(), stage: properties.stage_name, responses: responses.collect::<Result<_, Problem>>()? }))
+        let responses = properties
+            .gateway_responses
+            .into_iter()
+            .map(|(kind, response)| {
+                let response = response.into_response(&place.at(&kind))?;
+                Ok((kind, response))
+            });
+        Ok(Some(Api {
+            logical_id: id.to_owned(),
+            stage: properties.stage_name,
+            responses: responses.collect::<Result<_, Problem>>()?,
+        }))
     }
 }
 
@@ -77,10 +90,18 @@ impl ResponseProperties {
     fn into_response(self, place: &Place<'_>) -> Result<GatewayResponse, Problem> {
         let parameters = place.at("ResponseParameters");
         let place = parameters.at("Headers");
-        let headers = self.response_parameters.headers.into_iter().map(|(name, source)| {
-            let header = header(&source).ok_or_else(|| place.at(&name).problem(format!("{source} is neither 'text', context.… nor method.request.header.…")))?;
-            Ok((name, header))
-        });
+        let headers = self
+            .response_parameters
+            .headers
+            .into_iter()
+            .map(|(name, source)| {
+                let header = header(&source).ok_or_else(|| {
+                    place.at(&name).problem(format!(
+                        "{source} is neither 'text', context.… nor method.request.header.…"
+                    ))
+                })?;
+                Ok((name, header))
+            });
         Ok(GatewayResponse {
             status: self.status_code,
             headers: headers.collect::<Result<_, Problem>>()?,
@@ -90,11 +111,16 @@ impl ResponseProperties {
 }
 
 fn header(source: &str) -> Option<GatewayHeader> {
-    if let Some(text) = source.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+    if let Some(text) = source
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''))
+    {
         return Some(GatewayHeader::Literal(text.to_owned()));
     }
     if let Some(name) = source.strip_prefix("method.request.header.") {
         return Some(GatewayHeader::RequestHeader(name.to_ascii_lowercase()));
     }
-    source.strip_prefix("context.").map(|variable| GatewayHeader::Context(variable.to_owned()))
+    source
+        .strip_prefix("context.")
+        .map(|variable| GatewayHeader::Context(variable.to_owned()))
 }

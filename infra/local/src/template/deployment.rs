@@ -30,7 +30,11 @@ impl Default for Endpoints {
     /// Addresses at which nothing listens, for whoever only wants to know what a template declares.
     fn default() -> Self {
         let nowhere = || "http://127.0.0.1:0".to_owned();
-        Self { dynamodb: nowhere(), sqs: nowhere(), secrets_manager: nowhere() }
+        Self {
+            dynamodb: nowhere(),
+            sqs: nowhere(),
+            secrets_manager: nowhere(),
+        }
     }
 }
 
@@ -57,15 +61,23 @@ impl Deployment {
     /// # Errors
     /// A parameter that is unknown or not allowed, an unknown intrinsic function in a property that matters here, or a
     /// resource that cannot run on this machine. The error names the place.
-    pub fn evaluate(template: &Template, parameters: &BTreeMap<String, String>, endpoints: &Endpoints) -> Result<Self, TemplateError> {
+    pub fn evaluate(
+        template: &Template,
+        parameters: &BTreeMap<String, String>,
+        endpoints: &Endpoints,
+    ) -> Result<Self, TemplateError> {
         let document = &template.document;
         let evaluate = || -> Result<Self, Problem> {
             let parameters = parameters::resolve(document, parameters)?;
             let evaluator = Evaluator::new(document, endpoints, parameters);
             let api = evaluator.api()?;
             let queues = evaluator.queues()?;
-            let events = evaluator.events(api.as_ref().map(|api| api.logical_id.as_str()), &queues)?;
-            let (stage, gateway_responses) = api.map_or_else(|| ("local".to_owned(), BTreeMap::new()), |api| (api.stage, api.responses));
+            let events =
+                evaluator.events(api.as_ref().map(|api| api.logical_id.as_str()), &queues)?;
+            let (stage, gateway_responses) = api.map_or_else(
+                || ("local".to_owned(), BTreeMap::new()),
+                |api| (api.stage, api.responses),
+            );
             Ok(Self {
                 functions: evaluator.functions()?,
                 routes: events.routes,
@@ -83,7 +95,9 @@ impl Deployment {
 
     /// The function of this logical id.
     pub fn function(&self, logical_id: &str) -> Option<&Function> {
-        self.functions.iter().find(|function| function.logical_id == logical_id)
+        self.functions
+            .iter()
+            .find(|function| function.logical_id == logical_id)
     }
 }
 

@@ -22,7 +22,10 @@ impl Document {
         let Some(resources) = root.get("Resources").and_then(Value::as_object) else {
             return Err("the template has no Resources".to_owned());
         };
-        let properties = resources.iter().map(|(id, resource)| (id.clone(), merged_properties(&root, resource))).collect();
+        let properties = resources
+            .iter()
+            .map(|(id, resource)| (id.clone(), merged_properties(&root, resource)))
+            .collect();
         Ok(Self { root, properties })
     }
 
@@ -42,7 +45,10 @@ impl Document {
     }
 
     pub(super) fn resource_type(&self, id: &str) -> &str {
-        self.resource(id).and_then(|resource| resource.get("Type")).and_then(Value::as_str).unwrap_or_default()
+        self.resource(id)
+            .and_then(|resource| resource.get("Type"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     pub(super) fn properties(&self, id: &str) -> &Value {
@@ -51,17 +57,29 @@ impl Document {
 
     /// Names the place where the author wrote what `problem` is about: a property that only `Globals` has is there.
     pub(super) fn locate(&self, mut problem: Problem) -> Problem {
-        let [resources, id, properties, rest @ ..] = problem.place.as_slice() else { return problem };
+        let [resources, id, properties, rest @ ..] = problem.place.as_slice() else {
+            return problem;
+        };
         if resources != "Resources" || properties != "Properties" {
             return problem;
         }
-        let within = |root: Option<&Value>| rest.iter().try_fold(root?, |value, segment| child(value, segment)).map(drop);
-        let written = self.resource(id).and_then(|resource| resource.get("Properties"));
+        let within = |root: Option<&Value>| {
+            rest.iter()
+                .try_fold(root?, |value, segment| child(value, segment))
+                .map(drop)
+        };
+        let written = self
+            .resource(id)
+            .and_then(|resource| resource.get("Properties"));
         if let Some(section) = globals_section(self.resource_type(id))
             && within(written).is_none()
             && within(self.section("Globals").get(section)).is_some()
         {
-            problem.place = ["Globals", section].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect();
+            problem.place = ["Globals", section]
+                .into_iter()
+                .map(str::to_owned)
+                .chain(rest.iter().cloned())
+                .collect();
         }
         problem
     }
@@ -83,9 +101,16 @@ fn globals_section(resource_type: &str) -> Option<&'static str> {
 }
 
 fn merged_properties(root: &Value, resource: &Value) -> Value {
-    let resource_type = resource.get("Type").and_then(Value::as_str).unwrap_or_default();
-    let globals = globals_section(resource_type).and_then(|section| root.get("Globals")?.get(section));
-    let own = resource.get("Properties").cloned().unwrap_or_else(|| Value::Object(Map::new()));
+    let resource_type = resource
+        .get("Type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let globals =
+        globals_section(resource_type).and_then(|section| root.get("Globals")?.get(section));
+    let own = resource
+        .get("Properties")
+        .cloned()
+        .unwrap_or_else(|| Value::Object(Map::new()));
     match globals {
         Some(globals) => merge(globals.clone(), own),
         None => own,
@@ -95,7 +120,9 @@ fn merged_properties(root: &Value, resource: &Value) -> Value {
 /// SAM's rule: maps are merged, lists are joined, of anything else the resource's own stands.
 fn merge(global: Value, own: Value) -> Value {
     match (global, own) {
-        (Value::Object(mut global), Value::Object(own)) if !is_intrinsic(&global) && !is_intrinsic(&own) => {
+        (Value::Object(mut global), Value::Object(own))
+            if !is_intrinsic(&global) && !is_intrinsic(&own) =>
+        {
             for (name, value) in own {
                 let value = match global.remove(&name) {
                     Some(inherited) => merge(inherited, value),
@@ -115,7 +142,10 @@ fn merge(global: Value, own: Value) -> Value {
 
 /// Whether this map is a function call: one member named `Ref` or `Fn::…`.
 pub(super) fn is_intrinsic(map: &Map<String, Value>) -> bool {
-    map.len() == 1 && map.keys().all(|name| name == "Ref" || name.starts_with("Fn::"))
+    map.len() == 1
+        && map
+            .keys()
+            .all(|name| name == "Ref" || name.starts_with("Fn::"))
 }
 
 fn long_form(yaml: serde_yaml_ng::Value) -> Result<Value, String> {
@@ -125,7 +155,9 @@ fn long_form(yaml: serde_yaml_ng::Value) -> Result<Value, String> {
         Yaml::Bool(value) => Value::Bool(value),
         Yaml::Number(number) => serde_json::to_value(number).map_err(|error| error.to_string())?,
         Yaml::String(text) => Value::String(text),
-        Yaml::Sequence(items) => Value::Array(items.into_iter().map(long_form).collect::<Result<_, _>>()?),
+        Yaml::Sequence(items) => {
+            Value::Array(items.into_iter().map(long_form).collect::<Result<_, _>>()?)
+        }
         Yaml::Mapping(mapping) => {
             let mut map = Map::new();
             for (name, value) in mapping {
@@ -139,7 +171,9 @@ fn long_form(yaml: serde_yaml_ng::Value) -> Result<Value, String> {
             let (name, value) = match (tag.trim_start_matches('!'), value) {
                 (name @ ("Ref" | "Condition"), value) => (name.to_owned(), value),
                 ("GetAtt", Value::String(dotted)) => match dotted.split_once('.') {
-                    Some((id, attribute)) => ("Fn::GetAtt".to_owned(), Value::from(vec![id, attribute])),
+                    Some((id, attribute)) => {
+                        ("Fn::GetAtt".to_owned(), Value::from(vec![id, attribute]))
+                    }
                     None => ("Fn::GetAtt".to_owned(), Value::String(dotted)),
                 },
                 (name, value) => (format!("Fn::{name}"), value),

@@ -19,12 +19,25 @@ pub(super) struct Evaluator<'a> {
 }
 
 impl<'a> Evaluator<'a> {
-    pub(super) fn new(document: &'a Document, endpoints: &'a Endpoints, parameters: BTreeMap<String, Value>) -> Self {
-        Self { document, endpoints, parameters, conditions: RefCell::default() }
+    pub(super) fn new(
+        document: &'a Document,
+        endpoints: &'a Endpoints,
+        parameters: BTreeMap<String, Value>,
+    ) -> Self {
+        Self {
+            document,
+            endpoints,
+            parameters,
+            conditions: RefCell::default(),
+        }
     }
 
     /// The value with all intrinsic functions applied. `None` is `AWS::NoValue`: the member is to be left out.
-    pub(super) fn evaluate(&self, value: &Value, place: &Place<'_>) -> Result<Option<Value>, Problem> {
+    pub(super) fn evaluate(
+        &self,
+        value: &Value,
+        place: &Place<'_>,
+    ) -> Result<Option<Value>, Problem> {
         place.check_depth()?;
         match value {
             Value::Object(map) if is_intrinsic(map) => self.intrinsic(map, place),
@@ -63,20 +76,34 @@ impl<'a> Evaluator<'a> {
     pub(super) fn exists(&self, id: &str) -> Result<bool, Problem> {
         let resources = Place::section("Resources");
         let place = resources.at(id);
-        match self.document.resource(id).and_then(|resource| resource.get("Condition")) {
+        match self
+            .document
+            .resource(id)
+            .and_then(|resource| resource.get("Condition"))
+        {
             None => Ok(true),
             Some(Value::String(name)) => self.named_condition(name, &place.at("Condition")),
-            Some(_) => Err(place.at("Condition").problem("must be the name of a condition")),
+            Some(_) => Err(place
+                .at("Condition")
+                .problem("must be the name of a condition")),
         }
     }
 
-    fn intrinsic(&self, call: &Map<String, Value>, place: &Place<'_>) -> Result<Option<Value>, Problem> {
-        let Some((name, argument)) = call.iter().next() else { return Ok(None) };
+    fn intrinsic(
+        &self,
+        call: &Map<String, Value>,
+        place: &Place<'_>,
+    ) -> Result<Option<Value>, Problem> {
+        let Some((name, argument)) = call.iter().next() else {
+            return Ok(None);
+        };
         let inside = place.argument();
         match name.as_str() {
             "Ref" => self.reference(literal(argument, place)?, place),
             "Fn::GetAtt" => self.get_att(argument, place).map(Some),
-            "Fn::Sub" => self.sub(argument, &inside).map(|text| Some(Value::String(text))),
+            "Fn::Sub" => self
+                .sub(argument, &inside)
+                .map(|text| Some(Value::String(text))),
             "Fn::If" => match list(argument, name, place)? {
                 [condition, then, otherwise] => {
                     let holds = self.named_condition(literal(condition, place)?, place)?;
@@ -88,34 +115,46 @@ impl<'a> Evaluator<'a> {
                 [delimiter, items] => {
                     let delimiter = self.text(delimiter, &inside)?;
                     let items = self.items(items, &inside)?;
-                    let texts = items.iter().map(|item| scalar_text(item, place)).collect::<Result<Vec<_>, _>>()?;
+                    let texts = items
+                        .iter()
+                        .map(|item| scalar_text(item, place))
+                        .collect::<Result<Vec<_>, _>>()?;
                     Ok(Some(Value::String(texts.join(&delimiter))))
                 }
                 _ => Err(place.problem("Fn::Join takes a delimiter and a list")),
             },
             "Fn::Split" => match list(argument, name, place)? {
                 [delimiter, text] => {
-                    let (delimiter, text) = (self.text(delimiter, &inside)?, self.text(text, &inside)?);
-                    Ok(Some(text.split(delimiter.as_str()).map(Value::from).collect()))
+                    let (delimiter, text) =
+                        (self.text(delimiter, &inside)?, self.text(text, &inside)?);
+                    Ok(Some(
+                        text.split(delimiter.as_str()).map(Value::from).collect(),
+                    ))
                 }
                 _ => Err(place.problem("Fn::Split takes a delimiter and a text")),
             },
             "Fn::Select" => match list(argument, name, place)? {
                 [index, items] => {
-                    let index = self.text(index, &inside)?;
-                    let item = index.parse().ok().and_then(|index: usize| self.items(items, &inside).map(|items| items.get(index).cloned()).transpose());
-                    item.unwrap_or_else(|| Err(place.problem(format!("Fn::Select finds nothing at {index}")))).map(Some)
+                    let (index, mut items) =
+                        (self.text(index, &inside)?, self.items(items, &inside)?);
+                    match index.parse() {
+                        Ok(position) if position < items.len() => {
+                            Ok(Some(items.swap_remove(position)))
+                        }
+                        _ => Err(place.problem(format!("Fn::Select finds nothing at {index}"))),
+                    }
                 }
                 _ => Err(place.problem("Fn::Select takes an index and a list")),
             },
-            "Fn::FindInMap" => self.find_in_map(list(argument, name, place)?, &inside).map(Some),
-            "Fn::Equals" | "Fn::Not" | "Fn::And" | "Fn::Or" => self.condition_value(call, place),
+            "Fn::FindInMap" => self
+                .find_in_map(list(argument, name, place)?, &inside)
+                .map(Some),
+            "Fn::Equals" | "Fn::Not" | "Fn::And" | "Fn::Or" => {
+                let holds = self.condition(&Value::Object(call.clone()), place)?;
+                Ok(Some(Value::Bool(holds)))
+            }
             unknown => Err(place.problem(format!("unknown intrinsic {unknown}"))),
         }
-    }
-
-    fn condition_value(&self, call: &Map<String, Value>, place: &Place<'_>) -> Result<Option<Value>, Problem> {
-        self.condition(&Value::Object(call.clone()), place).map(|holds| Some(Value::Bool(holds)))
     }
 
     fn items(&self, value: &Value, place: &Place<'_>) -> Result<Vec<Value>, Problem> {
@@ -132,7 +171,9 @@ impl<'a> Evaluator<'a> {
                 None => Err(place.problem("Fn::GetAtt takes a resource and an attribute")),
             },
             Value::Array(parts) => match parts.as_slice() {
-                [Value::String(id), attribute] => self.attribute(id, &self.text(attribute, &place.argument())?, place),
+                [Value::String(id), attribute] => {
+                    self.attribute(id, &self.text(attribute, &place.argument())?, place)
+                }
                 _ => Err(place.problem("Fn::GetAtt takes a resource and an attribute")),
             },
             _ => Err(place.problem("Fn::GetAtt takes a resource and an attribute")),
@@ -167,7 +208,12 @@ impl<'a> Evaluator<'a> {
         Ok(result)
     }
 
-    fn variable(&self, name: &str, variables: &Map<String, Value>, place: &Place<'_>) -> Result<String, Problem> {
+    fn variable(
+        &self,
+        name: &str,
+        variables: &Map<String, Value>,
+        place: &Place<'_>,
+    ) -> Result<String, Problem> {
         if let Some(value) = variables.get(name) {
             return self.text(value, &place.argument());
         }
@@ -185,9 +231,19 @@ impl<'a> Evaluator<'a> {
         let [map, first, second] = keys else {
             return Err(place.problem("Fn::FindInMap takes a map and two keys"));
         };
-        let (map, first, second) = (self.text(map, place)?, self.text(first, place)?, self.text(second, place)?);
-        let found = self.document.section("Mappings").get(&map).and_then(|map| map.get(&first)?.get(&second));
-        found.cloned().ok_or_else(|| place.problem(format!("Mappings has no {map}.{first}.{second}")))
+        let (map, first, second) = (
+            self.text(map, place)?,
+            self.text(first, place)?,
+            self.text(second, place)?,
+        );
+        let found = self
+            .document
+            .section("Mappings")
+            .get(&map)
+            .and_then(|map| map.get(&first)?.get(&second));
+        found
+            .cloned()
+            .ok_or_else(|| place.problem(format!("Mappings has no {map}.{first}.{second}")))
     }
 
     fn named_condition(&self, name: &str, place: &Place<'_>) -> Result<bool, Problem> {
@@ -197,14 +253,20 @@ impl<'a> Evaluator<'a> {
         let Some(condition) = self.document.section("Conditions").get(name) else {
             return Err(place.problem(format!("there is no condition {name}")));
         };
-        let holds = self.condition(condition, &Place::section_from("Conditions", place).at(name))?;
+        let holds = self.condition(
+            condition,
+            &Place::section_from("Conditions", place).at(name),
+        )?;
         self.conditions.borrow_mut().insert(name.to_owned(), holds);
         Ok(holds)
     }
 
     fn condition(&self, value: &Value, place: &Place<'_>) -> Result<bool, Problem> {
         place.check_depth()?;
-        let call = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next());
+        let call = value
+            .as_object()
+            .filter(|map| map.len() == 1)
+            .and_then(|map| map.iter().next());
         let Some((name, argument)) = call else {
             return Err(place.problem("must be a condition function"));
         };
@@ -219,20 +281,31 @@ impl<'a> Evaluator<'a> {
                 [condition] => self.condition(condition, &inside).map(|holds| !holds),
                 _ => Err(place.problem("Fn::Not takes one condition")),
             },
-            "Fn::And" => list(argument, name, place)?.iter().try_fold(true, |all, next| Ok(self.condition(next, &inside)? && all)),
-            "Fn::Or" => list(argument, name, place)?.iter().try_fold(false, |any, next| Ok(self.condition(next, &inside)? || any)),
-            unknown if unknown.starts_with("Fn::") => Err(place.problem(format!("unknown intrinsic {unknown}"))),
+            "Fn::And" => list(argument, name, place)?
+                .iter()
+                .try_fold(true, |all, next| Ok(self.condition(next, &inside)? && all)),
+            "Fn::Or" => list(argument, name, place)?
+                .iter()
+                .try_fold(false, |any, next| Ok(self.condition(next, &inside)? || any)),
+            unknown if unknown.starts_with("Fn::") => {
+                Err(place.problem(format!("unknown intrinsic {unknown}")))
+            }
             _ => Err(place.problem("must be a condition function")),
         }
     }
 }
 
 fn literal<'a>(value: &'a Value, place: &Place<'_>) -> Result<&'a str, Problem> {
-    value.as_str().ok_or_else(|| place.problem("must be a name"))
+    value
+        .as_str()
+        .ok_or_else(|| place.problem("must be a name"))
 }
 
 fn list<'a>(value: &'a Value, function: &str, place: &Place<'_>) -> Result<&'a [Value], Problem> {
-    value.as_array().map(Vec::as_slice).ok_or_else(|| place.problem(format!("{function} takes a list")))
+    value
+        .as_array()
+        .map(Vec::as_slice)
+        .ok_or_else(|| place.problem(format!("{function} takes a list")))
 }
 
 fn scalar_text<'a>(value: &'a Value, place: &Place<'_>) -> Result<Cow<'a, str>, Problem> {
@@ -240,6 +313,8 @@ fn scalar_text<'a>(value: &'a Value, place: &Place<'_>) -> Result<Cow<'a, str>, 
         Value::String(text) => Ok(Cow::Borrowed(text)),
         Value::Number(number) => Ok(Cow::Owned(number.to_string())),
         Value::Bool(value) => Ok(Cow::Borrowed(if *value { "true" } else { "false" })),
-        Value::Null | Value::Array(_) | Value::Object(_) => Err(place.problem("must be a text or a number")),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err(place.problem("must be a text or a number"))
+        }
     }
 }

@@ -55,8 +55,14 @@ struct ScalingConfig {
 }
 
 impl Properties for SqsEvent {
-    const NAMES: &'static [&'static str] =
-        &["Queue", "BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes", "ScalingConfig", "Enabled"];
+    const NAMES: &'static [&'static str] = &[
+        "Queue",
+        "BatchSize",
+        "MaximumBatchingWindowInSeconds",
+        "FunctionResponseTypes",
+        "ScalingConfig",
+        "Enabled",
+    ];
 }
 
 #[derive(Deserialize)]
@@ -69,7 +75,12 @@ struct ScheduleEvent {
 }
 
 impl Properties for ScheduleEvent {
-    const NAMES: &'static [&'static str] = &["ScheduleExpression", "ScheduleExpressionTimezone", "Input", "State"];
+    const NAMES: &'static [&'static str] = &[
+        "ScheduleExpression",
+        "ScheduleExpressionTimezone",
+        "Input",
+        "State",
+    ];
 }
 
 impl Evaluator<'_> {
@@ -83,7 +94,9 @@ impl Evaluator<'_> {
             let place = properties.at("Events");
             let declared = match self.document.properties(function).get("Events") {
                 None => continue,
-                Some(declared) => declared.as_object().ok_or_else(|| place.problem("must be a map"))?,
+                Some(declared) => declared
+                    .as_object()
+                    .ok_or_else(|| place.problem("must be a map"))?,
             };
             for (event, declaration) in declared {
                 let place = place.at(event);
@@ -95,31 +108,67 @@ impl Evaluator<'_> {
                         check_route(&route, &events.routes, &inside)?;
                         events.routes.push(route);
                     }
-                    Some("SQS") => events.queue_sources.extend(self.queue_source(function, event, source, queues, &inside)?),
-                    Some("ScheduleV2") => events.schedules.push(self.schedule(function, event, source, &inside)?),
-                    Some(other) => return Err(place.at("Type").problem(format!("{other} events do not exist on this machine"))),
+                    Some("SQS") => events
+                        .queue_sources
+                        .extend(self.queue_source(function, event, source, queues, &inside)?),
+                    Some("ScheduleV2") => events
+                        .schedules
+                        .push(self.schedule(function, event, source, &inside)?),
+                    Some(other) => {
+                        return Err(place
+                            .at("Type")
+                            .problem(format!("{other} events do not exist on this machine")));
+                    }
                     None => return Err(place.at("Type").problem("is missing")),
                 }
             }
         }
-        events.routes.sort_by(|left, right| (&left.path, &left.method).cmp(&(&right.path, &right.method)));
+        events
+            .routes
+            .sort_by(|left, right| (&left.path, &left.method).cmp(&(&right.path, &right.method)));
         Ok(events)
     }
 
-    fn route(&self, function: &str, event: &str, source: &Value, api: Option<&str>, place: &Place<'_>) -> Result<Route, Problem> {
+    fn route(
+        &self,
+        function: &str,
+        event: &str,
+        source: &Value,
+        api: Option<&str>,
+        place: &Place<'_>,
+    ) -> Result<Route, Problem> {
         let properties: ApiEvent = self.read(source, place)?;
         // Without RestApiId, SAM makes up an API of its own, which is another one than the template's.
         if properties.rest_api_id.as_deref() != api {
-            let named = properties.rest_api_id.as_deref().unwrap_or("an API that the template does not declare");
-            return Err(place.at("RestApiId").problem(format!("the route belongs to {named}, so it leads to no function")));
+            let named = properties
+                .rest_api_id
+                .as_deref()
+                .unwrap_or("an API that the template does not declare");
+            return Err(place.at("RestApiId").problem(format!(
+                "the route belongs to {named}, so it leads to no function"
+            )));
         }
-        Ok(Route { method: properties.method.to_uppercase(), path: properties.path, function: function.to_owned(), event: event.to_owned() })
+        Ok(Route {
+            method: properties.method.to_uppercase(),
+            path: properties.path,
+            function: function.to_owned(),
+            event: event.to_owned(),
+        })
     }
 
-    fn queue_source(&self, function: &str, event: &str, source: &Value, queues: &[Queue], place: &Place<'_>) -> Result<Option<QueueSource>, Problem> {
+    fn queue_source(
+        &self,
+        function: &str,
+        event: &str,
+        source: &Value,
+        queues: &[Queue],
+        place: &Place<'_>,
+    ) -> Result<Option<QueueSource>, Problem> {
         let properties: SqsEvent = self.read(source, place)?;
         let Some(queue) = queues.iter().find(|queue| queue.arn == properties.queue) else {
-            return Err(place.at("Queue").problem(format!("the template has no queue {}", properties.queue)));
+            return Err(place
+                .at("Queue")
+                .problem(format!("the template has no queue {}", properties.queue)));
         };
         let batch_size = properties.batch_size.unwrap_or(10);
         if !(1..=10_000).contains(&batch_size) {
@@ -131,16 +180,26 @@ impl Evaluator<'_> {
             queue: queue.name.clone(),
             batch_size,
             window: Duration::from_secs(properties.maximum_batching_window_in_seconds.unwrap_or(0)),
-            report_batch_item_failures: properties.function_response_types.iter().any(|kind| kind == "ReportBatchItemFailures"),
+            report_batch_item_failures: properties
+                .function_response_types
+                .iter()
+                .any(|kind| kind == "ReportBatchItemFailures"),
             maximum_concurrency: properties.scaling_config.maximum_concurrency,
         }))
     }
 
-    fn schedule(&self, function: &str, event: &str, source: &Value, place: &Place<'_>) -> Result<Schedule, Problem> {
+    fn schedule(
+        &self,
+        function: &str,
+        event: &str,
+        source: &Value,
+        place: &Place<'_>,
+    ) -> Result<Schedule, Problem> {
         let properties: ScheduleEvent = self.read(source, place)?;
         let input = match properties.input {
             None => Value::Object(Map::new()),
-            Some(json) => serde_json::from_str(&json).map_err(|error| place.at("Input").problem(format!("is not JSON: {error}")))?,
+            Some(json) => serde_json::from_str(&json)
+                .map_err(|error| place.at("Input").problem(format!("is not JSON: {error}")))?,
         };
         let schedule = Schedule {
             function: function.to_owned(),
@@ -150,7 +209,8 @@ impl Evaluator<'_> {
             input,
             enabled: properties.state.as_deref() != Some("DISABLED"),
         };
-        crate::schedules::Timetable::parse(&schedule).map_err(|error| place.at("ScheduleExpression").problem(error))?;
+        crate::schedules::Timetable::parse(&schedule)
+            .map_err(|error| place.at("ScheduleExpression").problem(error))?;
         Ok(schedule)
     }
 }
@@ -159,29 +219,50 @@ impl Evaluator<'_> {
 /// names beside each other.
 fn check_route(route: &Route, others: &[Route], place: &Place<'_>) -> Result<(), Problem> {
     let place = place.at("Path");
-    let Some(segments) = route.path.strip_prefix('/').map(|path| path.split('/').collect::<Vec<_>>()) else {
+    let Some(segments) = route
+        .path
+        .strip_prefix('/')
+        .map(|path| path.split('/').collect::<Vec<_>>())
+    else {
         return Err(place.problem(format!("{} does not begin with a slash", route.path)));
     };
     let bare = segments.as_slice() == [""];
     for (index, segment) in segments.iter().enumerate() {
-        let variable = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        let variable = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
         let name = variable.unwrap_or(segment).trim_end_matches('+');
         let greedy = variable.is_some_and(|variable| variable.ends_with('+'));
-        if (name.is_empty() && !bare) || name.contains(['{', '}', '*']) || (greedy && index + 1 < segments.len()) {
+        if (name.is_empty() && !bare)
+            || name.contains(['{', '}', '*'])
+            || (greedy && index + 1 < segments.len())
+        {
             return Err(place.problem(format!("{} is not a path of API Gateway", route.path)));
         }
     }
-    if let Some(other) = others.iter().find(|other| other.path == route.path && other.method == route.method) {
-        return Err(place.problem(format!("{} {} already leads to {}", route.method, route.path, other.function)));
+    if let Some(other) = others
+        .iter()
+        .find(|other| other.path == route.path && other.method == route.method)
+    {
+        return Err(place.problem(format!(
+            "{} {} already leads to {}",
+            route.method, route.path, other.function
+        )));
     }
     let mut names: BTreeMap<String, &str> = BTreeMap::new();
-    for path in others.iter().map(|other| other.path.as_str()).chain([route.path.as_str()]) {
+    for path in others
+        .iter()
+        .map(|other| other.path.as_str())
+        .chain([route.path.as_str()])
+    {
         let mut prefix = String::new();
         for segment in path.split('/').skip(1) {
             if segment.starts_with('{') {
                 let first = names.entry(prefix.clone()).or_insert(segment);
                 if *first != segment {
-                    return Err(place.problem(format!("API Gateway refuses {segment} beside {first}")));
+                    return Err(
+                        place.problem(format!("API Gateway refuses {segment} beside {first}"))
+                    );
                 }
             }
             prefix.extend(["/", segment]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::deployment::Function;
 use super::evaluate::Evaluator;
@@ -31,13 +31,20 @@ impl Properties for FunctionProperties {
 
 impl Evaluator<'_> {
     pub(super) fn functions(&self) -> Result<Vec<Function>, Problem> {
-        self.resources_of_type("AWS::Serverless::Function")?.into_iter().map(|id| self.function(id)).collect()
+        self.resources_of_type("AWS::Serverless::Function")?
+            .into_iter()
+            .map(|id| self.function(id))
+            .collect()
     }
 
     /// The logical ids of all resources of a type that exist.
     pub(super) fn resources_of_type(&self, resource_type: &str) -> Result<Vec<&str>, Problem> {
         let mut ids = Vec::new();
-        for id in self.document.resource_ids().filter(|id| self.document.resource_type(id) == resource_type) {
+        for id in self
+            .document
+            .resource_ids()
+            .filter(|id| self.document.resource_type(id) == resource_type)
+        {
             if self.exists(id)? {
                 ids.push(id);
             }
@@ -51,27 +58,40 @@ impl Evaluator<'_> {
         let place = resource.at("Properties");
         let properties: FunctionProperties = self.resource(id)?;
         let Some(code_uri) = properties.code_uri else {
-            return Err(place.at("CodeUri").problem("is missing, so this function has no code"));
+            return Err(place
+                .at("CodeUri")
+                .problem("is missing, so this function has no code"));
         };
         Ok(Function {
             logical_id: id.to_owned(),
             name: self.physical_name(id, &place)?,
-            bin: bin_name(&code_uri).ok_or_else(|| place.at("CodeUri").problem(format!("{code_uri} is not target/lambda/<bin>/")))?.to_owned(),
+            bin: bin_name(&code_uri)
+                .ok_or_else(|| {
+                    place
+                        .at("CodeUri")
+                        .problem(format!("{code_uri} is not target/lambda/<bin>/"))
+                })?
+                .to_owned(),
             environment: self.environment(id, &place)?,
             memory_megabytes: properties.memory_size.unwrap_or(DEFAULT_MEMORY_MEGABYTES),
             timeout: Duration::from_secs(properties.timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
         })
     }
 
-    fn environment(&self, id: &str, properties: &Place<'_>) -> Result<BTreeMap<String, String>, Problem> {
+    fn environment(
+        &self,
+        id: &str,
+        properties: &Place<'_>,
+    ) -> Result<BTreeMap<String, String>, Problem> {
         let environment = properties.at("Environment");
         let place = environment.at("Variables");
-        let none = Map::new();
-        let declared = self.document.properties(id).get("Environment").and_then(|environment| environment.get("Variables"));
-        let declared = match declared {
-            None => &none,
-            Some(variables) => variables.as_object().ok_or_else(|| place.problem("must be a map"))?,
+        let Some(declared) = self.document.properties(id).get("Environment") else {
+            return Ok(BTreeMap::new());
         };
+        let declared = declared
+            .get("Variables")
+            .and_then(Value::as_object)
+            .ok_or_else(|| environment.problem("must be a map with Variables"))?;
         let mut variables = BTreeMap::new();
         for (name, value) in declared {
             let place = place.at(name);
@@ -89,5 +109,6 @@ impl Evaluator<'_> {
 
 fn bin_name(code_uri: &str) -> Option<&str> {
     let path = code_uri.trim_start_matches("./").trim_end_matches('/');
-    path.strip_prefix("target/lambda/").filter(|bin| !bin.is_empty() && !bin.contains('/'))
+    path.strip_prefix("target/lambda/")
+        .filter(|bin| !bin.is_empty() && !bin.contains('/'))
 }

@@ -18,9 +18,9 @@ mod storage;
 use std::path::{Path, PathBuf};
 
 pub use deployment::{
-    ACCOUNT_ID, REGION, STACK_NAME,
-    Attribute, Deployment, Endpoints, Function, GatewayHeader, GatewayResponse, GeneratedSecret, Index, KeyElement, Projection, Queue, QueueSource,
-    Redrive, Route, Schedule, Secret, SecretContent, Table,
+    ACCOUNT_ID, Attribute, Deployment, Endpoints, Function, GatewayHeader, GatewayResponse,
+    GeneratedSecret, Index, KeyElement, Projection, Queue, QueueSource, REGION, Redrive, Route,
+    STACK_NAME, Schedule, Secret, SecretContent, Table,
 };
 
 use document::Document;
@@ -46,7 +46,10 @@ impl Template {
         let file = file.into();
         match std::fs::read_to_string(&file) {
             Ok(text) => Self::parse(file, &text),
-            Err(error) => Err(TemplateError { file, text: error.to_string() }),
+            Err(error) => Err(TemplateError {
+                file,
+                text: error.to_string(),
+            }),
         }
     }
 
@@ -65,13 +68,28 @@ impl Template {
     }
 
     /// An error about a function's property, for what only the platform can know of it.
-    pub(crate) fn function_error(&self, function: &str, property: &[&str], text: impl Into<String>) -> TemplateError {
-        let place = ["Resources", function, "Properties"].into_iter().chain(property.iter().copied()).map(str::to_owned).collect();
-        self.error(Problem { place, text: text.into() })
+    pub(crate) fn function_error(
+        &self,
+        function: &str,
+        property: &[&str],
+        text: impl Into<String>,
+    ) -> TemplateError {
+        let place = ["Resources", function, "Properties"]
+            .into_iter()
+            .chain(property.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        self.error(Problem {
+            place,
+            text: text.into(),
+        })
     }
 
     fn error(&self, problem: Problem) -> TemplateError {
         let Problem { place, text } = self.document.locate(problem);
-        TemplateError { file: self.file.clone(), text: format!("{}: {text}", place.join(".")) }
+        TemplateError {
+            file: self.file.clone(),
+            text: format!("{}: {text}", place.join(".")),
+        }
     }
 }

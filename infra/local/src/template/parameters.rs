@@ -9,14 +9,25 @@ use super::document::Document;
 use super::place::{Place, Problem};
 
 /// The values of all parameters.
-pub(super) fn resolve(document: &Document, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, Value>, Problem> {
+pub(super) fn resolve(
+    document: &Document,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Value>, Problem> {
     let section = Place::section("Parameters");
     let empty = serde_json::Map::new();
     let declared = document.section("Parameters").as_object().unwrap_or(&empty);
     if let Some(unknown) = given.keys().find(|name| !declared.contains_key(*name)) {
         return Err(section.problem(format!("there is no parameter {unknown}")));
     }
-    declared.iter().map(|(name, declaration)| Ok((name.clone(), value(declaration, given.get(name), &section.at(name))?))).collect()
+    declared
+        .iter()
+        .map(|(name, declaration)| {
+            Ok((
+                name.clone(),
+                value(declaration, given.get(name), &section.at(name))?,
+            ))
+        })
+        .collect()
 }
 
 fn value(declaration: &Value, given: Option<&String>, place: &Place<'_>) -> Result<Value, Problem> {
@@ -25,14 +36,24 @@ fn value(declaration: &Value, given: Option<&String>, place: &Place<'_>) -> Resu
         (None, Some(default)) => default,
         (None, None) => return Err(place.problem("has no default; give it a value with --param")),
     };
-    match declaration.get("Type").and_then(Value::as_str).unwrap_or_default() {
+    match declaration
+        .get("Type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+    {
         "Number" => {
             check(declaration, &text, place)?;
             number(&text, declaration, place)?;
         }
         "CommaDelimitedList" | "List<Number>" => {
-            let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
-            items.iter().try_for_each(|item| check(declaration, item, place))?;
+            let items: Vec<&str> = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect();
+            items
+                .iter()
+                .try_for_each(|item| check(declaration, item, place))?;
             return Ok(Value::from(items));
         }
         _ => check(declaration, &text, place)?,
@@ -42,7 +63,11 @@ fn value(declaration: &Value, given: Option<&String>, place: &Place<'_>) -> Resu
 
 fn check(declaration: &Value, text: &str, place: &Place<'_>) -> Result<(), Problem> {
     let refuse = |why: String| {
-        let shown = if is_secret(declaration) { "its value".to_owned() } else { format!("{text:?}") };
+        let shown = if is_secret(declaration) {
+            "its value".to_owned()
+        } else {
+            format!("{text:?}")
+        };
         Err(place.problem(format!("{shown} {why}")))
     };
     if let Some(allowed) = declaration.get("AllowedValues").and_then(Value::as_array) {
@@ -52,7 +77,11 @@ fn check(declaration: &Value, text: &str, place: &Place<'_>) -> Result<(), Probl
         }
     }
     if let Some(pattern) = declaration.get("AllowedPattern").and_then(Value::as_str) {
-        let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|_| place.at("AllowedPattern").problem("is not a regular expression"))?;
+        let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
+            place
+                .at("AllowedPattern")
+                .problem("is not a regular expression")
+        })?;
         if !regex.is_match(text) {
             return refuse(format!("does not match {pattern}"));
         }
@@ -81,7 +110,9 @@ fn number(text: &str, declaration: &Value, place: &Place<'_>) -> Result<(), Prob
 }
 
 fn is_secret(declaration: &Value) -> bool {
-    declaration.get("NoEcho").is_some_and(|no_echo| *no_echo == Value::Bool(true) || no_echo.as_str() == Some("true"))
+    declaration
+        .get("NoEcho")
+        .is_some_and(|no_echo| *no_echo == Value::Bool(true) || no_echo.as_str() == Some("true"))
 }
 
 fn limit(declaration: &Value, name: &str) -> Option<f64> {

@@ -3,9 +3,10 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde_json::{Map, Value};
+use serde_path_to_error::Segment;
 
 use super::evaluate::Evaluator;
 use super::place::{Place, Problem};
@@ -20,11 +21,18 @@ impl Evaluator<'_> {
     /// Evaluates those of a resource's properties that `T` names.
     pub(super) fn resource<T: Properties>(&self, id: &str) -> Result<T, Problem> {
         let resources = Place::section("Resources");
-        self.read(self.document.properties(id), &resources.at(id).at("Properties"))
+        self.read(
+            self.document.properties(id),
+            &resources.at(id).at("Properties"),
+        )
     }
 
     /// Evaluates those members of `source`, which stands at `place`, that `T` names.
-    pub(super) fn read<T: Properties>(&self, source: &Value, place: &Place<'_>) -> Result<T, Problem> {
+    pub(super) fn read<T: Properties>(
+        &self,
+        source: &Value,
+        place: &Place<'_>,
+    ) -> Result<T, Problem> {
         let mut evaluated = Map::new();
         for name in T::NAMES {
             if let Some(property) = source.get(name)
@@ -35,7 +43,13 @@ impl Evaluator<'_> {
         }
         serde_path_to_error::deserialize(Value::Object(evaluated)).map_err(|error| {
             let mut problem = place.problem(error.inner().to_string());
-            problem.place.extend(error.path().iter().map(ToString::to_string).filter(|segment| segment != "?"));
+            problem
+                .place
+                .extend(error.path().iter().filter_map(|segment| match segment {
+                    Segment::Seq { index } => Some(index.to_string()),
+                    Segment::Map { key } => Some(key.clone()),
+                    Segment::Enum { .. } | Segment::Unknown => None,
+                }));
             problem
         })
     }
@@ -52,5 +66,7 @@ where
         Value::String(text) => text,
         other => other.to_string(),
     };
-    text.parse().map(Some).map_err(|error: T::Err| D::Error::custom(format!("{text}: {error}")))
+    text.parse()
+        .map(Some)
+        .map_err(|error: T::Err| D::Error::custom(format!("{text}: {error}")))
 }

@@ -8,14 +8,20 @@ use super::place::{Place, Problem};
 
 impl Evaluator<'_> {
     /// `Ref`: a pseudo parameter, a parameter or a resource. `None` is `AWS::NoValue`.
-    pub(super) fn reference(&self, name: &str, place: &Place<'_>) -> Result<Option<Value>, Problem> {
+    pub(super) fn reference(
+        &self,
+        name: &str,
+        place: &Place<'_>,
+    ) -> Result<Option<Value>, Problem> {
         if let Some(pseudo) = name.strip_prefix("AWS::") {
             return match pseudo {
                 "NoValue" => Ok(None),
                 "Region" => Ok(Some(REGION.into())),
                 "AccountId" => Ok(Some(ACCOUNT_ID.into())),
                 "StackName" => Ok(Some(STACK_NAME.into())),
-                "StackId" => Ok(Some(arn("cloudformation", &format!("stack/{STACK_NAME}/local")).into())),
+                "StackId" => Ok(Some(
+                    arn("cloudformation", &format!("stack/{STACK_NAME}/local")).into(),
+                )),
                 "Partition" => Ok(Some("aws".into())),
                 "URLSuffix" => Ok(Some("amazonaws.com".into())),
                 "NotificationARNs" => Ok(Some(Value::Array(Vec::new()))),
@@ -37,7 +43,12 @@ impl Evaluator<'_> {
     }
 
     /// `Fn::GetAtt`.
-    pub(super) fn attribute(&self, id: &str, attribute: &str, place: &Place<'_>) -> Result<Value, Problem> {
+    pub(super) fn attribute(
+        &self,
+        id: &str,
+        attribute: &str,
+        place: &Place<'_>,
+    ) -> Result<Value, Problem> {
         let resource_type = self.referenced_type(id, place)?;
         let name = self.physical_name(id, place)?;
         let value = match (resource_type, attribute) {
@@ -46,12 +57,18 @@ impl Evaluator<'_> {
             ("AWS::SQS::Queue", "QueueUrl") => self.queue_url(&name),
             ("AWS::DynamoDB::Table", "Arn") => arn("dynamodb", &format!("table/{name}")),
             ("AWS::SecretsManager::Secret", "Id") => secret_arn(&name),
-            ("AWS::Serverless::Function" | "AWS::Lambda::Function", "Arn") => arn("lambda", &format!("function:{name}")),
+            ("AWS::Serverless::Function" | "AWS::Lambda::Function", "Arn") => {
+                arn("lambda", &format!("function:{name}"))
+            }
             ("AWS::S3::Bucket", "Arn") => format!("arn:aws:s3:::{name}"),
             ("AWS::IAM::Role", "Arn") => format!("arn:aws:iam::{ACCOUNT_ID}:role/{name}"),
             ("AWS::Logs::LogGroup", "Arn") => arn("logs", &format!("log-group:{name}:*")),
             ("AWS::SNS::Topic", "Arn" | "TopicArn") => arn("sns", &name),
-            _ => return Err(place.problem(format!("{id}.{attribute} of a {resource_type} has no value on this machine"))),
+            _ => {
+                return Err(place.problem(format!(
+                    "{id}.{attribute} of a {resource_type} has no value on this machine"
+                )));
+            }
         };
         Ok(Value::String(value))
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::deployment::{Attribute, GeneratedSecret, Index, KeyElement, Queue, Redrive, Secret, SecretContent, Table};
+use super::deployment::{
+    Attribute, GeneratedSecret, Index, KeyElement, Queue, Redrive, Secret, SecretContent, Table,
+};
 use super::evaluate::Evaluator;
 use super::place::{Place, Problem};
 use super::properties::{Properties, lenient};
@@ -45,8 +47,13 @@ struct TimeToLive {
 }
 
 impl Properties for TableProperties {
-    const NAMES: &'static [&'static str] =
-        &["KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "LocalSecondaryIndexes", "TimeToLiveSpecification"];
+    const NAMES: &'static [&'static str] = &[
+        "KeySchema",
+        "AttributeDefinitions",
+        "GlobalSecondaryIndexes",
+        "LocalSecondaryIndexes",
+        "TimeToLiveSpecification",
+    ];
 }
 
 #[derive(Deserialize)]
@@ -103,23 +110,32 @@ impl Properties for SecretProperties {
 
 impl Evaluator<'_> {
     pub(super) fn tables(&self) -> Result<Vec<Table>, Problem> {
-        let tables = self.resources_of_type("AWS::DynamoDB::Table")?.into_iter().map(|id| {
-            let properties: TableProperties = self.resource(id)?;
-            Ok(Table {
-                logical_id: id.to_owned(),
-                name: self.physical_name(id, &Place::section("Resources"))?,
-                key_schema: properties.key_schema,
-                attributes: properties.attribute_definitions,
-                global_indexes: properties.global_secondary_indexes,
-                local_indexes: properties.local_secondary_indexes,
-                ttl_attribute: properties.time_to_live_specification.filter(|ttl| ttl.enabled == Some(true)).and_then(|ttl| ttl.attribute_name),
-            })
-        });
+        let tables = self
+            .resources_of_type("AWS::DynamoDB::Table")?
+            .into_iter()
+            .map(|id| {
+                let properties: TableProperties = self.resource(id)?;
+                Ok(Table {
+                    logical_id: id.to_owned(),
+                    name: self.physical_name(id, &Place::section("Resources"))?,
+                    key_schema: properties.key_schema,
+                    attributes: properties.attribute_definitions,
+                    global_indexes: properties.global_secondary_indexes,
+                    local_indexes: properties.local_secondary_indexes,
+                    ttl_attribute: properties
+                        .time_to_live_specification
+                        .filter(|ttl| ttl.enabled == Some(true))
+                        .and_then(|ttl| ttl.attribute_name),
+                })
+            });
         tables.collect()
     }
 
     pub(super) fn queues(&self) -> Result<Vec<Queue>, Problem> {
-        self.resources_of_type("AWS::SQS::Queue")?.into_iter().map(|id| self.queue(id)).collect()
+        self.resources_of_type("AWS::SQS::Queue")?
+            .into_iter()
+            .map(|id| self.queue(id))
+            .collect()
     }
 
     fn queue(&self, id: &str) -> Result<Queue, Problem> {
@@ -130,7 +146,10 @@ impl Evaluator<'_> {
         let mut attributes = BTreeMap::new();
         for attribute in QUEUE_ATTRIBUTES {
             if let Some(value) = self.document.properties(id).get(attribute) {
-                attributes.insert(attribute.to_owned(), self.text(value, &place.at(attribute))?);
+                attributes.insert(
+                    attribute.to_owned(),
+                    self.text(value, &place.at(attribute))?,
+                );
             }
         }
         let properties: QueueProperties = self.resource(id)?;
@@ -139,15 +158,30 @@ impl Evaluator<'_> {
             None => None,
             Some(policy) => Some(Redrive {
                 dead_letter_queue_arn: policy.dead_letter_target_arn,
-                max_receive_count: policy.max_receive_count.ok_or_else(|| place.at("maxReceiveCount").problem("is missing"))?,
+                max_receive_count: policy
+                    .max_receive_count
+                    .ok_or_else(|| place.at("maxReceiveCount").problem("is missing"))?,
             }),
         };
-        let url = self.reference(id, &resource)?.and_then(|url| url.as_str().map(str::to_owned)).unwrap_or_default();
-        Ok(Queue { logical_id: id.to_owned(), url, arn: arn("sqs", &name), name, attributes, redrive })
+        let url = self
+            .reference(id, &resource)?
+            .and_then(|url| url.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        Ok(Queue {
+            logical_id: id.to_owned(),
+            url,
+            arn: arn("sqs", &name),
+            name,
+            attributes,
+            redrive,
+        })
     }
 
     pub(super) fn secrets(&self) -> Result<Vec<Secret>, Problem> {
-        self.resources_of_type("AWS::SecretsManager::Secret")?.into_iter().map(|id| self.secret(id)).collect()
+        self.resources_of_type("AWS::SecretsManager::Secret")?
+            .into_iter()
+            .map(|id| self.secret(id))
+            .collect()
     }
 
     fn secret(&self, id: &str) -> Result<Secret, Problem> {
@@ -158,10 +192,17 @@ impl Evaluator<'_> {
         let properties: SecretProperties = self.resource(id)?;
         let content = match (properties.secret_string, properties.generate_secret_string) {
             (Some(text), None) => SecretContent::Text(text),
-            (None, Some(generate)) => SecretContent::Generated(generate.into_generated(&place.at("GenerateSecretString"))?),
+            (None, Some(generate)) => SecretContent::Generated(
+                generate.into_generated(&place.at("GenerateSecretString"))?,
+            ),
             _ => return Err(place.problem("must have either SecretString or GenerateSecretString")),
         };
-        Ok(Secret { logical_id: id.to_owned(), arn: secret_arn(&name), name, content })
+        Ok(Secret {
+            logical_id: id.to_owned(),
+            arn: secret_arn(&name),
+            name,
+            content,
+        })
     }
 }
 
@@ -169,12 +210,18 @@ impl GenerateSecretString {
     fn into_generated(self, place: &Place<'_>) -> Result<GeneratedSecret, Problem> {
         let template = match (self.secret_string_template, self.generate_string_key) {
             (Some(template), Some(key)) => {
-                let object: Map<String, Value> = serde_json::from_str(&template)
-                    .map_err(|error| place.at("SecretStringTemplate").problem(format!("is not a JSON object: {error}")))?;
+                let object: Map<String, Value> =
+                    serde_json::from_str(&template).map_err(|error| {
+                        place
+                            .at("SecretStringTemplate")
+                            .problem(format!("is not a JSON object: {error}"))
+                    })?;
                 Some((object, key))
             }
             (None, None) => None,
-            _ => return Err(place.problem("SecretStringTemplate and GenerateStringKey go together")),
+            _ => {
+                return Err(place.problem("SecretStringTemplate and GenerateStringKey go together"));
+            }
         };
         let flag = |flag: Option<bool>| flag.unwrap_or(false);
         Ok(GeneratedSecret {

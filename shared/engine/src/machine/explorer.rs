@@ -159,7 +159,9 @@ impl World {
             self.journal.iter().any(|step| wanted(&step.event))
         };
         assert!(
-            has(&|event| matches!(event, StepEvent::ToolIntended { call_id, .. } if *call_id == call.id)),
+            has(
+                &|event| matches!(event, StepEvent::ToolIntended { call_id, .. } if *call_id == call.id)
+            ),
             "{} was made before its intent was stored",
             call.id
         );

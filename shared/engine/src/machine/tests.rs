@@ -60,7 +60,13 @@ fn a_model_that_keeps_asking_for_the_impossible_meets_the_step_limit() {
         }
     }
     assert_eq!(answers, 3);
-    assert_eq!(state.usage(), TokenUsage { input: 9, output: 6 });
+    assert_eq!(
+        state.usage(),
+        TokenUsage {
+            input: 9,
+            output: 6
+        }
+    );
 }
 
 #[test]
@@ -107,8 +113,10 @@ fn what_is_too_large_is_not_kept() {
     let mut told = state(20, ResultKind::Text);
     told.answered(answer("", &["http_request"]));
     told.returned(ToolOutcome::Ok(json!(large)));
-    assert!(matches!(told.unwritten(), [_, StepEvent::ToolReturned { outcome: ToolOutcome::Error(error), .. }]
-        if error == "the result is larger than 102400 bytes"));
+    assert!(
+        matches!(told.unwritten(), [_, StepEvent::ToolReturned { outcome: ToolOutcome::Error(error), .. }]
+        if error == "the result is larger than 102400 bytes")
+    );
 
     let mut said = state(20, ResultKind::Text);
     said.answered(answer(&large, &[]));
@@ -119,10 +127,7 @@ fn what_is_too_large_is_not_kept() {
 
     let mut result = state(20, ResultKind::Text);
     result.answered(answer(&large[..MAX_PAYLOAD - 10], &[]));
-    assert_eq!(
-        error_of(&result),
-        "the output is larger than 102400 bytes"
-    );
+    assert_eq!(error_of(&result), "the output is larger than 102400 bytes");
 
     let mut asked = state(20, ResultKind::Text);
     asked.answered(answer("", &["rm"; 33]));

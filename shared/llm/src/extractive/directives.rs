@@ -1,10 +1,13 @@
 //! Directives: the tool calls that a text spells out, `@get_weather {"location": "Bern"}`.
 
-use domain::run::ToolCall;
+use domain::run::{MAX_PAYLOAD, ToolCall};
 use serde_json::{Map, Value};
 
 use super::input::{Input, structured};
 use crate::{Message, ModelRequest};
+
+/// How much of the input all directives of a conversation may take up, in bytes.
+const MAX_FILLED: usize = 4 * MAX_PAYLOAD;
 
 /// What the directives of a conversation ask for now.
 pub(super) struct Directives {
@@ -24,11 +27,15 @@ impl Directives {
             .map(|tool| tool.name.as_str())
             .collect();
         let mut problems = Vec::new();
+        let mut filler = Filler {
+            input: &input.value,
+            budget: MAX_FILLED,
+        };
         let mut calls_in = |text: &str| {
             let Script { directives, prose } = Script::parse(text, &allowed);
             let calls = directives.into_iter().filter_map(|directive| {
                 directive
-                    .and_then(|directive| directive.into_call(&allowed, input))
+                    .and_then(|directive| directive.into_call(&allowed, &mut filler))
                     .map_err(|problem| problems.push(problem))
                     .ok()
             });
@@ -46,7 +53,8 @@ impl Directives {
             _ => Vec::new(),
         };
 
-        // Position tells what was done already: calls come in the order of the directives, the standing ones once per run and first.
+        // Position tells what was done already: calls come in the order of the directives, the standing ones
+        // once per run and first.
         let before = calls_made(&request.messages[..latest]);
         let since = calls_made(&request.messages[latest..]);
         let next = standing.into_iter().skip(before).chain(said).nth(since);
@@ -168,64 +176,82 @@ impl<'a> Directive<'a> {
         }
     }
 
-    fn into_call(self, allowed: &[&str], input: &Input<'_>) -> Result<(String, Value), String> {
+    fn into_call(
+        self,
+        allowed: &[&str],
+        filler: &mut Filler<'_>,
+    ) -> Result<(String, Value), String> {
         if !allowed.contains(&self.tool) {
             return Err(format!("I am not allowed to call {}.", self.tool));
         }
         let mut arguments = Value::Object(self.arguments);
-        fill(&mut arguments, &input.value)
-            .map_err(|path| format!("I did not call {}: the input has no `{path}`.", self.tool))?;
+        filler
+            .fill(&mut arguments)
+            .map_err(|problem| format!("I did not call {}: {problem}.", self.tool))?;
         Ok((self.tool.to_owned(), arguments))
     }
 }
 
-/// Puts the input's values where a template names them; fails with a name that the input does not have.
-fn fill(template: &mut Value, input: &Value) -> Result<(), String> {
-    match template {
-        Value::String(text) => {
-            if let Some(filled) = fill_text(text, input)? {
-                *template = filled;
-            }
-        }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| fill(item, input))?,
-        Value::Object(fields) => fields
-            .values_mut()
-            .try_for_each(|field| fill(field, input))?,
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-    Ok(())
+/// Puts parts of the input where templates name them.
+struct Filler<'v> {
+    input: &'v Value,
+    /// How many bytes may still be put in: a short template can name a long input often.
+    budget: usize,
 }
 
-/// `None` when the text has no placeholder. A text that is nothing but one takes the value as it is, whatever its type.
-fn fill_text(text: &str, input: &Value) -> Result<Option<Value>, String> {
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, path, after)) = placeholder(rest) {
-        let value = look_up(input, path).ok_or_else(|| path.to_owned())?;
-        if before.len() + after.len() == 0 && rest.len() == text.len() {
-            return Ok(Some(value.clone()));
+impl Filler<'_> {
+    fn fill(&mut self, template: &mut Value) -> Result<(), String> {
+        match template {
+            Value::String(text) => {
+                if let Some(filled) = self.fill_text(text)? {
+                    *template = filled;
+                }
+                Ok(())
+            }
+            Value::Array(items) => items.iter_mut().try_for_each(|item| self.fill(item)),
+            Value::Object(fields) => fields.values_mut().try_for_each(|field| self.fill(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
         }
-        filled.push_str(before);
-        match value {
-            Value::String(text) => filled.push_str(text),
-            other => filled.push_str(&other.to_string()),
-        }
-        rest = after;
     }
-    Ok((rest.len() < text.len()).then(|| Value::String(filled + rest)))
+
+    /// `None` when the text has no placeholder. A text that is nothing but one takes the value as it is,
+    /// whatever its type.
+    fn fill_text(&mut self, text: &str) -> Result<Option<Value>, String> {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, path, after)) = placeholder(rest) {
+            let value =
+                look_up(self.input, path).ok_or_else(|| format!("the input has no `{path}`"))?;
+            let written = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            self.budget = self
+                .budget
+                .checked_sub(written.len())
+                .ok_or("it would repeat too much of the input")?;
+            if before.len() + after.len() == 0 && rest.len() == text.len() {
+                return Ok(Some(value.clone()));
+            }
+            filled.push_str(before);
+            filled.push_str(&written);
+            rest = after;
+        }
+        Ok((rest.len() < text.len()).then(|| Value::String(filled + rest)))
+    }
 }
 
 /// The first `{{input...}}` of a text: what is before it, its path, what is after it.
 fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {
-        let start = from + text[from..].find("{{")?;
-        let end = start + text[start..].find("}}")?;
-        let path = text[start + 2..end].trim();
-        if path == "input" || path.starts_with("input.") {
-            return Some((&text[..start], path, &text[end + 2..]));
+        let end = from + text[from..].find("}}")?;
+        if let Some(start) = text[from..end].rfind("{{").map(|found| from + found) {
+            let path = text[start + 2..end].trim();
+            if path == "input" || path.starts_with("input.") {
+                return Some((&text[..start], path, &text[end + 2..]));
+            }
         }
-        from = start + 2;
+        from = end + 2;
     }
 }
 

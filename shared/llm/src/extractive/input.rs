@@ -37,7 +37,7 @@ impl<'a> Input<'a> {
             Some(value) => Self::of_json(value),
             None => Self::of_text(first),
         };
-        if let Some(last) = said.last() {
+        if let Some(last) = said.next_back() {
             input.question = Some(last.to_owned());
         }
         input

@@ -1,8 +1,9 @@
 //! Which sentences of a text to quote.
 //!
-//! Sentences are vectors of TF-IDF weights. For a summary each is rated by its nearness to the centre of the text, its place, and the words of
-//! the instructions that it, or its heading, takes up; picking is greedy: what a sentence repeats counts against it (MMR), and
-//! a word of the instructions that was served counts less for the next one. For a question the words of the question decide.
+//! Sentences are vectors of TF-IDF weights. For a summary each is rated by its nearness to the centre of the
+//! text, its place, and the words of the instructions that it, or its heading, takes up; picking is greedy:
+//! what a sentence repeats counts against it (MMR), and a word of the instructions that was served counts less
+//! for the next one. For a question the words of the question decide.
 
 use std::collections::{BTreeSet, HashMap};
 

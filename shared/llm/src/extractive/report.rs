@@ -171,7 +171,7 @@ fn excerpt(body: &str, instructions: &str, limit: usize) -> String {
     let text = Text::parse([(None, body)]);
     let chosen = Index::build(&text).summary(instructions, limit);
     if chosen.is_empty() {
-        return format!(":\n{}", cut(body));
+        return format!(":\n{}", cut(body, SHOWN));
     }
     let quotes: Vec<_> = chosen
         .iter()
@@ -186,14 +186,18 @@ fn excerpt(body: &str, instructions: &str, limit: usize) -> String {
 }
 
 fn json(value: &Value) -> String {
-    cut(&serde_json::to_string_pretty(value).unwrap_or_default())
+    cut(
+        &serde_json::to_string_pretty(value).unwrap_or_default(),
+        SHOWN,
+    )
 }
 
-fn cut(text: &str) -> String {
-    if text.len() <= SHOWN {
+/// A text up to a number of bytes, with a notice when there is more.
+pub(super) fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
         return text.to_owned();
     }
-    let shown = &text[..text.floor_char_boundary(SHOWN)];
+    let shown = &text[..text.floor_char_boundary(limit)];
     format!(
         "{shown}\n(The first {} of {} bytes.)",
         shown.len(),

@@ -7,6 +7,10 @@ use super::words;
 /// A line that is no longer than this, and does not end like a sentence, is a heading.
 const HEADING_WORDS: usize = 8;
 
+/// More of a sentence, or of a heading, is not read, in bytes: a text without full stops is not one sentence.
+const MAX_SENTENCE: usize = 1_000;
+const MAX_HEADING: usize = 150;
+
 #[derive(Default)]
 pub(super) struct Text {
     pub(super) sections: Vec<String>,
@@ -14,7 +18,7 @@ pub(super) struct Text {
 }
 
 pub(super) struct Sentence {
-    /// As it stands in the text, but for line breaks.
+    /// As it stands in the text, but for line breaks; the end of an overlong one is cut off.
     pub(super) text: String,
     /// Index into `Text::sections`.
     pub(super) section: Option<usize>,
@@ -135,11 +139,11 @@ impl Reader {
     }
 
     fn open_section(&mut self, heading: &str) {
-        let heading = heading
-            .trim_matches(|character: char| "*_#: ".contains(character))
-            .to_owned();
+        let heading = heading.trim_matches(|character: char| "*_#: ".contains(character));
         self.section = Some(self.text.sections.len());
-        self.text.sections.push(heading);
+        self.text
+            .sections
+            .push(cut(heading.to_owned(), MAX_HEADING));
         self.place = 0;
     }
 
@@ -158,6 +162,7 @@ impl Reader {
     }
 
     fn push(&mut self, text: String, is_row: bool) {
+        let text = cut(text, MAX_SENTENCE);
         self.text.sentences.push(Sentence {
             text,
             section: self.section,
@@ -166,6 +171,14 @@ impl Reader {
         });
         self.place += 1;
     }
+}
+
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit));
+        text.push_str(" …");
+    }
+    text
 }
 
 fn atx_heading(line: &str) -> Option<&str> {

@@ -148,6 +148,16 @@ fn a_directive_that_cannot_be_carried_out_is_reported() {
         let text = answer(&request(instructions, input));
         assert!(text.starts_with(expected), "{description}: {text}");
     }
+
+    let often = format!(
+        "@get_weather {{\"location\": \"{}\"}}",
+        "{{input}}".repeat(10)
+    );
+    let text = answer(&request(&often, &"x".repeat(90_000)));
+    assert_eq!(
+        text,
+        "I did not call get_weather: it would repeat too much of the input."
+    );
 }
 
 #[test]

@@ -134,8 +134,8 @@ fn number(word: &str) -> Option<usize> {
     (1..=50).contains(&number).then_some(number)
 }
 
-/// Takes English endings off: `causes`, `caused` and `causing` become `caus`. Crude on purpose: two words that meet by mistake cost less
-/// than two forms that do not meet.
+/// Takes English endings off: `causes`, `caused` and `causing` become `caus`. Crude on purpose: two words that
+/// meet by mistake cost less than two forms that do not meet.
 fn stem(mut word: String) -> String {
     if word.len() < 4 || !word.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return word;

@@ -1,0 +1,25 @@
+//! Messages that no worker could process: their runs end as failed, so that nobody waits for them in vain.
+
+use domain::message::RunMessage;
+use runtime::{Lambda, Services, queue};
+use store::Store;
+
+/// Builds the function that ends the runs of dead letters.
+pub async fn dead_letters(services: Services) -> Result<Lambda, runtime::Error> {
+    let store = Store::new(&services);
+    let clock = services.clock;
+    Ok(Lambda::queue(move |batch, _| {
+        let (store, clock) = (store.clone(), clock.clone());
+        async move {
+            queue::each_message(batch, async |message: RunMessage| {
+                let RunMessage::Advance {
+                    workspace_id,
+                    run_id,
+                    ..
+                } = message;
+                engine::give_up(&store, &clock, workspace_id, run_id).await
+            })
+            .await
+        }
+    }))
+}

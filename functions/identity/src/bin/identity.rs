@@ -1,0 +1,6 @@
+//! The `identity` function on Lambda.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), runtime::Error> {
+    runtime::bootstrap::run(identity::lambda).await
+}

@@ -1,0 +1,25 @@
+//! Whether the platform answers.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::Reply;
+
+use crate::State;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    status: &'static str,
+    service: &'static str,
+}
+
+/// Tells that requests are served. Open to everybody, without any I/O.
+#[utoipa::path(get, path = "/healthz", tag = "Platform", responses((status = 200, body = Health)))]
+async fn get_health() -> Reply<Health> {
+    Reply::bare(Health { status: "ok", service: "signalbox" })
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(get_health))
+}

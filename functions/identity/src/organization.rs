@@ -1,0 +1,48 @@
+//! The caller's organization.
+
+use axum::extract::State as Extract;
+use domain::Error;
+use domain::audit::AuditEntry;
+use domain::identity::Organization;
+use domain::text::Name;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::{AdminSession, Session};
+use web::{Json, Permitted, Reply, Result};
+
+use crate::State;
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateOrganization {
+    name: Option<Name>,
+}
+
+/// The organization that the session belongs to.
+#[utoipa::path(get, path = "/api/organization", tag = "Organization", responses((status = 200, body = Organization)))]
+async fn get_organization(Extract(state): Extract<State>, caller: Permitted<Session>) -> Result<Reply<Organization>> {
+    let organization = state.host.store.organization(caller.organization_id).await?;
+    Ok(Reply::ok(organization.ok_or(Error::NotFound("organization"))?))
+}
+
+/// Renames the organization. For administrators.
+#[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, responses((status = 200, body = Organization)))]
+async fn update_organization(
+    Extract(state): Extract<State>,
+    caller: Permitted<AdminSession>,
+    Json(body): Json<UpdateOrganization>,
+) -> Result<Reply<Organization>> {
+    let store = &state.host.store;
+    let organization = store.organization(caller.organization_id).await?.ok_or(Error::NotFound("organization"))?;
+    let Some(name) = body.name else { return Ok(Reply::ok(organization)) };
+    let organization = Organization { name, ..organization };
+    let now = state.host.services.clock.now();
+    let audit = AuditEntry::new(&caller.caller, "organization.updated", "organization", organization.id, now);
+    store.update_organization(&organization, &audit).await?;
+    Ok(Reply::ok(organization))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(get_organization, update_organization))
+}

@@ -1,0 +1,111 @@
+//! The workspaces of an organization. Prodgy calls them products.
+
+use axum::extract::State as Extract;
+use domain::Error;
+use domain::audit::AuditEntry;
+use domain::identity::Workspace;
+use domain::ids::WorkspaceId;
+use domain::text::{Description, Name};
+use futures::future::try_join;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::{AdminSession, Session};
+use web::{FreshId, Id, Json, Listed, PageParams, Permitted, Reply, Result};
+
+use crate::State;
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct CreateWorkspace {
+    name: Name,
+    #[serde(default)]
+    description: Description,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateWorkspace {
+    name: Option<Name>,
+    description: Option<Description>,
+}
+
+/// The workspaces that the caller may use, newest first.
+#[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", responses((status = 200, body = Vec<Workspace>)))]
+async fn list_workspaces(Extract(state): Extract<State>, caller: Permitted<Session>, params: PageParams) -> Result<Listed<Workspace>> {
+    let store = &state.host.store;
+    let member = store.member(caller.organization_id, caller.user_id);
+    let (mut page, member) = try_join(store.workspaces(caller.organization_id, &params.request), member).await?;
+    if let Some(member) = member {
+        page.items.retain(|workspace| member.may_use(workspace.id));
+    }
+    Ok(Listed::new(page, params))
+}
+
+/// Creates a workspace. For administrators.
+#[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, responses((status = 201, body = Workspace)))]
+async fn create_workspace(
+    Extract(state): Extract<State>,
+    caller: Permitted<AdminSession>,
+    fresh: FreshId,
+    Json(body): Json<CreateWorkspace>,
+) -> Result<Reply<Workspace>> {
+    let store = &state.host.store;
+    let now = state.host.services.clock.now();
+    let workspace = Workspace {
+        id: fresh.id(now),
+        organization_id: caller.organization_id,
+        name: body.name,
+        description: body.description,
+        created_at: now,
+        revision: 0,
+    };
+    let audit = AuditEntry::new(&caller.caller, "workspace.created", "workspace", workspace.id, now);
+    match store.create_workspace(&workspace, &audit).await {
+        // The same request, sent again after it got no answer.
+        Err(Error::Conflict(_)) => {
+            let existing = store.workspace(caller.organization_id, workspace.id).await?;
+            Ok(Reply::created(existing.ok_or(Error::NotFound("workspace"))?))
+        }
+        outcome => {
+            outcome?;
+            Ok(Reply::created(workspace))
+        }
+    }
+}
+
+/// One workspace.
+#[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), responses((status = 200, body = Workspace)))]
+async fn get_workspace(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<WorkspaceId>) -> Result<Reply<Workspace>> {
+    let store = &state.host.store;
+    let (workspace, member) = try_join(
+        store.workspace(caller.organization_id, id),
+        store.member(caller.organization_id, caller.user_id),
+    )
+    .await?;
+    let visible = workspace.filter(|_| member.is_none_or(|member| member.may_use(id)));
+    Ok(Reply::ok(visible.ok_or(Error::NotFound("workspace"))?))
+}
+
+/// Changes a workspace's name or description. For administrators.
+#[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, responses((status = 200, body = Workspace)))]
+async fn update_workspace(
+    Extract(state): Extract<State>,
+    caller: Permitted<AdminSession>,
+    Id(id): Id<WorkspaceId>,
+    Json(body): Json<UpdateWorkspace>,
+) -> Result<Reply<Workspace>> {
+    let store = &state.host.store;
+    let workspace = store.workspace(caller.organization_id, id).await?.ok_or(Error::NotFound("workspace"))?;
+    let workspace = Workspace {
+        name: body.name.unwrap_or(workspace.name),
+        description: body.description.unwrap_or(workspace.description),
+        ..workspace
+    };
+    let audit = AuditEntry::new(&caller.caller, "workspace.updated", "workspace", id, state.host.services.clock.now());
+    store.update_workspace(&workspace, &audit).await?;
+    Ok(Reply::ok(workspace))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(list_workspaces, create_workspace)).routes(routes!(get_workspace, update_workspace))
+}

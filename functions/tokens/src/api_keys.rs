@@ -1,0 +1,257 @@
+//! Keys of Prowpt and AgentPlatform, `/api/settings/api-keys`, told apart by `kind`. For user sessions only.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::access::{is_agentplatform_scope, is_prowpt_scope};
+use domain::error::all_valid;
+use domain::ids::{TokenId, WorkspaceId};
+use domain::text::Name;
+use domain::token::{Token, TokenKind, TokenState, TokenStatus};
+use domain::{Error, FieldError};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Session;
+use web::{FreshId, Id, Json, Listed, NoContent, PageParams, Params, Permitted, Reply, Result};
+
+use crate::State;
+use crate::changes::{self, NewToken};
+
+const KINDS: &[TokenKind] = &[TokenKind::Prowpt, TokenKind::AgentPlatform];
+/// The most that a key's own limit may be, per minute.
+const MAX_REQUESTS_PER_MINUTE: u32 = 100_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum KeyKind {
+    Prowpt,
+    AgentPlatform,
+}
+
+impl From<KeyKind> for TokenKind {
+    fn from(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Prowpt => Self::Prowpt,
+            KeyKind::AgentPlatform => Self::AgentPlatform,
+        }
+    }
+}
+
+/// How long an AgentPlatform key lasts: the five presets [seed:004].
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+enum ExpiresIn {
+    #[serde(rename = "30d")]
+    ThirtyDays,
+    #[serde(rename = "60d")]
+    SixtyDays,
+    #[serde(rename = "90d")]
+    NinetyDays,
+    #[serde(rename = "1y")]
+    Year,
+    #[serde(rename = "never")]
+    Never,
+}
+
+impl ExpiresIn {
+    fn from(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let days = match self {
+            Self::ThirtyDays => 30,
+            Self::SixtyDays => 60,
+            Self::NinetyDays => 90,
+            Self::Year => 365,
+            Self::Never => return None,
+        };
+        Some(now + TimeDelta::days(days))
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct CreateKey {
+    name: Name,
+    #[serde(default = "CreateKey::default_kind")]
+    kind: KeyKind,
+    /// `*` and `projects:*` are understood for Prowpt keys.
+    scopes: Vec<String>,
+    /// The workspace that the key opens; the session's when left out.
+    workspace_id: Option<WorkspaceId>,
+    /// Any moment, for Prowpt keys.
+    expires_at: Option<DateTime<Utc>>,
+    /// One of the presets, for AgentPlatform keys.
+    expires_in: Option<ExpiresIn>,
+    /// Overrides the dialect's limit.
+    rate_limit_per_minute: Option<u32>,
+}
+
+impl CreateKey {
+    fn default_kind() -> KeyKind {
+        KeyKind::Prowpt
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateKey {
+    name: Option<Name>,
+    scopes: Option<Vec<String>>,
+    is_active: Option<bool>,
+    rate_limit_per_minute: Option<u32>,
+}
+
+/// A key as it is listed: without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+struct KeyData {
+    id: TokenId,
+    kind: TokenKind,
+    name: Name,
+    prefix: String,
+    workspace_id: WorkspaceId,
+    scopes: Vec<String>,
+    status: TokenStatus,
+    expires_at: Option<DateTime<Utc>>,
+    rate_limit_per_minute: Option<u32>,
+    usage_count: u64,
+    last_used_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct KeyWithSecret {
+    #[serde(flatten)]
+    key_data: KeyData,
+    /// The secret. Shown only here.
+    key: String,
+}
+
+impl KeyData {
+    fn new(token: Token, now: DateTime<Utc>) -> Self {
+        Self {
+            id: token.id,
+            status: token.status(now),
+            kind: token.kind,
+            name: token.name,
+            prefix: token.prefix,
+            workspace_id: token.workspace_id,
+            scopes: token.scopes,
+            expires_at: token.expires_at,
+            rate_limit_per_minute: token.requests_per_minute,
+            usage_count: token.usage_count,
+            last_used_at: token.last_used_at,
+            created_at: token.created_at,
+        }
+    }
+}
+
+/// The keys of a workspace (`workspace_id`, default the session's), newest first.
+#[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query)), responses((status = 200, body = Vec<KeyData>)))]
+async fn list_keys(Extract(state): Extract<State>, caller: Permitted<Session>, query: Params, params: PageParams) -> Result<Listed<KeyData>> {
+    let workspace = state.host.authenticator.workspace_for(&caller, query.parsed("workspace_id")?).await?;
+    let now = state.host.services.clock.now();
+    let page = state.host.store.tokens(workspace, TokenKind::Prowpt, &params.request).await?;
+    Ok(Listed::new(page.map(|token| KeyData::new(token, now)), params))
+}
+
+/// Makes a key. Its secret is in this answer and never again.
+#[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, responses((status = 201, body = KeyWithSecret)))]
+async fn create_key(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    fresh: FreshId,
+    Json(body): Json<CreateKey>,
+) -> Result<Reply<KeyWithSecret>> {
+    let now = state.host.services.clock.now();
+    check_scopes(body.kind.into(), &body.scopes)?;
+    check_rate(body.rate_limit_per_minute)?;
+    let expires_at = match (body.kind, body.expires_at, body.expires_in) {
+        (_, Some(_), Some(_)) => return Err(Error::invalid("expires_in", "cannot be combined with expires_at").into()),
+        (KeyKind::AgentPlatform, Some(_), None) => {
+            return Err(Error::invalid("expires_at", "is not for AgentPlatform keys; use expires_in: 30d, 60d, 90d, 1y or never").into());
+        }
+        (_, expires_at, expires_in) => expires_at.or(expires_in.and_then(|preset| preset.from(now))),
+    };
+    let new = NewToken {
+        id: fresh.id(now),
+        kind: body.kind.into(),
+        workspace_id: state.host.authenticator.workspace_for(&caller, body.workspace_id).await?,
+        name: body.name,
+        role: caller.role,
+        scopes: body.scopes,
+        expires_at,
+        requests_per_minute: body.rate_limit_per_minute,
+    };
+    let (token, secret) = changes::create(&state, &caller, new).await?;
+    Ok(Reply::created(KeyWithSecret { key_data: KeyData::new(token, now), key: secret.expose().to_owned() }))
+}
+
+/// Renames a key, changes its scopes or limit, or switches it on or off.
+#[utoipa::path(patch, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), request_body = UpdateKey, responses((status = 200, body = KeyData)))]
+async fn update_key(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+    Json(body): Json<UpdateKey>,
+) -> Result<Reply<KeyData>> {
+    let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    if token.state == TokenState::Revoked {
+        return Err(changes::revoked().into());
+    }
+    if let Some(scopes) = &body.scopes {
+        check_scopes(token.kind, scopes)?;
+    }
+    check_rate(body.rate_limit_per_minute)?;
+    let new_state = match body.is_active {
+        Some(true) => TokenState::Active,
+        Some(false) => TokenState::Inactive,
+        None => token.state,
+    };
+    let token = Token {
+        name: body.name.unwrap_or(token.name),
+        scopes: body.scopes.unwrap_or(token.scopes),
+        requests_per_minute: body.rate_limit_per_minute.or(token.requests_per_minute),
+        state: new_state,
+        ..token
+    };
+    changes::update(&state, &caller, &token, None, "api_key.updated").await?;
+    Ok(Reply::ok(KeyData::new(token, state.host.services.clock.now())))
+}
+
+/// Deletes a key: it is refused from the next request on.
+#[utoipa::path(delete, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), responses((status = 204)))]
+async fn delete_key(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<NoContent> {
+    let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    changes::delete(&state, &caller, &token).await?;
+    Ok(NoContent)
+}
+
+/// Gives a key a new secret. The old one is refused from the next request on.
+#[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), responses((status = 200, body = KeyWithSecret)))]
+async fn rotate_key(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<Reply<KeyWithSecret>> {
+    let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    let (token, secret) = changes::regenerate(&state, &caller, token).await?;
+    let now = state.host.services.clock.now();
+    Ok(Reply::ok(KeyWithSecret { key_data: KeyData::new(token, now), key: secret.expose().to_owned() }))
+}
+
+fn check_scopes(kind: TokenKind, scopes: &[String]) -> Result<(), Error> {
+    if scopes.is_empty() || scopes.len() > 50 {
+        return Err(Error::invalid("scopes", "must name 1 to 50 scopes"));
+    }
+    let known = if kind == TokenKind::Prowpt { is_prowpt_scope } else { is_agentplatform_scope };
+    let wrong = scopes.iter().enumerate().filter(|(_, scope)| !known(scope));
+    all_valid(wrong.map(|(index, _)| FieldError::new(format!("scopes[{index}]"), "is not a scope of this kind of key")).collect())
+}
+
+fn check_rate(rate: Option<u32>) -> Result<(), Error> {
+    match rate {
+        Some(rate) if !(1..=MAX_REQUESTS_PER_MINUTE).contains(&rate) => {
+            Err(Error::invalid("rate_limit_per_minute", format!("must be from 1 to {MAX_REQUESTS_PER_MINUTE}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(list_keys, create_key))
+        .routes(routes!(update_key, delete_key))
+        .routes(routes!(rotate_key))
+}

@@ -1,0 +1,266 @@
+//! Prodgy's API tokens, `/api/api-tokens` [seed:002]. For user sessions only.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::access::Role;
+use domain::audit::Actor;
+use domain::ids::{AuditId, TokenId, UserId, WorkspaceId};
+use domain::text::Name;
+use domain::token::{Token, TokenAction, TokenKind, TokenState, TokenStatus};
+use serde::{Deserialize, Serialize};
+use store::TokenAuditEntry;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Session;
+use web::{FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Permitted, Reply, Result};
+
+use crate::State;
+use crate::changes::{self, NewToken};
+
+const KIND: &[TokenKind] = &[TokenKind::Prodgy];
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct CreateToken {
+    name: Name,
+    /// The workspace that the token opens; the session's when left out.
+    product_id: Option<WorkspaceId>,
+    expires_at: Option<DateTime<Utc>>,
+    /// At most the caller's own. Default: USER.
+    role: Option<Role>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateToken {
+    name: Option<Name>,
+    /// Switches the token off, and on again.
+    is_active: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct RenewToken {
+    /// `null` means never.
+    #[serde(deserialize_with = "Option::deserialize")]
+    expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct RegenerateToken {
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// A token as it is listed: without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+struct TokenData {
+    id: TokenId,
+    name: Name,
+    prefix: String,
+    product_id: WorkspaceId,
+    role: Role,
+    status: TokenStatus,
+    expires_at: Option<DateTime<Utc>>,
+    usage_count: u64,
+    last_used_at: Option<DateTime<Utc>>,
+    created_by: UserId,
+    created_at: DateTime<Utc>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TokenWithSecret {
+    #[serde(flatten)]
+    token_data: TokenData,
+    /// The secret. Shown only here.
+    token: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditData {
+    id: AuditId,
+    action: TokenAction,
+    ip: Option<String>,
+    user_agent: Option<String>,
+    /// The user or token that acted; `null` for the platform.
+    actor_id: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl TokenData {
+    fn new(token: Token, now: DateTime<Utc>) -> Self {
+        Self {
+            id: token.id,
+            status: token.status(now),
+            name: token.name,
+            prefix: token.prefix,
+            product_id: token.workspace_id,
+            role: token.role,
+            expires_at: token.expires_at,
+            usage_count: token.usage_count,
+            last_used_at: token.last_used_at,
+            created_by: token.user_id,
+            created_at: token.created_at,
+        }
+    }
+}
+
+impl From<TokenAuditEntry> for AuditData {
+    fn from(entry: TokenAuditEntry) -> Self {
+        let actor_id = match entry.actor {
+            Actor::User(id) => Some(id.to_string()),
+            Actor::ApiKey(id) => Some(id.to_string()),
+            Actor::System => None,
+        };
+        Self { id: entry.id, action: entry.action, ip: entry.ip, user_agent: entry.user_agent, actor_id, created_at: entry.created_at }
+    }
+}
+
+/// Makes a token. Its secret is in this answer and never again.
+#[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, responses((status = 201, body = TokenWithSecret)))]
+async fn create_token(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    fresh: FreshId,
+    Json(body): Json<CreateToken>,
+) -> Result<Reply<TokenWithSecret>> {
+    let role = body.role.unwrap_or(Role::User);
+    if role > caller.role {
+        return Err(Error::invalid("role", "must not exceed your own").into());
+    }
+    let now = state.host.services.clock.now();
+    let new = NewToken {
+        id: fresh.id(now),
+        kind: TokenKind::Prodgy,
+        workspace_id: state.host.authenticator.workspace_for(&caller, body.product_id).await?,
+        name: body.name,
+        role,
+        scopes: Vec::new(),
+        expires_at: body.expires_at,
+        requests_per_minute: None,
+    };
+    let (token, secret) = changes::create(&state, &caller, new).await?;
+    Ok(Reply::created(TokenWithSecret { token_data: TokenData::new(token, now), token: secret.expose().to_owned() }))
+}
+
+/// The tokens of a workspace, newest first.
+#[utoipa::path(get, path = "/api/api-tokens/product/{id}", tag = "API Tokens", params(("id" = WorkspaceId, Path)), responses((status = 200, body = Vec<TokenData>)))]
+async fn list_tokens(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(product): Id<WorkspaceId>,
+    params: PageParams,
+) -> Result<Listed<TokenData>> {
+    let workspace = state.host.authenticator.workspace_for(&caller, Some(product)).await?;
+    let now = state.host.services.clock.now();
+    let page = state.host.store.tokens(workspace, TokenKind::Prodgy, &params.request).await?;
+    Ok(Listed::new(page.map(|token| TokenData::new(token, now)), params))
+}
+
+/// One token.
+#[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = TokenData)))]
+async fn get_token(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<Reply<TokenData>> {
+    let token = changes::find(&state, &caller, id, KIND).await?;
+    Ok(Reply::ok(TokenData::new(token, state.host.services.clock.now())))
+}
+
+/// Renames a token, or switches it on or off.
+#[utoipa::path(put, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = UpdateToken, responses((status = 200, body = TokenData)))]
+async fn update_token(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+    Json(body): Json<UpdateToken>,
+) -> Result<Reply<TokenData>> {
+    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
+    if token.state == TokenState::Revoked {
+        return Err(changes::revoked().into());
+    }
+    let new_state = match body.is_active {
+        Some(true) => TokenState::Active,
+        Some(false) => TokenState::Inactive,
+        None => token.state,
+    };
+    let token = Token { name: body.name.unwrap_or(token.name), state: new_state, ..token };
+    changes::update(&state, &caller, &token, None, "api_key.updated").await?;
+    Ok(Reply::ok(TokenData::new(token, state.host.services.clock.now())))
+}
+
+/// Ends a token for good. Revoking a revoked one changes nothing.
+#[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = TokenData)))]
+async fn revoke_token(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<Reply<TokenData>> {
+    let now = state.host.services.clock.now();
+    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
+    if token.state == TokenState::Revoked {
+        return Ok(Reply::ok(TokenData::new(token, now)));
+    }
+    let token = Token { state: TokenState::Revoked, ..token };
+    changes::update(&state, &caller, &token, Some(TokenAction::Revoked), "api_key.revoked").await?;
+    Ok(Reply::ok(TokenData::new(token, now)))
+}
+
+/// Gives a token a new expiry.
+#[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, responses((status = 200, body = TokenData)))]
+async fn renew_token(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+    Json(body): Json<RenewToken>,
+) -> Result<Reply<TokenData>> {
+    let now = state.host.services.clock.now();
+    changes::check_expiry(body.expires_at, now)?;
+    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
+    if token.state == TokenState::Revoked {
+        return Err(changes::revoked().into());
+    }
+    let token = Token { expires_at: body.expires_at, expiry_recorded: false, ..token };
+    changes::update(&state, &caller, &token, Some(TokenAction::Renewed), "api_key.renewed").await?;
+    Ok(Reply::ok(TokenData::new(token, now)))
+}
+
+/// Gives a token a new secret. The old one is refused from the next request on [seed:000].
+#[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RegenerateToken, responses((status = 200, body = TokenWithSecret)))]
+async fn regenerate_token(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+    OptionalJson(body): OptionalJson<RegenerateToken>,
+) -> Result<Reply<TokenWithSecret>> {
+    let now = state.host.services.clock.now();
+    changes::check_expiry(body.expires_at, now)?;
+    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
+    let expiry_recorded = token.expiry_recorded && body.expires_at.is_none();
+    let token = Token { expires_at: body.expires_at.or(token.expires_at), expiry_recorded, ..token };
+    let (token, secret) = changes::regenerate(&state, &caller, token).await?;
+    Ok(Reply::ok(TokenWithSecret { token_data: TokenData::new(token, now), token: secret.expose().to_owned() }))
+}
+
+/// Deletes a token. Its audit log stays.
+#[utoipa::path(delete, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200)))]
+async fn delete_token(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<NoContent> {
+    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
+    changes::delete(&state, &caller, &token).await?;
+    Ok(NoContent)
+}
+
+/// What was done with a token, newest first.
+#[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = Vec<AuditData>)))]
+async fn list_token_audit_logs(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+    params: PageParams,
+) -> Result<Listed<AuditData>> {
+    changes::find(&state, &caller, id, KIND).await?;
+    let page = state.host.store.token_audit_log(id, &params.request).await?;
+    Ok(Listed::new(page.map(AuditData::from), params))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(create_token))
+        .routes(routes!(list_tokens))
+        .routes(routes!(get_token, update_token, delete_token))
+        .routes(routes!(revoke_token))
+        .routes(routes!(renew_token))
+        .routes(routes!(regenerate_token))
+        .routes(routes!(list_token_audit_logs))
+}

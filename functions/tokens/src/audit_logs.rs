@@ -1,0 +1,71 @@
+//! The audit log, `/api/v1/audit-logs` [seed:004]: what was done in the key's workspace, newest first.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::audit::{Actor, AuditEntry, Resource};
+use domain::ids::AuditId;
+use serde::Serialize;
+use store::AuditFilter;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::AuditLogsRead;
+use web::{Listed, PageParams, Params, Permitted, Result};
+
+use crate::State;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditData {
+    id: AuditId,
+    actor: Actor,
+    action: String,
+    resource: Resource,
+    ip: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<AuditEntry> for AuditData {
+    fn from(entry: AuditEntry) -> Self {
+        Self {
+            id: entry.id,
+            actor: entry.actor,
+            action: entry.action,
+            resource: entry.resource,
+            ip: entry.ip,
+            created_at: entry.created_at,
+        }
+    }
+}
+
+/// Lists what was done. `action` may end in `*`: `agent.*`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit-logs",
+    tag = "Audit Logs",
+    params(
+        ("action" = Option<String>, Query),
+        ("from" = Option<DateTime<Utc>>, Query),
+        ("to" = Option<DateTime<Utc>>, Query),
+    ),
+    responses((status = 200, body = Vec<AuditData>))
+)]
+async fn list_audit_logs(
+    Extract(state): Extract<State>,
+    caller: Permitted<AuditLogsRead>,
+    query: Params,
+    params: PageParams,
+) -> Result<Listed<AuditData>> {
+    let filter = AuditFilter {
+        action: query.get("action").map(str::to_owned),
+        from: query.time("from")?,
+        to: query.time("to")?,
+        workspace: Some(caller.workspace_id),
+    };
+    let now = state.host.services.clock.now();
+    let page = state.host.store.audit_log(caller.organization_id, &filter, &params.request, now).await?;
+    Ok(Listed::new(page.map(AuditData::from), params))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(list_audit_logs))
+}

@@ -1,0 +1,267 @@
+//! The tick: once a minute, everything whose time has come.
+//!
+//! * A run that nobody looks after gets a message. So does one whose lease or patience ends before the next tick, delayed until
+//!   then: for a live worker it comes to nothing.
+//! * An agent whose schedule is due is started. Schedules fire on the minute and ticks come each minute, not on it: a firing may
+//!   be up to a minute late.
+//! * A token that has run out gets its `expired` log row.
+//!
+//! A failing item is logged and stops no other. Two ticks at once do no harm: whatever must happen once is claimed by a
+//! conditional write.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::audit::Caller;
+use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
+use domain::run::{Run, RunStatus};
+use domain::token::{TokenAction, TokenState};
+use domain::{Error, Result};
+use engine::Starter;
+use futures::StreamExt;
+use runtime::{Clock, Lambda, Services};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::{DueItem, DueKind, RunWrite, Store, TokenAuditEntry};
+
+/// How far a tick looks ahead: to the next.
+const AHEAD: TimeDelta = TimeDelta::seconds(60);
+/// A firing this close is waited for rather than left to the next tick.
+const WAIT: TimeDelta = TimeDelta::seconds(1);
+/// How much of each partition of the due index is read at once.
+const LIMIT: u32 = 100;
+/// How many items are worked on at once.
+const CONCURRENCY: usize = 16;
+/// What one item may take.
+const ITEM_TIME: TimeDelta = TimeDelta::seconds(5);
+/// The longest time until an overdue run that waits in a long queue is looked at again.
+const MAX_PATIENCE: TimeDelta = TimeDelta::minutes(10);
+
+/// What the schedule, or a platform that starts, says.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct Input {
+    /// Workers and messages from before this moment are known to be gone.
+    #[serde(default)]
+    abandoned_before: Option<DateTime<Utc>>,
+}
+
+/// What a tick has done.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Summary {
+    /// Messages sent.
+    runs: u32,
+    /// Schedules fired.
+    agents: u32,
+    /// Expiries recorded.
+    tokens: u32,
+}
+
+/// Builds the function that the schedule invokes.
+///
+/// # Errors
+/// `RUN_QUEUE_URL` is not set.
+pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
+    let store = Store::new(&services);
+    let queue_url = services
+        .config
+        .run_queue_url
+        .clone()
+        .ok_or("RUN_QUEUE_URL is not set")?;
+    let starter = Starter::new(
+        store.clone(),
+        services.sqs.clone(),
+        queue_url,
+        services.clock.clone(),
+    );
+    Ok(Lambda::event(move |input, invocation| {
+        let (store, starter, clock) = (store.clone(), starter.clone(), services.clock.clone());
+        async move {
+            let input: Input = if input.is_null() {
+                Input::default()
+            } else {
+                serde_json::from_value(input)?
+            };
+            let tick = Tick {
+                store,
+                starter,
+                clock,
+                abandoned_before: input.abandoned_before,
+                deadline: invocation.deadline,
+            };
+            let summary = tick.run().await?;
+            tracing::info!(
+                due.runs = summary.runs,
+                due.agents = summary.agents,
+                due.tokens = summary.tokens,
+                "tick"
+            );
+            Ok::<Value, runtime::Error>(serde_json::to_value(summary)?)
+        }
+    }))
+}
+
+struct Tick {
+    store: Store,
+    starter: Starter,
+    clock: Clock,
+    abandoned_before: Option<DateTime<Utc>>,
+    deadline: DateTime<Utc>,
+}
+
+impl Tick {
+    async fn run(&self) -> Result<Summary> {
+        // Queues may have lost their messages with the workers: then every run is looked at that could wait for one.
+        let ahead = if self.abandoned_before.is_some() {
+            MAX_PATIENCE
+        } else {
+            AHEAD
+        };
+        let mut summary = Summary::default();
+        let mut seen = HashSet::new();
+        while self.has_time() {
+            let due = self.store.due(self.clock.now() + ahead, LIMIT).await?;
+            let may_be_more = due.len() >= LIMIT as usize;
+            // What was handled may still be in the index for a moment, and what is not due yet stays there.
+            let fresh: Vec<DueItem> = due.into_iter().filter(|item| seen.insert(*item)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            let mut done = futures::stream::iter(fresh)
+                .map(|item| self.handle(item))
+                .buffer_unordered(CONCURRENCY);
+            while let Some((kind, acted)) = done.next().await {
+                let count = match kind {
+                    DueKind::Run(..) => &mut summary.runs,
+                    DueKind::Agent(..) => &mut summary.agents,
+                    DueKind::Token(..) => &mut summary.tokens,
+                };
+                *count += u32::from(acted);
+            }
+            if !may_be_more {
+                break;
+            }
+        }
+        Ok(summary)
+    }
+
+    fn has_time(&self) -> bool {
+        self.deadline - self.clock.now() > ITEM_TIME
+    }
+
+    /// Whether anything was done about the item.
+    async fn handle(&self, item: DueItem) -> (DueKind, bool) {
+        if !self.has_time() {
+            return (item.kind, false);
+        }
+        let result = match item.kind {
+            DueKind::Run(workspace, id) => self.wake(workspace, id).await,
+            DueKind::Agent(workspace, id) => self.fire(workspace, id, item.at).await,
+            DueKind::Token(organization, id) => self.expire(organization, id).await,
+        };
+        let acted = result.unwrap_or_else(|error| {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(due.item = ?item.kind, %error, source, "due item failed");
+            false
+        });
+        (item.kind, acted)
+    }
+
+    async fn wake(&self, workspace: WorkspaceId, id: RunId) -> Result<bool> {
+        let Some(run) = self.store.run(workspace, id).await? else {
+            return Ok(false);
+        };
+        let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
+        let Some(due_at) = run.due_at.filter(|_| runnable) else {
+            return Ok(false);
+        };
+        let now = self.clock.now();
+        if due_at <= now && !self.claim(run.clone(), now).await? {
+            return Ok(false);
+        }
+        let at_once = self
+            .abandoned_before
+            .is_some_and(|moment| run.lease.is_none_or(|lease| lease.acquired_at < moment));
+        let delay = if at_once {
+            TimeDelta::zero()
+        } else {
+            (due_at - now).max(TimeDelta::zero())
+        };
+        if delay > AHEAD {
+            return Ok(false);
+        }
+        // Rounded up: a message that comes before the lease's end comes to nothing.
+        let seconds = u64::try_from((delay.num_milliseconds() + 999) / 1000).unwrap_or(0);
+        self.starter
+            .enqueue(
+                workspace,
+                id,
+                Duration::from_secs(seconds),
+                self.abandoned_before,
+            )
+            .await?;
+        Ok(true)
+    }
+
+    /// Moves an overdue run's due time on, so that the next tick leaves it to the message that is about to be sent.
+    async fn claim(&self, run: Run, now: DateTime<Utc>) -> Result<bool> {
+        // A run that has waited long waits in a long queue, which more messages would only make longer.
+        let patience = if run.status == RunStatus::Queued {
+            (now - run.created_at).clamp(AHEAD, MAX_PATIENCE)
+        } else {
+            AHEAD
+        };
+        let claimed = Run {
+            due_at: Some(now + patience),
+            ..run
+        };
+        let write = RunWrite {
+            run: &claimed,
+            steps: &[],
+            messages: &[],
+            agent: None,
+            audit: &[],
+        };
+        unless_lost(self.store.write_run(write).await)
+    }
+
+    async fn fire(&self, workspace: WorkspaceId, id: AgentId, at: DateTime<Utc>) -> Result<bool> {
+        let early = at - self.clock.now();
+        if early > WAIT {
+            return Ok(false);
+        }
+        tokio::time::sleep(early.to_std().unwrap_or_default()).await;
+        let Some(agent) = self.store.agent(workspace, id).await? else {
+            return Ok(false);
+        };
+        Ok(self.starter.fire(&agent).await?.is_some())
+    }
+
+    async fn expire(&self, organization: OrganizationId, id: TokenId) -> Result<bool> {
+        let Some(mut token) = self.store.token(organization, id).await? else {
+            return Ok(false);
+        };
+        let now = self.clock.now();
+        let expired = token.expires_at.is_some_and(|at| at <= now);
+        if !expired || token.expiry_recorded || token.state == TokenState::Revoked {
+            return Ok(false);
+        }
+        token.expiry_recorded = true;
+        let caller = Caller::system(token.organization_id, token.workspace_id);
+        let log = TokenAuditEntry::new(TokenAction::Expired, &caller, now);
+        unless_lost(
+            self.store
+                .update_token(&token, None, Some(&log), None)
+                .await,
+        )
+    }
+}
+
+/// `false` when somebody else was faster.
+fn unless_lost(written: Result<()>) -> Result<bool> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(Error::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,208 @@
+//! The end of a run: its result, what people see of it, and what it means for the agent, in one write.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::agent::{Agent, AgentState, MAX_CONSECUTIVE_FAILURES};
+use domain::audit::{AuditEntry, Caller};
+use domain::ids::{MessageId, RunId, WorkspaceId};
+use domain::run::{
+    DisplayMessage, MessageKind, MessageLevel, Run, RunStatus, StepEvent, TokenUsage,
+};
+use domain::{Error, Result};
+use rand::RngExt;
+use runtime::Clock;
+use serde_json::Value;
+use store::{RunWrite, Store};
+
+use crate::held::{is_held, is_lost, number};
+use crate::machine::Outcome;
+
+/// How often the end of a run is tried against other writers of its agent.
+const ATTEMPTS: u32 = 10;
+
+/// How a run ends.
+pub(crate) struct Ending<'a> {
+    pub(crate) outcome: Outcome,
+    /// What of its journal is not written yet.
+    pub(crate) events: &'a [StepEvent],
+    pub(crate) tokens: TokenUsage,
+    /// How a result is shown.
+    pub(crate) message: MessageKind,
+}
+
+/// Ends a run whose message no worker could process. Runs that have ended, wait for somebody or are in a worker's hands
+/// are left alone.
+///
+/// # Errors
+/// `Unavailable` when the store is, or when the run was written meanwhile: the same call may succeed later.
+pub async fn give_up(
+    store: &Store,
+    clock: &Clock,
+    workspace: WorkspaceId,
+    id: RunId,
+) -> Result<()> {
+    let Some(run) = store.run(workspace, id).await? else {
+        return Ok(());
+    };
+    let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
+    if !runnable || is_held(&run, clock.now(), None) {
+        return Ok(());
+    }
+    let ending = Ending::failed(&run, "gave up: the run's message could not be processed");
+    match finish(store, clock, run, ending).await {
+        Err(error) if is_lost(&error) => Err(Error::unavailable(error)),
+        result => result,
+    }
+}
+
+/// Writes the end of `run`, which was read or written at its `version`.
+///
+/// # Errors
+/// `Conflict` when somebody else has written the run since; nothing has happened then.
+pub(crate) async fn finish(
+    store: &Store,
+    clock: &Clock,
+    run: Run,
+    ending: Ending<'_>,
+) -> Result<()> {
+    let mut attempt = 1;
+    loop {
+        let agent = store.agent(run.workspace_id, run.agent_id).await?;
+        let written = write(store, clock.now(), &run, agent.as_ref(), &ending).await;
+        let Err(error) = written else { return Ok(()) };
+        if !is_lost(&error) || attempt == ATTEMPTS {
+            return Err(error);
+        }
+        // Either the run has moved on, which ends this, or only its agent has, which is read again.
+        let now_stored = store.run(run.workspace_id, run.id).await?;
+        if now_stored.is_none_or(|stored| stored.version != run.version) {
+            return Err(error);
+        }
+        let wait = rand::rng().random_range(1..=(10 << attempt));
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        attempt += 1;
+    }
+}
+
+async fn write(
+    store: &Store,
+    now: DateTime<Utc>,
+    run: &Run,
+    agent: Option<&Agent>,
+    ending: &Ending<'_>,
+) -> Result<()> {
+    let mut next = run.clone();
+    let steps = number(&mut next, ending.events, now);
+    let failed = matches!(ending.outcome, Outcome::Failed { .. });
+    let agent_after = agent.and_then(|agent| after(agent, failed, now));
+    let disabled = agent_after
+        .as_ref()
+        .is_some_and(|agent| agent.state == AgentState::Disabled);
+    let message = message(&next, agent, disabled, ending, now);
+
+    next.status = if failed {
+        RunStatus::Failed
+    } else {
+        RunStatus::Completed
+    };
+    match &ending.outcome {
+        Outcome::Completed { output } => next.output = Some(output.clone()),
+        Outcome::Failed { error } => next.error = Some(error.clone()),
+    }
+    next.tokens = ending.tokens;
+    next.lease = None;
+    next.due_at = None;
+    next.finished_at = Some(now);
+
+    let system = Caller::system(run.organization_id, run.workspace_id);
+    let action = if failed {
+        "run.failed"
+    } else {
+        "run.completed"
+    };
+    let mut audit = vec![AuditEntry::new(&system, action, "run", run.id, now)];
+    if disabled {
+        let agent = run.agent_id;
+        audit.push(AuditEntry::new(
+            &system,
+            "agent.disabled",
+            "agent",
+            agent,
+            now,
+        ));
+    }
+    let write = RunWrite {
+        run: &next,
+        steps: &steps,
+        messages: &[message],
+        agent: agent_after.as_ref(),
+        audit: &audit,
+    };
+    store.write_run(write).await?;
+    tracing::info!(run.id = %run.id, agent.id = %run.agent_id, run.status = next.status.as_str(), agent.disabled = disabled, "run finished");
+    Ok(())
+}
+
+/// The agent after a run has ended; `None` when that changes nothing. One that is disabled waits for its owner: what runs
+/// that were under way come to is of no account any more.
+fn after(agent: &Agent, failed: bool, now: DateTime<Utc>) -> Option<Agent> {
+    match (agent.state, failed) {
+        (AgentState::Disabled, _) => None,
+        (_, true) => {
+            let mut agent = agent.clone();
+            agent.consecutive_failures += 1;
+            if agent.consecutive_failures >= MAX_CONSECUTIVE_FAILURES {
+                agent.state = AgentState::Disabled;
+                agent.next_run_at = None;
+                agent.updated_at = now;
+            }
+            Some(agent)
+        }
+        (_, false) if agent.consecutive_failures > 0 => Some(Agent {
+            consecutive_failures: 0,
+            ..agent.clone()
+        }),
+        (_, false) => None,
+    }
+}
+
+fn message(
+    run: &Run,
+    agent: Option<&Agent>,
+    disabled: bool,
+    ending: &Ending<'_>,
+    now: DateTime<Utc>,
+) -> DisplayMessage {
+    let (kind, level, content) = match &ending.outcome {
+        Outcome::Completed { output } => {
+            let text = output.get("text").and_then(Value::as_str);
+            (
+                ending.message,
+                MessageLevel::Info,
+                text.unwrap_or_default().to_owned(),
+            )
+        }
+        Outcome::Failed { error } if disabled => (
+            MessageKind::Alert,
+            MessageLevel::Critical,
+            format!(
+                "{error}\n\nThe agent is disabled: {MAX_CONSECUTIVE_FAILURES} runs in a row have failed."
+            ),
+        ),
+        Outcome::Failed { error } => (MessageKind::Alert, MessageLevel::Warning, error.clone()),
+    };
+    DisplayMessage {
+        id: MessageId::new(now),
+        workspace_id: run.workspace_id,
+        agent_id: run.agent_id,
+        run_id: run.id,
+        kind,
+        title: agent
+            .map_or("A deleted agent", |agent| agent.name.as_str())
+            .to_owned(),
+        content,
+        level,
+        created_at: now,
+    }
+}

@@ -1,0 +1,204 @@
+//! Accepting runs, and telling the workers of them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::agent::{Agent, AgentState};
+use domain::audit::{AuditEntry, Caller};
+use domain::ids::{self, RunId, WorkspaceId};
+use domain::message::RunMessage;
+use domain::run::{MAX_PAYLOAD, Run, RunStatus, RunTrigger, Signal, TokenUsage};
+use domain::{Error, Result};
+use runtime::Clock;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use store::Store;
+
+/// When the sweep looks after a run that no worker has taken.
+const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
+/// A firing older than this was missed: its run counts from now, not from then.
+const MISSED_AFTER: TimeDelta = TimeDelta::minutes(5);
+/// SQS takes no longer delay.
+const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// A run to be started.
+#[derive(Debug)]
+pub struct StartRun<'a> {
+    /// Chosen by the caller: starting the same run again gives the one that exists.
+    pub id: RunId,
+    pub agent: &'a Agent,
+    pub trigger: RunTrigger,
+    /// The event of a run of trigger `signal`.
+    pub signal: Option<Signal>,
+    pub input: Value,
+    /// What the client calls the input, for the error when it is too large.
+    pub input_field: &'a str,
+    pub caller: &'a Caller,
+}
+
+/// Starts runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Starter {
+    store: Store,
+    sqs: aws_sdk_sqs::Client,
+    queue_url: String,
+    clock: Clock,
+}
+
+impl Starter {
+    pub fn new(store: Store, sqs: aws_sdk_sqs::Client, queue_url: String, clock: Clock) -> Self {
+        Self {
+            store,
+            sqs,
+            queue_url,
+            clock,
+        }
+    }
+
+    /// Accepts a run. From here on it happens, whether or not the workers hear of it at once.
+    ///
+    /// # Errors
+    /// `Refused` when the agent does not run, `Invalid` when the input is too large.
+    pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
+        match start.agent.state {
+            AgentState::Active => {}
+            AgentState::Paused => return Err(Error::Refused("agent is paused".to_owned())),
+            AgentState::Disabled => {
+                return Err(Error::Refused(
+                    "agent is disabled after repeated failures; resume it first".to_owned(),
+                ));
+            }
+        }
+        if serde_json::to_vec(&start.input).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
+            return Err(Error::invalid(
+                start.input_field,
+                format!("must be at most {MAX_PAYLOAD} bytes"),
+            ));
+        }
+        let now = self.clock.now();
+        let run = queued(&start, now, now);
+        let audit = AuditEntry::new(start.caller, "run.started", "run", run.id, now);
+        match self.store.create_run(&run, None, &audit).await {
+            Ok(()) => {
+                self.announce(&run).await;
+                Ok(run)
+            }
+            Err(conflict @ Error::Conflict(_)) => {
+                let existing = self.store.run(run.workspace_id, run.id).await?;
+                existing.ok_or(conflict)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts the run that an agent's schedule is due for, and moves the schedule on, in one write: every firing starts one
+    /// run, however often this is called. Firings that were missed altogether become one run.
+    ///
+    /// `None` when there is nothing to fire: too early, not active, or fired by somebody else.
+    pub async fn fire(&self, agent: &Agent) -> Result<Option<Run>> {
+        let now = self.clock.now();
+        let firing = agent.next_run_at.filter(|at| *at <= now);
+        let Some(firing) = firing.filter(|_| agent.state == AgentState::Active) else {
+            return Ok(None);
+        };
+        let created_at = if now - firing > MISSED_AFTER {
+            now
+        } else {
+            firing
+        };
+        let caller = Caller::system(agent.organization_id, agent.workspace_id);
+        let start = StartRun {
+            id: RunId::from(ids::derived(created_at, &seed(agent, firing))),
+            agent,
+            trigger: RunTrigger::Schedule,
+            signal: None,
+            input: json!({}),
+            input_field: "input",
+            caller: &caller,
+        };
+        let run = queued(&start, created_at, now);
+        let moved_on = Agent {
+            next_run_at: agent.next_firing(now),
+            ..agent.clone()
+        };
+        let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
+        match self.store.create_run(&run, Some(&moved_on), &audit).await {
+            Ok(()) => {
+                self.announce(&run).await;
+                Ok(Some(run))
+            }
+            // Another tick was faster, or the owner has just changed the agent: the due index tells what is still to do.
+            Err(Error::Conflict(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the message that makes a worker take the run on, `delay` from now.
+    pub async fn enqueue(
+        &self,
+        workspace: WorkspaceId,
+        run: RunId,
+        delay: Duration,
+        abandoned_before: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        let message = RunMessage::Advance {
+            workspace_id: workspace,
+            run_id: run,
+            abandoned_before,
+        };
+        let seconds = delay.min(MAX_DELAY).as_secs();
+        self.sqs
+            .send_message()
+            .queue_url(&self.queue_url)
+            .message_body(serde_json::to_string(&message).map_err(Error::internal)?)
+            .set_delay_seconds(i32::try_from(seconds).ok().filter(|seconds| *seconds > 0))
+            .send()
+            .await
+            .map_err(Error::unavailable)?;
+        Ok(())
+    }
+
+    /// Tells the workers of a run that is written. It is accepted already, and the sweep finds what this loses.
+    async fn announce(&self, run: &Run) {
+        let sent = self
+            .enqueue(run.workspace_id, run.id, Duration::ZERO, None)
+            .await;
+        if let Err(error) = sent {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(run.id = %run.id, %error, source, "run not announced; the sweep will find it");
+        }
+    }
+}
+
+/// A run that waits for a worker.
+fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -> Run {
+    let agent = start.agent;
+    Run {
+        id: start.id,
+        organization_id: agent.organization_id,
+        workspace_id: agent.workspace_id,
+        agent_id: agent.id,
+        agent_version_id: agent.version_id,
+        status: RunStatus::Queued,
+        version: 0,
+        steps: 0,
+        trigger: start.trigger,
+        signal: start.signal.clone(),
+        input: Some(start.input.clone()),
+        output: None,
+        error: None,
+        tokens: TokenUsage::default(),
+        lease: None,
+        lost_leases: 0,
+        due_at: Some(now + SWEEP_AFTER),
+        created_at,
+        started_at: None,
+        finished_at: None,
+    }
+}
+
+/// What the id of a firing's run is derived from.
+fn seed(agent: &Agent, firing: DateTime<Utc>) -> [u8; 32] {
+    let text = format!("firing#{}#{}", agent.id, firing.timestamp_millis());
+    Sha256::digest(text.as_bytes()).into()
+}
