@@ -1,1 +1,1 @@
-
+//! Nothing but tests: see `it/`, whose folders mirror the URLs.

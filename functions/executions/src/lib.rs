@@ -1,7 +1,60 @@
 //! Executions: runs of agents, carried out and looked at.
 
 pub mod dead_letters;
+mod executions;
+mod listing;
+mod messages;
+mod runs;
+mod waiting;
 pub mod worker;
 
 pub use dead_letters::dead_letters;
 pub use worker::worker;
+
+use auth::Keyring;
+use engine::Starter;
+use runtime::{Lambda, Services};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use web::Host;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct State {
+    host: Host,
+    starter: Starter,
+}
+
+/// Builds the function that starts executions and shows them. Fetches the secret, which the first session needs.
+///
+/// # Errors
+/// `RUN_QUEUE_URL` is not set, or the secret cannot be had.
+pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
+    Keyring::load(&services).await?;
+    let queue_url = services
+        .config
+        .run_queue_url
+        .clone()
+        .ok_or("RUN_QUEUE_URL is not set")?;
+    let (sqs, clock) = (services.sqs.clone(), services.clock.clone());
+    let host = Host::new(services);
+    let starter = Starter::new(host.store.clone(), sqs, queue_url, clock);
+    let state = State {
+        host: host.clone(),
+        starter,
+    };
+    let router = web::serve(host, OpenApiRouter::new(), routes(), state);
+    Ok(Lambda::Http(router))
+}
+
+/// All operations of the group. Each needs a credential.
+pub fn routes() -> OpenApiRouter<State> {
+    executions::routes()
+        .merge(runs::routes())
+        .merge(messages::routes())
+}
+
+/// What the operations are, for readers.
+pub fn api() -> OpenApi {
+    routes().into_openapi()
+}

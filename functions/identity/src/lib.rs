@@ -1,6 +1,7 @@
 //! Accounts: registering and signing in, organizations, workspaces and members.
 
 mod account;
+mod founding;
 mod health;
 mod me;
 mod members;
@@ -12,6 +13,8 @@ use auth::Keyring;
 use runtime::{Lambda, Services};
 use utoipa_axum::router::OpenApiRouter;
 use web::Host;
+
+pub use founding::Founding;
 
 /// What the handlers work with.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use domain::access::Role;
 use domain::audit::{Actor, AuditEntry, Caller};
 use domain::identity::{Email, Member, MemberStatus, NewPassword, Organization, User, Workspace};
 use domain::ids::{OrganizationId, UserId, WorkspaceId};
-use domain::text::{Description, Name};
+use domain::text::Name;
 use runtime::config::Registration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::{Client, Json, Reply, Result};
 
+use crate::founding::Founding;
 use crate::State;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -101,47 +102,12 @@ async fn found_organization(
     password_hash: String,
 ) -> Result<SignedIn, Error> {
     let now = state.host.services.clock.now();
-    let workspace_id = WorkspaceId::new(now);
-    let organization = Organization {
-        id: OrganizationId::new(now),
-        name: body.organization.clone().unwrap_or_else(|| body.name.clone()),
-        default_workspace_id: workspace_id,
-        created_at: now,
-        revision: 0,
-    };
-    let workspace = Workspace {
-        id: workspace_id,
-        organization_id: organization.id,
-        name: Name::for_field("organization", "Default")?,
-        description: Description::default(),
-        created_at: now,
-        revision: 0,
-    };
-    let user = User {
-        id: UserId::new(now),
-        email: body.email.clone(),
-        name: body.name.clone(),
-        organization_id: organization.id,
-        password_hash,
-        created_at: now,
-        revision: 0,
-    };
-    let member = Member {
-        organization_id: organization.id,
-        user_id: user.id,
-        email: user.email.clone(),
-        name: user.name.clone(),
-        role: Role::Admin,
-        status: MemberStatus::Active,
-        workspaces: None,
-        default_workspace_id: workspace_id,
-        sessions_valid_from: None,
-        created_at: now,
-        revision: 0,
-    };
+    let organization = body.organization.clone().unwrap_or_else(|| body.name.clone());
+    let Founding { user, organization, workspace, member } =
+        Founding::new(body.email.clone(), body.name.clone(), organization, password_hash, now)?;
     let (session, tokens) = issue_session(keyring, None, user.id, organization.id, member.role, now, now)?;
-    let audit = AuditEntry::new(&caller(client, &user, workspace_id), "user.registered", "user", user.id, now);
-    state.host.store.register(&user, &organization, &workspace, &member, &session, &audit).await?;
+    let audit = AuditEntry::new(&caller(client, &user, workspace.id), "user.registered", "user", user.id, now);
+    state.host.store.register(&user, &organization, &workspace, &member, Some(&session), &audit).await?;
     Ok(SignedIn { tokens, user: UserData::new(&user, member.role), organization, workspace })
 }
 

@@ -6,7 +6,7 @@ use domain::access::{is_agentplatform_scope, is_prowpt_scope};
 use domain::error::all_valid;
 use domain::ids::{TokenId, WorkspaceId};
 use domain::text::Name;
-use domain::token::{Token, TokenKind, TokenState, TokenStatus};
+use domain::token::{NewToken, Token, TokenKind, TokenState, TokenStatus};
 use domain::{Error, FieldError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,7 +16,7 @@ use web::access::Session;
 use web::{FreshId, Id, Json, Listed, NoContent, PageParams, Params, Permitted, Reply, Result};
 
 use crate::State;
-use crate::changes::{self, NewToken};
+use crate::changes;
 
 const KINDS: &[TokenKind] = &[TokenKind::Prowpt, TokenKind::AgentPlatform];
 /// The most that a key's own limit may be, per minute.
@@ -171,6 +171,8 @@ async fn create_key(
     let new = NewToken {
         id: fresh.id(now),
         kind: body.kind.into(),
+        organization_id: caller.organization_id,
+        user_id: caller.user_id,
         workspace_id: state.host.authenticator.workspace_for(&caller, body.workspace_id).await?,
         name: body.name,
         role: caller.role,

@@ -7,7 +7,7 @@ use domain::access::Role;
 use domain::audit::Actor;
 use domain::ids::{AuditId, TokenId, UserId, WorkspaceId};
 use domain::text::Name;
-use domain::token::{Token, TokenAction, TokenKind, TokenState, TokenStatus};
+use domain::token::{NewToken, Token, TokenAction, TokenKind, TokenState, TokenStatus};
 use serde::{Deserialize, Serialize};
 use store::TokenAuditEntry;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ use web::access::Session;
 use web::{FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Permitted, Reply, Result};
 
 use crate::State;
-use crate::changes::{self, NewToken};
+use crate::changes;
 
 const KIND: &[TokenKind] = &[TokenKind::Prodgy];
 
@@ -130,6 +130,8 @@ async fn create_token(
     let new = NewToken {
         id: fresh.id(now),
         kind: TokenKind::Prodgy,
+        organization_id: caller.organization_id,
+        user_id: caller.user_id,
         workspace_id: state.host.authenticator.workspace_for(&caller, body.product_id).await?,
         name: body.name,
         role,

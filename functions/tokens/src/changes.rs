@@ -4,51 +4,18 @@ use auth::Principal;
 use chrono::{DateTime, Utc};
 use domain::access::Role;
 use domain::audit::AuditEntry;
-use domain::ids::{TokenId, WorkspaceId};
-use domain::text::Name;
-use domain::token::{Token, TokenAction, TokenKind, TokenSecret, TokenState};
+use domain::ids::TokenId;
+use domain::token::{NewToken, Token, TokenAction, TokenKind, TokenSecret, TokenState};
 use domain::{Error, Result};
 use store::TokenAuditEntry;
 
 use crate::State;
 
-/// A token to be made.
-pub(crate) struct NewToken {
-    pub(crate) id: TokenId,
-    pub(crate) kind: TokenKind,
-    pub(crate) workspace_id: WorkspaceId,
-    pub(crate) name: Name,
-    pub(crate) role: Role,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) expires_at: Option<DateTime<Utc>>,
-    pub(crate) requests_per_minute: Option<u32>,
-}
-
-/// Makes a token and its secret, which nobody can read afterwards.
+/// Makes a token. Its secret is known to the caller alone.
 pub(crate) async fn create(state: &State, caller: &Principal, new: NewToken) -> Result<(Token, TokenSecret)> {
     let now = state.host.services.clock.now();
     check_expiry(new.expires_at, now)?;
-    let secret = TokenSecret::generate(new.kind);
-    let token = Token {
-        id: new.id,
-        kind: new.kind,
-        hash: secret.hash(),
-        prefix: secret.display_prefix(),
-        organization_id: caller.organization_id,
-        workspace_id: new.workspace_id,
-        user_id: caller.user_id,
-        name: new.name,
-        role: new.role,
-        scopes: new.scopes,
-        state: TokenState::Active,
-        expires_at: new.expires_at,
-        requests_per_minute: new.requests_per_minute,
-        expiry_recorded: false,
-        created_at: now,
-        revision: 1,
-        usage_count: 0,
-        last_used_at: None,
-    };
+    let (token, secret) = new.issue(now);
     let log = TokenAuditEntry::new(TokenAction::Created, &caller.caller, now);
     let audit = AuditEntry::new(&caller.caller, "api_key.created", "api_key", token.id, now);
     state.host.store.create_token(&token, &log, &audit).await?;

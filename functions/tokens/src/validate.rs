@@ -1,7 +1,6 @@
 //! Whether a Prodgy credential is good. The documented path says `api-token`, its neighbours `api-tokens`: both work.
 
-use auth::Identity;
-use axum::extract::State as Extract;
+use auth::Principal;
 use chrono::{DateTime, Utc};
 use domain::access::Role;
 use domain::ids::{OrganizationId, TokenId, WorkspaceId};
@@ -10,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Anyone;
-use web::{Permitted, Reply, Result};
+use web::{Permitted, Reply};
 
 use crate::State;
 
@@ -27,33 +26,25 @@ struct Validity {
 
 /// Tells what the credential opens; 401 for one that opens nothing.
 #[utoipa::path(get, path = "/api/api-token/auth/validate", tag = "API Tokens", responses((status = 200, body = Validity)))]
-async fn validate_token(Extract(state): Extract<State>, caller: Permitted<Anyone>) -> Result<Reply<Validity>> {
-    validity(&state, &caller).await
+async fn validate_token(caller: Permitted<Anyone>) -> Reply<Validity> {
+    validity(&caller)
 }
 
 /// The same under the plural path.
 #[utoipa::path(get, path = "/api/api-tokens/auth/validate", tag = "API Tokens", responses((status = 200, body = Validity)))]
-async fn validate_token_plural(Extract(state): Extract<State>, caller: Permitted<Anyone>) -> Result<Reply<Validity>> {
-    validity(&state, &caller).await
+async fn validate_token_plural(caller: Permitted<Anyone>) -> Reply<Validity> {
+    validity(&caller)
 }
 
-async fn validity(state: &State, caller: &Permitted<Anyone>) -> Result<Reply<Validity>> {
-    let token_id = match caller.identity {
-        Identity::Token(id, _) => Some(id),
-        Identity::Session(_) => None,
-    };
-    let token = match token_id {
-        Some(id) => state.host.store.token(caller.organization_id, id).await?,
-        None => None,
-    };
-    Ok(Reply::ok(Validity {
+fn validity(caller: &Principal) -> Reply<Validity> {
+    Reply::ok(Validity {
         valid: true,
-        token_id,
+        token_id: caller.token_id(),
         product_id: caller.workspace_id,
         organization_id: caller.organization_id,
         role: caller.role,
-        expires_at: token.and_then(|token| token.expires_at),
-    }))
+        expires_at: caller.expires_at,
+    })
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -1,5 +1,50 @@
 //! Triggers: what makes agents run, from outside and by the clock.
 
+mod signals;
 pub mod tick;
 
 pub use tick::tick;
+
+use engine::Starter;
+use runtime::{Lambda, Services};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use web::Host;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct State {
+    host: Host,
+    starter: Starter,
+}
+
+/// Builds the function that takes signals.
+///
+/// # Errors
+/// `RUN_QUEUE_URL` is not set.
+pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
+    let queue_url = services
+        .config
+        .run_queue_url
+        .clone()
+        .ok_or("RUN_QUEUE_URL is not set")?;
+    let (sqs, clock) = (services.sqs.clone(), services.clock.clone());
+    let host = Host::new(services);
+    let starter = Starter::new(host.store.clone(), sqs, queue_url, clock);
+    let state = State {
+        host: host.clone(),
+        starter,
+    };
+    let router = web::serve(host, OpenApiRouter::new(), routes(), state);
+    Ok(Lambda::Http(router))
+}
+
+/// All operations of the group. Each needs a credential.
+pub fn routes() -> OpenApiRouter<State> {
+    signals::routes()
+}
+
+/// What the operations are, for readers.
+pub fn api() -> OpenApi {
+    routes().into_openapi()
+}

@@ -118,12 +118,16 @@ impl Tick {
             AHEAD
         };
         let mut summary = Summary::default();
+        let until = self.clock.now() + ahead;
         let mut seen = HashSet::new();
         while self.has_time() {
-            let due = self.store.due(self.clock.now() + ahead, LIMIT).await?;
+            let due = self.store.due(until, LIMIT).await?;
             let may_be_more = due.len() >= LIMIT as usize;
             // What was handled may still be in the index for a moment, and what is not due yet stays there.
-            let fresh: Vec<DueItem> = due.into_iter().filter(|item| seen.insert(*item)).collect();
+            let fresh: Vec<DueItem> = due
+                .into_iter()
+                .filter(|item| seen.insert(item.kind))
+                .collect();
             if fresh.is_empty() {
                 break;
             }

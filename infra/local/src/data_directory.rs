@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+const DYNAMODB: &str = "dynamodb.sqlite";
+
 /// A directory that is locked for as long as this lives.
 pub(crate) struct DataDirectory {
     path: PathBuf,
+    is_new: bool,
     _lock: File,
 }
 
@@ -31,6 +34,7 @@ impl DataDirectory {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
+                is_new: !path.join(DYNAMODB).exists(),
                 _lock: lock,
             }),
             Err(TryLockError::WouldBlock) => {
@@ -40,8 +44,13 @@ impl DataDirectory {
         }
     }
 
+    /// Whether nothing was kept here before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     pub(crate) fn dynamodb(&self) -> PathBuf {
-        self.path.join("dynamodb.sqlite")
+        self.path.join(DYNAMODB)
     }
 
     pub(crate) fn secrets(&self) -> PathBuf {

@@ -2,8 +2,8 @@
 
 use crate::Platform;
 
-/// Runs once the platform answers requests, before `ready` is printed.
-#[expect(clippy::unused_async, reason = "what goes here talks to the platform")]
+/// Runs once the platform answers requests, before `ready` is printed. [`Platform::is_first_start`] says whether there is
+/// anything to say.
 pub(crate) async fn welcome(_platform: &Platform) -> anyhow::Result<()> {
     Ok(())
 }

@@ -19,7 +19,13 @@ pub struct Registry {
 impl Registry {
     /// Every function of this workspace.
     pub fn standard() -> Self {
-        Self::default().with("identity", identity::lambda)
+        Self::default()
+            .with("agents", agents::lambda)
+            .with("executions-dead-letters", executions::dead_letters)
+            .with("executions-worker", executions::worker)
+            .with("identity", identity::lambda)
+            .with("tokens", tokens::lambda)
+            .with("triggers-tick", triggers::tick)
     }
 
     /// Adds a function, by what its `main` gives to `runtime::bootstrap::run`.

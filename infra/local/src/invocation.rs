@@ -48,9 +48,9 @@ impl Invoker {
         timeout: Duration,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
-        let task = self
-            .tasks
-            .spawn_on(tokio::time::timeout(timeout, work), &self.runtime);
+        // The timer is made inside, so that it belongs to the platform's runtime and not to the caller's.
+        let limited = async move { tokio::time::timeout(timeout, work).await };
+        let task = self.tasks.spawn_on(limited, &self.runtime);
         match task.await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(Failure::TimedOut),

@@ -140,6 +140,7 @@ impl Authenticator {
             workspace_id: workspace,
             role: token.role,
             scopes: token.scopes.clone(),
+            expires_at: token.expires_at,
             caller: caller(incoming, Actor::ApiKey(token.id), organization, workspace),
         })
     }
@@ -201,6 +202,7 @@ impl Authenticator {
             workspace_id: workspace,
             role,
             scopes: Vec::new(),
+            expires_at: DateTime::from_timestamp(claims.exp, 0),
             caller: caller(incoming, Actor::User(claims.sub), organization, workspace),
         })
     }

@@ -1,5 +1,6 @@
 //! Who a request acts for.
 
+use chrono::{DateTime, Utc};
 use domain::access::{Role, grants};
 use domain::audit::Caller;
 use domain::ids::{OrganizationId, SessionId, TokenId, UserId, WorkspaceId};
@@ -25,6 +26,8 @@ pub struct Principal {
     pub role: Role,
     /// Of a key; empty otherwise.
     pub scopes: Vec<String>,
+    /// When the credential runs out.
+    pub expires_at: Option<DateTime<Utc>>,
     /// The caller for the logs.
     pub caller: Caller,
 }

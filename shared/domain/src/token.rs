@@ -171,6 +171,49 @@ pub struct Token {
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
+/// A token to be made.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    pub id: TokenId,
+    pub kind: TokenKind,
+    pub organization_id: OrganizationId,
+    pub workspace_id: WorkspaceId,
+    pub user_id: UserId,
+    pub name: Name,
+    pub role: Role,
+    pub scopes: Vec<String>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub requests_per_minute: Option<u32>,
+}
+
+impl NewToken {
+    /// Makes the token and its secret, which nobody can read from the token afterwards.
+    pub fn issue(self, now: DateTime<Utc>) -> (Token, TokenSecret) {
+        let secret = TokenSecret::generate(self.kind);
+        let token = Token {
+            id: self.id,
+            kind: self.kind,
+            hash: secret.hash(),
+            prefix: secret.display_prefix(),
+            organization_id: self.organization_id,
+            workspace_id: self.workspace_id,
+            user_id: self.user_id,
+            name: self.name,
+            role: self.role,
+            scopes: self.scopes,
+            state: TokenState::Active,
+            expires_at: self.expires_at,
+            requests_per_minute: self.requests_per_minute,
+            expiry_recorded: false,
+            created_at: now,
+            revision: 1,
+            usage_count: 0,
+            last_used_at: None,
+        };
+        (token, secret)
+    }
+}
+
 impl Token {
     pub fn status(&self, now: DateTime<Utc>) -> TokenStatus {
         match self.state {

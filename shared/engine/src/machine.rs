@@ -13,8 +13,8 @@
 //! * A model within the process costs nothing. The result of a repeatable call, the answer to it and the run's end then
 //!   share one write: a crash before it costs one repetition, under the same idempotency key.
 
-use domain::run::{MAX_PAYLOAD, Step, StepEvent, TokenUsage, ToolCall, ToolOutcome};
-use llm::{Message, ModelAnswer, ModelRequest, ToolSpec};
+use domain::run::{MAX_PAYLOAD, StepEvent, TokenUsage, ToolCall, ToolOutcome};
+use llm::{Message, ModelRequest, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

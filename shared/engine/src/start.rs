@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::Store;
 
+use crate::held::is_lost;
+
 /// When the sweep looks after a run that no worker has taken.
 const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// A firing older than this was missed: its run counts from now, not from then.
@@ -127,9 +129,27 @@ impl Starter {
                 self.announce(&run).await;
                 Ok(Some(run))
             }
-            // Another tick was faster, or the owner has just changed the agent: the due index tells what is still to do.
-            Err(Error::Conflict(_)) => Ok(None),
+            Err(Error::Conflict(_)) => {
+                self.skip(agent, &moved_on).await?;
+                Ok(None)
+            }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Moves on a schedule whose firing could not start its run. Mostly somebody else has done both, or has changed the agent,
+    /// and the due index tells what is left to do. But an owner whose clock is behind may have set a firing again that has its
+    /// run already: it would meet that run for ever.
+    async fn skip(&self, agent: &Agent, moved_on: &Agent) -> Result<()> {
+        let stored = self.store.agent(agent.workspace_id, agent.id).await?;
+        if stored.is_none_or(|stored| stored.revision != agent.revision) {
+            return Ok(());
+        }
+        let mut transaction = self.store.transaction();
+        transaction.put_agent(moved_on);
+        match transaction.commit().await {
+            Err(error) if is_lost(&error) => Ok(()),
+            result => result,
         }
     }
 

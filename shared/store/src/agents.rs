@@ -8,7 +8,7 @@ use domain::page::{Page, PageRequest};
 use domain::run::RunStatus;
 use domain::{Error, Result};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, low, text};
+use crate::item::{Item, List, NewItem, aws_error, entity, low, sent, text};
 use crate::keys::{self, Index};
 use crate::organizations::revision;
 use crate::{Store, Transaction};
@@ -68,7 +68,7 @@ impl Store {
     /// are looked at.
     pub async fn agents_with_runs(&self, workspace: WorkspaceId, status: RunStatus, agent: Option<AgentId>) -> Result<Vec<AgentId>> {
         let prefix = agent.map(|agent| agent.to_string()).unwrap_or_default();
-        let output = self
+        let query = self
             .dynamodb
             .query()
             .table_name(&self.tables.records)
@@ -83,10 +83,8 @@ impl Store {
             .expression_attribute_values(":high", AttributeValue::S(format!("{prefix}~")))
             .select(Select::SpecificAttributes)
             .projection_expression(Index::Status.sort())
-            .limit(if agent.is_some() { 1 } else { 1000 })
-            .send()
-            .await
-            .map_err(aws_error)?;
+            .limit(if agent.is_some() { 1 } else { 1000 });
+        let output = sent(query.send()).await.map_err(aws_error)?;
         let rows = output.items.unwrap_or_default();
         let mut agents: Vec<AgentId> = rows
             .iter()

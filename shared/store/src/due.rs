@@ -11,7 +11,7 @@ use crate::item::{aws_error, text};
 use crate::keys::{self, Index};
 
 /// Something whose time has come, or comes soon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueItem {
     pub at: DateTime<Utc>,
     pub kind: DueKind,

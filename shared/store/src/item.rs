@@ -1,11 +1,13 @@
 //! Items and entities: writing, reading, listing. And what AWS's errors mean to the domain.
 
 use std::collections::HashMap;
+use std::future::Future;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::page::{Page, PageRequest, REACH};
 use domain::{Error, Result};
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -95,6 +97,11 @@ where
     if retryable { Error::unavailable(text) } else { Error::internal(text) }
 }
 
+/// A call on its way. The SDK's futures have kilobytes: unboxed, every future above them would carry as many, often several times.
+pub(crate) fn sent<'a, T>(call: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+    Box::pin(call)
+}
+
 /// A list: a partition of a table or index, newest first, whose sort keys are ids behind an optional prefix.
 pub(crate) struct List<'a> {
     pub(crate) table: &'a str,
@@ -146,8 +153,8 @@ pub(crate) fn low(prefix: &str) -> String {
 
 impl Store {
     pub(crate) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Item>> {
-        let output = self.dynamodb.get_item().table_name(table).set_key(Some(key.attributes())).consistent_read(true).send().await;
-        Ok(output.map_err(aws_error)?.item)
+        let get = self.dynamodb.get_item().table_name(table).set_key(Some(key.attributes())).consistent_read(true);
+        Ok(sent(get.send()).await.map_err(aws_error)?.item)
     }
 
     pub(crate) async fn get_entity<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>> {
@@ -194,7 +201,7 @@ impl Store {
             for (name, value) in values {
                 query = query.expression_attribute_values(name, AttributeValue::S(value));
             }
-            let output = query.send().await.map_err(aws_error)?;
+            let output = sent(query.send()).await.map_err(aws_error)?;
             let sort = list.index.map_or(SORT, Index::sort);
             let seen = cursor.map(|cursor| format!("{}{cursor}", list.prefix));
             items.extend(output.items.unwrap_or_default().into_iter().filter(|item| seen.is_none() || text(item, sort) != seen.as_deref()));
@@ -227,7 +234,7 @@ impl Store {
             for (name, value) in values {
                 query = query.expression_attribute_values(name, AttributeValue::S(value));
             }
-            let output = query.send().await.map_err(aws_error)?;
+            let output = sent(query.send()).await.map_err(aws_error)?;
             total += u32::try_from(output.count).unwrap_or(0);
             start = output.last_evaluated_key;
             if start.is_none() || total >= REACH {
@@ -241,7 +248,7 @@ impl Store {
         let mut items = Vec::new();
         let mut start = None;
         loop {
-            let output = self
+            let query = self
                 .dynamodb
                 .query()
                 .table_name(table)
@@ -250,10 +257,8 @@ impl Store {
                 .expression_attribute_values(":low", AttributeValue::S(low(first)))
                 .expression_attribute_values(":high", AttributeValue::S(format!("{last}~")))
                 .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(aws_error)?;
+                .set_exclusive_start_key(start);
+            let output = sent(query.send()).await.map_err(aws_error)?;
             items.extend(output.items.unwrap_or_default());
             start = output.last_evaluated_key;
             if start.is_none() {

@@ -9,7 +9,7 @@ use domain::{Error, Result};
 use rand::RngExt;
 
 use crate::Store;
-use crate::item::{Item, NewItem, aws_error};
+use crate::item::{Item, NewItem, aws_error, sent};
 use crate::keys::{Key, PARTITION};
 
 /// How often a transaction that collided with another one is tried.
@@ -91,8 +91,8 @@ impl<'a> Transaction<'a> {
         let (items, on_failure): (Vec<_>, Vec<_>) = self.writes.into_iter().unzip();
         let mut attempt = 0;
         loop {
-            let sent = self.store.dynamodb.transact_write_items().set_transact_items(Some(items.clone())).send().await;
-            let error = match sent {
+            let write = self.store.dynamodb.transact_write_items().set_transact_items(Some(items.clone()));
+            let error = match sent(write.send()).await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };

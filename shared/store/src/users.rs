@@ -40,7 +40,7 @@ impl Store {
         organization: &Organization,
         workspace: &Workspace,
         member: &Member,
-        session: &Session,
+        session: Option<&Session>,
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut transaction = self.transaction();
@@ -48,7 +48,9 @@ impl Store {
         transaction.put_organization(organization, None);
         transaction.put_workspace(workspace, None);
         transaction.put_member(member, None);
-        transaction.put_session(session);
+        if let Some(session) = session {
+            transaction.put_session(session);
+        }
         transaction.audit(audit);
         transaction.commit().await
     }

@@ -9,14 +9,11 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-/// How long a client may take for the head of a request. Between requests a connection may idle as long as it likes.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Accepts connections until `stop`, then lets the requests that are being answered finish for at most `drain`.
 pub(crate) async fn serve<S, B>(
@@ -33,8 +30,9 @@ pub(crate) async fn serve<S, B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+    // hyper counts a connection's idle time as time to read a head. An idle connection that is closed just as a client uses
+    // it costs that client its request, and nothing is gained by closing it.
+    http.header_read_timeout(None);
     let graceful = GracefulShutdown::new();
     // Dropping the set ends whatever connection is left after the drain.
     let mut connections = JoinSet::new();

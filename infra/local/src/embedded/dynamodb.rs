@@ -35,7 +35,7 @@ pub(crate) struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Opens the storage, makes the tables fit and serves. Resolves once requests succeed.
+    /// Opens the storage, makes the tables fit and serves. The listener must be non-blocking. Resolves once requests succeed.
     pub(crate) async fn start(
         listener: TcpListener,
         storage: Storage,
@@ -128,10 +128,7 @@ fn run(
         Err(error) => return drop(ready.send(Err(error.into()))),
     };
     runtime.block_on(async {
-        let listener = match listener
-            .set_nonblocking(true)
-            .and_then(|()| tokio::net::TcpListener::from_std(listener))
-        {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return drop(ready.send(Err(error.into()))),
         };

@@ -37,7 +37,7 @@ pub struct Platform {
     // The order of the rest is the order of their end: the functions, what they write to, the lock around it.
     _threads: Threads,
     dynamodb: DynamoDb,
-    _data: Option<DataDirectory>,
+    data: Option<DataDirectory>,
 }
 
 /// A function as it was started.
@@ -93,6 +93,11 @@ impl Platform {
             _ => {}
         }
         format!("http://{reachable}")
+    }
+
+    /// Whether there was no data before: the data directory is new, or there is none.
+    pub fn is_first_start(&self) -> bool {
+        self.data.as_ref().is_none_or(DataDirectory::is_new)
     }
 
     /// What the template declares.

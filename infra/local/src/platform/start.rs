@@ -164,7 +164,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         services,
         _threads: threads,
         dynamodb,
-        _data: data,
+        data,
     })
 }
 

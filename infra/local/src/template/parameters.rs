@@ -19,111 +19,130 @@ pub(super) fn resolve(
     if let Some(unknown) = given.keys().find(|name| !declared.contains_key(*name)) {
         return Err(section.problem(format!("there is no parameter {unknown}")));
     }
-    declared
-        .iter()
-        .map(|(name, declaration)| {
-            Ok((
-                name.clone(),
-                value(declaration, given.get(name), &section.at(name))?,
-            ))
-        })
-        .collect()
+    let mut values = BTreeMap::new();
+    for (name, declaration) in declared {
+        let parameter = Parameter {
+            declaration,
+            place: section.at(name),
+        };
+        values.insert(name.clone(), parameter.value(given.get(name))?);
+    }
+    Ok(values)
 }
 
-fn value(declaration: &Value, given: Option<&String>, place: &Place<'_>) -> Result<Value, Problem> {
-    let text = match (given, declaration.get("Default").and_then(text)) {
-        (Some(given), _) => given.clone(),
-        (None, Some(default)) => default,
-        (None, None) => return Err(place.problem("has no default; give it a value with --param")),
-    };
-    match declaration
-        .get("Type")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-    {
-        "Number" => {
-            check(declaration, &text, place)?;
-            number(&text, declaration, place)?;
-        }
-        "CommaDelimitedList" | "List<Number>" => {
+struct Parameter<'a> {
+    declaration: &'a Value,
+    place: Place<'a>,
+}
+
+impl Parameter<'_> {
+    fn value(&self, given: Option<&String>) -> Result<Value, Problem> {
+        let kind = self.string("Type").unwrap_or_default();
+        let text = match (given, self.string("Default")) {
+            (Some(given), _) => given.clone(),
+            (None, Some(_)) if kind.starts_with("AWS::SSM::") => {
+                return Err(self
+                    .place
+                    .problem("is looked up in AWS; give it a value with --param"));
+            }
+            (None, Some(default)) => default,
+            (None, None) => {
+                return Err(self
+                    .place
+                    .problem("has no default; give it a value with --param"));
+            }
+        };
+        if kind == "CommaDelimitedList" || kind.starts_with("List<") {
             let items: Vec<&str> = text
                 .split(',')
                 .map(str::trim)
                 .filter(|item| !item.is_empty())
                 .collect();
-            items
-                .iter()
-                .try_for_each(|item| check(declaration, item, place))?;
+            for item in &items {
+                self.check(item, kind == "List<Number>")?;
+            }
             return Ok(Value::from(items));
         }
-        _ => check(declaration, &text, place)?,
+        self.check(&text, kind == "Number")?;
+        Ok(Value::String(text))
     }
-    Ok(Value::String(text))
-}
 
-fn check(declaration: &Value, text: &str, place: &Place<'_>) -> Result<(), Problem> {
-    let refuse = |why: String| {
-        let shown = if is_secret(declaration) {
+    fn check(&self, text: &str, is_number: bool) -> Result<(), Problem> {
+        if let Some(allowed) = self
+            .declaration
+            .get("AllowedValues")
+            .and_then(Value::as_array)
+        {
+            let allowed: Vec<String> = allowed.iter().filter_map(scalar).collect();
+            if !allowed.iter().any(|value| value == text) {
+                return self.refuse(text, &format!("is none of {}", allowed.join(", ")));
+            }
+        }
+        if let Some(pattern) = self.string("AllowedPattern") {
+            let regex = Regex::new(&format!("^(?:{pattern})$"));
+            let regex = regex.map_err(|_| {
+                self.place
+                    .at("AllowedPattern")
+                    .problem("is not a regular expression")
+            })?;
+            if !regex.is_match(text) {
+                return self.refuse(text, &format!("does not match {pattern}"));
+            }
+        }
+        let length = text.chars().count() as f64;
+        if self.limit("MinLength").is_some_and(|least| length < least) {
+            return self.refuse(text, "is too short");
+        }
+        if self.limit("MaxLength").is_some_and(|most| length > most) {
+            return self.refuse(text, "is too long");
+        }
+        if is_number {
+            self.check_number(text)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_number(&self, text: &str) -> Result<(), Problem> {
+        let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) else {
+            return self.refuse(text, "is not a number");
+        };
+        if let Some(least) = self.limit("MinValue").filter(|least| number < *least) {
+            return self.refuse(text, &format!("is less than {least}"));
+        }
+        if let Some(most) = self.limit("MaxValue").filter(|most| number > *most) {
+            return self.refuse(text, &format!("is more than {most}"));
+        }
+        Ok(())
+    }
+
+    /// Says what is wrong with the value, without showing one that `NoEcho` protects.
+    fn refuse(&self, text: &str, why: &str) -> Result<(), Problem> {
+        let is_secret = self
+            .string("NoEcho")
+            .is_some_and(|no_echo| no_echo == "true");
+        let shown = if is_secret {
             "its value".to_owned()
         } else {
             format!("{text:?}")
         };
-        Err(place.problem(format!("{shown} {why}")))
-    };
-    if let Some(allowed) = declaration.get("AllowedValues").and_then(Value::as_array) {
-        let allowed: Vec<String> = allowed.iter().filter_map(self::text).collect();
-        if !allowed.iter().any(|value| value == text) {
-            return refuse(format!("is none of {}", allowed.join(", ")));
-        }
+        Err(self.place.problem(format!("{shown} {why}")))
     }
-    if let Some(pattern) = declaration.get("AllowedPattern").and_then(Value::as_str) {
-        let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|_| {
-            place
-                .at("AllowedPattern")
-                .problem("is not a regular expression")
-        })?;
-        if !regex.is_match(text) {
-            return refuse(format!("does not match {pattern}"));
-        }
+
+    fn limit(&self, name: &str) -> Option<f64> {
+        self.string(name)?.parse().ok()
     }
-    let length = text.chars().count();
-    if limit(declaration, "MinLength").is_some_and(|limit| (length as f64) < limit) {
-        return refuse("is too short".to_owned());
+
+    fn string(&self, name: &str) -> Option<String> {
+        self.declaration.get(name).and_then(scalar)
     }
-    if limit(declaration, "MaxLength").is_some_and(|limit| length as f64 > limit) {
-        return refuse("is too long".to_owned());
-    }
-    Ok(())
 }
 
-fn number(text: &str, declaration: &Value, place: &Place<'_>) -> Result<(), Problem> {
-    let Some(number) = text.parse::<f64>().ok().filter(|number| number.is_finite()) else {
-        return Err(place.problem(format!("{text:?} is not a number")));
-    };
-    if let Some(least) = limit(declaration, "MinValue").filter(|least| number < *least) {
-        return Err(place.problem(format!("{text} is less than {least}")));
-    }
-    if let Some(most) = limit(declaration, "MaxValue").filter(|most| number > *most) {
-        return Err(place.problem(format!("{text} is more than {most}")));
-    }
-    Ok(())
-}
-
-fn is_secret(declaration: &Value) -> bool {
-    declaration
-        .get("NoEcho")
-        .is_some_and(|no_echo| *no_echo == Value::Bool(true) || no_echo.as_str() == Some("true"))
-}
-
-fn limit(declaration: &Value, name: &str) -> Option<f64> {
-    declaration.get(name).and_then(text)?.parse().ok()
-}
-
-fn text(value: &Value) -> Option<String> {
+fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(value) => Some(value.to_string()),
-        _ => None,
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Extension, OriginalUri};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::{any, get, post};
@@ -101,7 +101,14 @@ fn echo(function: &'static str, services: Services) -> Router {
             post(async || -> StatusCode { panic!("as the test wants") }),
         )
         .route("/body", post(async |body: Bytes| body.len().to_string()))
+        .route("/items/stream", get(endless))
         .fallback(any(show))
+}
+
+/// Sends one piece and then nothing more, without an end.
+async fn endless() -> Body {
+    let first = futures::stream::iter([Ok::<_, std::io::Error>("first")]);
+    Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
 }
 
 async fn worker(seen: UnboundedSender<SqsEvent>) -> Result<Lambda, runtime::Error> {

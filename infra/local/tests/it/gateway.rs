@@ -4,7 +4,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use signalbox::{Options, Platform};
 
-use crate::fixture::{options, start};
+use crate::fixture::{PATIENCE, options, start};
 
 #[tokio::test]
 async fn requests_reach_the_function_of_the_most_specific_route() {
@@ -160,4 +160,18 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
         .await
         .unwrap();
     assert_eq!(streamed.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_response_streams_through_until_the_client_leaves() {
+    let (platform, _seen) = start().await;
+    let url = format!("{}/items/stream", platform.url());
+    let mut response = reqwest::get(url).await.unwrap();
+    let first = tokio::time::timeout(PATIENCE, response.chunk()).await;
+    assert_eq!(first.unwrap().unwrap().unwrap(), "first");
+    drop(response);
+    // With the client gone nothing is left to wait for.
+    tokio::time::timeout(PATIENCE, platform.stop())
+        .await
+        .unwrap();
 }

@@ -122,11 +122,13 @@ async fn data_and_secrets_outlive_a_restart() {
     };
 
     let platform = Platform::start(kept_in(&data)).await.unwrap();
+    assert!(platform.is_first_start());
     put(&platform, "kept").await;
     let first = secret(&platform).await;
     platform.stop().await;
 
     let platform = Platform::start(kept_in(&data)).await.unwrap();
+    assert!(!platform.is_first_start());
     assert!(has(&platform, "kept").await);
     assert!(!has(&platform, "never put").await);
     assert_eq!(secret(&platform).await, first);

@@ -137,12 +137,12 @@ fn parameters_are_checked_as_cloudformation_checks_them() {
         (
             "Concurrency",
             "1",
-            "Parameters.Concurrency: 1 is less than 2",
+            r#"Parameters.Concurrency: "1" is less than 2"#,
         ),
         (
             "Concurrency",
             "51",
-            "Parameters.Concurrency: 51 is more than 50",
+            r#"Parameters.Concurrency: "51" is more than 50"#,
         ),
         (
             "Shouting",

@@ -9,7 +9,7 @@ use crate::definition::Definition;
 /// How many calls a model may ask for in one answer.
 const MAX_CALLS: usize = 32;
 /// The longest error text that is kept, in characters.
-const MAX_ERROR: usize = 2000;
+pub(super) const MAX_ERROR: usize = 2000;
 
 /// The journal does not tell a story that this machine could have lived.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +172,7 @@ impl State {
     }
 
     /// The call at hand: the first that has not returned.
-    fn open_call(&self) -> Option<&Call> {
+    pub(super) fn open_call(&self) -> Option<&Call> {
         let calls = &self.turns.last()?.calls;
         calls.iter().find(|call| call.is_open())
     }

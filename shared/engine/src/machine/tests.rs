@@ -1,7 +1,8 @@
-use domain::run::{StepEvent, ToolCall, ToolOutcome};
+use domain::run::{Step, StepEvent, ToolCall, ToolOutcome};
 use llm::ModelAnswer;
 use serde_json::json;
 
+use super::journal::MAX_ERROR;
 use super::*;
 
 fn state(max_steps: u32, result: ResultKind) -> State {

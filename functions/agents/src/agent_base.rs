@@ -1,0 +1,319 @@
+//! Agents as Prodgy has them: installed on a product, from the catalogue.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::agent::{Agent, AgentState, AgentType, Prompt};
+use domain::audit::Caller;
+use domain::ids::{AgentId, AgentVersionId, OrganizationId, WorkspaceId};
+use domain::text::{Description, Name};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Anyone;
+use web::{
+    FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, ProdgyPaging, Reply, Result,
+    present,
+};
+
+use crate::State;
+use crate::change::{AgentChange, Decision, ParameterChange, update};
+use crate::creation::{NewAgent, create, installable};
+use crate::deletion::delete;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AgentBase {
+    id: AgentId,
+    product_id: WorkspaceId,
+    organization_id: OrganizationId,
+    name: Name,
+    description: Description,
+    status: AgentBaseStatus,
+    #[serde(rename = "type")]
+    agent_type: AgentType,
+    /// The version that new executions follow.
+    version_id: AgentVersionId,
+    version: u32,
+    #[schema(value_type = Object)]
+    parameters: Map<String, Value>,
+    prompts: Vec<Prompt>,
+    /// No agent type uses integrations yet.
+    #[schema(value_type = Vec<Uuid>)]
+    integrations: [AgentId; 0],
+    /// Five-field cron.
+    schedule: Option<String>,
+    timezone: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// `inactive` is also an agent that failed too often in a row.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum AgentBaseStatus {
+    Active,
+    Inactive,
+}
+
+impl From<Agent> for AgentBase {
+    fn from(agent: Agent) -> Self {
+        Self {
+            id: agent.id,
+            product_id: agent.workspace_id,
+            organization_id: agent.organization_id,
+            name: agent.name,
+            description: agent.description,
+            status: match agent.state {
+                AgentState::Active => AgentBaseStatus::Active,
+                AgentState::Paused | AgentState::Disabled => AgentBaseStatus::Inactive,
+            },
+            agent_type: agent.agent_type,
+            version_id: agent.version_id,
+            version: agent.version,
+            parameters: agent.parameters,
+            prompts: agent.prompts,
+            integrations: [],
+            schedule: agent.schedule,
+            timezone: agent.timezone,
+            created_at: agent.created_at,
+            updated_at: agent.updated_at,
+        }
+    }
+}
+
+/// What to install, by `agent_template_id`, `slug` or `type`; the first of these that is given counts.
+#[derive(Debug, Deserialize, ToSchema)]
+struct InstallAgentBase {
+    /// The token's product when left out.
+    product_id: Option<WorkspaceId>,
+    #[schema(value_type = Option<Uuid>)]
+    agent_template_id: Option<String>,
+    slug: Option<String>,
+    #[serde(rename = "type")]
+    agent_type: Option<String>,
+    /// The template's when left out.
+    name: Option<Name>,
+    #[serde(default)]
+    description: Description,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    parameters: Map<String, Value>,
+    #[serde(default)]
+    prompts: Vec<Prompt>,
+    /// Five-field cron.
+    schedule: Option<String>,
+    /// IANA name; UTC when left out.
+    timezone: Option<String>,
+}
+
+impl InstallAgentBase {
+    fn agent_type(&self) -> Result<AgentType, Error> {
+        let named = [
+            ("agent_template_id", &self.agent_template_id),
+            ("slug", &self.slug),
+            ("type", &self.agent_type),
+        ];
+        let first = named
+            .into_iter()
+            .find_map(|(field, value)| Some((field, value.as_deref()?)));
+        let (field, reference) = first.ok_or_else(|| {
+            Error::invalid(
+                "agent_template_id",
+                "is required, unless there is a slug or type",
+            )
+        })?;
+        installable(field, reference)
+    }
+}
+
+/// Changes of an agent. Members that are left out stay as they are.
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateAgentBase {
+    name: Option<Name>,
+    description: Option<Description>,
+    /// Replaces all parameters.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Map<String, Value>>,
+    prompts: Option<Vec<Prompt>>,
+    /// `null` takes the schedule away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    schedule: Option<Option<String>>,
+    timezone: Option<String>,
+    /// A version of this agent to go on with; it brings its name, parameters and prompts.
+    version_id: Option<AgentVersionId>,
+    /// `inactive` pauses the agent, `active` resumes it and forgives its failures.
+    status: Option<AgentBaseStatus>,
+}
+
+impl From<UpdateAgentBase> for AgentChange {
+    fn from(body: UpdateAgentBase) -> Self {
+        Self {
+            name: body.name,
+            description: body.description,
+            parameters: body.parameters.map(ParameterChange::Replace),
+            prompts: body.prompts,
+            schedule: body.schedule,
+            timezone: body.timezone,
+            version_id: body.version_id,
+            decision: body.status.map(|status| match status {
+                AgentBaseStatus::Active => Decision::Resume,
+                AgentBaseStatus::Inactive => Decision::Pause,
+            }),
+        }
+    }
+}
+
+/// Lists the agents of the token's product, newest first.
+#[utoipa::path(
+    get, path = "/api/agent-base", tag = "Agents",
+    params(ProdgyPaging),
+    responses((status = 200, body = Vec<AgentBase>)),
+)]
+async fn list_agent_bases(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    params: PageParams,
+) -> Result<Listed<AgentBase>> {
+    let agents = state
+        .host
+        .store
+        .agents(caller.workspace_id, &params.request)
+        .await?;
+    Ok(Listed::new(agents.map(AgentBase::from), params))
+}
+
+/// Lists the agents of a product, newest first.
+#[utoipa::path(
+    get, path = "/api/agent-base/product/{id}", tag = "Agents",
+    params(("id" = WorkspaceId, Path), ProdgyPaging),
+    responses((status = 200, body = Vec<AgentBase>)),
+)]
+async fn list_agent_bases_of_product(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(product): Id<WorkspaceId>,
+    params: PageParams,
+) -> Result<Listed<AgentBase>> {
+    let host = &state.host;
+    let workspace = host
+        .authenticator
+        .workspace_for(&caller, Some(product))
+        .await?;
+    let agents = host.store.agents(workspace, &params.request).await?;
+    Ok(Listed::new(agents.map(AgentBase::from), params))
+}
+
+/// Creates an agent. The same as installing one.
+#[utoipa::path(
+    post, path = "/api/agent-base", tag = "Agents",
+    request_body = InstallAgentBase,
+    responses((status = 201, body = AgentBase)),
+)]
+async fn create_agent_base(
+    extract: Extract<State>,
+    caller: Permitted<Anyone>,
+    fresh: FreshId,
+    body: Json<InstallAgentBase>,
+) -> Result<Reply<AgentBase>> {
+    install_agent_base(extract, caller, fresh, body).await
+}
+
+/// Installs an agent from the catalogue on a product.
+#[utoipa::path(
+    post, path = "/api/agent-base/install", tag = "Agents",
+    request_body = InstallAgentBase,
+    responses((status = 201, body = AgentBase)),
+)]
+async fn install_agent_base(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    fresh: FreshId,
+    Json(body): Json<InstallAgentBase>,
+) -> Result<Reply<AgentBase>> {
+    let agent_type = body.agent_type()?;
+    let authenticator = &state.host.authenticator;
+    let workspace_id = authenticator
+        .workspace_for(&caller, body.product_id)
+        .await?;
+    let caller = Caller {
+        workspace_id,
+        ..caller.caller.clone()
+    };
+    let new = NewAgent {
+        agent_type,
+        name: match body.name {
+            Some(name) => name,
+            None => Name::for_field("name", agent_type.template().name)?,
+        },
+        description: body.description,
+        parameters: body.parameters,
+        parameters_field: "parameters",
+        prompts: body.prompts,
+        schedule: body.schedule,
+        timezone: body.timezone,
+    };
+    let agent = create(&state.host, &caller, fresh, new).await?;
+    Ok(Reply::created(agent.into()))
+}
+
+/// Shows an agent.
+#[utoipa::path(
+    get, path = "/api/agent-base/{id}", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    responses((status = 200, body = AgentBase)),
+)]
+async fn get_agent_base(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<AgentId>,
+) -> Result<Reply<AgentBase>> {
+    let agent = state.host.store.agent(caller.workspace_id, id).await?;
+    Ok(Reply::ok(agent.ok_or(Error::NotFound("agent"))?.into()))
+}
+
+/// Changes an agent. Another name, other parameters or prompts make a new version of it.
+#[utoipa::path(
+    put, path = "/api/agent-base/{id}", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    request_body = UpdateAgentBase,
+    responses((status = 200, body = AgentBase)),
+)]
+async fn update_agent_base(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<AgentId>,
+    Json(body): Json<UpdateAgentBase>,
+) -> Result<Reply<AgentBase>> {
+    let agent = update(&state.host, &caller, id, &body.into()).await?;
+    Ok(Reply::ok(agent.into()))
+}
+
+/// Uninstalls an agent. Its executions stay readable by their ids.
+#[utoipa::path(
+    delete, path = "/api/agent-base/{id}", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    responses((status = 200, description = "The agent is gone")),
+)]
+async fn delete_agent_base(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<AgentId>,
+) -> Result<NoContent> {
+    delete(&state.host, &caller, id).await?;
+    Ok(NoContent)
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(list_agent_bases, create_agent_base))
+        .routes(routes!(install_agent_base))
+        .routes(routes!(list_agent_bases_of_product))
+        .routes(routes!(
+            get_agent_base,
+            update_agent_base,
+            delete_agent_base
+        ))
+}

@@ -1,0 +1,261 @@
+//! Agents as AgentPlatform has them.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::agent::{self, AgentType, Prompt};
+use domain::ids::AgentId;
+use domain::text::{Description, Name};
+use futures::future::try_join;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::{AgentsRead, AgentsWrite};
+use web::{
+    CursorPaging, FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, Reply, Result,
+    present,
+};
+
+use crate::State;
+use crate::activity::{Activity, AgentStatus};
+use crate::change::{AgentChange, Decision, ParameterChange, update};
+use crate::creation::{NewAgent, create, installable};
+use crate::deletion::delete;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Agent {
+    id: AgentId,
+    name: Name,
+    description: Description,
+    #[serde(rename = "type")]
+    agent_type: AgentType,
+    status: AgentStatus,
+    /// Five-field cron.
+    schedule: Option<String>,
+    timezone: String,
+    #[schema(value_type = Object)]
+    config: Map<String, Value>,
+    prompts: Vec<Prompt>,
+    /// Five in a row disable the agent.
+    consecutive_failures: u32,
+    next_run_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Agent {
+    fn new(agent: agent::Agent, activity: &Activity) -> Self {
+        Self {
+            id: agent.id,
+            status: activity.status(&agent),
+            name: agent.name,
+            description: agent.description,
+            agent_type: agent.agent_type,
+            schedule: agent.schedule,
+            timezone: agent.timezone,
+            config: agent.parameters,
+            prompts: agent.prompts,
+            consecutive_failures: agent.consecutive_failures,
+            next_run_at: agent.next_run_at,
+            created_at: agent.created_at,
+            updated_at: agent.updated_at,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct CreateAgent {
+    name: Name,
+    #[serde(rename = "type")]
+    #[schema(value_type = AgentType)]
+    agent_type: String,
+    #[serde(default)]
+    description: Description,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    config: Map<String, Value>,
+    #[serde(default)]
+    prompts: Vec<Prompt>,
+    /// Five-field cron.
+    schedule: Option<String>,
+    /// IANA name; UTC when left out.
+    timezone: Option<String>,
+}
+
+/// Changes of an agent. Members that are left out stay as they are; the type cannot be changed.
+#[derive(Debug, Deserialize, ToSchema)]
+struct UpdateAgent {
+    name: Option<Name>,
+    description: Option<Description>,
+    /// The members to change; `null` brings a default back.
+    #[schema(value_type = Option<Object>)]
+    config: Option<Map<String, Value>>,
+    prompts: Option<Vec<Prompt>>,
+    /// `null` takes the schedule away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    schedule: Option<Option<String>>,
+    timezone: Option<String>,
+}
+
+impl From<UpdateAgent> for AgentChange {
+    fn from(body: UpdateAgent) -> Self {
+        Self {
+            name: body.name,
+            description: body.description,
+            parameters: body.config.map(ParameterChange::Merge),
+            prompts: body.prompts,
+            schedule: body.schedule,
+            timezone: body.timezone,
+            version_id: None,
+            decision: None,
+        }
+    }
+}
+
+/// Lists the agents, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/agents", tag = "Agents",
+    params(CursorPaging),
+    responses((status = 200, body = Vec<Agent>)),
+)]
+async fn list_agents(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsRead>,
+    params: PageParams,
+) -> Result<Listed<Agent>> {
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let activity = Activity::load(store, workspace, None);
+    let (agents, activity) = try_join(store.agents(workspace, &params.request), activity).await?;
+    Ok(Listed::new(
+        agents.map(|agent| Agent::new(agent, &activity)),
+        params,
+    ))
+}
+
+/// Creates an agent.
+#[utoipa::path(
+    post, path = "/api/v1/agents", tag = "Agents",
+    request_body = CreateAgent,
+    responses((status = 201, body = Agent)),
+)]
+async fn create_agent(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsWrite>,
+    fresh: FreshId,
+    Json(body): Json<CreateAgent>,
+) -> Result<Reply<Agent>> {
+    let new = NewAgent {
+        agent_type: installable("type", &body.agent_type)?,
+        name: body.name,
+        description: body.description,
+        parameters: body.config,
+        parameters_field: "config",
+        prompts: body.prompts,
+        schedule: body.schedule,
+        timezone: body.timezone,
+    };
+    let agent = create(&state.host, &caller.caller, fresh, new).await?;
+    Ok(Reply::created(Agent::new(agent, &Activity::default())))
+}
+
+/// Shows an agent.
+#[utoipa::path(
+    get, path = "/api/v1/agents/{id}", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    responses((status = 200, body = Agent)),
+)]
+async fn get_agent(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsRead>,
+    Id(id): Id<AgentId>,
+) -> Result<Reply<Agent>> {
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let activity = Activity::load(store, workspace, Some(id));
+    let (agent, activity) = try_join(store.agent(workspace, id), activity).await?;
+    let agent = agent.ok_or(Error::NotFound("agent"))?;
+    Ok(Reply::ok(Agent::new(agent, &activity)))
+}
+
+/// Changes an agent.
+#[utoipa::path(
+    patch, path = "/api/v1/agents/{id}", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    request_body = UpdateAgent,
+    responses((status = 200, body = Agent)),
+)]
+async fn update_agent(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsWrite>,
+    Id(id): Id<AgentId>,
+    Json(body): Json<UpdateAgent>,
+) -> Result<Reply<Agent>> {
+    change(&state, &caller, id, body.into()).await
+}
+
+/// Deletes an agent. Its runs stay readable by their ids.
+#[utoipa::path(
+    delete, path = "/api/v1/agents/{id}", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    responses((status = 204, description = "The agent is gone")),
+)]
+async fn delete_agent(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsWrite>,
+    Id(id): Id<AgentId>,
+) -> Result<NoContent> {
+    delete(&state.host, &caller, id).await?;
+    Ok(NoContent)
+}
+
+/// Pauses an agent: neither schedule nor signals start it. Runs under way go on.
+#[utoipa::path(
+    post, path = "/api/v1/agents/{id}/pause", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    responses((status = 200, body = Agent)),
+)]
+async fn pause_agent(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsWrite>,
+    Id(id): Id<AgentId>,
+) -> Result<Reply<Agent>> {
+    change(&state, &caller, id, Decision::Pause.into()).await
+}
+
+/// Resumes an agent that was paused, or disabled after repeated failures, and forgives these.
+#[utoipa::path(
+    post, path = "/api/v1/agents/{id}/resume", tag = "Agents",
+    params(("id" = AgentId, Path)),
+    responses((status = 200, body = Agent)),
+)]
+async fn resume_agent(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsWrite>,
+    Id(id): Id<AgentId>,
+) -> Result<Reply<Agent>> {
+    change(&state, &caller, id, Decision::Resume.into()).await
+}
+
+async fn change(
+    state: &State,
+    caller: &Permitted<AgentsWrite>,
+    id: AgentId,
+    change: AgentChange,
+) -> Result<Reply<Agent>> {
+    let activity = Activity::load(&state.host.store, caller.workspace_id, Some(id));
+    let update = update(&state.host, caller, id, &change);
+    let (agent, activity) = try_join(update, activity).await?;
+    Ok(Reply::ok(Agent::new(agent, &activity)))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(list_agents, create_agent))
+        .routes(routes!(get_agent, update_agent, delete_agent))
+        .routes(routes!(pause_agent))
+        .routes(routes!(resume_agent))
+}

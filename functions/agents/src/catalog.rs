@@ -1,0 +1,22 @@
+//! What can be installed.
+
+use domain::agent::{AgentTemplate, AgentType};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Anyone;
+use web::{Permitted, Reply, Result};
+
+use crate::State;
+
+/// Lists the agents that can be installed, and those that are still to come.
+#[utoipa::path(
+    get, path = "/api/agent-base/catalog", tag = "Agents",
+    responses((status = 200, body = Vec<AgentTemplate>)),
+)]
+async fn list_agent_templates(_: Permitted<Anyone>) -> Result<Reply<Vec<AgentTemplate>>> {
+    Ok(Reply::ok(AgentType::ALL.map(AgentType::template).into()))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(list_agent_templates))
+}

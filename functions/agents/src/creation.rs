@@ -1,0 +1,139 @@
+//! Making an agent, whichever dialect asks for it.
+
+use chrono::{DateTime, Utc};
+use domain::agent::{
+    Agent, AgentState, AgentType, AgentVersion, Prompt, validate_prompts, validate_schedule,
+};
+use domain::audit::{Actor, AuditEntry, Caller};
+use domain::error::all_valid;
+use domain::ids::{AgentId, AgentVersionId};
+use domain::text::{Description, Name};
+use domain::{Error, Result};
+use serde_json::{Map, Value};
+use web::{FreshId, Host};
+
+/// An agent as a client wants it.
+#[derive(Debug)]
+pub(crate) struct NewAgent {
+    pub(crate) agent_type: AgentType,
+    pub(crate) name: Name,
+    pub(crate) description: Description,
+    pub(crate) parameters: Map<String, Value>,
+    /// What the client calls the parameters, for the errors in them.
+    pub(crate) parameters_field: &'static str,
+    pub(crate) prompts: Vec<Prompt>,
+    pub(crate) schedule: Option<String>,
+    /// UTC when the client does not say.
+    pub(crate) timezone: Option<String>,
+}
+
+impl NewAgent {
+    /// Checks everything before it complains.
+    fn build(self, id: AgentId, caller: &Caller, now: DateTime<Utc>) -> Result<Agent> {
+        let timezone = self.timezone.unwrap_or_else(|| "UTC".to_owned());
+        let mut parameters = Map::new();
+        let complete = self
+            .agent_type
+            .validate_parameters(self.parameters_field, self.parameters);
+        all_fine([
+            complete.map(|complete| parameters = complete),
+            validate_prompts(&self.prompts),
+            validate_schedule(self.schedule.as_deref(), &timezone, now),
+        ])?;
+        let agent = Agent {
+            id,
+            organization_id: caller.organization_id,
+            workspace_id: caller.workspace_id,
+            name: self.name,
+            description: self.description,
+            agent_type: self.agent_type,
+            parameters,
+            prompts: self.prompts,
+            schedule: self.schedule,
+            timezone,
+            state: AgentState::Active,
+            consecutive_failures: 0,
+            version_id: AgentVersionId::new(now),
+            version: 1,
+            latest_version: 1,
+            next_run_at: None,
+            created_at: now,
+            updated_at: now,
+            revision: 0,
+        };
+        let next_run_at = agent.next_firing(now);
+        Ok(Agent {
+            next_run_at,
+            ..agent
+        })
+    }
+}
+
+/// Creates an agent with its first version in the caller's workspace.
+pub(crate) async fn create(
+    host: &Host,
+    caller: &Caller,
+    fresh: FreshId,
+    new: NewAgent,
+) -> Result<Agent> {
+    let now = host.services.clock.now();
+    let agent = new.build(fresh.id(now), caller, now)?;
+    let version = current_version(&agent, caller.actor, now);
+    let audit = AuditEntry::new(caller, "agent.created", "agent", agent.id, now);
+    match host.store.create_agent(&agent, &version, &audit).await {
+        // The same request, sent again after it got no answer.
+        Err(conflict @ Error::Conflict(_)) => {
+            let existing = host.store.agent(agent.workspace_id, agent.id).await?;
+            existing.ok_or(conflict)
+        }
+        outcome => outcome.map(|()| agent),
+    }
+}
+
+/// The type that the text in `field` names.
+///
+/// # Errors
+/// `Invalid` when there is none, and when it is still to come.
+pub(crate) fn installable(field: &str, reference: &str) -> Result<AgentType> {
+    let Some(agent_type) = AgentType::find(reference) else {
+        let known = AgentType::ALL.map(AgentType::slug).join(", ");
+        let message = format!("is not a known agent type; there are {known}");
+        return Err(Error::invalid(field, message));
+    };
+    if !agent_type.template().available {
+        return Err(Error::invalid(field, "is not available yet"));
+    }
+    Ok(agent_type)
+}
+
+/// What the agent is now, as the version that its row already names.
+pub(crate) fn current_version(
+    agent: &Agent,
+    created_by: Actor,
+    now: DateTime<Utc>,
+) -> AgentVersion {
+    AgentVersion {
+        id: agent.version_id,
+        agent_id: agent.id,
+        workspace_id: agent.workspace_id,
+        number: agent.version,
+        agent_type: agent.agent_type,
+        name: agent.name.clone(),
+        parameters: agent.parameters.clone(),
+        prompts: agent.prompts.clone(),
+        created_by,
+        created_at: now,
+    }
+}
+
+/// `Ok` when all checks are; else every field that is wrong, not only those of the first check.
+pub(crate) fn all_fine<const CHECKS: usize>(checks: [Result<()>; CHECKS]) -> Result<()> {
+    let mut wrong = Vec::new();
+    for check in checks {
+        match check {
+            Err(Error::Invalid(fields)) => wrong.extend(fields),
+            other => other?,
+        }
+    }
+    all_valid(wrong)
+}

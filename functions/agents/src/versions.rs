@@ -1,0 +1,74 @@
+//! The states that an agent's definition has had.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::agent::{AgentType, AgentVersion, Prompt};
+use domain::audit::Actor;
+use domain::ids::{AgentId, AgentVersionId};
+use domain::text::Name;
+use futures::future::try_join;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Anyone;
+use web::{Id, Listed, PageParams, Permitted, ProdgyPaging, Result};
+
+use crate::State;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AgentBaseVersion {
+    /// What an update's `version_id` takes to come back to this state.
+    id: AgentVersionId,
+    /// From 1.
+    version: u32,
+    name: Name,
+    #[serde(rename = "type")]
+    agent_type: AgentType,
+    #[schema(value_type = Object)]
+    parameters: Map<String, Value>,
+    prompts: Vec<Prompt>,
+    created_at: DateTime<Utc>,
+    created_by: Actor,
+}
+
+impl From<AgentVersion> for AgentBaseVersion {
+    fn from(version: AgentVersion) -> Self {
+        Self {
+            id: version.id,
+            version: version.number,
+            name: version.name,
+            agent_type: version.agent_type,
+            parameters: version.parameters,
+            prompts: version.prompts,
+            created_at: version.created_at,
+            created_by: version.created_by,
+        }
+    }
+}
+
+/// Lists the versions of an agent, newest first.
+#[utoipa::path(
+    get, path = "/api/agent-base/{id}/versions", tag = "Agents",
+    params(("id" = AgentId, Path), ProdgyPaging),
+    responses((status = 200, body = Vec<AgentBaseVersion>)),
+)]
+async fn list_agent_base_versions(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<AgentId>,
+    params: PageParams,
+) -> Result<Listed<AgentBaseVersion>> {
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let versions = store.agent_versions(workspace, id, &params.request);
+    let (agent, versions) = try_join(store.agent(workspace, id), versions).await?;
+    agent.ok_or(Error::NotFound("agent"))?;
+    Ok(Listed::new(versions.map(AgentBaseVersion::from), params))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(list_agent_base_versions))
+}

@@ -1,0 +1,230 @@
+//! Runs as Prodgy has them: executions of an agent.
+
+use axum::extract::State as Extract;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::ids::{AgentId, AgentVersionId, RunId};
+use domain::run::{Run, RunStatus, RunTrigger};
+use engine::StartRun;
+use futures::future::try_join;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use store::RunFilter;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Anyone;
+use web::{
+    Deadline, FreshId, Id, IdPair, Listed, OptionalJson, PageParams, Params, Permitted,
+    ProdgyPaging, Reply, Result,
+};
+
+use crate::State;
+use crate::listing::{runs_in, statuses_shown_as};
+use crate::waiting::settled;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Execution {
+    id: RunId,
+    agent_id: AgentId,
+    /// No execution names a trigger yet.
+    #[schema(value_type = Option<Uuid>)]
+    trigger_id: (),
+    /// The version of the agent that the execution follows.
+    workflow_version_id: AgentVersionId,
+    trigger: RunTrigger,
+    status: ExecutionStatus,
+    /// `null` in lists where it is large.
+    input: Option<Value>,
+    /// The result once completed; likewise.
+    output: Option<Value>,
+    error: Option<String>,
+    credits: u32,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+    duration_ms: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ExecutionStatus {
+    Queued,
+    Running,
+    /// Also while somebody has to approve.
+    Paused,
+    Completed,
+    Failed,
+    Stopped,
+}
+
+impl From<RunStatus> for ExecutionStatus {
+    fn from(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Queued => Self::Queued,
+            RunStatus::Running => Self::Running,
+            RunStatus::Paused | RunStatus::WaitingApproval => Self::Paused,
+            RunStatus::Completed => Self::Completed,
+            RunStatus::Failed => Self::Failed,
+            RunStatus::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl std::str::FromStr for ExecutionStatus {
+    type Err = serde::de::value::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::deserialize(text.into_deserializer())
+    }
+}
+
+impl From<Run> for Execution {
+    fn from(run: Run) -> Self {
+        let times = run.started_at.zip(run.finished_at);
+        Self {
+            id: run.id,
+            agent_id: run.agent_id,
+            trigger_id: (),
+            workflow_version_id: run.agent_version_id,
+            trigger: run.trigger,
+            status: run.status.into(),
+            input: run.input,
+            output: run.output,
+            error: run.error,
+            credits: 0,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            duration_ms: times.map(|(start, end)| (end - start).num_milliseconds()),
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+struct StartExecution {
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    input: Map<String, Value>,
+    /// Whether to wait for the result, for at most 25 seconds.
+    #[serde(default)]
+    wait: bool,
+}
+
+/// An execution that is not over.
+#[derive(Debug, Serialize, ToSchema)]
+struct AcceptedExecution {
+    execution_id: RunId,
+    status: ExecutionStatus,
+}
+
+/// Which executions are wanted, for the list's description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+struct ExecutionFilter {
+    status: Option<ExecutionStatus>,
+    /// Created at or after: RFC 3339, or a date.
+    from: Option<DateTime<Utc>>,
+    /// Created before.
+    to: Option<DateTime<Utc>>,
+}
+
+/// Lists the executions of an agent, newest first.
+#[utoipa::path(
+    get, path = "/api/agent-base/{id}/executions", tag = "Executions",
+    params(("id" = AgentId, Path), ExecutionFilter, ProdgyPaging),
+    responses((status = 200, body = Vec<Execution>)),
+)]
+async fn list_executions(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<AgentId>,
+    params: Params,
+    paging: PageParams,
+) -> Result<Listed<Execution>> {
+    let status: Option<ExecutionStatus> = params.parsed("status")?;
+    let filter = RunFilter {
+        status: None,
+        from: params.time("from")?,
+        to: params.time("to")?,
+    };
+    let statuses = status.map(statuses_shown_as);
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let runs = runs_in(
+        store,
+        workspace,
+        id,
+        statuses.as_deref(),
+        &filter,
+        &paging.request,
+    );
+    let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
+    agent.ok_or(Error::NotFound("agent"))?;
+    Ok(Listed::new(runs.map(Execution::from), paging))
+}
+
+/// Executes an agent. With `wait`, answers with the execution if it ends within 25 seconds, whether it completed or failed.
+#[utoipa::path(
+    post, path = "/api/agent-base/{id}/executions", tag = "Executions",
+    params(("id" = AgentId, Path)),
+    request_body = StartExecution,
+    responses((status = 200, body = Execution), (status = 202, body = AcceptedExecution)),
+)]
+async fn start_execution(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<AgentId>,
+    Deadline(deadline): Deadline,
+    fresh: FreshId,
+    OptionalJson(body): OptionalJson<StartExecution>,
+) -> Result<Response> {
+    let store = &state.host.store;
+    let agent = store.agent(caller.workspace_id, id).await?;
+    let start = StartRun {
+        id: fresh.id(state.host.services.clock.now()),
+        agent: &agent.ok_or(Error::NotFound("agent"))?,
+        trigger: RunTrigger::Manual,
+        signal: None,
+        input: Value::Object(body.input),
+        input_field: "input",
+        caller: &caller.caller,
+    };
+    let mut run = state.starter.start(start).await?;
+    if body.wait {
+        run = settled(store, run, deadline, state.host.services.clock.now()).await?;
+        if run.status.is_final() {
+            return Ok(Reply::ok(Execution::from(run)).into_response());
+        }
+    }
+    let accepted = AcceptedExecution {
+        execution_id: run.id,
+        status: run.status.into(),
+    };
+    Ok(Reply::accepted(accepted).into_response())
+}
+
+/// Shows an execution, also when its agent is gone.
+#[utoipa::path(
+    get, path = "/api/agent-base/{id}/executions/{executionId}", tag = "Executions",
+    params(("id" = AgentId, Path), ("executionId" = RunId, Path)),
+    responses((status = 200, body = Execution)),
+)]
+async fn get_execution(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    IdPair(agent, id): IdPair<AgentId, RunId>,
+) -> Result<Reply<Execution>> {
+    let run = state.host.store.run(caller.workspace_id, id).await?;
+    let run = run.filter(|run| run.agent_id == agent);
+    Ok(Reply::ok(run.ok_or(Error::NotFound("execution"))?.into()))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(list_executions, start_execution))
+        .routes(routes!(get_execution))
+}

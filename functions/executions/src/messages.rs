@@ -1,0 +1,89 @@
+//! What runs have shown to people.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::ids::{AgentId, MessageId, RunId};
+use domain::run::{DisplayMessage, MessageKind, MessageLevel};
+use futures::future::try_join;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::AgentsRead;
+use web::{CursorPaging, Id, Listed, PageParams, Permitted, Result};
+
+use crate::State;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Message {
+    id: MessageId,
+    agent_id: AgentId,
+    run_id: RunId,
+    kind: MessageKind,
+    title: String,
+    content: String,
+    level: MessageLevel,
+    created_at: DateTime<Utc>,
+}
+
+impl From<DisplayMessage> for Message {
+    fn from(message: DisplayMessage) -> Self {
+        Self {
+            id: message.id,
+            agent_id: message.agent_id,
+            run_id: message.run_id,
+            kind: message.kind,
+            title: message.title,
+            content: message.content,
+            level: message.level,
+            created_at: message.created_at,
+        }
+    }
+}
+
+/// Lists what the runs of an agent have shown, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/agents/{id}/messages", tag = "Messages",
+    params(("id" = AgentId, Path), CursorPaging),
+    responses((status = 200, body = Vec<Message>)),
+)]
+async fn list_messages_of_agent(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsRead>,
+    Id(id): Id<AgentId>,
+    params: PageParams,
+) -> Result<Listed<Message>> {
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let messages = store.messages_of_agent(workspace, id, &params.request);
+    let (agent, messages) = try_join(store.agent(workspace, id), messages).await?;
+    agent.ok_or(Error::NotFound("agent"))?;
+    Ok(Listed::new(messages.map(Message::from), params))
+}
+
+/// Lists what a run has shown, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/runs/{id}/messages", tag = "Messages",
+    params(("id" = RunId, Path), CursorPaging),
+    responses((status = 200, body = Vec<Message>)),
+)]
+async fn list_messages_of_run(
+    Extract(state): Extract<State>,
+    caller: Permitted<AgentsRead>,
+    Id(id): Id<RunId>,
+    params: PageParams,
+) -> Result<Listed<Message>> {
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let messages = store.messages_of_run(workspace, id, &params.request);
+    let (run, messages) = try_join(store.run(workspace, id), messages).await?;
+    run.ok_or(Error::NotFound("run"))?;
+    Ok(Listed::new(messages.map(Message::from), params))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(list_messages_of_agent))
+        .routes(routes!(list_messages_of_run))
+}

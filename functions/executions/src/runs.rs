@@ -1,0 +1,163 @@
+//! Runs as AgentPlatform has them.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::ids::{AgentId, RunId};
+use domain::run::{self, RunTrigger, TokenUsage};
+use futures::future::try_join;
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::RunFilter;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::RunsRead;
+use web::{CursorPaging, Id, Listed, PageParams, Params, Permitted, Reply, Result};
+
+use crate::State;
+use crate::listing::{runs_in, statuses_shown_as};
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Run {
+    id: RunId,
+    agent_id: AgentId,
+    status: RunStatus,
+    trigger: RunTrigger,
+    /// What started a run of trigger `signal`.
+    signal: Option<RunSignal>,
+    /// `null` in lists where it is large.
+    input: Option<Value>,
+    /// The result once completed; likewise.
+    output: Option<Value>,
+    error: Option<String>,
+    tokens: TokenUsage,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct RunSignal {
+    #[serde(rename = "type")]
+    kind: String,
+    /// The run's input.
+    payload: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum RunStatus {
+    Queued,
+    /// Also while paused.
+    Running,
+    WaitingApproval,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+impl From<run::RunStatus> for RunStatus {
+    fn from(status: run::RunStatus) -> Self {
+        match status {
+            run::RunStatus::Queued => Self::Queued,
+            run::RunStatus::Running | run::RunStatus::Paused => Self::Running,
+            run::RunStatus::WaitingApproval => Self::WaitingApproval,
+            run::RunStatus::Completed => Self::Completed,
+            run::RunStatus::Failed => Self::Failed,
+            run::RunStatus::Stopped => Self::Cancelled,
+        }
+    }
+}
+
+impl std::str::FromStr for RunStatus {
+    type Err = serde::de::value::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::deserialize(text.into_deserializer())
+    }
+}
+
+impl From<run::Run> for Run {
+    fn from(run: run::Run) -> Self {
+        let input = run.input;
+        Self {
+            id: run.id,
+            agent_id: run.agent_id,
+            status: run.status.into(),
+            trigger: run.trigger,
+            signal: run.signal.map(|signal| RunSignal {
+                kind: signal.kind,
+                payload: input.clone(),
+            }),
+            input,
+            output: run.output,
+            error: run.error,
+            tokens: run.tokens,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+        }
+    }
+}
+
+/// Which runs are wanted, for the list's description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+struct RunListFilter {
+    status: Option<RunStatus>,
+}
+
+/// Lists the runs of an agent, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/agents/{id}/runs", tag = "Runs",
+    params(("id" = AgentId, Path), RunListFilter, CursorPaging),
+    responses((status = 200, body = Vec<Run>)),
+)]
+async fn list_runs(
+    Extract(state): Extract<State>,
+    caller: Permitted<RunsRead>,
+    Id(id): Id<AgentId>,
+    params: Params,
+    paging: PageParams,
+) -> Result<Listed<Run>> {
+    let status: Option<RunStatus> = params.parsed("status")?;
+    let statuses = status.map(statuses_shown_as);
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let filter = RunFilter::default();
+    let runs = runs_in(
+        store,
+        workspace,
+        id,
+        statuses.as_deref(),
+        &filter,
+        &paging.request,
+    );
+    let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
+    agent.ok_or(Error::NotFound("agent"))?;
+    Ok(Listed::new(runs.map(Run::from), paging))
+}
+
+/// Shows a run, also when its agent is gone.
+#[utoipa::path(
+    get, path = "/api/v1/runs/{id}", tag = "Runs",
+    params(("id" = RunId, Path)),
+    responses((status = 200, body = Run)),
+)]
+async fn get_run(
+    Extract(state): Extract<State>,
+    caller: Permitted<RunsRead>,
+    Id(id): Id<RunId>,
+) -> Result<Reply<Run>> {
+    let run = state.host.store.run(caller.workspace_id, id).await?;
+    Ok(Reply::ok(run.ok_or(Error::NotFound("run"))?.into()))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(list_runs))
+        .routes(routes!(get_run))
+}

@@ -1,0 +1,66 @@
+//! Waiting for a run to end.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::Result;
+use domain::run::Run;
+use store::Store;
+use tokio::time::{Instant, sleep};
+
+/// How long a caller may have to wait. API Gateway gives up after 29 seconds.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// What is left before the host's deadline for giving an answer.
+const MARGIN: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The run once it is over, or as it stands when the time is up. The host, if it told its `deadline`, is answered before that.
+pub(crate) async fn settled(
+    store: &Store,
+    mut run: Run,
+    deadline: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Run> {
+    let until = Instant::now() + patience(deadline, now);
+    let mut pause = FIRST_PAUSE;
+    while !run.status.is_final() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        sleep(pause.min(left)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        match store.run(run.workspace_id, run.id).await {
+            Ok(current) => run = current.unwrap_or(run),
+            // The run is accepted whether or not we can look at it now.
+            Err(error) if error.is_retryable() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(run)
+}
+
+fn patience(deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
+    let left = deadline.map(|deadline| (deadline - now).to_std().unwrap_or_default());
+    left.map_or(PATIENCE, |left| left.saturating_sub(MARGIN).min(PATIENCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn the_host_is_answered_before_its_deadline() {
+        let now = DateTime::UNIX_EPOCH;
+        let seconds = |left: Option<i64>| {
+            patience(left.map(|left| now + TimeDelta::seconds(left)), now).as_secs()
+        };
+        assert_eq!(seconds(None), 25);
+        assert_eq!(seconds(Some(29)), 25);
+        assert_eq!(seconds(Some(10)), 9);
+        assert_eq!(seconds(Some(-3)), 0);
+    }
+}

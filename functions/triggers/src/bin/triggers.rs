@@ -1,0 +1,6 @@
+//! See [`triggers::lambda`].
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), runtime::Error> {
+    runtime::bootstrap::run(triggers::lambda).await
+}

@@ -1,0 +1,121 @@
+//! Signals: events of other systems that make an agent run.
+
+use axum::extract::State as Extract;
+use domain::Error;
+use domain::ids::{AgentId, RunId, SignalId};
+use domain::run::{RunTrigger, Signal};
+use engine::StartRun;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::SignalsWrite;
+use web::{FreshId, Id, Json, Permitted, Reply, Result};
+
+use crate::State;
+
+/// The sender's word for what happened: 1 to 100 characters, none of them a control character.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 100)]
+struct SignalType(String);
+
+impl TryFrom<String> for SignalType {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.trim().is_empty() {
+            return Err("can't be blank");
+        }
+        if text.chars().count() > 100 {
+            return Err("must be at most 100 characters");
+        }
+        if text.chars().any(char::is_control) {
+            return Err("must not contain control characters");
+        }
+        Ok(Self(text))
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct SendSignal {
+    #[serde(rename = "type")]
+    kind: SignalType,
+    /// Any JSON; the input of the run. `{}` when left out.
+    payload: Option<Value>,
+}
+
+/// A signal that was taken, and the run that it has started.
+#[derive(Debug, Serialize, ToSchema)]
+struct AcceptedSignal {
+    id: SignalId,
+    agent_id: AgentId,
+    #[serde(rename = "type")]
+    kind: String,
+    run_id: RunId,
+    status: SignalStatus,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum SignalStatus {
+    Accepted,
+}
+
+/// Sends an agent a signal, which makes it run.
+#[utoipa::path(
+    post, path = "/api/v1/agents/{id}/signals", tag = "Signals",
+    params(("id" = AgentId, Path)),
+    request_body = SendSignal,
+    responses((status = 202, body = AcceptedSignal)),
+)]
+async fn send_signal(
+    Extract(state): Extract<State>,
+    caller: Permitted<SignalsWrite>,
+    Id(id): Id<AgentId>,
+    fresh: FreshId,
+    Json(body): Json<SendSignal>,
+) -> Result<Reply<AcceptedSignal>> {
+    let agent = state.host.store.agent(caller.workspace_id, id).await?;
+    let now = state.host.services.clock.now();
+    let signal = Signal {
+        id: fresh.id(now),
+        kind: body.kind.0,
+    };
+    let start = StartRun {
+        id: fresh.id(now),
+        agent: &agent.ok_or(Error::NotFound("agent"))?,
+        trigger: RunTrigger::Signal,
+        signal: Some(signal.clone()),
+        input: body.payload.unwrap_or_else(|| json!({})),
+        input_field: "payload",
+        caller: &caller.caller,
+    };
+    let run = state.starter.start(start).await?;
+    Ok(Reply::accepted(AcceptedSignal {
+        id: signal.id,
+        agent_id: id,
+        kind: signal.kind,
+        run_id: run.id,
+        status: SignalStatus::Accepted,
+    }))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(send_signal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_type_is_a_short_printable_text() {
+        let wrong = |text: String| SignalType::try_from(text).is_err();
+        assert!(!wrong("order.created".to_owned()) && !wrong("ß".repeat(100)));
+        for text in ["", "  ", "a\nb", &"x".repeat(101)] {
+            assert!(wrong(text.to_owned()), "{text:?}");
+        }
+    }
+}

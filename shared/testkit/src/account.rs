@@ -1,0 +1,55 @@
+//! Somebody to act as.
+
+use serde_json::{Value, json};
+
+use crate::TestApp;
+
+/// A user with a session, an organization and a workspace.
+#[derive(Clone, Debug)]
+pub struct Account {
+    pub email: String,
+    pub access_token: String,
+    pub refresh_token: String,
+    pub user_id: String,
+    pub organization_id: String,
+    pub workspace_id: String,
+}
+
+impl Account {
+    /// Every account's password.
+    pub const PASSWORD: &str = "Correct-horse-7";
+
+    pub(crate) fn from_answer(email: String, data: Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text in {data}")).to_owned();
+        Self {
+            email,
+            access_token: text(&data["access_token"]),
+            refresh_token: text(&data["refresh_token"]),
+            user_id: text(&data["user"]["id"]),
+            organization_id: text(&data["organization"]["id"]),
+            workspace_id: text(&data["workspace"]["id"]),
+        }
+    }
+
+    /// A Prodgy token of the account's workspace.
+    pub async fn prodgy_token(&self, app: &TestApp) -> String {
+        let answer = app.post("/api/api-tokens", json!({"name": "test"})).bearer(&self.access_token).send().await;
+        answer.expect(201)["data"]["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// An AgentPlatform key with these scopes.
+    pub async fn agentplatform_key(&self, app: &TestApp, scopes: &[&str]) -> String {
+        self.key(app, "agentplatform", scopes).await
+    }
+
+    /// A Prowpt key with these scopes.
+    pub async fn prowpt_key(&self, app: &TestApp, scopes: &[&str]) -> String {
+        self.key(app, "prowpt", scopes).await
+    }
+
+    async fn key(&self, app: &TestApp, kind: &str, scopes: &[&str]) -> String {
+        let body = json!({"name": "test", "kind": kind, "scopes": scopes});
+        let answer = app.post("/api/settings/api-keys", body).bearer(&self.access_token).send().await;
+        answer.expect(201)["key"].as_str().expect("a key").to_owned()
+    }
+}

@@ -1,0 +1,129 @@
+//! The platform of `template.yaml`, in memory, in this process, with limits that do not get in a test's way.
+
+use std::path::PathBuf;
+
+use reqwest::Method;
+use runtime::Clock;
+use serde_json::{Value, json};
+use signalbox::{Options, Platform};
+
+use crate::{Account, Answer};
+
+/// Limits that a test raises, unless it is about them.
+const LIMITS: [&str; 7] = [
+    "ProdgyLimitPerMinute",
+    "ProdgyStrictLimitPerMinute",
+    "ProwptLimitPerMinute",
+    "AgentPlatformLimitPerMinute",
+    "AccountLimitPerMinute",
+    "SignInLimitPerMinute",
+    "UnauthenticatedLimitPerMinute",
+];
+
+/// A running platform with a client.
+pub struct TestApp {
+    pub platform: Platform,
+    pub client: reqwest::Client,
+    /// The platform's clock, which a test may move.
+    pub clock: Clock,
+}
+
+impl TestApp {
+    /// Starts a platform whose limits are out of the way.
+    pub async fn start() -> Self {
+        Self::with(|options| options).await
+    }
+
+    /// Likewise, after `change`.
+    pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
+        let clock = Clock::system();
+        let mut options = Options { clock: clock.clone(), ..Options::new(Self::template()) }.parameter("OutboundAllowLoopback", "true");
+        for limit in LIMITS {
+            options = options.parameter(limit, "100000");
+        }
+        Self::start_with(change(options)).await
+    }
+
+    /// Starts a platform with the template's own limits.
+    pub async fn with_documented_limits() -> Self {
+        Self::start_with(Options::new(Self::template())).await
+    }
+
+    async fn start_with(options: Options) -> Self {
+        let clock = options.clock.clone();
+        let platform = Platform::start(options).await.unwrap_or_else(|error| panic!("the platform starts: {error:#}"));
+        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        Self { platform, client, clock }
+    }
+
+    /// The project's template.
+    pub fn template() -> PathBuf {
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml"))
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.platform.url())
+    }
+
+    /// A request without credentials.
+    pub fn request(&self, method: Method, path: &str) -> Request {
+        Request(self.client.request(method, self.url(path)))
+    }
+
+    pub fn get(&self, path: &str) -> Request {
+        self.request(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Request {
+        self.request(Method::POST, path).json(body)
+    }
+
+    /// A fresh organization with its administrator.
+    pub async fn register(&self) -> Account {
+        let email = format!("{}@example.com", uuid());
+        let body = json!({"email": email, "password": Account::PASSWORD, "name": "Ada", "organization": "Analytical Engines"});
+        let answer = self.post("/api/auth/register", body).send().await;
+        Account::from_answer(email, answer.expect(201)["data"].clone())
+    }
+
+    /// Runs the tick that a schedule runs once in a minute.
+    pub async fn tick(&self) -> Value {
+        self.platform.invoke("TriggersTickFunction", json!({})).await.unwrap_or_else(|error| panic!("the tick: {error:#}"))
+    }
+}
+
+fn uuid() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("user-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A request in the making.
+pub struct Request(reqwest::RequestBuilder);
+
+impl Request {
+    #[must_use]
+    pub fn bearer(self, credential: &str) -> Self {
+        self.header("authorization", &format!("Bearer {credential}"))
+    }
+
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    #[must_use]
+    pub fn json(self, body: Value) -> Self {
+        Self(self.0.json(&body))
+    }
+
+    /// A body as it is, said to be JSON.
+    #[must_use]
+    pub fn raw(self, body: impl Into<Vec<u8>>) -> Self {
+        Self(self.0.header("content-type", "application/json").body(body.into()))
+    }
+
+    pub async fn send(self) -> Answer {
+        Answer::read(self.0.send().await.expect("an answer")).await
+    }
+}

@@ -1,0 +1,65 @@
+//! Somebody's API, which remembers what was sent to it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::IntoResponse;
+
+use super::Server;
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    pub method: Method,
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+/// A server that answers everything with 200 and `{"ok":true}`, `/slow` after a while, `/fail` with 500.
+#[derive(Debug)]
+pub struct Target {
+    server: Server,
+    hits: Arc<Mutex<Vec<Hit>>>,
+}
+
+impl Target {
+    pub async fn start() -> Self {
+        let hits = Arc::default();
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&hits));
+        Self { server: Server::start(router).await, hits }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.server.url
+    }
+
+    /// What arrived so far.
+    pub fn hits(&self) -> Vec<Hit> {
+        self.hits.lock().expect("no test panics with it").clone()
+    }
+}
+
+async fn answer(
+    State(hits): State<Arc<Mutex<Vec<Hit>>>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> impl IntoResponse {
+    let path = uri.path().to_owned();
+    let hit = Hit { method, path: path.clone(), headers, body: String::from_utf8_lossy(&body).into_owned() };
+    hits.lock().expect("no test panics with it").push(hit);
+    match path.as_str() {
+        "/fail" => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"ok":false}"#),
+        "/slow" => {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            (StatusCode::OK, r#"{"ok":true}"#)
+        }
+        _ => (StatusCode::OK, r#"{"ok":true}"#),
+    }
+}
