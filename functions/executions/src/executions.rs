@@ -8,7 +8,6 @@ use domain::ids::{AgentId, AgentVersionId, RunId};
 use domain::run::{Run, RunStatus, RunTrigger};
 use engine::StartRun;
 use futures::future::try_join;
-use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::RunFilter;
@@ -70,14 +69,6 @@ impl From<RunStatus> for ExecutionStatus {
             RunStatus::Failed => Self::Failed,
             RunStatus::Stopped => Self::Stopped,
         }
-    }
-}
-
-impl std::str::FromStr for ExecutionStatus {
-    type Err = serde::de::value::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::deserialize(text.into_deserializer())
     }
 }
 
@@ -145,7 +136,7 @@ async fn list_executions(
     params: Params,
     paging: PageParams,
 ) -> Result<Listed<Execution>> {
-    let status: Option<ExecutionStatus> = params.parsed("status")?;
+    let status: Option<ExecutionStatus> = params.word("status")?;
     let filter = RunFilter {
         status: None,
         from: params.time("from")?,

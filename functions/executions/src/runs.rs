@@ -6,7 +6,6 @@ use domain::Error;
 use domain::ids::{AgentId, RunId};
 use domain::run::{self, RunTrigger, TokenUsage};
 use futures::future::try_join;
-use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::RunFilter;
@@ -71,14 +70,6 @@ impl From<run::RunStatus> for RunStatus {
     }
 }
 
-impl std::str::FromStr for RunStatus {
-    type Err = serde::de::value::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::deserialize(text.into_deserializer())
-    }
-}
-
 impl From<run::Run> for Run {
     fn from(run: run::Run) -> Self {
         let input = run.input;
@@ -123,7 +114,7 @@ async fn list_runs(
     params: Params,
     paging: PageParams,
 ) -> Result<Listed<Run>> {
-    let status: Option<RunStatus> = params.parsed("status")?;
+    let status: Option<RunStatus> = params.word("status")?;
     let statuses = status.map(statuses_shown_as);
     let store = &state.host.store;
     let workspace = caller.workspace_id;

@@ -30,14 +30,6 @@ impl Accounts {
         Self { store: Store::new(&services), services }
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    pub(crate) fn services(&self) -> &Services {
-        &self.services
-    }
-
     /// Makes an account and its password.
     pub(crate) async fn found(&self, email: &str, name: &str) -> anyhow::Result<(Owner, String)> {
         let password = new_password();

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::administration::{self, AdminCommand, TokenCommand};
 use crate::{Data, Options, Platform, first_start};
 
 const TEMPLATE: &str = "template.yaml";
@@ -39,6 +40,20 @@ struct CommandLine {
 enum Command {
     /// Run template.yaml on this machine; what happens without a command
     Local(LocalArguments),
+    /// Make API tokens in a data directory that no platform runs on
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+        #[command(flatten)]
+        storage: StorageArguments,
+    },
+    /// Administer the users of a data directory that no platform runs on
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+        #[command(flatten)]
+        storage: StorageArguments,
+    },
 }
 
 #[derive(Args)]
@@ -49,21 +64,27 @@ struct LocalArguments {
     /// The address to serve on
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Where to keep data [default: .signalbox beside the template]
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "ephemeral")]
-    data_dir: Option<PathBuf>,
     /// Keep nothing: all data is gone when this ends
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data_dir")]
     ephemeral: bool,
-    /// The template to run [default: template.yaml here or in a directory above]
-    #[arg(long, value_name = "FILE")]
-    template: Option<PathBuf>,
+    #[command(flatten)]
+    storage: StorageArguments,
     /// Set a parameter of the template; may be repeated
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
     /// Refuse request bodies above 10 MB, as API Gateway does
     #[arg(long)]
     strict: bool,
+}
+
+#[derive(Args)]
+struct StorageArguments {
+    /// Where to keep data [default: .signalbox beside the template]
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// The template to run [default: template.yaml here or in a directory above]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
 }
 
 /// Runs the command that the process's arguments name.
@@ -78,6 +99,12 @@ pub fn run() -> ExitCode {
             match arguments.command {
                 None => Box::pin(local(arguments.local)).await,
                 Some(Command::Local(arguments)) => Box::pin(local(arguments)).await,
+                Some(Command::Token { command, storage }) => {
+                    Box::pin(administration::token(command, storage.into_options()?)).await
+                }
+                Some(Command::Admin { command, storage }) => {
+                    Box::pin(administration::admin(command, storage.into_options()?)).await
+                }
             }
         })
     });
@@ -141,20 +168,10 @@ fn announce(platform: &Platform) -> io::Result<()> {
 
 impl LocalArguments {
     fn into_options(self) -> anyhow::Result<Options> {
-        let template = match self.template {
-            Some(template) => template,
-            None => find_template()?,
-        };
-        let data = match self.data_dir {
-            _ if self.ephemeral => Data::Ephemeral,
-            Some(directory) => Data::Directory(directory),
-            None => Data::Directory(
-                template
-                    .parent()
-                    .unwrap_or(Path::new(""))
-                    .join(DATA_DIRECTORY),
-            ),
-        };
+        let mut options = self.storage.into_options()?;
+        if self.ephemeral {
+            options.data = Data::Ephemeral;
+        }
         let mut parameters = BTreeMap::new();
         for (name, value) in self.parameters {
             if parameters.insert(name.clone(), value).is_some() {
@@ -164,14 +181,28 @@ impl LocalArguments {
         let options = Options {
             host: self.host,
             port: self.port,
-            data,
             parameters,
-            ..Options::new(template)
+            ..options
         };
         Ok(if self.strict {
             options.strict()
         } else {
             options
+        })
+    }
+}
+
+impl StorageArguments {
+    fn into_options(self) -> anyhow::Result<Options> {
+        let template = match self.template {
+            Some(template) => template,
+            None => find_template()?,
+        };
+        let beside = template.parent().unwrap_or(Path::new("")).join(DATA_DIRECTORY);
+        let data = Data::Directory(self.data_dir.unwrap_or(beside));
+        Ok(Options {
+            data,
+            ..Options::new(template)
         })
     }
 }

@@ -21,10 +21,12 @@ impl Registry {
     pub fn standard() -> Self {
         Self::default()
             .with("agents", agents::lambda)
+            .with("executions", executions::lambda)
             .with("executions-dead-letters", executions::dead_letters)
             .with("executions-worker", executions::worker)
             .with("identity", identity::lambda)
             .with("tokens", tokens::lambda)
+            .with("triggers", triggers::lambda)
             .with("triggers-tick", triggers::tick)
     }
 

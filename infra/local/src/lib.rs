@@ -5,6 +5,8 @@
 //! handlers behind event sources; their schedules. Functions know nothing of it: they get the environment that their
 //! template block declares and talk to AWS through the SDK.
 
+mod accounts;
+mod administration;
 pub mod cli;
 mod data_directory;
 mod embedded;

@@ -1,13 +1,10 @@
 //! From a request's headers to its principal, in one round trip.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use chrono::{DateTime, Utc};
 use domain::access::Role;
 use domain::audit::{Actor, Caller};
 use domain::error::RateLimit;
-use domain::ids::{OrganizationId, TokenId, WorkspaceId};
+use domain::ids::{OrganizationId, WorkspaceId};
 use domain::token::{Token, TokenAction, TokenSecret, TokenStatus};
 use domain::{Error, Result};
 use futures::future::{OptionFuture, join, try_join, try_join3};
@@ -47,17 +44,11 @@ pub struct Authenticated {
 pub struct Authenticator {
     services: Services,
     store: Store,
-    limiter: Limiter,
-    /// The hour in which each token was last seen here.
-    used_in_hour: Arc<Mutex<HashMap<TokenId, i64>>>,
-}
-
-/// How many tokens an instance keeps in mind.
-const REMEMBERED_TOKENS: usize = 10_000;
+    limiter: Limiter,}
 
 impl Authenticator {
     pub fn new(services: Services, store: Store) -> Self {
-        Self { limiter: Limiter::new(store.clone()), services, store, used_in_hour: Arc::default() }
+        Self { limiter: Limiter::new(store.clone()), services, store }
     }
 
     pub fn limiter(&self) -> &Limiter {
@@ -257,31 +248,17 @@ impl Authenticator {
         }
     }
 
-    /// Whether this instance sees the token for the first time in this hour. Another instance may have logged the use: the
-    /// row's key settles that.
-    fn first_of_hour(&self, token: TokenId, now: DateTime<Utc>) -> bool {
-        let hour = now.timestamp().div_euclid(3600);
-        let mut seen = self.used_in_hour.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() > REMEMBERED_TOKENS {
-            seen.clear();
-        }
-        seen.insert(token, hour) != Some(hour)
-    }
-
     /// Counts the use of a token and, once in an hour, logs it. Nothing waits for the outcome, and nothing fails by it.
     pub async fn record_use(&self, token: &Token, caller: &Caller) {
         let now = self.services.clock.now();
-        let log = TokenAuditEntry::new(TokenAction::Used, caller, now);
-        let first_of_hour = self.first_of_hour(token.id, now);
-        let (counted, logged) = join(
-            self.store.record_use(token.organization_id, token.id, now),
-            OptionFuture::from(first_of_hour.then(|| self.store.record_first_use_of_hour(token.id, &log))),
-        )
-        .await;
-        for outcome in [Some(counted), logged].into_iter().flatten() {
-            if let Err(error) = outcome {
-                tracing::warn!(%error, token.id = %token.id, "the use of a token was not recorded");
+        let recorded = async {
+            if self.store.record_use(token.organization_id, token.id, now).await? {
+                self.store.log_token(token.id, &TokenAuditEntry::new(TokenAction::Used, caller, now)).await?;
             }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = recorded.await {
+            tracing::warn!(%error, token.id = %token.id, "the use of a token was not recorded");
         }
     }
 }

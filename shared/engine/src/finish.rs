@@ -31,6 +31,20 @@ pub(crate) struct Ending<'a> {
     pub(crate) message: MessageKind,
 }
 
+impl Ending<'_> {
+    /// The end of a run at the step where it stands.
+    pub(crate) fn failed(run: &Run, why: &str) -> Self {
+        Self {
+            outcome: Outcome::Failed {
+                error: why.to_owned(),
+            },
+            events: &[],
+            tokens: run.tokens,
+            message: MessageKind::Alert,
+        }
+    }
+}
+
 /// Ends a run whose message no worker could process. Runs that have ended, wait for somebody or are in a worker's hands
 /// are left alone.
 ///

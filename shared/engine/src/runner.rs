@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::AgentVersion;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{MessageKind, Run, RunStatus, Step, ToolOutcome};
+use domain::run::{Run, RunStatus, Step, ToolOutcome};
 use futures::future::try_join;
 use llm::Model;
 use runtime::Clock;
@@ -16,7 +16,7 @@ use crate::calls::{self, Patience};
 use crate::definition::Definition;
 use crate::finish::{Ending, finish};
 use crate::held::{Held, is_abandoned, is_held, is_lost};
-use crate::machine::{Action, Outcome, State};
+use crate::machine::{Action, State};
 
 /// So many leases that run out at the same step are the run's own fault.
 const MAX_LOST_LEASES: u8 = 3;
@@ -125,15 +125,20 @@ impl Runner {
         loop {
             match state.next() {
                 Action::Write => held.write(&mut state).await?,
+                // Before the intent, not between it and its call: whoever finds an intent must take the call for made.
+                Action::CallModel
+                | Action::RecordIntent(_)
+                | Action::CallTool { repeat: true, .. }
+                    if !patience.is_left() =>
+                {
+                    held.release(&mut state).await?;
+                    return Ok(Progress::Yielded);
+                }
                 Action::RecordIntent(call) => {
                     match calls::check(&self.toolbox, state.definition(), &call) {
                         Ok(idempotent) => state.intend(idempotent),
                         Err(why) => state.refuse(why),
                     }
-                }
-                Action::CallModel | Action::CallTool { .. } if !patience.is_left() => {
-                    held.release(&mut state).await?;
-                    return Ok(Progress::Yielded);
                 }
                 Action::CallModel => {
                     let request = state.request(specs.clone());
@@ -204,18 +209,5 @@ impl Task {
         };
         let state = State::replay(definition, steps).map_err(domain::Error::internal)?;
         Ok(Ok(Self { state, model }))
-    }
-}
-
-impl Ending<'_> {
-    pub(crate) fn failed(run: &Run, why: &str) -> Self {
-        Self {
-            outcome: Outcome::Failed {
-                error: why.to_owned(),
-            },
-            events: &[],
-            tokens: run.tokens,
-            message: MessageKind::Alert,
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::{Actor, AuditEntry, Caller};
 use domain::ids::{AuditId, OrganizationId, TokenId, UserId, WorkspaceId};
@@ -12,7 +12,7 @@ use domain::token::{Token, TokenAction, TokenHash, TokenKind, TokenState};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, number};
+use crate::item::{Item, List, NewItem, aws_error, entity, number, sent};
 use crate::keys::{self, Index};
 use crate::organizations::revision;
 use crate::{Store, Transaction};
@@ -80,7 +80,12 @@ impl Store {
         let mut transaction = self.transaction();
         let next = Token { revision: token.revision + 1, ..token.clone() };
         // The counts live beside the entity, and go on.
-        let counts = |item: NewItem| item.number("usage_count", token.usage_count).number("last_used_at", token.last_used_at.map_or(0, |at| at.timestamp_millis()));
+        let used_hour = token.last_used_at.map_or(0, |at| at.timestamp().div_euclid(3600));
+        let counts = |item: NewItem| {
+            item.number("usage_count", token.usage_count)
+                .number("last_used_at", token.last_used_at.map_or(0, |at| at.timestamp_millis()))
+                .number("used_hour", used_hour)
+        };
         transaction.replace(records, owner_item(&next).map(counts), token.revision, stale);
         match old_hash {
             Some(old) => {
@@ -120,46 +125,33 @@ impl Store {
         Ok(tokens.into_iter().filter(|token| token.user_id == user).collect())
     }
 
-    /// Counts one use of a token.
-    pub async fn record_use(&self, organization: OrganizationId, id: TokenId, now: DateTime<Utc>) -> Result<()> {
-        let sent = self
+    /// Counts one use of a token and tells whether it is the first in its hour, across all instances.
+    pub async fn record_use(&self, organization: OrganizationId, id: TokenId, now: DateTime<Utc>) -> Result<bool> {
+        let hour = now.timestamp().div_euclid(3600);
+        let update = self
             .dynamodb
             .update_item()
             .table_name(&self.tables.records)
             .set_key(Some(keys::token(organization, id).attributes()))
-            .update_expression("ADD usage_count :one SET last_used_at = :now")
+            .update_expression("ADD usage_count :one SET last_used_at = :now, used_hour = :hour")
             // Else a use that races with a deletion would leave half a token behind.
             .condition_expression(format!("attribute_exists({})", keys::PARTITION))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .expression_attribute_values(":now", AttributeValue::N(now.timestamp_millis().to_string()))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(error)) if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+            .expression_attribute_values(":hour", AttributeValue::N(hour.to_string()))
+            .return_values(ReturnValue::UpdatedOld);
+        match sent(update.send()).await {
+            Ok(output) => Ok(output.attributes.is_none_or(|old| number(&old, "used_hour") != hour)),
+            Err(SdkError::ServiceError(error)) if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
             Err(error) => Err(aws_error(error)),
         }
     }
 
-    /// Writes the `used` row of this hour, unless this token has it.
-    pub async fn record_first_use_of_hour(&self, token: TokenId, log: &TokenAuditEntry) -> Result<()> {
-        let hour = AuditId::first_at(start_of_hour(log.created_at));
-        // The hour's first id is the row's key, so a second row of the hour meets the first.
-        let log = TokenAuditEntry { id: hour, ..log.clone() };
-        let item = audit_item(token, &log)?.item;
-        let sent = self
-            .dynamodb
-            .put_item()
-            .table_name(&self.tables.logs)
-            .set_item(Some(item))
-            .condition_expression(format!("attribute_not_exists({})", keys::PARTITION))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
-            Err(error) => Err(aws_error(error)),
-        }
+    /// Adds a row to a token's log.
+    pub async fn log_token(&self, token: TokenId, log: &TokenAuditEntry) -> Result<()> {
+        let put = self.dynamodb.put_item().table_name(&self.tables.logs).set_item(Some(audit_item(token, log)?.item));
+        sent(put.send()).await.map_err(aws_error)?;
+        Ok(())
     }
 
     /// A token's log, newest first.
@@ -206,8 +198,4 @@ fn read_token(item: &Item) -> Result<Token> {
         last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at")).filter(|at| at.timestamp_millis() > 0),
         ..token
     })
-}
-
-fn start_of_hour(time: DateTime<Utc>) -> DateTime<Utc> {
-    DateTime::from_timestamp(time.timestamp().div_euclid(3600) * 3600, 0).unwrap_or(time)
 }

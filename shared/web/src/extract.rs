@@ -15,6 +15,7 @@ use domain::Error;
 use lambda_http::request::RequestContext;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Deserializer};
 
 use crate::Failure;
@@ -96,15 +97,23 @@ fn json_error(path: &str, error: &serde_json::Error) -> Error {
         let field = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
         return Error::invalid(field, "is required");
     }
-    let message = match text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
-        // "invalid type: integer `7`, expected a string": the value itself stays out of the answer.
-        Some((_, expected)) => format!("must be {}", expected.trim_start_matches("struct ")),
-        None => text.to_owned(),
-    };
+    let message = demand(text);
     if parent.is_empty() {
         return Error::Malformed(format!("the request body {message}"));
     }
     Error::invalid(parent, message)
+}
+
+/// What serde says of a wrong value, as a demand. "invalid type: integer `7`, expected a string": the value itself stays out of
+/// the answer.
+fn demand(text: &str) -> String {
+    let is_about_value = text.starts_with("invalid type: ") || text.starts_with("unknown variant ");
+    match text.split_once(", expected ").filter(|_| is_about_value) {
+        Some((_, "a map")) => "must be an object".to_owned(),
+        Some((_, "a sequence")) => "must be a list".to_owned(),
+        Some((_, expected)) => format!("must be {}", expected.trim_start_matches("struct ")),
+        None => text.to_owned(),
+    }
 }
 
 /// For a member that may be `null`: tells that from one that is left out, which `#[serde(default)]` makes `None`.
@@ -140,6 +149,13 @@ impl Params {
     pub fn parsed<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, Error> {
         let value = self.get(name).map(str::parse).transpose();
         value.map_err(|error: T::Err| Error::invalid_query(name, error.to_string()))
+    }
+
+    /// A parameter that is a word of the enum `T`.
+    pub fn word<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, Error> {
+        let read = |word| T::deserialize(StrDeserializer::<value::Error>::new(word));
+        let word = self.get(name).map(read).transpose();
+        word.map_err(|error| Error::invalid_query(name, demand(&error.to_string())))
     }
 
     /// A whole number within bounds.
@@ -289,12 +305,30 @@ mod tests {
     struct Outer {
         name: Name,
         inner: Option<Inner>,
+        choice: Option<Choice>,
+        map: Option<HashMap<String, u32>>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Choice {
+        Up,
+        Down,
     }
 
     #[derive(Debug, Deserialize)]
     #[expect(dead_code, reason = "only read into")]
     struct Inner {
         count: u32,
+    }
+
+    #[test]
+    fn a_word_of_the_query_is_one_of_the_enum() {
+        let params = Params::parse("fine=down&wrong=left").unwrap();
+        assert_eq!(params.word::<Choice>("fine").unwrap(), Some(Choice::Down));
+        assert_eq!(params.word::<Choice>("absent").unwrap(), None);
+        let error = params.word::<Choice>("wrong").unwrap_err().to_string();
+        assert_eq!(error, "wrong: must be `up` or `down`");
     }
 
     #[test]
@@ -306,6 +340,8 @@ mod tests {
             (r#"{"name":"  "}"#, "name: can't be blank"),
             (r#"{"name":"x","inner":{"count":-1}}"#, "inner.count: "),
             (r#"{"name":"x","inner":{}}"#, "inner.count: is required"),
+            (r#"{"name":"x","choice":"left"}"#, "choice: must be `up` or `down`"),
+            (r#"{"name":"x","map":[]}"#, "map: must be an object"),
             (r#"{"name":"x""#, "the request body is not JSON"),
             (r#"{"name":"x"} trailing"#, "the request body is not JSON"),
             (r#"{"name":"\u0000"}"#, "the request body contains the NUL character"),

@@ -1,4 +1,4 @@
-//! See [`executions::dead_letters`].
+//! See [`executions::dead_letters()`].
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), runtime::Error> {

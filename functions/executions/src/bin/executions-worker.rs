@@ -1,4 +1,4 @@
-//! See [`executions::worker`].
+//! See [`executions::worker()`].
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), runtime::Error> {

@@ -1,4 +1,4 @@
-//! See [`triggers::tick`].
+//! See [`triggers::tick()`].
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), runtime::Error> {

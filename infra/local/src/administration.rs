@@ -1,0 +1,111 @@
+//! `signalbox token` and `signalbox admin`: what the owner of a data directory may do to it while no platform runs on it.
+
+use std::io::{self, Write};
+
+use clap::{Args, Subcommand, ValueEnum};
+use domain::access::Role;
+use domain::token::TokenKind;
+
+use crate::accounts::Accounts;
+use crate::first_start::DEMO_EMAIL;
+use crate::{Options, Platform};
+
+#[derive(Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and show its secret
+    Create {
+        /// Whose token it is
+        #[arg(long, default_value = DEMO_EMAIL)]
+        email: String,
+        /// For which product's clients
+        #[arg(long, value_enum, default_value_t = Kind::Prodgy)]
+        kind: Kind,
+        #[arg(long, default_value = "command line")]
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AdminCommand {
+    /// Give a user a role in their organization
+    Grant(Grant),
+    /// Give a user a new password and show it
+    ResetPassword {
+        #[arg(long, default_value = DEMO_EMAIL)]
+        email: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Grant {
+    #[arg(long)]
+    email: String,
+    #[arg(long, value_enum, default_value_t = GrantedRole::Superadmin)]
+    role: GrantedRole,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Kind {
+    Prodgy,
+    Prowpt,
+    Agentplatform,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum GrantedRole {
+    User,
+    Admin,
+    Superadmin,
+}
+
+/// Carries out `signalbox token …`.
+pub(crate) async fn token(command: TokenCommand, options: Options) -> anyhow::Result<()> {
+    let platform = offline(options).await?;
+    let accounts = Accounts::new(platform.services());
+    let TokenCommand::Create { email, kind, name } = command;
+    let kind = match kind {
+        Kind::Prodgy => TokenKind::Prodgy,
+        Kind::Prowpt => TokenKind::Prowpt,
+        Kind::Agentplatform => TokenKind::AgentPlatform,
+    };
+    let owner = accounts.find(&email).await?;
+    let secret = accounts.create_token(&owner, kind, &name).await?;
+    platform.stop().await;
+    show(secret.expose())
+}
+
+/// Carries out `signalbox admin …`.
+pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Result<()> {
+    let platform = offline(options).await?;
+    let accounts = Accounts::new(platform.services());
+    let shown = match command {
+        AdminCommand::Grant(Grant { email, role }) => {
+            let role = match role {
+                GrantedRole::User => Role::User,
+                GrantedRole::Admin => Role::Admin,
+                GrantedRole::Superadmin => Role::SuperAdmin,
+            };
+            let owner = accounts.find(&email).await?;
+            accounts.grant(&owner, role).await?;
+            format!("{email} is {} now", role.as_str())
+        }
+        AdminCommand::ResetPassword { email } => {
+            let owner = accounts.find(&email).await?;
+            accounts.reset_password(&owner).await?
+        }
+    };
+    platform.stop().await;
+    show(&shown)
+}
+
+/// The data directory's platform, on a port that nobody knows and with nothing running by itself.
+async fn offline(options: Options) -> anyhow::Result<Platform> {
+    Platform::start(Options { port: 0, schedules: false, event_sources: false, ..options }).await
+}
+
+fn show(line: &str) -> anyhow::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{line}")?;
+    output.flush()?;
+    Ok(())
+}
