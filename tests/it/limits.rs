@@ -21,19 +21,32 @@ async fn the_eleventh_prodgy_request_in_a_minute_from_one_address_is_refused() {
     for request in 1..=10 {
         let answer = app.get("/api/agent-base").bearer(&token).send().await;
         assert_eq!(answer.header("ratelimit-limit"), "10");
-        assert_eq!(answer.header("ratelimit-remaining"), (10 - request).to_string());
+        assert_eq!(
+            answer.header("ratelimit-remaining"),
+            (10 - request).to_string()
+        );
         assert_eq!(answer.header("ratelimit-reset"), window_end.to_string());
         answer.expect(200);
     }
     let eleventh = app.get("/api/agent-base").bearer(&token).send().await;
     eleventh.expect_refused(429);
-    assert_eq!((eleventh.header("ratelimit-limit"), eleventh.header("ratelimit-remaining")), ("10", "0"));
+    assert_eq!(
+        (
+            eleventh.header("ratelimit-limit"),
+            eleventh.header("ratelimit-remaining")
+        ),
+        ("10", "0")
+    );
     assert_eq!(eleventh.header("ratelimit-reset"), window_end.to_string());
     let wait: i64 = eleventh.header("retry-after").parse().unwrap();
     assert!((1..=60).contains(&wait));
 
     app.clock.advance(TimeDelta::seconds(wait));
-    app.get("/api/agent-base").bearer(&token).send().await.expect(200);
+    app.get("/api/agent-base")
+        .bearer(&token)
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -41,7 +54,11 @@ async fn heavy_operations_have_the_stricter_limit() {
     let app = TestApp::with_documented_limits().await;
     let account = app.register().await;
     start_of_window(&app);
-    let create = || app.post("/api/api-tokens", json!({"name": "x"})).bearer(&account.access_token).send();
+    let create = || {
+        app.post("/api/api-tokens", json!({"name": "x"}))
+            .bearer(&account.access_token)
+            .send()
+    };
     for _ in 0..5 {
         create().await.expect(201);
     }
@@ -49,7 +66,11 @@ async fn heavy_operations_have_the_stricter_limit() {
     sixth.expect_refused(429);
     assert_eq!(sixth.header("ratelimit-limit"), "5");
     // The other limit is untouched by it.
-    app.get("/api/agent-base").bearer(&account.access_token).send().await.expect(200);
+    app.get("/api/agent-base")
+        .bearer(&account.access_token)
+        .send()
+        .await
+        .expect(200);
 }
 
 #[tokio::test]
@@ -58,7 +79,12 @@ async fn keys_are_limited_each_by_itself() {
     let account = app.register().await;
     start_of_window(&app);
     let body = json!({"name": "slow", "scopes": ["*"], "rate_limit_per_minute": 2});
-    let slow = app.post("/api/settings/api-keys", body).bearer(&account.access_token).send().await.expect(201);
+    let slow = app
+        .post("/api/settings/api-keys", body)
+        .bearer(&account.access_token)
+        .send()
+        .await
+        .expect(201);
     let slow = slow["key"].as_str().unwrap();
     let other = account.prowpt_key(&app, &["*"]).await;
     for _ in 0..2 {
@@ -69,18 +95,37 @@ async fn keys_are_limited_each_by_itself() {
     let third = app.get("/api/auth/me").bearer(slow).send().await;
     assert!(!third.header("retry-after").is_empty());
     assert_eq!(third.expect_refused(429), "\"Rate limit exceeded\"");
-    assert_eq!(app.get("/api/auth/me").bearer(&other).send().await.header("x-ratelimit-limit"), "60");
+    assert_eq!(
+        app.get("/api/auth/me")
+            .bearer(&other)
+            .send()
+            .await
+            .header("x-ratelimit-limit"),
+        "60"
+    );
 
     let key = account.agentplatform_key(&app, &["agents:read"]).await;
     let answer = app.get("/api/v1/agents").bearer(&key).send().await;
-    assert_eq!((answer.header("x-ratelimit-limit"), answer.header("x-ratelimit-remaining")), ("100", "99"));
+    assert_eq!(
+        (
+            answer.header("x-ratelimit-limit"),
+            answer.header("x-ratelimit-remaining")
+        ),
+        ("100", "99")
+    );
 }
 
 #[tokio::test]
 async fn guessing_a_password_is_slowed() {
     let app = TestApp::with_documented_limits().await;
     start_of_window(&app);
-    let login = || app.post("/api/auth/login", json!({"email": "ada@example.com", "password": Account::PASSWORD})).send();
+    let login = || {
+        app.post(
+            "/api/auth/login",
+            json!({"email": "ada@example.com", "password": Account::PASSWORD}),
+        )
+        .send()
+    };
     for _ in 0..5 {
         login().await.expect_refused(401);
     }
@@ -91,7 +136,8 @@ async fn guessing_a_password_is_slowed() {
 
 #[tokio::test]
 async fn unknown_keys_count_against_their_sender() {
-    let app = TestApp::with(|options| options.parameter("UnauthenticatedLimitPerMinute", "3")).await;
+    let app =
+        TestApp::with(|options| options.parameter("UnauthenticatedLimitPerMinute", "3")).await;
     start_of_window(&app);
     let guess = |digit: char| {
         let key = format!("ap_live_{}", digit.to_string().repeat(40));
@@ -102,5 +148,9 @@ async fn unknown_keys_count_against_their_sender() {
     }
     guess('4').await.expect_refused(429);
     // Malformed ones are refused without looking, so they cost nothing.
-    app.get("/api/v1/agents").bearer("ap_live_short").send().await.expect_refused(401);
+    app.get("/api/v1/agents")
+        .bearer("ap_live_short")
+        .send()
+        .await
+        .expect_refused(401);
 }

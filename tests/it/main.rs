@@ -1,8 +1,18 @@
 //! The platform through HTTP, as its clients see it. Every test has a platform of its own.
 
 mod account;
+mod agents;
 mod api_keys;
 mod api_tokens;
+mod audit_logs;
+mod bad_input;
+mod cors;
+mod executions;
 mod limits;
 mod members;
+mod round_trips;
+mod schedules;
+mod secrets;
+mod signals;
 mod template;
+mod tenancy;

@@ -9,24 +9,50 @@ use testkit::TestApp;
 /// The operations of every HTTP function, as its router has them: binary, then method and path.
 fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
     vec![
-        ("identity", operations_of(&identity::routes().into_openapi())),
+        (
+            "identity",
+            operations_of(&identity::routes().into_openapi()),
+        ),
         ("tokens", operations_of(&tokens::routes().into_openapi())),
         ("agents", operations_of(&agents::routes().into_openapi())),
-        ("executions", operations_of(&executions::routes().into_openapi())),
-        ("triggers", operations_of(&triggers::routes().into_openapi())),
+        (
+            "executions",
+            operations_of(&executions::routes().into_openapi()),
+        ),
+        (
+            "triggers",
+            operations_of(&triggers::routes().into_openapi()),
+        ),
     ]
 }
 
 fn operations_of(document: &impl serde::Serialize) -> Vec<(String, String)> {
     let document = serde_json::to_value(document).unwrap();
     let paths = document["paths"].as_object().unwrap();
-    let methods = |item: &Value| item.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect::<Vec<_>>();
-    paths.iter().flat_map(|(path, item)| methods(item).into_iter().map(move |method| (method, path.clone()))).collect()
+    let methods = |item: &Value| {
+        item.as_object()
+            .unwrap()
+            .keys()
+            .map(|method| method.to_uppercase())
+            .collect::<Vec<_>>()
+    };
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            methods(item)
+                .into_iter()
+                .map(move |method| (method, path.clone()))
+        })
+        .collect()
 }
 
 #[test]
 fn every_operation_has_one_event_of_its_own_function_and_every_event_an_operation() {
-    let endpoints = Endpoints { dynamodb: "http://d".to_owned(), sqs: "http://s".to_owned(), secrets_manager: "http://m".to_owned() };
+    let endpoints = Endpoints {
+        dynamodb: "http://d".to_owned(),
+        sqs: "http://s".to_owned(),
+        secrets_manager: "http://m".to_owned(),
+    };
     let template = Template::read(TestApp::template()).unwrap();
     let deployment = Deployment::evaluate(&template, &BTreeMap::new(), &endpoints).unwrap();
 
@@ -39,13 +65,28 @@ fn every_operation_has_one_event_of_its_own_function_and_every_event_an_operatio
                     route.path == path && (route.method == "ANY" || route.method == method)
                 })
                 .collect();
-            assert_eq!(events.len(), 1, "{method} {path} has {} events", events.len());
+            assert_eq!(
+                events.len(),
+                1,
+                "{method} {path} has {} events",
+                events.len()
+            );
             let route = &deployment.routes[events[0]];
-            assert_eq!(deployment.function(&route.function).unwrap().bin, bin, "{method} {path}");
+            assert_eq!(
+                deployment.function(&route.function).unwrap().bin,
+                bin,
+                "{method} {path}"
+            );
             covered[events[0]] += 1;
         }
     }
     for (route, operations) in deployment.routes.iter().zip(covered) {
-        assert!(operations > 0, "{} {} of {} has no operation", route.method, route.path, route.function);
+        assert!(
+            operations > 0,
+            "{} {} of {} has no operation",
+            route.method,
+            route.path,
+            route.function
+        );
     }
 }

@@ -18,7 +18,13 @@ pub struct Founding {
 
 impl Founding {
     /// The user becomes the organization's administrator.
-    pub fn new(email: Email, name: Name, organization: Name, password_hash: String, now: DateTime<Utc>) -> Result<Self> {
+    pub fn new(
+        email: Email,
+        name: Name,
+        organization: Name,
+        password_hash: String,
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
         let workspace_id = WorkspaceId::new(now);
         let organization = Organization {
             id: OrganizationId::new(now),
@@ -57,6 +63,11 @@ impl Founding {
             created_at: now,
             revision: 0,
         };
-        Ok(Self { user, organization, workspace, member })
+        Ok(Self {
+            user,
+            organization,
+            workspace,
+            member,
+        })
     }
 }

@@ -17,7 +17,10 @@ struct Health {
 /// Tells that requests are served. Open to everybody, without any I/O.
 #[utoipa::path(get, path = "/healthz", tag = "Platform", responses((status = 200, body = Health)))]
 async fn get_health() -> Reply<Health> {
-    Reply::bare(Health { status: "ok", service: "signalbox" })
+    Reply::bare(Health {
+        status: "ok",
+        service: "signalbox",
+    })
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

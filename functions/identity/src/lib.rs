@@ -26,7 +26,12 @@ pub struct State {
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
     let host = Host::new(services);
-    Ok(Lambda::Http(web::serve(host.clone(), open_routes(), guarded_routes(), State { host })))
+    Ok(Lambda::Http(web::serve(
+        host.clone(),
+        open_routes(),
+        guarded_routes(),
+        State { host },
+    )))
 }
 
 /// All operations of the group.

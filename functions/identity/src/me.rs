@@ -46,10 +46,19 @@ struct Key {
 /// Tells who the caller is and what the caller may do.
 #[utoipa::path(get, path = "/api/auth/me", tag = "Account", responses((status = 200, body = Me)))]
 async fn get_me(Extract(state): Extract<State>, caller: Permitted<Anyone>) -> Result<Reply<Me>> {
-    let user = state.host.store.user(caller.user_id).await?.ok_or(Error::NotFound("user"))?;
+    let user = state
+        .host
+        .store
+        .user(caller.user_id)
+        .await?
+        .ok_or(Error::NotFound("user"))?;
     let key = match caller.identity {
         Identity::Session(_) => None,
-        Identity::Token(id, _) => Some(Key { id, scopes: caller.scopes.clone(), origin: "user" }),
+        Identity::Token(id, _) => Some(Key {
+            id,
+            scopes: caller.scopes.clone(),
+            origin: "user",
+        }),
     };
     Ok(Reply::ok(Me {
         id: user.id,
@@ -59,7 +68,9 @@ async fn get_me(Extract(state): Extract<State>, caller: Permitted<Anyone>) -> Re
         organization_id: caller.organization_id,
         workspace_id: caller.workspace_id,
         tier: "self_hosted",
-        limits: AccountLimits { requests_per_minute: state.host.services.config.limits.prowpt },
+        limits: AccountLimits {
+            requests_per_minute: state.host.services.config.limits.prowpt,
+        },
         key,
     }))
 }

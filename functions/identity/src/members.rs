@@ -46,14 +46,9 @@ impl Invite {
 struct UpdateMember {
     role: Option<Role>,
     /// `null` opens all workspaces.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "web::present")]
     #[schema(value_type = Option<Vec<WorkspaceId>>)]
     workspaces: Option<Option<Vec<WorkspaceId>>>,
-}
-
-/// Tells a member that is `null` from one that is left out.
-fn present<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -92,14 +87,26 @@ impl From<Member> for MemberData {
 
 /// The members of the organization, newest first.
 #[utoipa::path(get, path = "/api/organization/members", tag = "Organization", responses((status = 200, body = Vec<MemberData>)))]
-async fn list_members(Extract(state): Extract<State>, caller: Permitted<Session>, params: PageParams) -> Result<Listed<MemberData>> {
-    let page = state.host.store.members(caller.organization_id, &params.request).await?;
+async fn list_members(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    params: PageParams,
+) -> Result<Listed<MemberData>> {
+    let page = state
+        .host
+        .store
+        .members(caller.organization_id, &params.request)
+        .await?;
     Ok(Listed::new(page.map(MemberData::from), params))
 }
 
 /// Invites somebody. The answer has the code to register with; handing it on is the administrator's part.
 #[utoipa::path(post, path = "/api/organization/members", tag = "Organization", request_body = Invite, responses((status = 201, body = Invited)))]
-async fn invite_member(Extract(state): Extract<State>, caller: Permitted<AdminSession>, Json(body): Json<Invite>) -> Result<Reply<Invited>> {
+async fn invite_member(
+    Extract(state): Extract<State>,
+    caller: Permitted<AdminSession>,
+    Json(body): Json<Invite>,
+) -> Result<Reply<Invited>> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     grantable(body.role)?;
@@ -116,7 +123,10 @@ async fn invite_member(Extract(state): Extract<State>, caller: Permitted<AdminSe
     let organization = organization.ok_or(Error::NotFound("organization"))?;
     let name = match body.name {
         Some(name) => name,
-        None => Name::for_field("email", body.email.as_str().split('@').next().unwrap_or_default())?,
+        None => Name::for_field(
+            "email",
+            body.email.as_str().split('@').next().unwrap_or_default(),
+        )?,
     };
     let member = Member {
         organization_id: caller.organization_id,
@@ -135,10 +145,26 @@ async fn invite_member(Extract(state): Extract<State>, caller: Permitted<AdminSe
     rand::rng().fill_bytes(&mut random);
     let code = URL_SAFE_NO_PAD.encode(random);
     let expires_at = now + INVITATION_LIFETIME;
-    let invitation = Invitation { organization_id: member.organization_id, user_id: member.user_id, expires_at };
-    let audit = AuditEntry::new(&caller.caller, "member.invited", "member", member.user_id, now);
-    store.invite(&member, &invitation, &auth::secret_hash(&code), &audit).await?;
-    Ok(Reply::created(Invited { member: member.into(), invitation: code, expires_at }))
+    let invitation = Invitation {
+        organization_id: member.organization_id,
+        user_id: member.user_id,
+        expires_at,
+    };
+    let audit = AuditEntry::new(
+        &caller.caller,
+        "member.invited",
+        "member",
+        member.user_id,
+        now,
+    );
+    store
+        .invite(&member, &invitation, &auth::secret_hash(&code), &audit)
+        .await?;
+    Ok(Reply::created(Invited {
+        member: member.into(),
+        invitation: code,
+        expires_at,
+    }))
 }
 
 /// Changes a member's role or workspaces. For administrators; an organization keeps at least one.
@@ -158,17 +184,36 @@ async fn update_member(
         check_workspaces(&state, &caller, Some(workspaces)).await?;
     }
     let (organization, members) = read_membership(&state, &caller).await?;
-    let member = members.iter().find(|member| member.user_id == id).cloned().ok_or(Error::NotFound("member"))?;
+    let member = members
+        .iter()
+        .find(|member| member.user_id == id)
+        .cloned()
+        .ok_or(Error::NotFound("member"))?;
     caller.require_role(member.role)?;
-    let changed = Member { role: body.role.unwrap_or(member.role), workspaces: body.workspaces.unwrap_or(member.workspaces.clone()), ..member };
+    let changed = Member {
+        role: body.role.unwrap_or(member.role),
+        workspaces: body.workspaces.unwrap_or(member.workspaces.clone()),
+        ..member
+    };
     keep_an_administrator(&members, id, changed.role)?;
     let audit = AuditEntry::new(&caller.caller, "member.updated", "member", id, now);
     store.update_member(&organization, &changed, &audit).await?;
     // Tokens carry a role of their own; none may outrank the person who made it.
     for token in store.tokens_of_user(caller.organization_id, id).await? {
         if token.role > changed.role {
-            let audit = AuditEntry::new(&caller.caller, "api_key.updated", "api_key", token.id, now);
-            store.update_token(&Token { role: changed.role, ..token }, None, None, Some(&audit)).await?;
+            let audit =
+                AuditEntry::new(&caller.caller, "api_key.updated", "api_key", token.id, now);
+            store
+                .update_token(
+                    &Token {
+                        role: changed.role,
+                        ..token
+                    },
+                    None,
+                    None,
+                    Some(&audit),
+                )
+                .await?;
         }
     }
     Ok(Reply::ok(changed.into()))
@@ -176,19 +221,38 @@ async fn update_member(
 
 /// Removes a member, or withdraws an invitation. Sessions and tokens of the member end with it.
 #[utoipa::path(delete, path = "/api/organization/members/{id}", tag = "Organization", params(("id" = UserId, Path)), responses((status = 200)))]
-async fn remove_member(Extract(state): Extract<State>, caller: Permitted<AdminSession>, Id(id): Id<UserId>) -> Result<NoContent> {
+async fn remove_member(
+    Extract(state): Extract<State>,
+    caller: Permitted<AdminSession>,
+    Id(id): Id<UserId>,
+) -> Result<NoContent> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     let (organization, members) = read_membership(&state, &caller).await?;
-    let member = members.iter().find(|member| member.user_id == id).cloned().ok_or(Error::NotFound("member"))?;
+    let member = members
+        .iter()
+        .find(|member| member.user_id == id)
+        .cloned()
+        .ok_or(Error::NotFound("member"))?;
     caller.require_role(member.role)?;
     keep_an_administrator(&members, id, Role::User)?;
     // Tokens first: should this break off, the member is still there to be removed again.
     for token in store.tokens_of_user(caller.organization_id, id).await? {
         if token.state != TokenState::Revoked {
             let log = TokenAuditEntry::new(TokenAction::Revoked, &caller.caller, now);
-            let audit = AuditEntry::new(&caller.caller, "api_key.revoked", "api_key", token.id, now);
-            store.update_token(&Token { state: TokenState::Revoked, ..token }, None, Some(&log), Some(&audit)).await?;
+            let audit =
+                AuditEntry::new(&caller.caller, "api_key.revoked", "api_key", token.id, now);
+            store
+                .update_token(
+                    &Token {
+                        state: TokenState::Revoked,
+                        ..token
+                    },
+                    None,
+                    Some(&log),
+                    Some(&audit),
+                )
+                .await?;
         }
     }
     let audit = AuditEntry::new(&caller.caller, "member.removed", "member", id, now);
@@ -202,37 +266,71 @@ async fn read_membership(
 ) -> Result<(domain::identity::Organization, Vec<Member>), Error> {
     let store = &state.host.store;
     // The organization first: a change of the members in between then fails the write on its revision.
-    let organization = store.organization(caller.organization_id).await?.ok_or(Error::NotFound("organization"))?;
-    Ok((organization, store.all_members(caller.organization_id).await?))
+    let organization = store
+        .organization(caller.organization_id)
+        .await?
+        .ok_or(Error::NotFound("organization"))?;
+    Ok((
+        organization,
+        store.all_members(caller.organization_id).await?,
+    ))
 }
 
 fn keep_an_administrator(members: &[Member], changed: UserId, role: Role) -> Result<(), Error> {
     let remains = members.iter().any(|member| {
-        let role = if member.user_id == changed { role } else { member.role };
+        let role = if member.user_id == changed {
+            role
+        } else {
+            member.role
+        };
         member.status == MemberStatus::Active && role >= Role::Admin
     });
-    if remains { Ok(()) } else { Err(Error::Refused("an organization keeps at least one administrator".to_owned())) }
+    if remains {
+        Ok(())
+    } else {
+        Err(Error::Refused(
+            "an organization keeps at least one administrator".to_owned(),
+        ))
+    }
 }
 
 fn grantable(role: Role) -> Result<(), Error> {
     match role {
-        Role::SuperAdmin => Err(Error::invalid("role", "SUPERADMIN is granted on the machine, by `signalbox admin grant`")),
+        Role::SuperAdmin => Err(Error::invalid(
+            "role",
+            "SUPERADMIN is granted on the machine, by `signalbox admin grant`",
+        )),
         Role::User | Role::Admin => Ok(()),
     }
 }
 
-async fn check_workspaces(state: &State, caller: &Permitted<AdminSession>, workspaces: Option<&[WorkspaceId]>) -> Result<(), Error> {
+async fn check_workspaces(
+    state: &State,
+    caller: &Permitted<AdminSession>,
+    workspaces: Option<&[WorkspaceId]>,
+) -> Result<(), Error> {
     let workspaces = workspaces.unwrap_or_default();
     if workspaces.len() > 100 {
         return Err(Error::invalid("workspaces", "must be at most 100"));
     }
-    let found = workspaces.iter().map(|id| state.host.store.workspace(caller.organization_id, *id));
-    match futures::future::try_join_all(found).await?.iter().position(Option::is_none) {
-        Some(index) => Err(Error::invalid(format!("workspaces[{index}]"), "is not a workspace of the organization")),
+    let found = workspaces
+        .iter()
+        .map(|id| state.host.store.workspace(caller.organization_id, *id));
+    match futures::future::try_join_all(found)
+        .await?
+        .iter()
+        .position(Option::is_none)
+    {
+        Some(index) => Err(Error::invalid(
+            format!("workspaces[{index}]"),
+            "is not a workspace of the organization",
+        )),
         None => Ok(()),
     }
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(list_members, invite_member)).routes(routes!(update_member, remove_member))
+    OpenApiRouter::new()
+        .routes(routes!(list_members, invite_member))
+        .routes(routes!(update_member, remove_member))
 }

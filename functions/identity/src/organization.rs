@@ -21,9 +21,18 @@ struct UpdateOrganization {
 
 /// The organization that the session belongs to.
 #[utoipa::path(get, path = "/api/organization", tag = "Organization", responses((status = 200, body = Organization)))]
-async fn get_organization(Extract(state): Extract<State>, caller: Permitted<Session>) -> Result<Reply<Organization>> {
-    let organization = state.host.store.organization(caller.organization_id).await?;
-    Ok(Reply::ok(organization.ok_or(Error::NotFound("organization"))?))
+async fn get_organization(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+) -> Result<Reply<Organization>> {
+    let organization = state
+        .host
+        .store
+        .organization(caller.organization_id)
+        .await?;
+    Ok(Reply::ok(
+        organization.ok_or(Error::NotFound("organization"))?,
+    ))
 }
 
 /// Renames the organization. For administrators.
@@ -34,11 +43,25 @@ async fn update_organization(
     Json(body): Json<UpdateOrganization>,
 ) -> Result<Reply<Organization>> {
     let store = &state.host.store;
-    let organization = store.organization(caller.organization_id).await?.ok_or(Error::NotFound("organization"))?;
-    let Some(name) = body.name else { return Ok(Reply::ok(organization)) };
-    let organization = Organization { name, ..organization };
+    let organization = store
+        .organization(caller.organization_id)
+        .await?
+        .ok_or(Error::NotFound("organization"))?;
+    let Some(name) = body.name else {
+        return Ok(Reply::ok(organization));
+    };
+    let organization = Organization {
+        name,
+        ..organization
+    };
     let now = state.host.services.clock.now();
-    let audit = AuditEntry::new(&caller.caller, "organization.updated", "organization", organization.id, now);
+    let audit = AuditEntry::new(
+        &caller.caller,
+        "organization.updated",
+        "organization",
+        organization.id,
+        now,
+    );
     store.update_organization(&organization, &audit).await?;
     Ok(Reply::ok(organization))
 }

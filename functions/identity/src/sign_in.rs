@@ -1,6 +1,9 @@
 //! Registering, signing in and refreshing: what works without a session. Guessing is slowed per address and per account.
 
-use auth::{Keyring, Policy, SessionTokens, hash_password, issue_session, refresh_parts, secret_hash, verify_password};
+use auth::{
+    Keyring, Policy, SessionTokens, hash_password, issue_session, refresh_parts, secret_hash,
+    verify_password,
+};
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
@@ -16,8 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::{Client, Json, Reply, Result};
 
-use crate::founding::Founding;
 use crate::State;
+use crate::founding::Founding;
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct Register {
@@ -77,18 +80,28 @@ impl UserData {
 
 /// Creates a user with an organization and a workspace of their own, or joins the organization of an invitation.
 #[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, responses((status = 201, body = SignedIn)))]
-async fn register(Extract(state): Extract<State>, client: Client, Json(body): Json<Register>) -> Result<Reply<SignedIn>> {
+async fn register(
+    Extract(state): Extract<State>,
+    client: Client,
+    Json(body): Json<Register>,
+) -> Result<Reply<SignedIn>> {
     slow_down(&state, &client, body.email.as_str()).await?;
     let mode = state.host.services.config.registration;
     match (mode, &body.invitation) {
-        (Registration::Closed, _) => return Err(Error::Forbidden("registration is closed".to_owned()).into()),
-        (Registration::Invite, None) => return Err(Error::Forbidden("registration needs an invitation".to_owned()).into()),
+        (Registration::Closed, _) => {
+            return Err(Error::Forbidden("registration is closed".to_owned()).into());
+        }
+        (Registration::Invite, None) => {
+            return Err(Error::Forbidden("registration needs an invitation".to_owned()).into());
+        }
         _ => {}
     }
     let keyring = Keyring::load(&state.host.services).await?;
     let password_hash = hash_password(body.password.expose().to_owned()).await?;
     let signed_in = match &body.invitation {
-        Some(code) => join_organization(&state, &keyring, &client, &body, code, password_hash).await?,
+        Some(code) => {
+            join_organization(&state, &keyring, &client, &body, code, password_hash).await?
+        }
         None => found_organization(&state, &keyring, &client, &body, password_hash).await?,
     };
     Ok(Reply::created(signed_in))
@@ -102,13 +115,56 @@ async fn found_organization(
     password_hash: String,
 ) -> Result<SignedIn, Error> {
     let now = state.host.services.clock.now();
-    let organization = body.organization.clone().unwrap_or_else(|| body.name.clone());
-    let Founding { user, organization, workspace, member } =
-        Founding::new(body.email.clone(), body.name.clone(), organization, password_hash, now)?;
-    let (session, tokens) = issue_session(keyring, None, user.id, organization.id, member.role, now, now)?;
-    let audit = AuditEntry::new(&caller(client, &user, workspace.id), "user.registered", "user", user.id, now);
-    state.host.store.register(&user, &organization, &workspace, &member, Some(&session), &audit).await?;
-    Ok(SignedIn { tokens, user: UserData::new(&user, member.role), organization, workspace })
+    let organization = body
+        .organization
+        .clone()
+        .unwrap_or_else(|| body.name.clone());
+    let Founding {
+        user,
+        organization,
+        workspace,
+        member,
+    } = Founding::new(
+        body.email.clone(),
+        body.name.clone(),
+        organization,
+        password_hash,
+        now,
+    )?;
+    let (session, tokens) = issue_session(
+        keyring,
+        None,
+        user.id,
+        organization.id,
+        member.role,
+        now,
+        now,
+    )?;
+    let audit = AuditEntry::new(
+        &caller(client, &user, workspace.id),
+        "user.registered",
+        "user",
+        user.id,
+        now,
+    );
+    state
+        .host
+        .store
+        .register(
+            &user,
+            &organization,
+            &workspace,
+            &member,
+            Some(&session),
+            &audit,
+        )
+        .await?;
+    Ok(SignedIn {
+        tokens,
+        user: UserData::new(&user, member.role),
+        organization,
+        workspace,
+    })
 }
 
 async fn join_organization(
@@ -123,11 +179,22 @@ async fn join_organization(
     let now = state.host.services.clock.now();
     let invalid = || Error::invalid("invitation", "is not valid any more");
     let hash = secret_hash(code);
-    let invitation = store.invitation(&hash).await?.filter(|invitation| invitation.expires_at > now).ok_or_else(invalid)?;
-    let member = store.member(invitation.organization_id, invitation.user_id).await?;
-    let member = member.filter(|member| member.status == MemberStatus::Pending).ok_or_else(invalid)?;
+    let invitation = store
+        .invitation(&hash)
+        .await?
+        .filter(|invitation| invitation.expires_at > now)
+        .ok_or_else(invalid)?;
+    let member = store
+        .member(invitation.organization_id, invitation.user_id)
+        .await?;
+    let member = member
+        .filter(|member| member.status == MemberStatus::Pending)
+        .ok_or_else(invalid)?;
     if member.email != body.email {
-        return Err(Error::invalid("email", "is not the address that was invited"));
+        return Err(Error::invalid(
+            "email",
+            "is not the address that was invited",
+        ));
     }
     let user = User {
         id: member.user_id,
@@ -138,17 +205,41 @@ async fn join_organization(
         created_at: now,
         revision: 0,
     };
-    let member = Member { name: body.name.clone(), status: MemberStatus::Active, ..member };
+    let member = Member {
+        name: body.name.clone(),
+        status: MemberStatus::Active,
+        ..member
+    };
     let workspace_id = member.default_workspace();
-    let (session, tokens) = issue_session(keyring, None, user.id, member.organization_id, member.role, now, now)?;
-    let audit = AuditEntry::new(&caller(client, &user, workspace_id), "member.joined", "member", user.id, now);
-    store.accept_invitation(&hash, &user, &member, &session, &audit).await?;
+    let (session, tokens) = issue_session(
+        keyring,
+        None,
+        user.id,
+        member.organization_id,
+        member.role,
+        now,
+        now,
+    )?;
+    let audit = AuditEntry::new(
+        &caller(client, &user, workspace_id),
+        "member.joined",
+        "member",
+        user.id,
+        now,
+    );
+    store
+        .accept_invitation(&hash, &user, &member, &session, &audit)
+        .await?;
     signed_in(state, &user, &member, tokens).await
 }
 
 /// Signs in. A wrong password and an unknown address get the same answer, after the same time.
 #[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, responses((status = 200, body = SignedIn)))]
-async fn login(Extract(state): Extract<State>, client: Client, Json(body): Json<Login>) -> Result<Reply<SignedIn>> {
+async fn login(
+    Extract(state): Extract<State>,
+    client: Client,
+    Json(body): Json<Login>,
+) -> Result<Reply<SignedIn>> {
     slow_down(&state, &client, &body.email.trim().to_lowercase()).await?;
     let store = &state.host.store;
     let user = match Email::try_from(body.email) {
@@ -159,12 +250,27 @@ async fn login(Extract(state): Extract<State>, client: Client, Json(body): Json<
     if body.password.len() > 1024 {
         return Err(refused().into());
     }
-    let verified = verify_password(body.password, user.as_ref().map(|user| user.password_hash.clone())).await?;
+    let verified = verify_password(
+        body.password,
+        user.as_ref().map(|user| user.password_hash.clone()),
+    )
+    .await?;
     let user = user.filter(|_| verified).ok_or_else(refused)?;
-    let member = store.member(user.organization_id, user.id).await?.ok_or_else(refused)?;
+    let member = store
+        .member(user.organization_id, user.id)
+        .await?
+        .ok_or_else(refused)?;
     let now = state.host.services.clock.now();
     let keyring = Keyring::load(&state.host.services).await?;
-    let (session, tokens) = issue_session(&keyring, None, user.id, member.organization_id, member.role, now, now)?;
+    let (session, tokens) = issue_session(
+        &keyring,
+        None,
+        user.id,
+        member.organization_id,
+        member.role,
+        now,
+        now,
+    )?;
     store.create_session(&session).await?;
     Ok(Reply::ok(signed_in(&state, &user, &member, tokens).await?))
 }
@@ -172,25 +278,53 @@ async fn login(Extract(state): Extract<State>, client: Client, Json(body): Json<
 /// Exchanges a refresh token for fresh tokens. Each works once: one that comes a second time was stolen from somebody, and
 /// ends the session for both.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, responses((status = 200, body = SessionTokens)))]
-async fn refresh_session(Extract(state): Extract<State>, client: Client, Json(body): Json<Refresh>) -> Result<Reply<SessionTokens>> {
+async fn refresh_session(
+    Extract(state): Extract<State>,
+    client: Client,
+    Json(body): Json<Refresh>,
+) -> Result<Reply<SessionTokens>> {
     let services = &state.host.services;
     let store = &state.host.store;
     let now = services.clock.now();
     let policy = Policy::account(&services.config.limits, &client.ip);
-    state.host.authenticator.limiter().require(&policy, now).await?;
+    state
+        .host
+        .authenticator
+        .limiter()
+        .require(&policy, now)
+        .await?;
 
     let refused = || Error::Unauthenticated("the refresh token is not valid any more".to_owned());
     let (id, hash) = refresh_parts(&body.refresh_token).ok_or_else(refused)?;
-    let session = store.session(id).await?.filter(|session| session.expires_at > now).ok_or_else(refused)?;
+    let session = store
+        .session(id)
+        .await?
+        .filter(|session| session.expires_at > now)
+        .ok_or_else(refused)?;
     if session.refresh_hash != hash {
         store.end_session(id).await?;
         return Err(refused().into());
     }
-    let member = store.member(session.organization_id, session.user_id).await?;
-    let member = member.filter(|member| member.sessions_valid_from.is_none_or(|from| session.created_at >= from)).ok_or_else(refused)?;
+    let member = store
+        .member(session.organization_id, session.user_id)
+        .await?;
+    let member = member
+        .filter(|member| {
+            member
+                .sessions_valid_from
+                .is_none_or(|from| session.created_at >= from)
+        })
+        .ok_or_else(refused)?;
     let keyring = Keyring::load(services).await?;
-    let (rotated, tokens) =
-        issue_session(&keyring, Some(id), session.user_id, session.organization_id, member.role, session.created_at, now)?;
+    let (rotated, tokens) = issue_session(
+        &keyring,
+        Some(id),
+        session.user_id,
+        session.organization_id,
+        member.role,
+        session.created_at,
+        now,
+    )?;
     if !store.rotate_session(&rotated, &hash).await? {
         store.end_session(id).await?;
         return Err(refused().into());
@@ -203,13 +337,22 @@ async fn slow_down(state: &State, client: &Client, email: &str) -> Result<(), Er
     let limits = &state.host.services.config.limits;
     let limiter = state.host.authenticator.limiter();
     let now = state.host.services.clock.now();
-    let (from, to) = (Policy::sign_in_from(limits, &client.ip), Policy::sign_in_to(limits, email));
-    let (from, to) = futures::future::join(limiter.require(&from, now), limiter.require(&to, now)).await;
+    let (from, to) = (
+        Policy::sign_in_from(limits, &client.ip),
+        Policy::sign_in_to(limits, email),
+    );
+    let (from, to) =
+        futures::future::join(limiter.require(&from, now), limiter.require(&to, now)).await;
     from.and(to)
 }
 
 /// A session's tokens with organization and workspace, read side by side.
-pub(crate) async fn signed_in(state: &State, user: &User, member: &Member, tokens: SessionTokens) -> Result<SignedIn, Error> {
+pub(crate) async fn signed_in(
+    state: &State,
+    user: &User,
+    member: &Member,
+    tokens: SessionTokens,
+) -> Result<SignedIn, Error> {
     let store = &state.host.store;
     let (organization, workspace) = futures::future::try_join(
         store.organization(member.organization_id),
@@ -235,5 +378,8 @@ fn caller(client: &Client, user: &User, workspace_id: WorkspaceId) -> Caller {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(register)).routes(routes!(login)).routes(routes!(refresh_session))
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(refresh_session))
 }

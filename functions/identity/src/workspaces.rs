@@ -31,10 +31,18 @@ struct UpdateWorkspace {
 
 /// The workspaces that the caller may use, newest first.
 #[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", responses((status = 200, body = Vec<Workspace>)))]
-async fn list_workspaces(Extract(state): Extract<State>, caller: Permitted<Session>, params: PageParams) -> Result<Listed<Workspace>> {
+async fn list_workspaces(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    params: PageParams,
+) -> Result<Listed<Workspace>> {
     let store = &state.host.store;
     let member = store.member(caller.organization_id, caller.user_id);
-    let (mut page, member) = try_join(store.workspaces(caller.organization_id, &params.request), member).await?;
+    let (mut page, member) = try_join(
+        store.workspaces(caller.organization_id, &params.request),
+        member,
+    )
+    .await?;
     if let Some(member) = member {
         page.items.retain(|workspace| member.may_use(workspace.id));
     }
@@ -59,12 +67,22 @@ async fn create_workspace(
         created_at: now,
         revision: 0,
     };
-    let audit = AuditEntry::new(&caller.caller, "workspace.created", "workspace", workspace.id, now);
+    let audit = AuditEntry::new(
+        &caller.caller,
+        "workspace.created",
+        "workspace",
+        workspace.id,
+        now,
+    );
     match store.create_workspace(&workspace, &audit).await {
         // The same request, sent again after it got no answer.
         Err(Error::Conflict(_)) => {
-            let existing = store.workspace(caller.organization_id, workspace.id).await?;
-            Ok(Reply::created(existing.ok_or(Error::NotFound("workspace"))?))
+            let existing = store
+                .workspace(caller.organization_id, workspace.id)
+                .await?;
+            Ok(Reply::created(
+                existing.ok_or(Error::NotFound("workspace"))?,
+            ))
         }
         outcome => {
             outcome?;
@@ -75,7 +93,11 @@ async fn create_workspace(
 
 /// One workspace.
 #[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), responses((status = 200, body = Workspace)))]
-async fn get_workspace(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<WorkspaceId>) -> Result<Reply<Workspace>> {
+async fn get_workspace(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<WorkspaceId>,
+) -> Result<Reply<Workspace>> {
     let store = &state.host.store;
     let (workspace, member) = try_join(
         store.workspace(caller.organization_id, id),
@@ -95,17 +117,28 @@ async fn update_workspace(
     Json(body): Json<UpdateWorkspace>,
 ) -> Result<Reply<Workspace>> {
     let store = &state.host.store;
-    let workspace = store.workspace(caller.organization_id, id).await?.ok_or(Error::NotFound("workspace"))?;
+    let workspace = store
+        .workspace(caller.organization_id, id)
+        .await?
+        .ok_or(Error::NotFound("workspace"))?;
     let workspace = Workspace {
         name: body.name.unwrap_or(workspace.name),
         description: body.description.unwrap_or(workspace.description),
         ..workspace
     };
-    let audit = AuditEntry::new(&caller.caller, "workspace.updated", "workspace", id, state.host.services.clock.now());
+    let audit = AuditEntry::new(
+        &caller.caller,
+        "workspace.updated",
+        "workspace",
+        id,
+        state.host.services.clock.now(),
+    );
     store.update_workspace(&workspace, &audit).await?;
     Ok(Reply::ok(workspace))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(list_workspaces, create_workspace)).routes(routes!(get_workspace, update_workspace))
+    OpenApiRouter::new()
+        .routes(routes!(list_workspaces, create_workspace))
+        .routes(routes!(get_workspace, update_workspace))
 }

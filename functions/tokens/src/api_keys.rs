@@ -143,11 +143,27 @@ impl KeyData {
 
 /// The keys of a workspace (`workspace_id`, default the session's), newest first.
 #[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query)), responses((status = 200, body = Vec<KeyData>)))]
-async fn list_keys(Extract(state): Extract<State>, caller: Permitted<Session>, query: Params, params: PageParams) -> Result<Listed<KeyData>> {
-    let workspace = state.host.authenticator.workspace_for(&caller, query.parsed("workspace_id")?).await?;
+async fn list_keys(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    query: Params,
+    params: PageParams,
+) -> Result<Listed<KeyData>> {
+    let workspace = state
+        .host
+        .authenticator
+        .workspace_for(&caller, query.parsed("workspace_id")?)
+        .await?;
     let now = state.host.services.clock.now();
-    let page = state.host.store.tokens(workspace, TokenKind::Prowpt, &params.request).await?;
-    Ok(Listed::new(page.map(|token| KeyData::new(token, now)), params))
+    let page = state
+        .host
+        .store
+        .tokens(workspace, TokenKind::Prowpt, &params.request)
+        .await?;
+    Ok(Listed::new(
+        page.map(|token| KeyData::new(token, now)),
+        params,
+    ))
 }
 
 /// Makes a key. Its secret is in this answer and never again.
@@ -162,18 +178,30 @@ async fn create_key(
     check_scopes(body.kind.into(), &body.scopes)?;
     check_rate(body.rate_limit_per_minute)?;
     let expires_at = match (body.kind, body.expires_at, body.expires_in) {
-        (_, Some(_), Some(_)) => return Err(Error::invalid("expires_in", "cannot be combined with expires_at").into()),
-        (KeyKind::AgentPlatform, Some(_), None) => {
-            return Err(Error::invalid("expires_at", "is not for AgentPlatform keys; use expires_in: 30d, 60d, 90d, 1y or never").into());
+        (_, Some(_), Some(_)) => {
+            return Err(Error::invalid("expires_in", "cannot be combined with expires_at").into());
         }
-        (_, expires_at, expires_in) => expires_at.or(expires_in.and_then(|preset| preset.from(now))),
+        (KeyKind::AgentPlatform, Some(_), None) => {
+            return Err(Error::invalid(
+                "expires_at",
+                "is not for AgentPlatform keys; use expires_in: 30d, 60d, 90d, 1y or never",
+            )
+            .into());
+        }
+        (_, expires_at, expires_in) => {
+            expires_at.or(expires_in.and_then(|preset| preset.from(now)))
+        }
     };
     let new = NewToken {
         id: fresh.id(now),
         kind: body.kind.into(),
         organization_id: caller.organization_id,
         user_id: caller.user_id,
-        workspace_id: state.host.authenticator.workspace_for(&caller, body.workspace_id).await?,
+        workspace_id: state
+            .host
+            .authenticator
+            .workspace_for(&caller, body.workspace_id)
+            .await?,
         name: body.name,
         role: caller.role,
         scopes: body.scopes,
@@ -181,7 +209,10 @@ async fn create_key(
         requests_per_minute: body.rate_limit_per_minute,
     };
     let (token, secret) = changes::create(&state, &caller, new).await?;
-    Ok(Reply::created(KeyWithSecret { key_data: KeyData::new(token, now), key: secret.expose().to_owned() }))
+    Ok(Reply::created(KeyWithSecret {
+        key_data: KeyData::new(token, now),
+        key: secret.expose().to_owned(),
+    }))
 }
 
 /// Renames a key, changes its scopes or limit, or switches it on or off.
@@ -213,12 +244,19 @@ async fn update_key(
         ..token
     };
     changes::update(&state, &caller, &token, None, "api_key.updated").await?;
-    Ok(Reply::ok(KeyData::new(token, state.host.services.clock.now())))
+    Ok(Reply::ok(KeyData::new(
+        token,
+        state.host.services.clock.now(),
+    )))
 }
 
 /// Deletes a key: it is refused from the next request on.
 #[utoipa::path(delete, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), responses((status = 204)))]
-async fn delete_key(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<NoContent> {
+async fn delete_key(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+) -> Result<NoContent> {
     let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
     changes::delete(&state, &caller, &token).await?;
     Ok(NoContent)
@@ -226,27 +264,48 @@ async fn delete_key(Extract(state): Extract<State>, caller: Permitted<Session>, 
 
 /// Gives a key a new secret. The old one is refused from the next request on.
 #[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), responses((status = 200, body = KeyWithSecret)))]
-async fn rotate_key(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<Reply<KeyWithSecret>> {
+async fn rotate_key(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+) -> Result<Reply<KeyWithSecret>> {
     let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
     let (token, secret) = changes::regenerate(&state, &caller, token).await?;
     let now = state.host.services.clock.now();
-    Ok(Reply::ok(KeyWithSecret { key_data: KeyData::new(token, now), key: secret.expose().to_owned() }))
+    Ok(Reply::ok(KeyWithSecret {
+        key_data: KeyData::new(token, now),
+        key: secret.expose().to_owned(),
+    }))
 }
 
 fn check_scopes(kind: TokenKind, scopes: &[String]) -> Result<(), Error> {
     if scopes.is_empty() || scopes.len() > 50 {
         return Err(Error::invalid("scopes", "must name 1 to 50 scopes"));
     }
-    let known = if kind == TokenKind::Prowpt { is_prowpt_scope } else { is_agentplatform_scope };
+    let known = if kind == TokenKind::Prowpt {
+        is_prowpt_scope
+    } else {
+        is_agentplatform_scope
+    };
     let wrong = scopes.iter().enumerate().filter(|(_, scope)| !known(scope));
-    all_valid(wrong.map(|(index, _)| FieldError::new(format!("scopes[{index}]"), "is not a scope of this kind of key")).collect())
+    all_valid(
+        wrong
+            .map(|(index, _)| {
+                FieldError::new(
+                    format!("scopes[{index}]"),
+                    "is not a scope of this kind of key",
+                )
+            })
+            .collect(),
+    )
 }
 
 fn check_rate(rate: Option<u32>) -> Result<(), Error> {
     match rate {
-        Some(rate) if !(1..=MAX_REQUESTS_PER_MINUTE).contains(&rate) => {
-            Err(Error::invalid("rate_limit_per_minute", format!("must be from 1 to {MAX_REQUESTS_PER_MINUTE}")))
-        }
+        Some(rate) if !(1..=MAX_REQUESTS_PER_MINUTE).contains(&rate) => Err(Error::invalid(
+            "rate_limit_per_minute",
+            format!("must be from 1 to {MAX_REQUESTS_PER_MINUTE}"),
+        )),
         _ => Ok(()),
     }
 }

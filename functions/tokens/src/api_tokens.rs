@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
-use web::{FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Permitted, Reply, Result};
+use web::{
+    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Permitted, Reply, Result,
+};
 
 use crate::State;
 use crate::changes;
@@ -110,7 +112,14 @@ impl From<TokenAuditEntry> for AuditData {
             Actor::ApiKey(id) => Some(id.to_string()),
             Actor::System => None,
         };
-        Self { id: entry.id, action: entry.action, ip: entry.ip, user_agent: entry.user_agent, actor_id, created_at: entry.created_at }
+        Self {
+            id: entry.id,
+            action: entry.action,
+            ip: entry.ip,
+            user_agent: entry.user_agent,
+            actor_id,
+            created_at: entry.created_at,
+        }
     }
 }
 
@@ -132,7 +141,11 @@ async fn create_token(
         kind: TokenKind::Prodgy,
         organization_id: caller.organization_id,
         user_id: caller.user_id,
-        workspace_id: state.host.authenticator.workspace_for(&caller, body.product_id).await?,
+        workspace_id: state
+            .host
+            .authenticator
+            .workspace_for(&caller, body.product_id)
+            .await?,
         name: body.name,
         role,
         scopes: Vec::new(),
@@ -140,7 +153,10 @@ async fn create_token(
         requests_per_minute: None,
     };
     let (token, secret) = changes::create(&state, &caller, new).await?;
-    Ok(Reply::created(TokenWithSecret { token_data: TokenData::new(token, now), token: secret.expose().to_owned() }))
+    Ok(Reply::created(TokenWithSecret {
+        token_data: TokenData::new(token, now),
+        token: secret.expose().to_owned(),
+    }))
 }
 
 /// The tokens of a workspace, newest first.
@@ -151,17 +167,35 @@ async fn list_tokens(
     Id(product): Id<WorkspaceId>,
     params: PageParams,
 ) -> Result<Listed<TokenData>> {
-    let workspace = state.host.authenticator.workspace_for(&caller, Some(product)).await?;
+    let workspace = state
+        .host
+        .authenticator
+        .workspace_for(&caller, Some(product))
+        .await?;
     let now = state.host.services.clock.now();
-    let page = state.host.store.tokens(workspace, TokenKind::Prodgy, &params.request).await?;
-    Ok(Listed::new(page.map(|token| TokenData::new(token, now)), params))
+    let page = state
+        .host
+        .store
+        .tokens(workspace, TokenKind::Prodgy, &params.request)
+        .await?;
+    Ok(Listed::new(
+        page.map(|token| TokenData::new(token, now)),
+        params,
+    ))
 }
 
 /// One token.
 #[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = TokenData)))]
-async fn get_token(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<Reply<TokenData>> {
+async fn get_token(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+) -> Result<Reply<TokenData>> {
     let token = changes::find(&state, &caller, id, KIND).await?;
-    Ok(Reply::ok(TokenData::new(token, state.host.services.clock.now())))
+    Ok(Reply::ok(TokenData::new(
+        token,
+        state.host.services.clock.now(),
+    )))
 }
 
 /// Renames a token, or switches it on or off.
@@ -181,21 +215,42 @@ async fn update_token(
         Some(false) => TokenState::Inactive,
         None => token.state,
     };
-    let token = Token { name: body.name.unwrap_or(token.name), state: new_state, ..token };
+    let token = Token {
+        name: body.name.unwrap_or(token.name),
+        state: new_state,
+        ..token
+    };
     changes::update(&state, &caller, &token, None, "api_key.updated").await?;
-    Ok(Reply::ok(TokenData::new(token, state.host.services.clock.now())))
+    Ok(Reply::ok(TokenData::new(
+        token,
+        state.host.services.clock.now(),
+    )))
 }
 
 /// Ends a token for good. Revoking a revoked one changes nothing.
 #[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = TokenData)))]
-async fn revoke_token(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<Reply<TokenData>> {
+async fn revoke_token(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+) -> Result<Reply<TokenData>> {
     let now = state.host.services.clock.now();
     let token = changes::find_to_change(&state, &caller, id, KIND).await?;
     if token.state == TokenState::Revoked {
         return Ok(Reply::ok(TokenData::new(token, now)));
     }
-    let token = Token { state: TokenState::Revoked, ..token };
-    changes::update(&state, &caller, &token, Some(TokenAction::Revoked), "api_key.revoked").await?;
+    let token = Token {
+        state: TokenState::Revoked,
+        ..token
+    };
+    changes::update(
+        &state,
+        &caller,
+        &token,
+        Some(TokenAction::Revoked),
+        "api_key.revoked",
+    )
+    .await?;
     Ok(Reply::ok(TokenData::new(token, now)))
 }
 
@@ -213,8 +268,19 @@ async fn renew_token(
     if token.state == TokenState::Revoked {
         return Err(changes::revoked().into());
     }
-    let token = Token { expires_at: body.expires_at, expiry_recorded: false, ..token };
-    changes::update(&state, &caller, &token, Some(TokenAction::Renewed), "api_key.renewed").await?;
+    let token = Token {
+        expires_at: body.expires_at,
+        expiry_recorded: false,
+        ..token
+    };
+    changes::update(
+        &state,
+        &caller,
+        &token,
+        Some(TokenAction::Renewed),
+        "api_key.renewed",
+    )
+    .await?;
     Ok(Reply::ok(TokenData::new(token, now)))
 }
 
@@ -230,14 +296,25 @@ async fn regenerate_token(
     changes::check_expiry(body.expires_at, now)?;
     let token = changes::find_to_change(&state, &caller, id, KIND).await?;
     let expiry_recorded = token.expiry_recorded && body.expires_at.is_none();
-    let token = Token { expires_at: body.expires_at.or(token.expires_at), expiry_recorded, ..token };
+    let token = Token {
+        expires_at: body.expires_at.or(token.expires_at),
+        expiry_recorded,
+        ..token
+    };
     let (token, secret) = changes::regenerate(&state, &caller, token).await?;
-    Ok(Reply::ok(TokenWithSecret { token_data: TokenData::new(token, now), token: secret.expose().to_owned() }))
+    Ok(Reply::ok(TokenWithSecret {
+        token_data: TokenData::new(token, now),
+        token: secret.expose().to_owned(),
+    }))
 }
 
 /// Deletes a token. Its audit log stays.
 #[utoipa::path(delete, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200)))]
-async fn delete_token(Extract(state): Extract<State>, caller: Permitted<Session>, Id(id): Id<TokenId>) -> Result<NoContent> {
+async fn delete_token(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+    Id(id): Id<TokenId>,
+) -> Result<NoContent> {
     let token = changes::find_to_change(&state, &caller, id, KIND).await?;
     changes::delete(&state, &caller, &token).await?;
     Ok(NoContent)
@@ -252,7 +329,11 @@ async fn list_token_audit_logs(
     params: PageParams,
 ) -> Result<Listed<AuditData>> {
     changes::find(&state, &caller, id, KIND).await?;
-    let page = state.host.store.token_audit_log(id, &params.request).await?;
+    let page = state
+        .host
+        .store
+        .token_audit_log(id, &params.request)
+        .await?;
     Ok(Listed::new(page.map(AuditData::from), params))
 }
 

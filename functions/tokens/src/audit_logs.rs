@@ -62,7 +62,11 @@ async fn list_audit_logs(
         workspace: Some(caller.workspace_id),
     };
     let now = state.host.services.clock.now();
-    let page = state.host.store.audit_log(caller.organization_id, &filter, &params.request, now).await?;
+    let page = state
+        .host
+        .store
+        .audit_log(caller.organization_id, &filter, &params.request, now)
+        .await?;
     Ok(Listed::new(page.map(AuditData::from), params))
 }
 

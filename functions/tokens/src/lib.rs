@@ -21,10 +21,18 @@ pub struct State {
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
     let host = Host::new(services);
-    Ok(Lambda::Http(web::serve(host.clone(), OpenApiRouter::new(), routes(), State { host })))
+    Ok(Lambda::Http(web::serve(
+        host.clone(),
+        OpenApiRouter::new(),
+        routes(),
+        State { host },
+    )))
 }
 
 /// All operations of the group.
 pub fn routes() -> OpenApiRouter<State> {
-    api_tokens::routes().merge(api_keys::routes()).merge(audit_logs::routes()).merge(validate::routes())
+    api_tokens::routes()
+        .merge(api_keys::routes())
+        .merge(audit_logs::routes())
+        .merge(validate::routes())
 }

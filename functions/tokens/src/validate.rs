@@ -48,5 +48,7 @@ fn validity(caller: &Principal) -> Reply<Validity> {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(validate_token)).routes(routes!(validate_token_plural))
+    OpenApiRouter::new()
+        .routes(routes!(validate_token))
+        .routes(routes!(validate_token_plural))
 }

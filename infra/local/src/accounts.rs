@@ -27,7 +27,10 @@ pub(crate) struct Owner {
 
 impl Accounts {
     pub(crate) fn new(services: Services) -> Self {
-        Self { store: Store::new(&services), services }
+        Self {
+            store: Store::new(&services),
+            services,
+        }
     }
 
     /// Makes an account and its password.
@@ -35,11 +38,24 @@ impl Accounts {
         let password = new_password();
         let hash = hash_password(password.clone()).await?;
         let now = self.services.clock.now();
-        let founding = Founding::new(parse_email(email)?, parse_name(name)?, parse_name(name)?, hash, now)?;
-        let Founding { user, organization, workspace, member } = founding;
+        let founding = Founding::new(
+            parse_email(email)?,
+            parse_name(name)?,
+            parse_name(name)?,
+            hash,
+            now,
+        )?;
+        let Founding {
+            user,
+            organization,
+            workspace,
+            member,
+        } = founding;
         let caller = Caller::system(organization.id, workspace.id);
         let audit = AuditEntry::new(&caller, "user.registered", "user", user.id, now);
-        self.store.register(&user, &organization, &workspace, &member, None, &audit).await?;
+        self.store
+            .register(&user, &organization, &workspace, &member, None, &audit)
+            .await?;
         Ok((Owner { user, member }, password))
     }
 
@@ -47,12 +63,21 @@ impl Accounts {
     pub(crate) async fn find(&self, email: &str) -> anyhow::Result<Owner> {
         let user = self.store.user_by_email(&parse_email(email)?).await?;
         let user = user.with_context(|| format!("there is no user {email}"))?;
-        let member = self.store.member(user.organization_id, user.id).await?.context("the user belongs to no organization")?;
+        let member = self
+            .store
+            .member(user.organization_id, user.id)
+            .await?
+            .context("the user belongs to no organization")?;
         Ok(Owner { user, member })
     }
 
     /// Makes a token that may do whatever its kind allows.
-    pub(crate) async fn create_token(&self, owner: &Owner, kind: TokenKind, name: &str) -> anyhow::Result<TokenSecret> {
+    pub(crate) async fn create_token(
+        &self,
+        owner: &Owner,
+        kind: TokenKind,
+        name: &str,
+    ) -> anyhow::Result<TokenSecret> {
         let now = self.services.clock.now();
         let scopes: &[&str] = match kind {
             TokenKind::Prodgy => &[],
@@ -82,32 +107,58 @@ impl Accounts {
     /// Gives a user a role: the only way to become a super admin.
     pub(crate) async fn grant(&self, owner: &Owner, role: Role) -> anyhow::Result<()> {
         let organization = self.organization(owner).await?;
-        let member = Member { role, ..owner.member.clone() };
+        let member = Member {
+            role,
+            ..owner.member.clone()
+        };
         let audit = self.audit(owner, "member.updated");
-        self.store.update_member(&organization, &member, &audit).await?;
+        self.store
+            .update_member(&organization, &member, &audit)
+            .await?;
         Ok(())
     }
 
     /// Gives a user a new password and ends the sessions of before.
     pub(crate) async fn reset_password(&self, owner: &Owner) -> anyhow::Result<String> {
         let password = new_password();
-        let user = User { password_hash: hash_password(password.clone()).await?, ..owner.user.clone() };
-        let member = Member { sessions_valid_from: Some(self.services.clock.now()), ..owner.member.clone() };
+        let user = User {
+            password_hash: hash_password(password.clone()).await?,
+            ..owner.user.clone()
+        };
+        let member = Member {
+            sessions_valid_from: Some(self.services.clock.now()),
+            ..owner.member.clone()
+        };
         let audit = self.audit(owner, "user.password_changed");
-        self.store.change_password(&user, &member, None, &audit).await?;
+        self.store
+            .change_password(&user, &member, None, &audit)
+            .await?;
         Ok(password)
     }
 
     async fn organization(&self, owner: &Owner) -> anyhow::Result<Organization> {
-        match self.store.organization(owner.member.organization_id).await? {
+        match self
+            .store
+            .organization(owner.member.organization_id)
+            .await?
+        {
             Some(organization) => Ok(organization),
             None => bail!("the user's organization does not exist"),
         }
     }
 
     fn audit(&self, owner: &Owner, action: &str) -> AuditEntry {
-        let caller = Caller::system(owner.member.organization_id, owner.member.default_workspace());
-        AuditEntry::new(&caller, action, "user", owner.user.id, self.services.clock.now())
+        let caller = Caller::system(
+            owner.member.organization_id,
+            owner.member.default_workspace(),
+        );
+        AuditEntry::new(
+            &caller,
+            action,
+            "user",
+            owner.user.id,
+            self.services.clock.now(),
+        )
     }
 }
 

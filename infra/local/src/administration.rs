@@ -100,7 +100,13 @@ pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Re
 
 /// The data directory's platform, on a port that nobody knows and with nothing running by itself.
 async fn offline(options: Options) -> anyhow::Result<Platform> {
-    Platform::start(Options { port: 0, schedules: false, event_sources: false, ..options }).await
+    Platform::start(Options {
+        port: 0,
+        schedules: false,
+        event_sources: false,
+        ..options
+    })
+    .await
 }
 
 fn show(line: &str) -> anyhow::Result<()> {

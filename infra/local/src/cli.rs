@@ -198,7 +198,10 @@ impl StorageArguments {
             Some(template) => template,
             None => find_template()?,
         };
-        let beside = template.parent().unwrap_or(Path::new("")).join(DATA_DIRECTORY);
+        let beside = template
+            .parent()
+            .unwrap_or(Path::new(""))
+            .join(DATA_DIRECTORY);
         let data = Data::Directory(self.data_dir.unwrap_or(beside));
         Ok(Options {
             data,

@@ -44,11 +44,16 @@ pub struct Authenticated {
 pub struct Authenticator {
     services: Services,
     store: Store,
-    limiter: Limiter,}
+    limiter: Limiter,
+}
 
 impl Authenticator {
     pub fn new(services: Services, store: Store) -> Self {
-        Self { limiter: Limiter::new(store.clone()), services, store }
+        Self {
+            limiter: Limiter::new(store.clone()),
+            services,
+            store,
+        }
     }
 
     pub fn limiter(&self) -> &Limiter {
@@ -58,7 +63,11 @@ impl Authenticator {
     /// Finds out who calls, and whether they may call now. Malformed credentials are refused without any I/O.
     pub async fn authenticate(&self, incoming: Incoming<'_>) -> Authenticated {
         match Credential::read(incoming.dialect, incoming.headers) {
-            Err(error) => Authenticated { outcome: Err(error), limit: None, used: None },
+            Err(error) => Authenticated {
+                outcome: Err(error),
+                limit: None,
+                used: None,
+            },
             Ok(Credential::Token(secret)) => self.token(incoming, &secret).await,
             Ok(Credential::Session(token)) => self.session(incoming, &token).await,
         }
@@ -69,18 +78,30 @@ impl Authenticator {
     ///
     /// # Errors
     /// `NotFound`, whether the workspace does not exist or is somebody else's.
-    pub async fn workspace_for(&self, principal: &Principal, requested: Option<WorkspaceId>) -> Result<WorkspaceId> {
-        let Some(requested) = requested.filter(|requested| *requested != principal.workspace_id) else {
+    pub async fn workspace_for(
+        &self,
+        principal: &Principal,
+        requested: Option<WorkspaceId>,
+    ) -> Result<WorkspaceId> {
+        let Some(requested) = requested.filter(|requested| *requested != principal.workspace_id)
+        else {
             return Ok(principal.workspace_id);
         };
         if principal.token_id().is_some() {
             return Err(Error::NotFound("product"));
         }
         let organization = principal.organization_id;
-        let (workspace, member) =
-            try_join(self.store.workspace(organization, requested), self.store.member(organization, principal.user_id)).await?;
-        let may_use = principal.role == Role::SuperAdmin || member.is_some_and(|member| member.may_use(requested));
-        workspace.filter(|_| may_use).map(|workspace| workspace.id).ok_or(Error::NotFound("product"))
+        let (workspace, member) = try_join(
+            self.store.workspace(organization, requested),
+            self.store.member(organization, principal.user_id),
+        )
+        .await?;
+        let may_use = principal.role == Role::SuperAdmin
+            || member.is_some_and(|member| member.may_use(requested));
+        workspace
+            .filter(|_| may_use)
+            .map(|workspace| workspace.id)
+            .ok_or(Error::NotFound("product"))
     }
 
     async fn token(&self, incoming: Incoming<'_>, secret: &TokenSecret) -> Authenticated {
@@ -91,37 +112,73 @@ impl Authenticator {
             Dialect::Prodgy => Policy::prodgy(limits, incoming.ip, incoming.strict),
             dialect => Policy::key(dialect, limits, hash),
         };
-        let (count, token) = join(self.limiter.count(&policy, now), self.store.token_by_hash(hash)).await;
+        let (count, token) = join(
+            self.limiter.count(&policy, now),
+            self.store.token_by_hash(hash),
+        )
+        .await;
         let token = match token {
             Ok(token) => token,
-            Err(error) => return Authenticated { outcome: Err(error), limit: None, used: None },
+            Err(error) => {
+                return Authenticated {
+                    outcome: Err(error),
+                    limit: None,
+                    used: None,
+                };
+            }
         };
-        let limit = token.as_ref().and_then(|token| token.requests_per_minute).unwrap_or(policy.limit);
+        let limit = token
+            .as_ref()
+            .and_then(|token| token.requests_per_minute)
+            .unwrap_or(policy.limit);
         let (state, over) = measured(count, limit);
         // Over an address's limit nothing more is said; over a key's, only to whoever holds the key.
         if over && (incoming.dialect == Dialect::Prodgy || token.is_some()) {
             return limited(state);
         }
-        let Some(token) = token else { return self.unknown(incoming, state, now).await };
+        let Some(token) = token else {
+            return self.unknown(incoming, state, now).await;
+        };
         match token.status(now) {
             TokenStatus::Active => {
                 let principal = self.token_principal(incoming, &token).await;
                 let used = principal.is_ok().then_some(token);
-                Authenticated { outcome: principal, limit: state, used }
+                Authenticated {
+                    outcome: principal,
+                    limit: state,
+                    used,
+                }
             }
             TokenStatus::Expired if !token.expiry_recorded => {
                 self.record_expiry(&token, now).await;
-                Authenticated { outcome: Err(refused()), limit: state, used: None }
+                Authenticated {
+                    outcome: Err(refused()),
+                    limit: state,
+                    used: None,
+                }
             }
-            _ => Authenticated { outcome: Err(refused()), limit: state, used: None },
+            _ => Authenticated {
+                outcome: Err(refused()),
+                limit: state,
+                used: None,
+            },
         }
     }
 
     async fn token_principal(&self, incoming: Incoming<'_>, token: &Token) -> Result<Principal> {
         let identity = Identity::Token(token.id, token.kind);
-        let (organization, workspace) =
-            self.chosen_organization(incoming, token.role, token.organization_id, token.workspace_id).await?;
-        if incoming.product_id.is_some_and(|product| product != workspace) {
+        let (organization, workspace) = self
+            .chosen_organization(
+                incoming,
+                token.role,
+                token.organization_id,
+                token.workspace_id,
+            )
+            .await?;
+        if incoming
+            .product_id
+            .is_some_and(|product| product != workspace)
+        {
             return Err(Error::NotFound("product"));
         }
         Ok(Principal {
@@ -138,23 +195,37 @@ impl Authenticator {
 
     async fn session(&self, incoming: Incoming<'_>, token: &str) -> Authenticated {
         let now = self.services.clock.now();
-        let refuse = |outcome| Authenticated { outcome: Err(outcome), limit: None, used: None };
+        let refuse = |outcome| Authenticated {
+            outcome: Err(outcome),
+            limit: None,
+            used: None,
+        };
         let keyring = match Keyring::load(&self.services).await {
             Ok(keyring) => keyring,
             Err(error) => return refuse(error),
         };
-        let claims = keyring.verify::<AccessClaims>(AUDIENCE, token).filter(|claims| claims.exp > now.timestamp());
-        let Some(claims) = claims else { return refuse(refused()) };
+        let claims = keyring
+            .verify::<AccessClaims>(AUDIENCE, token)
+            .filter(|claims| claims.exp > now.timestamp());
+        let Some(claims) = claims else {
+            return refuse(refused());
+        };
 
         let limits = &self.services.config.limits;
         let policy = match incoming.dialect {
             Dialect::Prodgy => Policy::prodgy(limits, incoming.ip, incoming.strict),
             _ => Policy::account(limits, claims.sub),
         };
-        let workspace = OptionFuture::from(incoming.product_id.map(|id| self.store.workspace(claims.org, id)));
-        let rows = try_join3(self.store.session(claims.sid), self.store.member(claims.org, claims.sub), async {
-            workspace.await.transpose()
-        });
+        let workspace = OptionFuture::from(
+            incoming
+                .product_id
+                .map(|id| self.store.workspace(claims.org, id)),
+        );
+        let rows = try_join3(
+            self.store.session(claims.sid),
+            self.store.member(claims.org, claims.sub),
+            async { workspace.await.transpose() },
+        );
         let (count, rows) = join(self.limiter.count(&policy, now), rows).await;
         let (state, over) = measured(count, policy.limit);
         if over {
@@ -163,17 +234,26 @@ impl Authenticator {
         let outcome = match rows {
             Err(error) => Err(error),
             Ok((session, member, workspace)) => {
-                let session = session.filter(|session| session.user_id == claims.sub && session.expires_at > now);
+                let session = session
+                    .filter(|session| session.user_id == claims.sub && session.expires_at > now);
                 match (session, member) {
                     (Some(session), Some(member))
-                        if member.sessions_valid_from.is_none_or(|from| session.created_at >= from) =>
+                        if member
+                            .sessions_valid_from
+                            .is_none_or(|from| session.created_at >= from) =>
                     {
-                        let found = workspace.map(|workspace| workspace.filter(|workspace| member.may_use(workspace.id)));
+                        let found = workspace.map(|workspace| {
+                            workspace.filter(|workspace| member.may_use(workspace.id))
+                        });
                         match found {
                             Some(None) => Err(Error::NotFound("product")),
                             found => {
-                                let workspace = found.flatten().map_or_else(|| member.default_workspace(), |workspace| workspace.id);
-                                self.session_principal(incoming, &claims, member.role, workspace).await
+                                let workspace = found.flatten().map_or_else(
+                                    || member.default_workspace(),
+                                    |workspace| workspace.id,
+                                );
+                                self.session_principal(incoming, &claims, member.role, workspace)
+                                    .await
                             }
                         }
                     }
@@ -181,11 +261,23 @@ impl Authenticator {
                 }
             }
         };
-        Authenticated { outcome, limit: state, used: None }
+        Authenticated {
+            outcome,
+            limit: state,
+            used: None,
+        }
     }
 
-    async fn session_principal(&self, incoming: Incoming<'_>, claims: &AccessClaims, role: Role, workspace: WorkspaceId) -> Result<Principal> {
-        let (organization, workspace) = self.chosen_organization(incoming, role, claims.org, workspace).await?;
+    async fn session_principal(
+        &self,
+        incoming: Incoming<'_>,
+        claims: &AccessClaims,
+        role: Role,
+        workspace: WorkspaceId,
+    ) -> Result<Principal> {
+        let (organization, workspace) = self
+            .chosen_organization(incoming, role, claims.org, workspace)
+            .await?;
         Ok(Principal {
             identity: Identity::Session(claims.sid),
             user_id: claims.sub,
@@ -206,45 +298,84 @@ impl Authenticator {
         own: OrganizationId,
         workspace: WorkspaceId,
     ) -> Result<(OrganizationId, WorkspaceId)> {
-        let Some(value) = incoming.headers.get("x-organization-id").filter(|_| role == Role::SuperAdmin) else {
+        let Some(value) = incoming
+            .headers
+            .get("x-organization-id")
+            .filter(|_| role == Role::SuperAdmin)
+        else {
             return Ok((own, workspace));
         };
         let chosen = value.to_str().ok().and_then(|text| text.parse().ok());
-        let chosen: OrganizationId = chosen.ok_or_else(|| Error::invalid_header("X-Organization-Id", "must be a UUID"))?;
+        let chosen: OrganizationId =
+            chosen.ok_or_else(|| Error::invalid_header("X-Organization-Id", "must be a UUID"))?;
         if chosen == own {
             return Ok((own, workspace));
         }
-        let organization = self.store.organization(chosen).await?.ok_or(Error::NotFound("organization"))?;
+        let organization = self
+            .store
+            .organization(chosen)
+            .await?
+            .ok_or(Error::NotFound("organization"))?;
         Ok((chosen, organization.default_workspace_id))
     }
 
     /// An unknown key costs its sender's address a request, so that keys cannot be guessed at full speed.
-    async fn unknown(&self, incoming: Incoming<'_>, state: Option<RateLimit>, now: DateTime<Utc>) -> Authenticated {
+    async fn unknown(
+        &self,
+        incoming: Incoming<'_>,
+        state: Option<RateLimit>,
+        now: DateTime<Utc>,
+    ) -> Authenticated {
         let policy = Policy::unauthenticated(&self.services.config.limits, incoming.ip);
         let limited_to = match self.limiter.require(&policy, now).await {
-            Err(error @ Error::RateLimited(limit)) => return Authenticated { outcome: Err(error), limit: Some(limit), used: None },
+            Err(error @ Error::RateLimited(limit)) => {
+                return Authenticated {
+                    outcome: Err(error),
+                    limit: Some(limit),
+                    used: None,
+                };
+            }
             _ if incoming.dialect == Dialect::Prodgy => state,
             _ => None,
         };
-        Authenticated { outcome: Err(refused()), limit: limited_to, used: None }
+        Authenticated {
+            outcome: Err(refused()),
+            limit: limited_to,
+            used: None,
+        }
     }
 
     /// Writes the `expired` row, unless the due tick has done so.
     async fn record_expiry(&self, token: &Token, now: DateTime<Utc>) {
         let caller = Caller::system(token.organization_id, token.workspace_id);
         let log = TokenAuditEntry::new(TokenAction::Expired, &caller, now);
-        let recorded = Token { expiry_recorded: true, ..token.clone() };
+        let recorded = Token {
+            expiry_recorded: true,
+            ..token.clone()
+        };
         match self.store.token(token.organization_id, token.id).await {
             // The owner's item has the use count, which the lookup item lacks.
             Ok(Some(owned)) if !owned.expiry_recorded => {
-                let recorded = Token { usage_count: owned.usage_count, last_used_at: owned.last_used_at, ..recorded };
-                match self.store.update_token(&recorded, None, Some(&log), None).await {
+                let recorded = Token {
+                    usage_count: owned.usage_count,
+                    last_used_at: owned.last_used_at,
+                    ..recorded
+                };
+                match self
+                    .store
+                    .update_token(&recorded, None, Some(&log), None)
+                    .await
+                {
                     Ok(()) | Err(Error::Conflict(_)) => {}
-                    Err(error) => tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will"),
+                    Err(error) => {
+                        tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will")
+                    }
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will"),
+            Err(error) => {
+                tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will")
+            }
         }
     }
 
@@ -252,8 +383,17 @@ impl Authenticator {
     pub async fn record_use(&self, token: &Token, caller: &Caller) {
         let now = self.services.clock.now();
         let recorded = async {
-            if self.store.record_use(token.organization_id, token.id, now).await? {
-                self.store.log_token(token.id, &TokenAuditEntry::new(TokenAction::Used, caller, now)).await?;
+            if self
+                .store
+                .record_use(token.organization_id, token.id, now)
+                .await?
+            {
+                self.store
+                    .log_token(
+                        token.id,
+                        &TokenAuditEntry::new(TokenAction::Used, caller, now),
+                    )
+                    .await?;
             }
             Ok::<_, Error>(())
         };
@@ -272,11 +412,23 @@ fn measured(count: Option<Count>, limit: u32) -> (Option<RateLimit>, bool) {
 
 fn limited(state: Option<RateLimit>) -> Authenticated {
     let outcome = state.map_or_else(|| Err(refused()), |limit| Err(Error::RateLimited(limit)));
-    Authenticated { outcome, limit: state, used: None }
+    Authenticated {
+        outcome,
+        limit: state,
+        used: None,
+    }
 }
 
-fn caller(incoming: Incoming<'_>, actor: Actor, organization_id: OrganizationId, workspace_id: WorkspaceId) -> Caller {
-    let user_agent = incoming.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+fn caller(
+    incoming: Incoming<'_>,
+    actor: Actor,
+    organization_id: OrganizationId,
+    workspace_id: WorkspaceId,
+) -> Caller {
+    let user_agent = incoming
+        .headers
+        .get(http::header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
     Caller {
         actor,
         organization_id,

@@ -29,7 +29,10 @@ impl Credential {
         };
         if let Some(value) = own_header.and_then(|name| headers.get(name)) {
             let text = value.to_str().map_err(|_| refused())?;
-            return TokenSecret::parse(text.trim()).filter(|token| fits(dialect, token.kind())).map(Self::Token).ok_or_else(refused);
+            return TokenSecret::parse(text.trim())
+                .filter(|token| fits(dialect, token.kind()))
+                .map(Self::Token)
+                .ok_or_else(refused);
         }
         let Some(value) = headers.get(AUTHORIZATION) else {
             return Err(Error::Unauthenticated("missing credentials".to_owned()));
@@ -44,7 +47,9 @@ impl Credential {
             Some(token) if fits(dialect, token.kind()) => Ok(Self::Token(token)),
             Some(_) => Err(refused()),
             // Keys only on AgentPlatform's routes.
-            None if dialect != Dialect::AgentPlatform && is_jwt(credential) => Ok(Self::Session(credential.to_owned())),
+            None if dialect != Dialect::AgentPlatform && is_jwt(credential) => {
+                Ok(Self::Session(credential.to_owned()))
+            }
             None => Err(refused()),
         }
     }
@@ -66,7 +71,12 @@ fn fits(dialect: Dialect, kind: TokenKind) -> bool {
 }
 
 fn is_jwt(text: &str) -> bool {
-    let url_safe = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    let url_safe = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
     text.len() <= 4096 && text.split('.').count() == 3 && text.split('.').all(url_safe)
 }
 
@@ -84,24 +94,68 @@ mod tests {
         let agentplatform = token(TokenKind::AgentPlatform);
         let bearer = |text: &str| ("authorization", format!("Bearer {text}"));
         let rows = [
-            (Dialect::Prodgy, ("x-api-token", prodgy.clone()), true, "own header"),
+            (
+                Dialect::Prodgy,
+                ("x-api-token", prodgy.clone()),
+                true,
+                "own header",
+            ),
             (Dialect::Prodgy, bearer(&prodgy), true, "bearer"),
-            (Dialect::Prodgy, bearer(&prowpt), false, "another dialect's token"),
-            (Dialect::Prodgy, bearer("a.b.c"), true, "the form of a session"),
-            (Dialect::Prodgy, ("x-api-key", prodgy.clone()), false, "another dialect's header"),
-            (Dialect::Prowpt, ("x-api-key", prowpt.clone()), true, "own header"),
+            (
+                Dialect::Prodgy,
+                bearer(&prowpt),
+                false,
+                "another dialect's token",
+            ),
+            (
+                Dialect::Prodgy,
+                bearer("a.b.c"),
+                true,
+                "the form of a session",
+            ),
+            (
+                Dialect::Prodgy,
+                ("x-api-key", prodgy.clone()),
+                false,
+                "another dialect's header",
+            ),
+            (
+                Dialect::Prowpt,
+                ("x-api-key", prowpt.clone()),
+                true,
+                "own header",
+            ),
             (Dialect::Prowpt, bearer(&prowpt), true, "bearer"),
-            (Dialect::AgentPlatform, bearer(&agentplatform), true, "bearer"),
+            (
+                Dialect::AgentPlatform,
+                bearer(&agentplatform),
+                true,
+                "bearer",
+            ),
             (Dialect::AgentPlatform, bearer("a.b.c"), false, "keys only"),
-            (Dialect::AgentPlatform, ("x-api-key", agentplatform.clone()), false, "bearer alone"),
+            (
+                Dialect::AgentPlatform,
+                ("x-api-key", agentplatform.clone()),
+                false,
+                "bearer alone",
+            ),
             (Dialect::Account, bearer(&prodgy), false, "sessions only"),
-            (Dialect::Account, ("authorization", "Basic a.b.c".to_owned()), false, "another scheme"),
+            (
+                Dialect::Account,
+                ("authorization", "Basic a.b.c".to_owned()),
+                false,
+                "another scheme",
+            ),
             (Dialect::Prodgy, bearer("prodgy_short"), false, "malformed"),
         ];
         for (dialect, (name, value), good, why) in rows {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_str(&value).unwrap());
-            assert_eq!(Credential::read(dialect, &headers).is_ok(), good, "{dialect:?}: {why}");
+            assert_eq!(
+                Credential::read(dialect, &headers).is_ok(),
+                good,
+                "{dialect:?}: {why}"
+            );
         }
     }
 }

@@ -18,15 +18,18 @@ impl Dialect {
     pub fn of(path: &str) -> Self {
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
         match (segments.next(), segments.next(), segments.next()) {
-            (Some("api"), Some("v1"), _) | (Some("webhooks"), Some("inbound"), _) => Self::AgentPlatform,
+            (Some("api"), Some("v1"), _) | (Some("webhooks"), Some("inbound"), _) => {
+                Self::AgentPlatform
+            }
             (Some("swagger" | "swagger.json"), ..) => Self::Prodgy,
             (Some("api"), Some("auth"), Some("me")) => Self::Prowpt,
             (Some("api"), Some("auth" | "workspaces" | "organization"), _) => Self::Account,
             (
                 Some("api"),
                 Some(
-                    "agent-base" | "workflow" | "workflow-base" | "integrations-base" | "knowledge-base" | "webhook" | "communicator"
-                    | "assistant" | "transcription" | "api-tokens" | "api-token",
+                    "agent-base" | "workflow" | "workflow-base" | "integrations-base"
+                    | "knowledge-base" | "webhook" | "communicator" | "assistant" | "transcription"
+                    | "api-tokens" | "api-token",
                 ),
                 _,
             ) => Self::Prodgy,

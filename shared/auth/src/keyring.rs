@@ -24,16 +24,24 @@ pub struct Keyring {
 impl Keyring {
     /// The keyring as of now; a round trip at most once in five minutes.
     pub async fn load(services: &Services) -> Result<Self> {
-        let keys = services.secrets.master_keys().await.map_err(Error::unavailable)?;
+        let keys = services
+            .secrets
+            .master_keys()
+            .await
+            .map_err(Error::unavailable)?;
         Ok(Self { keys })
     }
 
     /// A JSON Web Token (HS256) for `audience`. Audiences have keys of their own and cannot be confused.
     pub fn sign(&self, audience: &str, claims: &impl Serialize) -> Result<String> {
         let key = &self.keys.current;
-        let header = Header { kid: Some(key.id.clone()), ..Header::new(Algorithm::HS256) };
+        let header = Header {
+            kid: Some(key.id.clone()),
+            ..Header::new(Algorithm::HS256)
+        };
         let secret = derive(key, &format!("jwt/{audience}"));
-        jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(&*secret)).map_err(Error::internal)
+        jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(&*secret))
+            .map_err(Error::internal)
     }
 
     /// The claims of a token that we signed for `audience`; `None` for any other. Its times are the caller's to check.
@@ -45,7 +53,9 @@ impl Keyring {
         // The library asks the system for the time; ours comes from the clock.
         validation.validate_exp = false;
         let secret = derive(key, &format!("jwt/{audience}"));
-        jsonwebtoken::decode(token, &DecodingKey::from_secret(&*secret), &validation).ok().map(|data| data.claims)
+        jsonwebtoken::decode(token, &DecodingKey::from_secret(&*secret), &validation)
+            .ok()
+            .map(|data| data.claims)
     }
 
     /// Encrypts `text` for `purpose` (AES-256-GCM). `context`, the tenant and record that it belongs to, must be given again
@@ -53,10 +63,19 @@ impl Keyring {
     pub fn seal(&self, purpose: &str, context: &str, text: &[u8]) -> Result<String> {
         let key = &self.keys.current;
         let nonce = Nonce::generate();
-        let payload = Payload { msg: text, aad: context.as_bytes() };
-        let sealed = cipher(key, purpose).encrypt(&nonce, payload).map_err(|_| Error::internal("sealing failed"))?;
+        let payload = Payload {
+            msg: text,
+            aad: context.as_bytes(),
+        };
+        let sealed = cipher(key, purpose)
+            .encrypt(&nonce, payload)
+            .map_err(|_| Error::internal("sealing failed"))?;
         let bytes = [nonce.as_slice(), &sealed].concat();
-        Ok(format!("{}.{}", URL_SAFE_NO_PAD.encode(&key.id), URL_SAFE_NO_PAD.encode(bytes)))
+        Ok(format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(&key.id),
+            URL_SAFE_NO_PAD.encode(bytes)
+        ))
     }
 
     /// What [`Self::seal`] was given; `None` when it was sealed for something else or by a key that is gone.
@@ -67,18 +86,29 @@ impl Keyring {
         let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(12)?;
         let nonce = Nonce::try_from(nonce).ok()?;
-        cipher(key, purpose).decrypt(&nonce, Payload { msg: sealed, aad: context.as_bytes() }).ok()
+        cipher(key, purpose)
+            .decrypt(
+                &nonce,
+                Payload {
+                    msg: sealed,
+                    aad: context.as_bytes(),
+                },
+            )
+            .ok()
     }
 
     fn find(&self, id: &str) -> Option<&MasterKey> {
         let previous = self.keys.previous.iter();
-        std::iter::once(&self.keys.current).chain(previous).find(|key| key.id == id)
+        std::iter::once(&self.keys.current)
+            .chain(previous)
+            .find(|key| key.id == id)
     }
 }
 
 fn derive(key: &MasterKey, label: &str) -> Zeroizing<[u8; 32]> {
     let mut derived = Zeroizing::new([0; 32]);
-    let expanded = Hkdf::<Sha256>::new(None, &key.secret).expand(format!("signalbox/{label}/v1").as_bytes(), &mut *derived);
+    let expanded = Hkdf::<Sha256>::new(None, &key.secret)
+        .expand(format!("signalbox/{label}/v1").as_bytes(), &mut *derived);
     expanded.expect("32 bytes are within HKDF's limit");
     derived
 }
@@ -100,26 +130,49 @@ mod tests {
     }
 
     fn key(id: &str, secret: &str) -> MasterKey {
-        MasterKey { id: id.to_owned(), secret: secret.into() }
+        MasterKey {
+            id: id.to_owned(),
+            secret: secret.into(),
+        }
     }
 
     #[test]
     fn what_the_previous_key_made_is_accepted_and_what_an_older_one_made_is_not() {
-        let ring = |current: MasterKey, previous| Keyring { keys: Arc::new(MasterKeys { current, previous }) };
+        let ring = |current: MasterKey, previous| Keyring {
+            keys: Arc::new(MasterKeys { current, previous }),
+        };
         let first = ring(key("1", "one"), None);
         let second = ring(key("2", "two"), Some(key("1", "one")));
         let third = ring(key("3", "three"), Some(key("2", "two")));
-        let claims = Claims { sub: "ada".to_owned(), aud: "session".to_owned() };
+        let claims = Claims {
+            sub: "ada".to_owned(),
+            aud: "session".to_owned(),
+        };
 
         let token = first.sign("session", &claims).unwrap();
         assert_eq!(second.verify::<Claims>("session", &token), Some(claims));
         assert_eq!(third.verify::<Claims>("session", &token), None);
-        assert_eq!(second.verify::<Claims>("mcp", &token), None, "audiences stay apart");
+        assert_eq!(
+            second.verify::<Claims>("mcp", &token),
+            None,
+            "audiences stay apart"
+        );
 
         let sealed = first.seal("credential", "tenant/1", b"sk-secret").unwrap();
-        assert_eq!(second.open("credential", "tenant/1", &sealed).as_deref(), Some(&b"sk-secret"[..]));
-        assert_eq!(second.open("credential", "tenant/2", &sealed), None, "another record's context");
-        assert_eq!(second.open("response", "tenant/1", &sealed), None, "another purpose");
+        assert_eq!(
+            second.open("credential", "tenant/1", &sealed).as_deref(),
+            Some(&b"sk-secret"[..])
+        );
+        assert_eq!(
+            second.open("credential", "tenant/2", &sealed),
+            None,
+            "another record's context"
+        );
+        assert_eq!(
+            second.open("response", "tenant/1", &sealed),
+            None,
+            "another purpose"
+        );
         assert_eq!(third.open("credential", "tenant/1", &sealed), None);
         assert_eq!(second.open("credential", "tenant/1", "x.y"), None);
     }

@@ -22,8 +22,16 @@ pub struct Policy {
 impl Policy {
     /// Prodgy limits by address [seed:001].
     pub(crate) fn prodgy(limits: &Limits, ip: &str, strict: bool) -> Self {
-        let (name, limit) = if strict { ("prodgy_strict", limits.prodgy_strict) } else { ("prodgy", limits.prodgy) };
-        Self { name, subject: subject_of(ip), limit }
+        let (name, limit) = if strict {
+            ("prodgy_strict", limits.prodgy_strict)
+        } else {
+            ("prodgy", limits.prodgy)
+        };
+        Self {
+            name,
+            subject: subject_of(ip),
+            limit,
+        }
     }
 
     /// The others by key [seed:003][seed:004].
@@ -32,27 +40,47 @@ impl Policy {
             Dialect::AgentPlatform => ("agentplatform", limits.agentplatform),
             _ => ("prowpt", limits.prowpt),
         };
-        Self { name, subject: key.to_string(), limit }
+        Self {
+            name,
+            subject: key.to_string(),
+            limit,
+        }
     }
 
     /// Account routes by user; for those without a session, by address.
     pub fn account(limits: &Limits, user: impl ToString) -> Self {
-        Self { name: "account", subject: user.to_string(), limit: limits.account }
+        Self {
+            name: "account",
+            subject: user.to_string(),
+            limit: limits.account,
+        }
     }
 
     /// Requests whose credential is unknown, by address.
     pub(crate) fn unauthenticated(limits: &Limits, ip: &str) -> Self {
-        Self { name: "unauthenticated", subject: subject_of(ip), limit: limits.unauthenticated }
+        Self {
+            name: "unauthenticated",
+            subject: subject_of(ip),
+            limit: limits.unauthenticated,
+        }
     }
 
     /// Attempts to sign in or register, by address.
     pub fn sign_in_from(limits: &Limits, ip: &str) -> Self {
-        Self { name: "sign_in_ip", subject: subject_of(ip), limit: limits.sign_in }
+        Self {
+            name: "sign_in_ip",
+            subject: subject_of(ip),
+            limit: limits.sign_in,
+        }
     }
 
     /// Attempts to sign in to one account, wherever from.
     pub fn sign_in_to(limits: &Limits, email: &str) -> Self {
-        Self { name: "sign_in_account", subject: email.to_owned(), limit: limits.sign_in }
+        Self {
+            name: "sign_in_account",
+            subject: email.to_owned(),
+            limit: limits.sign_in,
+        }
     }
 }
 
@@ -63,7 +91,9 @@ fn subject_of(ip: &str) -> String {
             let [a, b, c, d, ..] = address.segments();
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
-        Ok(IpAddr::V6(address)) => address.to_ipv4_mapped().map_or_else(|| ip.to_owned(), |address| address.to_string()),
+        Ok(IpAddr::V6(address)) => address
+            .to_ipv4_mapped()
+            .map_or_else(|| ip.to_owned(), |address| address.to_string()),
         _ => ip.to_owned(),
     }
 }
@@ -73,7 +103,10 @@ pub fn is_strict(method: &Method, path: &str) -> bool {
     if method != Method::POST {
         return false;
     }
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
     matches!(
         segments.as_slice(),
         ["api", "api-tokens"]
@@ -103,7 +136,11 @@ impl Limiter {
     pub(crate) async fn count(&self, policy: &Policy, now: DateTime<Utc>) -> Option<Count> {
         let window = Window::at(now);
         match self.store.count(policy.name, &policy.subject, window).await {
-            Ok(count) => Some(Count { count, window_end: window.end(), now }),
+            Ok(count) => Some(Count {
+                count,
+                window_end: window.end(),
+                now,
+            }),
             Err(error) => {
                 tracing::warn!(%error, policy = policy.name, metric = "rate_limiter_failed", "the rate limiter failed open");
                 None
@@ -113,7 +150,11 @@ impl Limiter {
 
     /// Counts one request and refuses it over the limit.
     pub async fn require(&self, policy: &Policy, now: DateTime<Utc>) -> Result<()> {
-        match self.count(policy, now).await.map(|count| count.against(policy.limit)) {
+        match self
+            .count(policy, now)
+            .await
+            .map(|count| count.against(policy.limit))
+        {
             Some((limit, true)) => Err(Error::RateLimited(limit)),
             _ => Ok(()),
         }
@@ -133,7 +174,15 @@ impl Count {
     pub(crate) fn against(self, limit: u32) -> (RateLimit, bool) {
         let reset = self.window_end.timestamp();
         let retry_after = (reset - self.now.timestamp()).max(1);
-        (RateLimit { limit, remaining: limit.saturating_sub(self.count), reset, retry_after }, self.count > limit)
+        (
+            RateLimit {
+                limit,
+                remaining: limit.saturating_sub(self.count),
+                reset,
+                retry_after,
+            },
+            self.count > limit,
+        )
     }
 }
 
@@ -143,7 +192,10 @@ mod tests {
 
     #[test]
     fn one_network_is_one_subject() {
-        assert_eq!(subject_of("2001:db8:1:2:aaaa::1"), subject_of("2001:db8:1:2:bbbb::9"));
+        assert_eq!(
+            subject_of("2001:db8:1:2:aaaa::1"),
+            subject_of("2001:db8:1:2:bbbb::9")
+        );
         assert_ne!(subject_of("2001:db8:1:2::1"), subject_of("2001:db8:1:3::1"));
         assert_eq!(subject_of("::ffff:192.0.2.7"), subject_of("192.0.2.7"));
     }

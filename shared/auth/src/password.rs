@@ -10,8 +10,15 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2lnbmFsYm94LW5vYm9keQ$DPaJ
 
 /// Hashes a password, off the async threads: it takes tens of milliseconds on purpose.
 pub async fn hash_password(password: String) -> Result<String> {
-    let hashed = tokio::task::spawn_blocking(move || Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string()));
-    hashed.await.map_err(Error::internal)?.map_err(|error| Error::internal(error.to_string()))
+    let hashed = tokio::task::spawn_blocking(move || {
+        Argon2::default()
+            .hash_password(password.as_bytes())
+            .map(|hash| hash.to_string())
+    });
+    hashed
+        .await
+        .map_err(Error::internal)?
+        .map_err(|error| Error::internal(error.to_string()))
 }
 
 /// Whether `password` is the one of `hash`; without a hash it is not, and takes as long to say so.
@@ -19,8 +26,13 @@ pub async fn verify_password(password: String, hash: Option<String>) -> Result<b
     let verified = tokio::task::spawn_blocking(move || {
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
-        let Ok(hash) = PasswordHash::new(&hash) else { return false };
-        Argon2::default().verify_password(password.as_bytes(), &hash).is_ok() && known
+        let Ok(hash) = PasswordHash::new(&hash) else {
+            return false;
+        };
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+            && known
     });
     verified.await.map_err(Error::internal)
 }

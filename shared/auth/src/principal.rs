@@ -50,7 +50,9 @@ impl Principal {
     pub fn require_session(&self) -> Result<SessionId> {
         match self.identity {
             Identity::Session(id) => Ok(id),
-            Identity::Token(..) => Err(Error::Unauthenticated("this needs a user session".to_owned())),
+            Identity::Token(..) => Err(Error::Unauthenticated(
+                "this needs a user session".to_owned(),
+            )),
         }
     }
 

@@ -74,7 +74,14 @@ pub fn issue_session(
         expires_at: now + REFRESH_LIFETIME,
     };
     let access_token = keyring.sign(AUDIENCE, &claims)?;
-    Ok((session, SessionTokens { access_token, refresh_token, expires_in: ACCESS_LIFETIME.num_seconds() }))
+    Ok((
+        session,
+        SessionTokens {
+            access_token,
+            refresh_token,
+            expires_in: ACCESS_LIFETIME.num_seconds(),
+        },
+    ))
 }
 
 /// The session and the hash of a refresh token; `None` when it is not of the form of one.
@@ -86,5 +93,8 @@ pub fn refresh_parts(refresh_token: &str) -> Option<(SessionId, String)> {
 
 /// SHA-256 of a secret of ours, in hexadecimal: what is stored of it.
 pub fn secret_hash(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(secret.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// What a member of an organization may do. Ordered: each role may do what the ones before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Role {
     User,
@@ -26,7 +28,14 @@ impl Role {
 
     /// `Ok` when this role includes `needed`.
     pub fn require(self, needed: Self) -> Result<()> {
-        if self >= needed { Ok(()) } else { Err(Error::Forbidden(format!("requires role {}", needed.as_str()))) }
+        if self >= needed {
+            Ok(())
+        } else {
+            Err(Error::Forbidden(format!(
+                "requires role {}",
+                needed.as_str()
+            )))
+        }
     }
 }
 
@@ -81,7 +90,11 @@ pub fn is_prowpt_scope(scope: &str) -> bool {
     scope == "*"
         || PROWPT_SCOPES.contains(&scope)
         || scope.strip_suffix(":*").is_some_and(|resource| {
-            PROWPT_SCOPES.iter().any(|known| known.split_once(':').is_some_and(|(name, _)| name == resource))
+            PROWPT_SCOPES.iter().any(|known| {
+                known
+                    .split_once(':')
+                    .is_some_and(|(name, _)| name == resource)
+            })
         })
 }
 
@@ -95,9 +108,11 @@ pub fn grants(granted: &[String], needed: &str) -> bool {
     granted.iter().any(|scope| {
         scope == needed
             || scope == "*"
-            || scope
-                .strip_suffix(":*")
-                .is_some_and(|resource| needed.strip_prefix(resource).is_some_and(|rest| rest.starts_with(':')))
+            || scope.strip_suffix(":*").is_some_and(|resource| {
+                needed
+                    .strip_prefix(resource)
+                    .is_some_and(|rest| rest.starts_with(':'))
+            })
     })
 }
 
@@ -107,13 +122,23 @@ mod tests {
 
     #[test]
     fn wildcards_grant_their_resource_and_nothing_beside_it() {
-        let granted = |scopes: &[&str], needed| grants(&scopes.iter().map(ToString::to_string).collect::<Vec<_>>(), needed);
+        let granted = |scopes: &[&str], needed| {
+            grants(
+                &scopes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                needed,
+            )
+        };
         assert!(granted(&["projects:*"], "projects:delete"));
-        assert!(!granted(&["record:*"], "records:read"), "a prefix of a resource name is another resource");
+        assert!(
+            !granted(&["record:*"], "records:read"),
+            "a prefix of a resource name is another resource"
+        );
         assert!(!granted(&["records:*"], "record_types:read"));
         assert!(granted(&["*"], "billing:purchase_credits"));
         assert!(is_prowpt_scope("billing:*") && is_prowpt_scope("*"));
-        assert!(!is_prowpt_scope("projects") && !is_prowpt_scope("nothing:*") && !is_prowpt_scope(":*"));
+        assert!(
+            !is_prowpt_scope("projects") && !is_prowpt_scope("nothing:*") && !is_prowpt_scope(":*")
+        );
         assert!(!is_agentplatform_scope("agents:*"));
     }
 
@@ -121,6 +146,9 @@ mod tests {
     fn roles_include_the_ones_below() {
         assert!(Role::SuperAdmin.require(Role::Admin).is_ok());
         assert!(Role::User.require(Role::Admin).is_err());
-        assert_eq!(serde_json::from_str::<Role>("\"SYSTEM\"").unwrap(), Role::SuperAdmin);
+        assert_eq!(
+            serde_json::from_str::<Role>("\"SYSTEM\"").unwrap(),
+            Role::SuperAdmin
+        );
     }
 }

@@ -81,7 +81,10 @@ pub struct Agent {
 impl Agent {
     /// When the schedule fires next after `now`: never for an agent that is paused or disabled.
     pub fn next_firing(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let expression = self.schedule.as_deref().filter(|_| self.state == AgentState::Active)?;
+        let expression = self
+            .schedule
+            .as_deref()
+            .filter(|_| self.state == AgentState::Active)?;
         let timezone = schedule::timezone(&self.timezone).ok()?;
         Schedule::parse(expression, timezone).ok()?.next_after(now)
     }
@@ -104,13 +107,19 @@ pub struct AgentVersion {
 }
 
 /// Checks an agent's schedule and time zone together; errors name `schedule` and `timezone`.
-pub fn validate_schedule(expression: Option<&str>, timezone: &str, now: DateTime<Utc>) -> Result<()> {
+pub fn validate_schedule(
+    expression: Option<&str>,
+    timezone: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let mut errors = Vec::new();
     match (schedule::timezone(timezone), expression) {
         (Err(message), _) => errors.push(FieldError::new("timezone", message)),
         (Ok(zone), Some(expression)) => match Schedule::parse(expression, zone) {
             Err(message) => errors.push(FieldError::new("schedule", message)),
-            Ok(schedule) if schedule.next_after(now).is_none() => errors.push(FieldError::new("schedule", "never fires")),
+            Ok(schedule) if schedule.next_after(now).is_none() => {
+                errors.push(FieldError::new("schedule", "never fires"))
+            }
             Ok(_) => {}
         },
         (Ok(_), None) => {}
@@ -122,16 +131,25 @@ pub fn validate_schedule(expression: Option<&str>, timezone: &str, now: DateTime
 pub fn validate_prompts(prompts: &[Prompt]) -> Result<()> {
     let mut errors = Vec::new();
     if prompts.len() > MAX_PROMPTS {
-        errors.push(FieldError::new("prompts", format!("must have at most {MAX_PROMPTS} sections")));
+        errors.push(FieldError::new(
+            "prompts",
+            format!("must have at most {MAX_PROMPTS} sections"),
+        ));
     }
     for (index, prompt) in prompts.iter().enumerate() {
         if prompt.content.chars().count() > 20_000 {
-            errors.push(FieldError::new(format!("prompts[{index}].content"), "must be at most 20000 characters"));
+            errors.push(FieldError::new(
+                format!("prompts[{index}].content"),
+                "must be at most 20000 characters",
+            ));
         }
     }
     let size: usize = prompts.iter().map(|prompt| prompt.content.len()).sum();
     if size > MAX_PAYLOAD {
-        errors.push(FieldError::new("prompts", format!("must be at most {MAX_PAYLOAD} bytes in all")));
+        errors.push(FieldError::new(
+            "prompts",
+            format!("must be at most {MAX_PAYLOAD} bytes in all"),
+        ));
     }
     all_valid(errors)
 }
@@ -175,7 +193,12 @@ pub struct AgentTemplate {
 }
 
 impl AgentType {
-    pub const ALL: [Self; 4] = [Self::Freeform, Self::WeatherCheck, Self::MorningBriefing, Self::SupportTriage];
+    pub const ALL: [Self; 4] = [
+        Self::Freeform,
+        Self::WeatherCheck,
+        Self::MorningBriefing,
+        Self::SupportTriage,
+    ];
 
     pub fn slug(self) -> &'static str {
         match self {
@@ -188,7 +211,9 @@ impl AgentType {
 
     /// The type with this slug or template id.
     pub fn find(reference: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.slug() == reference || kind.template_id().to_string() == reference)
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.slug() == reference || kind.template_id().to_string() == reference)
     }
 
     fn template_id(self) -> Uuid {
@@ -204,10 +229,26 @@ impl AgentType {
 
     pub fn template(self) -> AgentTemplate {
         let (name, description, available) = match self {
-            Self::Freeform => ("Freeform", "Follows your instructions, with the tools that you allow.", true),
-            Self::WeatherCheck => ("Weather Check", "Reports current weather and today's forecast for a place.", true),
-            Self::MorningBriefing => ("Morning Briefing", "Sums up the day's calendar, mail and weather.", false),
-            Self::SupportTriage => ("Support Triage", "Rates a support request and suggests an answer.", false),
+            Self::Freeform => (
+                "Freeform",
+                "Follows your instructions, with the tools that you allow.",
+                true,
+            ),
+            Self::WeatherCheck => (
+                "Weather Check",
+                "Reports current weather and today's forecast for a place.",
+                true,
+            ),
+            Self::MorningBriefing => (
+                "Morning Briefing",
+                "Sums up the day's calendar, mail and weather.",
+                false,
+            ),
+            Self::SupportTriage => (
+                "Support Triage",
+                "Rates a support request and suggests an answer.",
+                false,
+            ),
         };
         AgentTemplate {
             id: self.template_id(),
@@ -231,12 +272,19 @@ impl AgentType {
         };
         match self {
             Self::Freeform => vec![
-                text("instructions", "Instructions", "What the agent shall do, in your words.", true),
+                text(
+                    "instructions",
+                    "Instructions",
+                    "What the agent shall do, in your words.",
+                    true,
+                ),
                 ParameterSpec {
                     name: "model",
                     label: "Model",
                     description: "Which model answers. `builtin/extractive` quotes; it does not generate.",
-                    kind: ParameterKind::Selection { options: &["builtin/extractive"] },
+                    kind: ParameterKind::Selection {
+                        options: &["builtin/extractive"],
+                    },
                     required: false,
                     default: Some(Value::from("builtin/extractive")),
                 },
@@ -271,7 +319,9 @@ impl AgentType {
                     name: "units",
                     label: "Units",
                     description: "Celsius and km/h, or Fahrenheit and mph.",
-                    kind: ParameterKind::Selection { options: &["metric", "imperial"] },
+                    kind: ParameterKind::Selection {
+                        options: &["metric", "imperial"],
+                    },
                     required: false,
                     default: Some(Value::from("metric")),
                 },
@@ -281,11 +331,18 @@ impl AgentType {
                     name: "style",
                     label: "Style",
                     description: "How much to say.",
-                    kind: ParameterKind::Selection { options: &["concise", "detailed"] },
+                    kind: ParameterKind::Selection {
+                        options: &["concise", "detailed"],
+                    },
                     required: false,
                     default: Some(Value::from("concise")),
                 },
-                text("location", "Location", "Where to report the weather of.", false),
+                text(
+                    "location",
+                    "Location",
+                    "Where to report the weather of.",
+                    false,
+                ),
             ],
             Self::SupportTriage => vec![
                 ParameterSpec {
@@ -296,18 +353,35 @@ impl AgentType {
                     required: false,
                     default: None,
                 },
-                text("escalation_criteria", "Escalation criteria", "When a person must look.", false),
+                text(
+                    "escalation_criteria",
+                    "Escalation criteria",
+                    "When a person must look.",
+                    false,
+                ),
             ],
         }
     }
 
     /// Checks parameters against the type and fills in defaults. Errors name `<prefix>.<parameter>`.
-    pub fn validate_parameters(self, prefix: &str, mut given: Map<String, Value>) -> Result<Map<String, Value>> {
+    pub fn validate_parameters(
+        self,
+        prefix: &str,
+        mut given: Map<String, Value>,
+    ) -> Result<Map<String, Value>> {
         let specs = self.parameters();
         let mut errors = Vec::new();
-        let mut wrong = |name: &str, message: String| errors.push(FieldError::new(format!("{prefix}.{name}"), message));
-        for name in given.keys().filter(|name| !specs.iter().any(|spec| spec.name == name.as_str())) {
-            wrong(&name.chars().take(100).collect::<String>(), format!("is not a parameter of {}", self.slug()));
+        let mut wrong = |name: &str, message: String| {
+            errors.push(FieldError::new(format!("{prefix}.{name}"), message))
+        };
+        for name in given
+            .keys()
+            .filter(|name| !specs.iter().any(|spec| spec.name == name.as_str()))
+        {
+            wrong(
+                &name.chars().take(100).collect::<String>(),
+                format!("is not a parameter of {}", self.slug()),
+            );
         }
         for spec in &specs {
             match given.get(spec.name).filter(|value| !value.is_null()) {
@@ -326,7 +400,10 @@ impl AgentType {
             }
         }
         if serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
-            errors.push(FieldError::new(prefix, format!("must be at most {MAX_PAYLOAD} bytes")));
+            errors.push(FieldError::new(
+                prefix,
+                format!("must be at most {MAX_PAYLOAD} bytes"),
+            ));
         }
         all_valid(errors)?;
         Ok(given)
@@ -339,13 +416,20 @@ impl ParameterSpec {
         match &self.kind {
             ParameterKind::Text => match text_of(value) {
                 None => Err("must be a text".to_owned()),
-                Some(text) if text.trim().is_empty() && self.required => Err("can't be blank".to_owned()),
-                Some(text) if text.chars().count() > 20_000 => Err("must be at most 20000 characters".to_owned()),
+                Some(text) if text.trim().is_empty() && self.required => {
+                    Err("can't be blank".to_owned())
+                }
+                Some(text) if text.chars().count() > 20_000 => {
+                    Err("must be at most 20000 characters".to_owned())
+                }
                 Some(_) => Ok(()),
             },
             ParameterKind::Number => match value.as_f64() {
                 None => Err("must be a number".to_owned()),
-                Some(number) if self.name == "max_steps" && !(value.is_u64() && (1.0..=50.0).contains(&number)) => {
+                Some(number)
+                    if self.name == "max_steps"
+                        && !(value.is_u64() && (1.0..=50.0).contains(&number)) =>
+                {
                     Err("must be a whole number from 1 to 50".to_owned())
                 }
                 Some(_) => Ok(()),
@@ -354,7 +438,13 @@ impl ParameterSpec {
                 Some(choice) if options.contains(&choice.as_str()) => Ok(()),
                 _ => Err(format!("must be one of {}", options.join(", "))),
             },
-            ParameterKind::Boolean => if value.is_boolean() { Ok(()) } else { Err("must be true or false".to_owned()) },
+            ParameterKind::Boolean => {
+                if value.is_boolean() {
+                    Ok(())
+                } else {
+                    Err("must be true or false".to_owned())
+                }
+            }
             ParameterKind::Json => match self.name {
                 "tools" => names_within(value, &TOOLS),
                 "allowed_hosts" => hosts(value),
@@ -368,19 +458,35 @@ impl ParameterSpec {
 pub const TOOLS: [&str; 2] = ["get_weather", "http_request"];
 
 fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
-    let fine = value.as_array().is_some_and(|names| names.iter().all(|name| name.as_str().is_some_and(|name| known.contains(&name))));
-    if fine { Ok(()) } else { Err(format!("must be a list of: {}", known.join(", "))) }
+    let fine = value.as_array().is_some_and(|names| {
+        names
+            .iter()
+            .all(|name| name.as_str().is_some_and(|name| known.contains(&name)))
+    });
+    if fine {
+        Ok(())
+    } else {
+        Err(format!("must be a list of: {}", known.join(", ")))
+    }
 }
 
 fn hosts(value: &Value) -> Result<(), String> {
     let is_host = |host: &str| {
         let name = host.strip_prefix("*.").unwrap_or(host);
-        !name.is_empty() && host.len() <= 253 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
+        !name.is_empty()
+            && host.len() <= 253
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
     };
-    let fine = value
-        .as_array()
-        .is_some_and(|hosts| hosts.len() <= 100 && hosts.iter().all(|host| host.as_str().is_some_and(is_host)));
-    if fine { Ok(()) } else { Err("must be a list of at most 100 host names, each with an optional leading *.".to_owned()) }
+    let fine = value.as_array().is_some_and(|hosts| {
+        hosts.len() <= 100 && hosts.iter().all(|host| host.as_str().is_some_and(is_host))
+    });
+    if fine {
+        Ok(())
+    } else {
+        Err("must be a list of at most 100 host names, each with an optional leading *.".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -397,18 +503,53 @@ mod tests {
     #[test]
     fn parameters_are_checked_by_kind_and_completed_with_defaults() {
         let complete = check(AgentType::WeatherCheck, json!({"location": "New York"})).unwrap();
-        assert_eq!(Value::from(complete), json!({"location": "New York", "units": "metric"}));
+        assert_eq!(
+            Value::from(complete),
+            json!({"location": "New York", "units": "metric"})
+        );
 
         for (kind, wrong, field) in [
             (AgentType::WeatherCheck, json!({}), "config.location"),
-            (AgentType::WeatherCheck, json!({"location": "  "}), "config.location"),
-            (AgentType::WeatherCheck, json!({"location": 7}), "config.location"),
-            (AgentType::WeatherCheck, json!({"location": "x", "units": "kelvin"}), "config.units"),
-            (AgentType::WeatherCheck, json!({"location": "x", "colour": "red"}), "config.colour"),
-            (AgentType::Freeform, json!({"instructions": "x", "tools": ["rm"]}), "config.tools"),
-            (AgentType::Freeform, json!({"instructions": "x", "max_steps": 0}), "config.max_steps"),
-            (AgentType::Freeform, json!({"instructions": "x", "max_steps": 2.5}), "config.max_steps"),
-            (AgentType::Freeform, json!({"instructions": "x", "allowed_hosts": ["a/b"]}), "config.allowed_hosts"),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": "  "}),
+                "config.location",
+            ),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": 7}),
+                "config.location",
+            ),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": "x", "units": "kelvin"}),
+                "config.units",
+            ),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": "x", "colour": "red"}),
+                "config.colour",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "tools": ["rm"]}),
+                "config.tools",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_steps": 0}),
+                "config.max_steps",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_steps": 2.5}),
+                "config.max_steps",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "allowed_hosts": ["a/b"]}),
+                "config.allowed_hosts",
+            ),
         ] {
             match check(kind, wrong.clone()) {
                 Err(Error::Invalid(errors)) => assert_eq!(errors[0].field, field, "{wrong}"),

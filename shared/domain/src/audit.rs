@@ -30,7 +30,13 @@ pub struct Caller {
 impl Caller {
     /// The platform acting for a workspace.
     pub fn system(organization_id: OrganizationId, workspace_id: WorkspaceId) -> Self {
-        Self { actor: Actor::System, organization_id, workspace_id, ip: None, user_agent: None }
+        Self {
+            actor: Actor::System,
+            organization_id,
+            workspace_id,
+            ip: None,
+            user_agent: None,
+        }
     }
 }
 
@@ -59,14 +65,23 @@ pub struct AuditEntry {
 
 impl AuditEntry {
     /// `caller` did `action` to the `kind` with this `id`.
-    pub fn new(caller: &Caller, action: &str, kind: &str, id: impl ToString, now: DateTime<Utc>) -> Self {
+    pub fn new(
+        caller: &Caller,
+        action: &str,
+        kind: &str,
+        id: impl ToString,
+        now: DateTime<Utc>,
+    ) -> Self {
         Self {
             id: AuditId::new(now),
             organization_id: caller.organization_id,
             workspace_id: caller.workspace_id,
             actor: caller.actor,
             action: action.to_owned(),
-            resource: Resource { kind: kind.to_owned(), id: id.to_string() },
+            resource: Resource {
+                kind: kind.to_owned(),
+                id: id.to_string(),
+            },
             ip: caller.ip.clone(),
             user_agent: caller.user_agent.clone(),
             created_at: now,

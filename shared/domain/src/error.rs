@@ -76,11 +76,19 @@ pub enum Location {
 
 impl FieldError {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { location: Location::Body, field: field.into(), message: message.into() }
+        Self {
+            location: Location::Body,
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     fn summary(errors: &[Self]) -> String {
-        errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect::<Vec<_>>().join("; ")
+        errors
+            .iter()
+            .map(|error| format!("{}: {}", error.field, error.message))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 
@@ -92,12 +100,18 @@ impl Error {
 
     /// One wrong query parameter.
     pub fn invalid_query(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldError { location: Location::Query, ..FieldError::new(field, message) }])
+        Self::Invalid(vec![FieldError {
+            location: Location::Query,
+            ..FieldError::new(field, message)
+        }])
     }
 
     /// One wrong header.
     pub fn invalid_header(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldError { location: Location::Header, ..FieldError::new(field, message) }])
+        Self::Invalid(vec![FieldError {
+            location: Location::Header,
+            ..FieldError::new(field, message)
+        }])
     }
 
     pub fn internal(source: impl Into<BoxError>) -> Self {
@@ -116,5 +130,9 @@ impl Error {
 
 /// `Ok` when nothing is wrong.
 pub fn all_valid(errors: Vec<FieldError>) -> Result<()> {
-    if errors.is_empty() { Ok(()) } else { Err(Error::Invalid(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(errors))
+    }
 }

@@ -74,15 +74,19 @@ impl Member {
     /// The workspace to use when none is named: the oldest that the member may see.
     pub fn default_workspace(&self) -> WorkspaceId {
         match &self.workspaces {
-            Some(granted) if !granted.contains(&self.default_workspace_id) => {
-                granted.iter().min().copied().unwrap_or(self.default_workspace_id)
-            }
+            Some(granted) if !granted.contains(&self.default_workspace_id) => granted
+                .iter()
+                .min()
+                .copied()
+                .unwrap_or(self.default_workspace_id),
             _ => self.default_workspace_id,
         }
     }
 
     pub fn may_use(&self, workspace: WorkspaceId) -> bool {
-        self.workspaces.as_ref().is_none_or(|granted| granted.contains(&workspace))
+        self.workspaces
+            .as_ref()
+            .is_none_or(|granted| granted.contains(&workspace))
     }
 }
 
@@ -126,9 +130,22 @@ impl TryFrom<String> for Email {
         const WRONG: &str = "must be an e-mail address";
         let text = text.trim().to_lowercase();
         let (local, domain) = text.rsplit_once('@').ok_or(WRONG)?;
-        let printable = |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@');
-        let labels_fine = domain.contains('.') && domain.split('.').all(|label| !label.is_empty() && label.len() <= 63);
-        if text.len() > 254 || local.len() > 64 || !printable(local) || !printable(domain) || !labels_fine {
+        let printable = |part: &str| {
+            !part.is_empty()
+                && !part
+                    .chars()
+                    .any(|c| c.is_whitespace() || c.is_control() || c == '@')
+        };
+        let labels_fine = domain.contains('.')
+            && domain
+                .split('.')
+                .all(|label| !label.is_empty() && label.len() <= 63);
+        if text.len() > 254
+            || local.len() > 64
+            || !printable(local)
+            || !printable(domain)
+            || !labels_fine
+        {
             return Err(WRONG);
         }
         Ok(Self(text))
@@ -169,7 +186,11 @@ impl TryFrom<String> for NewPassword {
         if !(8..=128).contains(&length) {
             return Err("must have 8 to 128 characters");
         }
-        if !(has(char::is_uppercase) && has(char::is_lowercase) && has(|c| c.is_ascii_digit()) && has(|c| !c.is_alphanumeric())) {
+        if !(has(char::is_uppercase)
+            && has(char::is_lowercase)
+            && has(|c| c.is_ascii_digit())
+            && has(|c| !c.is_alphanumeric()))
+        {
             return Err("must have upper case, lower case, a digit and a special character");
         }
         Ok(Self(text))
@@ -188,8 +209,23 @@ mod tests {
 
     #[test]
     fn addresses_are_lower_cased_and_shapes_that_cannot_be_one_refused() {
-        assert_eq!(Email::try_from(" Ada@Example.COM ".to_owned()).unwrap().as_str(), "ada@example.com");
-        for wrong in ["", "ada", "@example.com", "ada@", "ada@example", "a b@example.com", "ada@exam\0ple.com", "ada@.com", "a@b@c.com"] {
+        assert_eq!(
+            Email::try_from(" Ada@Example.COM ".to_owned())
+                .unwrap()
+                .as_str(),
+            "ada@example.com"
+        );
+        for wrong in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@example",
+            "a b@example.com",
+            "ada@exam\0ple.com",
+            "ada@.com",
+            "a@b@c.com",
+        ] {
             assert!(Email::try_from(wrong.to_owned()).is_err(), "{wrong:?}");
         }
     }
@@ -197,7 +233,14 @@ mod tests {
     #[test]
     fn a_password_needs_length_and_four_classes() {
         assert!(NewPassword::try_from("Correct-horse-7".to_owned()).is_ok());
-        for weak in ["Aa1!", "alllowercase1!", "NOLOWER1!", "NoDigits!!", "NoSpecial11", ""] {
+        for weak in [
+            "Aa1!",
+            "alllowercase1!",
+            "NOLOWER1!",
+            "NoDigits!!",
+            "NoSpecial11",
+            "",
+        ] {
             assert!(NewPassword::try_from(weak.to_owned()).is_err(), "{weak}");
         }
         assert!(NewPassword::try_from("Aa1!".repeat(40)).is_err());

@@ -124,7 +124,9 @@ fn millis(time: DateTime<Utc>) -> u64 {
 
 fn created_at(uuid: Uuid) -> DateTime<Utc> {
     let bytes = uuid.as_bytes();
-    let millis = bytes[..6].iter().fold(0_i64, |millis, byte| (millis << 8) | i64::from(*byte));
+    let millis = bytes[..6]
+        .iter()
+        .fold(0_i64, |millis, byte| (millis << 8) | i64::from(*byte));
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
@@ -139,7 +141,13 @@ mod tests {
         assert!(AgentId::new(early) < AgentId::new(late));
         assert!(AgentId::first_at(late) > AgentId::new(early));
         assert_eq!(AgentId::new(early).created_at(), early);
-        for wrong in ["", "abc123", "0190f5a0b1c27d3e8f4a5b6c7d8e9f00", "{0190f5a0-b1c2-7d3e-8f4a-5b6c7d8e9f00}", "a#b/c"] {
+        for wrong in [
+            "",
+            "abc123",
+            "0190f5a0b1c27d3e8f4a5b6c7d8e9f00",
+            "{0190f5a0-b1c2-7d3e-8f4a-5b6c7d8e9f00}",
+            "a#b/c",
+        ] {
             assert!(wrong.parse::<AgentId>().is_err(), "{wrong}");
         }
     }

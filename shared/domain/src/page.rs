@@ -21,7 +21,12 @@ pub struct PageRequest {
 impl PageRequest {
     /// The first `limit` rows, without a total.
     pub fn first(limit: u32) -> Self {
-        Self { limit: NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN), offset: 0, cursor: None, wants_total: false }
+        Self {
+            limit: NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN),
+            offset: 0,
+            cursor: None,
+            wants_total: false,
+        }
     }
 }
 
@@ -37,6 +42,10 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(convert).collect(), next_cursor: self.next_cursor, total: self.total }
+        Page {
+            items: self.items.into_iter().map(convert).collect(),
+            next_cursor: self.next_cursor,
+            total: self.total,
+        }
     }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::ids::{AgentId, AgentVersionId, MessageId, OrganizationId, RunId, SignalId, WorkspaceId};
+use crate::ids::{
+    AgentId, AgentVersionId, MessageId, OrganizationId, RunId, SignalId, WorkspaceId,
+};
 
 /// The largest input, output or message, in bytes of JSON.
 pub const MAX_PAYLOAD: usize = 100 * 1024;
@@ -23,8 +25,15 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Running, Self::Paused, Self::WaitingApproval, Self::Completed, Self::Failed, Self::Stopped];
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Running,
+        Self::Paused,
+        Self::WaitingApproval,
+        Self::Completed,
+        Self::Failed,
+        Self::Stopped,
+    ];
 
     /// Nothing more will happen to the run.
     pub fn is_final(self) -> bool {
@@ -134,11 +143,18 @@ pub struct Step {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StepEvent {
     /// The model answered: with text, with tool calls to make, or both.
-    ModelAnswered { text: String, tool_calls: Vec<ToolCall>, usage: TokenUsage },
+    ModelAnswered {
+        text: String,
+        tool_calls: Vec<ToolCall>,
+        usage: TokenUsage,
+    },
     /// A tool is about to be called. Without a result after it, the effect may or may not have happened.
     ToolIntended { call_id: String, idempotent: bool },
     /// A tool call came back, with a value or with an error that the model shall see.
-    ToolReturned { call_id: String, outcome: ToolOutcome },
+    ToolReturned {
+        call_id: String,
+        outcome: ToolOutcome,
+    },
 }
 
 /// A call that a model asked for.

@@ -23,15 +23,23 @@ impl Schedule {
         if expression.len() > 100 || expression.split_whitespace().count() != 5 {
             return Err("must be a cron expression with five fields".to_owned());
         }
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(expression).map_err(|error| format!("is not a cron expression: {error}"))?;
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .build();
+        let cron = parser
+            .parse(expression)
+            .map_err(|error| format!("is not a cron expression: {error}"))?;
         Ok(Self { cron, timezone })
     }
 
     /// The first firing after `time`; `None` when there is none, as for the 30th of February.
     pub fn next_after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let local = time.with_timezone(&self.timezone);
-        self.cron.find_next_occurrence(&local, false).ok().map(|at| at.with_timezone(&Utc))
+        self.cron
+            .find_next_occurrence(&local, false)
+            .ok()
+            .map(|at| at.with_timezone(&Utc))
     }
 }
 
@@ -46,19 +54,43 @@ mod tests {
 
     fn next(expression: &str, zone: &str, after: &str) -> String {
         let schedule = Schedule::parse(expression, timezone(zone).unwrap()).unwrap();
-        schedule.next_after(after.parse().unwrap()).unwrap().to_rfc3339()
+        schedule
+            .next_after(after.parse().unwrap())
+            .unwrap()
+            .to_rfc3339()
     }
 
     #[test]
     fn firings_follow_the_time_zone_through_a_change_of_clocks() {
-        assert_eq!(next("0 7 * * *", "UTC", "2026-03-28T07:00:00Z"), "2026-03-29T07:00:00+00:00");
-        assert_eq!(next("0 7 * * *", "Europe/Berlin", "2026-03-28T07:00:00Z"), "2026-03-29T05:00:00+00:00");
-        assert_eq!(next("*/15 9-17 * * MON-FRI", "America/New_York", "2026-11-20T22:46:00Z"), "2026-11-23T14:00:00+00:00");
+        assert_eq!(
+            next("0 7 * * *", "UTC", "2026-03-28T07:00:00Z"),
+            "2026-03-29T07:00:00+00:00"
+        );
+        assert_eq!(
+            next("0 7 * * *", "Europe/Berlin", "2026-03-28T07:00:00Z"),
+            "2026-03-29T05:00:00+00:00"
+        );
+        assert_eq!(
+            next(
+                "*/15 9-17 * * MON-FRI",
+                "America/New_York",
+                "2026-11-20T22:46:00Z"
+            ),
+            "2026-11-23T14:00:00+00:00"
+        );
     }
 
     #[test]
     fn what_is_not_five_fields_or_out_of_range_is_refused() {
-        for wrong in ["", "* * * *", "* * * * * *", "61 * * * *", "a b c d e", "@daily", "0 25 * * *"] {
+        for wrong in [
+            "",
+            "* * * *",
+            "* * * * * *",
+            "61 * * * *",
+            "a b c d e",
+            "@daily",
+            "0 25 * * *",
+        ] {
             assert!(Schedule::parse(wrong, Tz::UTC).is_err(), "{wrong}");
         }
         assert!(timezone("Mars/Olympus").is_err());
@@ -67,6 +99,12 @@ mod tests {
     #[test]
     fn a_day_that_never_comes_has_no_next_firing() {
         let schedule = Schedule::parse("0 0 30 2 *", Tz::UTC);
-        assert!(schedule.is_err() || schedule.unwrap().next_after("2026-01-01T00:00:00Z".parse().unwrap()).is_none());
+        assert!(
+            schedule.is_err()
+                || schedule
+                    .unwrap()
+                    .next_after("2026-01-01T00:00:00Z".parse().unwrap())
+                    .is_none()
+        );
     }
 }

@@ -49,15 +49,24 @@ impl TokenSecret {
     /// A fresh one from the operating system's random numbers: 190 bits and more.
     pub fn generate(kind: TokenKind) -> Self {
         let random = Alphanumeric.sample_string(&mut rand::rng(), kind.random_length());
-        Self { kind, text: format!("{}{random}", kind.prefix()) }
+        Self {
+            kind,
+            text: format!("{}{random}", kind.prefix()),
+        }
     }
 
     /// Reads a credential; `None` when it is not of the form of any kind, which needs no look-up to refuse.
     pub fn parse(text: &str) -> Option<Self> {
-        let kind = TokenKind::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))?;
+        let kind = TokenKind::ALL
+            .into_iter()
+            .find(|kind| text.starts_with(kind.prefix()))?;
         let random = &text[kind.prefix().len()..];
-        let well_formed = random.len() == kind.random_length() && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        well_formed.then(|| Self { kind, text: text.to_owned() })
+        let well_formed = random.len() == kind.random_length()
+            && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        well_formed.then(|| Self {
+            kind,
+            text: text.to_owned(),
+        })
     }
 
     pub fn kind(&self) -> TokenKind {
@@ -71,7 +80,11 @@ impl TokenSecret {
 
     /// The first characters, for telling tokens apart on a list: 8 for Prodgy [found:PU-TOK], 12 for the longer prefixes.
     pub fn display_prefix(&self) -> String {
-        let length = if self.kind == TokenKind::Prodgy { 8 } else { 12 };
+        let length = if self.kind == TokenKind::Prodgy {
+            8
+        } else {
+            12
+        };
         self.text[..length].to_owned()
     }
 
@@ -83,7 +96,10 @@ impl TokenSecret {
 
 impl std::fmt::Debug for TokenSecret {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("TokenSecret").field("kind", &self.kind).finish_non_exhaustive()
+        formatter
+            .debug_struct("TokenSecret")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +110,9 @@ pub struct TokenHash([u8; 32]);
 
 impl std::fmt::Display for TokenHash {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
@@ -249,7 +267,13 @@ mod tests {
             assert_eq!((parsed.kind(), parsed.hash()), (kind, secret.hash()));
             assert!(!format!("{secret:?}").contains(&secret.expose()[kind.prefix().len()..]));
         }
-        for wrong in ["", "prodgy_", "prodgy_short", "prodgy_k8d9Jf2kL9mP3qR4sT5uV6wX7yZ8aB9é", "PRODGY_k8d9Jf2kL9mP3qR4sT5uV6wX7yZ8aB9c"] {
+        for wrong in [
+            "",
+            "prodgy_",
+            "prodgy_short",
+            "prodgy_k8d9Jf2kL9mP3qR4sT5uV6wX7yZ8aB9é",
+            "PRODGY_k8d9Jf2kL9mP3qR4sT5uV6wX7yZ8aB9c",
+        ] {
             assert!(TokenSecret::parse(wrong).is_none(), "{wrong}");
         }
     }

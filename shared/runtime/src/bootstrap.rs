@@ -33,12 +33,19 @@ where
             .await
         }
         Lambda::Event(handle) => {
-            lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| handle(event.payload, invocation(&event.context)))).await
+            lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+                handle(event.payload, invocation(&event.context))
+            }))
+            .await
         }
     }
 }
 
 fn invocation(context: &Context) -> Invocation {
-    let deadline = i64::try_from(context.deadline).ok().and_then(DateTime::from_timestamp_millis);
-    Invocation { deadline: deadline.unwrap_or(DateTime::<Utc>::MAX_UTC) }
+    let deadline = i64::try_from(context.deadline)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
+    Invocation {
+        deadline: deadline.unwrap_or(DateTime::<Utc>::MAX_UTC),
+    }
 }

@@ -17,7 +17,10 @@ impl Clock {
         Self::default()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the place that the others are told to ask")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the place that the others are told to ask"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         // Everything stored has milliseconds; a time that is read back must equal the one that was written.
         let now = Utc::now().timestamp_millis() + self.offset_millis.load(Ordering::Relaxed);
@@ -26,6 +29,7 @@ impl Clock {
 
     /// Moves this clock and all its clones, for tests.
     pub fn advance(&self, by: TimeDelta) {
-        self.offset_millis.fetch_add(by.num_milliseconds(), Ordering::Relaxed);
+        self.offset_millis
+            .fetch_add(by.num_milliseconds(), Ordering::Relaxed);
     }
 }

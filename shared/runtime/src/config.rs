@@ -12,7 +12,11 @@ pub enum ConfigError {
     #[error("environment variable {0} is not set")]
     Missing(&'static str),
     #[error("environment variable {name} is {value:?}: {expected}")]
-    Unreadable { name: &'static str, value: String, expected: String },
+    Unreadable {
+        name: &'static str,
+        value: String,
+        expected: String,
+    },
 }
 
 /// Everything that a function is told from outside. Secrets are not part of it: see [`crate::Secrets`].
@@ -56,7 +60,10 @@ pub struct Aws {
 
 impl std::fmt::Debug for Aws {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Aws").field("region", &self.region).finish_non_exhaustive()
+        formatter
+            .debug_struct("Aws")
+            .field("region", &self.region)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,16 +136,30 @@ impl Config {
             },
             secret_arn: variables.required("SECRET_ARN")?,
             run_queue_url: variables.optional("RUN_QUEUE_URL"),
-            public_url: variables.optional("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned()),
+            public_url: variables
+                .optional("PUBLIC_URL")
+                .map(|url| url.trim_end_matches('/').to_owned()),
             registration: match variables.optional("REGISTRATION").as_deref() {
                 None | Some("open") => Registration::Open,
                 Some("invite") => Registration::Invite,
                 Some("closed") => Registration::Closed,
-                Some(other) => return Err(unreadable("REGISTRATION", other, "must be open, invite or closed")),
+                Some(other) => {
+                    return Err(unreadable(
+                        "REGISTRATION",
+                        other,
+                        "must be open, invite or closed",
+                    ));
+                }
             },
             allowed_origins: variables
                 .optional("ALLOWED_ORIGINS")
-                .map(|origins| origins.split(',').map(|origin| origin.trim().to_owned()).filter(|origin| !origin.is_empty()).collect())
+                .map(|origins| {
+                    origins
+                        .split(',')
+                        .map(|origin| origin.trim().to_owned())
+                        .filter(|origin| !origin.is_empty())
+                        .collect()
+                })
                 .unwrap_or_default(),
             limits: Limits {
                 prodgy: variables.parsed("PRODGY_LIMIT_PER_MINUTE", 10)?,
@@ -151,8 +172,12 @@ impl Config {
             },
             outbound: Outbound {
                 allow_loopback: variables.parsed("OUTBOUND_ALLOW_LOOPBACK", false)?,
-                open_meteo_geocoding_url: variables.url("OPEN_METEO_GEOCODING_URL", "https://geocoding-api.open-meteo.com"),
-                open_meteo_forecast_url: variables.url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com"),
+                open_meteo_geocoding_url: variables.url(
+                    "OPEN_METEO_GEOCODING_URL",
+                    "https://geocoding-api.open-meteo.com",
+                ),
+                open_meteo_forecast_url: variables
+                    .url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com"),
             },
             run_lease_seconds: variables.parsed("RUN_LEASE_SECONDS", 30)?,
         })
@@ -170,18 +195,31 @@ impl Variables<'_> {
         self.optional(name).ok_or(ConfigError::Missing(name))
     }
 
-    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str, default: T) -> Result<T, ConfigError> {
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &'static str,
+        default: T,
+    ) -> Result<T, ConfigError> {
         match self.optional(name) {
             None => Ok(default),
-            Some(value) => value.parse().map_err(|error: T::Err| unreadable(name, &value, error.to_string())),
+            Some(value) => value
+                .parse()
+                .map_err(|error: T::Err| unreadable(name, &value, error.to_string())),
         }
     }
 
     fn url(&self, name: &'static str, default: &str) -> String {
-        self.optional(name).unwrap_or_else(|| default.to_owned()).trim_end_matches('/').to_owned()
+        self.optional(name)
+            .unwrap_or_else(|| default.to_owned())
+            .trim_end_matches('/')
+            .to_owned()
     }
 }
 
 fn unreadable(name: &'static str, value: &str, expected: impl Into<String>) -> ConfigError {
-    ConfigError::Unreadable { name, value: value.to_owned(), expected: expected.into() }
+    ConfigError::Unreadable {
+        name,
+        value: value.to_owned(),
+        expected: expected.into(),
+    }
 }

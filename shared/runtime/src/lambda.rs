@@ -16,8 +16,10 @@ pub struct Invocation {
     pub deadline: DateTime<Utc>,
 }
 
-type QueueHandler = Arc<dyn Fn(SqsEvent, Invocation) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
-type EventHandler = Arc<dyn Fn(Value, Invocation) -> BoxFuture<'static, Result<Value, crate::Error>> + Send + Sync>;
+type QueueHandler =
+    Arc<dyn Fn(SqsEvent, Invocation) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
+type EventHandler =
+    Arc<dyn Fn(Value, Invocation) -> BoxFuture<'static, Result<Value, crate::Error>> + Send + Sync>;
 
 /// A function, by what invokes it.
 #[derive(Clone)]
@@ -36,7 +38,9 @@ impl Lambda {
         F: Fn(SqsEvent, Invocation) -> R + Send + Sync + 'static,
         R: Future<Output = SqsBatchResponse> + Send + 'static,
     {
-        Self::Queue(Arc::new(move |event, invocation| Box::pin(handler(event, invocation))))
+        Self::Queue(Arc::new(move |event, invocation| {
+            Box::pin(handler(event, invocation))
+        }))
     }
 
     pub fn event<F, R>(handler: F) -> Self
@@ -44,6 +48,8 @@ impl Lambda {
         F: Fn(Value, Invocation) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Value, crate::Error>> + Send + 'static,
     {
-        Self::Event(Arc::new(move |event, invocation| Box::pin(handler(event, invocation))))
+        Self::Event(Arc::new(move |event, invocation| {
+            Box::pin(handler(event, invocation))
+        }))
     }
 }

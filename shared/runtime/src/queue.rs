@@ -26,7 +26,11 @@ where
             async move {
                 let id = message.message_id.clone().unwrap_or_default();
                 let span = tracing::info_span!("message", message.id = %id);
-                one_message(&message, handle).instrument(span).await.is_err().then_some(id)
+                one_message(&message, handle)
+                    .instrument(span)
+                    .await
+                    .is_err()
+                    .then_some(id)
             }
         })
         .buffer_unordered(CONCURRENCY)
@@ -52,7 +56,8 @@ where
     R: Future<Output = Result<(), domain::Error>>,
 {
     let body = message.body.as_deref().unwrap_or_default();
-    let body = serde_json::from_str(body).map_err(|error| tracing::error!(%error, "queue message cannot be read"))?;
+    let body = serde_json::from_str(body)
+        .map_err(|error| tracing::error!(%error, "queue message cannot be read"))?;
     handle(body).await.map_err(|error| {
         // `{:#}` of the source chain: the message of the domain error alone hides what went wrong below it.
         let source = std::error::Error::source(&error).map(ToString::to_string);

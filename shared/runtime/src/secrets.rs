@@ -23,7 +23,10 @@ pub struct MasterKey {
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("MasterKey").field("id", &self.id).finish_non_exhaustive()
+        formatter
+            .debug_struct("MasterKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -40,12 +43,20 @@ pub struct Secrets {
     client: aws_sdk_secretsmanager::Client,
     arn: String,
     clock: Clock,
-    cached: Arc<Mutex<Option<(DateTime<Utc>, Arc<MasterKeys>)>>>,
+    cached: Arc<Mutex<Option<Fetched>>>,
 }
+
+/// The keys, and when they were fetched.
+type Fetched = (DateTime<Utc>, Arc<MasterKeys>);
 
 impl Secrets {
     pub(crate) fn new(client: aws_sdk_secretsmanager::Client, arn: String, clock: Clock) -> Self {
-        Self { client, arn, clock, cached: Arc::default() }
+        Self {
+            client,
+            arn,
+            clock,
+            cached: Arc::default(),
+        }
     }
 
     /// The master keys. Costs a round trip once in five minutes; when Secrets Manager fails then, the old ones serve on.
@@ -70,18 +81,38 @@ impl Secrets {
     }
 
     async fn fetch(&self) -> Result<MasterKeys, crate::Error> {
-        let (current, previous) = tokio::join!(self.version("AWSCURRENT"), self.version("AWSPREVIOUS"));
-        Ok(MasterKeys { current: current?.ok_or("the secret has no current version")?, previous: previous? })
+        let (current, previous) =
+            tokio::join!(self.version("AWSCURRENT"), self.version("AWSPREVIOUS"));
+        Ok(MasterKeys {
+            current: current?.ok_or("the secret has no current version")?,
+            previous: previous?,
+        })
     }
 
     async fn version(&self, stage: &str) -> Result<Option<MasterKey>, crate::Error> {
-        let answer = self.client.get_secret_value().secret_id(&self.arn).version_stage(stage).send().await;
+        let answer = self
+            .client
+            .get_secret_value()
+            .secret_id(&self.arn)
+            .version_stage(stage)
+            .send()
+            .await;
         match answer {
             Ok(value) => {
                 let secret = value.secret_string.ok_or("the secret is not a text")?;
-                Ok(Some(MasterKey { id: value.version_id.unwrap_or_default(), secret: secret.into_bytes() }))
+                Ok(Some(MasterKey {
+                    id: value.version_id.unwrap_or_default(),
+                    secret: secret.into_bytes(),
+                }))
             }
-            Err(SdkError::ServiceError(error)) if matches!(error.err(), GetSecretValueError::ResourceNotFoundException(_)) => Ok(None),
+            Err(SdkError::ServiceError(error))
+                if matches!(
+                    error.err(),
+                    GetSecretValueError::ResourceNotFoundException(_)
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -28,7 +28,13 @@ impl Services {
     /// Like [`Self::new`], over a connection pool that several functions of one process share.
     pub fn with_http_client(config: Config, clock: Clock, http: SharedHttpClient) -> Self {
         let aws = &config.aws;
-        let credentials = Credentials::new(&aws.access_key_id, &aws.secret_access_key, aws.session_token.clone(), None, "environment");
+        let credentials = Credentials::new(
+            &aws.access_key_id,
+            &aws.secret_access_key,
+            aws.session_token.clone(),
+            None,
+            "environment",
+        );
         let region = aws_sdk_dynamodb::config::Region::new(aws.region.clone());
 
         let mut dynamodb = aws_sdk_dynamodb::Config::builder()
@@ -36,10 +42,15 @@ impl Services {
             .credentials_provider(credentials.clone())
             .http_client(http.clone());
         dynamodb.set_endpoint_url(aws.dynamodb_endpoint.clone());
-        let mut sqs = aws_sdk_sqs::Config::builder().region(region.clone()).credentials_provider(credentials.clone()).http_client(http.clone());
+        let mut sqs = aws_sdk_sqs::Config::builder()
+            .region(region.clone())
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone());
         sqs.set_endpoint_url(aws.sqs_endpoint.clone());
-        let mut secrets_manager =
-            aws_sdk_secretsmanager::Config::builder().region(region).credentials_provider(credentials).http_client(http);
+        let mut secrets_manager = aws_sdk_secretsmanager::Config::builder()
+            .region(region)
+            .credentials_provider(credentials)
+            .http_client(http);
         secrets_manager.set_endpoint_url(aws.secrets_manager_endpoint.clone());
 
         let secrets_manager = aws_sdk_secretsmanager::Client::from_conf(secrets_manager.build());
@@ -56,12 +67,22 @@ impl Services {
 /// An HTTP client for AWS: without TLS where all endpoints are plain HTTP, which spares a local process the trust store.
 pub fn http_client(config: &Config) -> SharedHttpClient {
     let aws = &config.aws;
-    let endpoints = [&aws.dynamodb_endpoint, &aws.sqs_endpoint, &aws.secrets_manager_endpoint];
-    if endpoints.iter().all(|endpoint| endpoint.as_deref().is_some_and(|url| url.starts_with("http://"))) {
+    let endpoints = [
+        &aws.dynamodb_endpoint,
+        &aws.sqs_endpoint,
+        &aws.secrets_manager_endpoint,
+    ];
+    if endpoints.iter().all(|endpoint| {
+        endpoint
+            .as_deref()
+            .is_some_and(|url| url.starts_with("http://"))
+    }) {
         aws_smithy_http_client::Builder::new().build_http()
     } else {
         aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .tls_provider(tls::Provider::Rustls(
+                tls::rustls_provider::CryptoMode::AwsLc,
+            ))
             .build_https()
     }
 }

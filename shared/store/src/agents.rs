@@ -15,17 +15,25 @@ use crate::{Store, Transaction};
 
 impl Store {
     pub async fn agent(&self, workspace: WorkspaceId, id: AgentId) -> Result<Option<Agent>> {
-        let item = self.get_item(&self.tables.records, &keys::agent(workspace, id)).await?;
+        let item = self
+            .get_item(&self.tables.records, &keys::agent(workspace, id))
+            .await?;
         item.as_ref().map(read_agent).transpose()
     }
 
     /// A workspace's agents, newest first.
     pub async fn agents(&self, workspace: WorkspaceId, page: &PageRequest) -> Result<Page<Agent>> {
         let list = List::new(&self.tables.records, keys::agents(workspace));
-        self.page(&list, page, read_agent, |agent| agent.id.to_string()).await
+        self.page(&list, page, read_agent, |agent| agent.id.to_string())
+            .await
     }
 
-    pub async fn create_agent(&self, agent: &Agent, version: &AgentVersion, audit: &AuditEntry) -> Result<()> {
+    pub async fn create_agent(
+        &self,
+        agent: &Agent,
+        version: &AgentVersion,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_revision(agent_item(agent), None);
         transaction.create_version(version);
@@ -34,7 +42,12 @@ impl Store {
     }
 
     /// Replaces an agent that was read at `agent.revision`, with a new version when its definition changed.
-    pub async fn update_agent(&self, agent: &Agent, version: Option<&AgentVersion>, audit: &AuditEntry) -> Result<()> {
+    pub async fn update_agent(
+        &self,
+        agent: &Agent,
+        version: Option<&AgentVersion>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_agent(agent);
         if let Some(version) = version {
@@ -48,25 +61,55 @@ impl Store {
     pub async fn delete_agent(&self, agent: &Agent, audit: &AuditEntry) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        let exists = (format!("attribute_exists({})", keys::PARTITION), Item::new());
-        transaction.delete(records, &keys::agent(agent.workspace_id, agent.id), Some(exists), || Error::NotFound("agent"));
+        let exists = (
+            format!("attribute_exists({})", keys::PARTITION),
+            Item::new(),
+        );
+        transaction.delete(
+            records,
+            &keys::agent(agent.workspace_id, agent.id),
+            Some(exists),
+            || Error::NotFound("agent"),
+        );
         transaction.audit(audit);
         transaction.commit().await
     }
 
-    pub async fn agent_version(&self, workspace: WorkspaceId, id: AgentVersionId) -> Result<Option<AgentVersion>> {
-        self.get_entity(&self.tables.records, &keys::agent_version(workspace, id)).await
+    pub async fn agent_version(
+        &self,
+        workspace: WorkspaceId,
+        id: AgentVersionId,
+    ) -> Result<Option<AgentVersion>> {
+        self.get_entity(&self.tables.records, &keys::agent_version(workspace, id))
+            .await
     }
 
     /// An agent's versions, newest first.
-    pub async fn agent_versions(&self, workspace: WorkspaceId, agent: AgentId, page: &PageRequest) -> Result<Page<AgentVersion>> {
-        let list = List::of_index(&self.tables.records, Index::Children, keys::versions_of(workspace, agent));
-        self.page(&list, page, entity, |version: &AgentVersion| version.id.to_string()).await
+    pub async fn agent_versions(
+        &self,
+        workspace: WorkspaceId,
+        agent: AgentId,
+        page: &PageRequest,
+    ) -> Result<Page<AgentVersion>> {
+        let list = List::of_index(
+            &self.tables.records,
+            Index::Children,
+            keys::versions_of(workspace, agent),
+        );
+        self.page(&list, page, entity, |version: &AgentVersion| {
+            version.id.to_string()
+        })
+        .await
     }
 
     /// The agents of a workspace that have a run in `status` now; with `agent`, whether that one has. At most 1,000 runs
     /// are looked at.
-    pub async fn agents_with_runs(&self, workspace: WorkspaceId, status: RunStatus, agent: Option<AgentId>) -> Result<Vec<AgentId>> {
+    pub async fn agents_with_runs(
+        &self,
+        workspace: WorkspaceId,
+        status: RunStatus,
+        agent: Option<AgentId>,
+    ) -> Result<Vec<AgentId>> {
         let prefix = agent.map(|agent| agent.to_string()).unwrap_or_default();
         let query = self
             .dynamodb
@@ -78,7 +121,10 @@ impl Store {
                 Index::Status.partition(),
                 Index::Status.sort()
             ))
-            .expression_attribute_values(":partition", AttributeValue::S(keys::runs_in_status(workspace, status)))
+            .expression_attribute_values(
+                ":partition",
+                AttributeValue::S(keys::runs_in_status(workspace, status)),
+            )
             .expression_attribute_values(":low", AttributeValue::S(low(&prefix)))
             .expression_attribute_values(":high", AttributeValue::S(format!("{prefix}~")))
             .select(Select::SpecificAttributes)
@@ -88,7 +134,13 @@ impl Store {
         let rows = output.items.unwrap_or_default();
         let mut agents: Vec<AgentId> = rows
             .iter()
-            .filter_map(|item| text(item, Index::Status.sort())?.split('#').next()?.parse().ok())
+            .filter_map(|item| {
+                text(item, Index::Status.sort())?
+                    .split('#')
+                    .next()?
+                    .parse()
+                    .ok()
+            })
             .collect();
         agents.dedup();
         Ok(agents)
@@ -103,17 +155,34 @@ impl Transaction<'_> {
 
     fn create_version(&mut self, version: &AgentVersion) {
         let records = self.store().tables.records.clone();
-        let item = NewItem::new(keys::agent_version(version.workspace_id, version.id), "agent_version", version)
-            .map(|item| item.indexed(keys::version_of_agent(version.workspace_id, version.agent_id, version.id)));
-        self.create(&records, item, || Error::Conflict("the version exists already".to_owned()));
+        let item = NewItem::new(
+            keys::agent_version(version.workspace_id, version.id),
+            "agent_version",
+            version,
+        )
+        .map(|item| {
+            item.indexed(keys::version_of_agent(
+                version.workspace_id,
+                version.agent_id,
+                version.id,
+            ))
+        });
+        self.create(&records, item, || {
+            Error::Conflict("the version exists already".to_owned())
+        });
     }
 }
 
 fn agent_item(agent: &Agent) -> Result<NewItem> {
-    let due = agent.next_run_at.map(|at| keys::due(at, "agent", agent.workspace_id, agent.id));
+    let due = agent
+        .next_run_at
+        .map(|at| keys::due(at, "agent", agent.workspace_id, agent.id));
     Ok(NewItem::new(keys::agent(agent.workspace_id, agent.id), "agent", agent)?.indexed_if(due))
 }
 
 fn read_agent(item: &Item) -> Result<Agent> {
-    Ok(Agent { revision: revision(item), ..entity(item)? })
+    Ok(Agent {
+        revision: revision(item),
+        ..entity(item)?
+    })
 }

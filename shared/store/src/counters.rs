@@ -18,7 +18,9 @@ impl Window {
     pub const SECONDS: i64 = 60;
 
     pub fn at(now: DateTime<Utc>) -> Self {
-        Self { number: now.timestamp().div_euclid(Self::SECONDS) }
+        Self {
+            number: now.timestamp().div_euclid(Self::SECONDS),
+        }
     }
 
     /// When the window ends and the count starts anew.
@@ -37,15 +39,23 @@ impl Store {
             .dynamodb
             .update_item()
             .table_name(&self.tables.counters)
-            .set_key(Some(keys::counter(policy, subject, window.number).attributes()))
+            .set_key(Some(
+                keys::counter(policy, subject, window.number).attributes(),
+            ))
             .update_expression("ADD requests :one SET expires = :expires")
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .expression_attribute_values(":expires", AttributeValue::N(expires.timestamp().to_string()))
+            .expression_attribute_values(
+                ":expires",
+                AttributeValue::N(expires.timestamp().to_string()),
+            )
             .return_values(ReturnValue::UpdatedNew)
             .send()
             .await
             .map_err(aws_error)?;
-        let count = output.attributes.as_ref().map_or(1, |attributes| number(attributes, "requests"));
+        let count = output
+            .attributes
+            .as_ref()
+            .map_or(1, |attributes| number(attributes, "requests"));
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 }

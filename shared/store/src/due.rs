@@ -38,22 +38,37 @@ impl Store {
         Ok(due)
     }
 
-    async fn due_in_shard(&self, shard: u8, until: DateTime<Utc>, limit: u32) -> Result<Vec<DueItem>> {
+    async fn due_in_shard(
+        &self,
+        shard: u8,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<DueItem>> {
         let output = self
             .dynamodb
             .query()
             .table_name(&self.tables.records)
             .index_name(Index::Due.name())
-            .key_condition_expression(format!("{} = :shard AND {} < :until", Index::Due.partition(), Index::Due.sort()))
+            .key_condition_expression(format!(
+                "{} = :shard AND {} < :until",
+                Index::Due.partition(),
+                Index::Due.sort()
+            ))
             .expression_attribute_values(":shard", AttributeValue::S(keys::due_shard(shard)))
             // '$' follows '#': everything of the last millisecond is included.
-            .expression_attribute_values(":until", AttributeValue::S(format!("{}$", keys::due_time(until))))
+            .expression_attribute_values(
+                ":until",
+                AttributeValue::S(format!("{}$", keys::due_time(until))),
+            )
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .send()
             .await
             .map_err(aws_error)?;
         let rows = output.items.unwrap_or_default();
-        Ok(rows.iter().filter_map(|item| text(item, Index::Due.sort()).and_then(parse)).collect())
+        Ok(rows
+            .iter()
+            .filter_map(|item| text(item, Index::Due.sort()).and_then(parse))
+            .collect())
     }
 }
 
@@ -66,5 +81,8 @@ fn parse(sort: &str) -> Option<DueItem> {
         "token" => DueKind::Token(tenant.parse().ok()?, id.parse().ok()?),
         _ => return None,
     };
-    Some(DueItem { at: DateTime::from_timestamp_millis(at.parse().ok()?)?, kind })
+    Some(DueItem {
+        at: DateTime::from_timestamp_millis(at.parse().ok()?)?,
+        kind,
+    })
 }

@@ -34,9 +34,14 @@ impl Store {
 
     /// Claims `scope` for `attempt`, or returns the attempt that has it. One that was given up, without a response and past
     /// its time, is taken over: its `first_at` is returned in the claim, so that the work is found rather than repeated.
-    pub async fn claim_idempotency(&self, scope: &str, attempt: &Attempt) -> Result<Result<(), Attempt>> {
+    pub async fn claim_idempotency(
+        &self,
+        scope: &str,
+        attempt: &Attempt,
+    ) -> Result<Result<(), Attempt>> {
         let key = keys::idempotency(&keys::sha256(scope));
-        let item = NewItem::new(key, "idempotency", attempt)?.expires(attempt.first_at + Self::IDEMPOTENCY_KEPT_FOR);
+        let item = NewItem::new(key, "idempotency", attempt)?
+            .expires(attempt.first_at + Self::IDEMPOTENCY_KEPT_FOR);
         let sent = self
             .dynamodb
             .put_item()
@@ -62,9 +67,15 @@ impl Store {
     }
 
     /// Replaces `seen` by `attempt`; `false` when somebody else did so first.
-    pub async fn replace_idempotency(&self, scope: &str, seen: &Attempt, attempt: &Attempt) -> Result<bool> {
+    pub async fn replace_idempotency(
+        &self,
+        scope: &str,
+        seen: &Attempt,
+        attempt: &Attempt,
+    ) -> Result<bool> {
         let key = keys::idempotency(&keys::sha256(scope));
-        let item = NewItem::new(key, "idempotency", attempt)?.expires(attempt.first_at + Self::IDEMPOTENCY_KEPT_FOR);
+        let item = NewItem::new(key, "idempotency", attempt)?
+            .expires(attempt.first_at + Self::IDEMPOTENCY_KEPT_FOR);
         let seen = serde_json::to_string(seen).map_err(domain::Error::internal)?;
         let sent = self
             .dynamodb
@@ -73,12 +84,19 @@ impl Store {
             .set_item(Some(item.item))
             .condition_expression("#data = :seen")
             .expression_attribute_names("#data", "data")
-            .set_expression_attribute_values(Some(Item::from([(":seen".to_owned(), AttributeValue::S(seen))])))
+            .set_expression_attribute_values(Some(Item::from([(
+                ":seen".to_owned(),
+                AttributeValue::S(seen),
+            )])))
             .send()
             .await;
         match sent {
             Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(false),
+            Err(SdkError::ServiceError(error))
+                if error.err().is_conditional_check_failed_exception() =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(aws_error(error)),
         }
     }
@@ -86,7 +104,11 @@ impl Store {
     /// Forgets a key whose request changed nothing, so that it can be sent again.
     pub async fn release_idempotency(&self, scope: &str) -> Result<()> {
         let key = keys::idempotency(&keys::sha256(scope));
-        let delete = self.dynamodb.delete_item().table_name(&self.tables.counters).set_key(Some(key.attributes()));
+        let delete = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.tables.counters)
+            .set_key(Some(key.attributes()));
         delete.send().await.map_err(aws_error)?;
         Ok(())
     }

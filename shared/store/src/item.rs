@@ -26,13 +26,22 @@ impl NewItem {
     pub(crate) fn new(key: Key, kind: &str, entity: &impl Serialize) -> Result<Self> {
         let mut item = key.attributes();
         item.insert("type".to_owned(), AttributeValue::S(kind.to_owned()));
-        item.insert("data".to_owned(), AttributeValue::S(serde_json::to_string(entity).map_err(Error::internal)?));
+        item.insert(
+            "data".to_owned(),
+            AttributeValue::S(serde_json::to_string(entity).map_err(Error::internal)?),
+        );
         Ok(Self { item })
     }
 
     pub(crate) fn indexed(mut self, place: IndexKey) -> Self {
-        self.item.insert(place.index.partition().to_owned(), AttributeValue::S(place.key.partition));
-        self.item.insert(place.index.sort().to_owned(), AttributeValue::S(place.key.sort));
+        self.item.insert(
+            place.index.partition().to_owned(),
+            AttributeValue::S(place.key.partition),
+        );
+        self.item.insert(
+            place.index.sort().to_owned(),
+            AttributeValue::S(place.key.sort),
+        );
         self
     }
 
@@ -44,7 +53,8 @@ impl NewItem {
     }
 
     pub(crate) fn number(mut self, name: &str, value: impl ToString) -> Self {
-        self.item.insert(name.to_owned(), AttributeValue::N(value.to_string()));
+        self.item
+            .insert(name.to_owned(), AttributeValue::N(value.to_string()));
         self
     }
 
@@ -56,17 +66,25 @@ impl NewItem {
 
 /// Reads the entity of an item.
 pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
-    let data = item.get("data").and_then(|value| value.as_s().ok()).ok_or_else(|| Error::internal("an item without data"))?;
+    let data = item
+        .get("data")
+        .and_then(|value| value.as_s().ok())
+        .ok_or_else(|| Error::internal("an item without data"))?;
     serde_json::from_str(data).map_err(Error::internal)
 }
 
 /// A number beside the entity; 0 when absent.
 pub(crate) fn number(item: &Item, name: &str) -> i64 {
-    item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok()).unwrap_or(0)
+    item.get(name)
+        .and_then(|value| value.as_n().ok())
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
-    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
+    item.get(name)
+        .and_then(|value| value.as_s().ok())
+        .map(String::as_str)
 }
 
 pub(crate) fn sort_key(item: &Item) -> &str {
@@ -94,7 +112,11 @@ where
         _ => true,
     };
     let text = DisplayErrorContext(&error).to_string();
-    if retryable { Error::unavailable(text) } else { Error::internal(text) }
+    if retryable {
+        Error::unavailable(text)
+    } else {
+        Error::internal(text)
+    }
 }
 
 /// A call on its way. The SDK's futures have kilobytes: unboxed, every future above them would carry as many, often several times.
@@ -116,11 +138,21 @@ pub(crate) struct List<'a> {
 
 impl<'a> List<'a> {
     pub(crate) fn new(table: &'a str, partition: String) -> Self {
-        Self { table, index: None, partition, prefix: "", from: None, to: None }
+        Self {
+            table,
+            index: None,
+            partition,
+            prefix: "",
+            from: None,
+            to: None,
+        }
     }
 
     pub(crate) fn of_index(table: &'a str, index: Index, partition: String) -> Self {
-        Self { index: Some(index), ..Self::new(table, partition) }
+        Self {
+            index: Some(index),
+            ..Self::new(table, partition)
+        }
     }
 
     /// The key condition and its values. A cursor is the id of the last row seen, so what follows lies strictly below it;
@@ -128,8 +160,14 @@ impl<'a> List<'a> {
     ///
     /// `None` when nothing lies between the bounds: DynamoDB refuses a lower bound above the upper one.
     fn condition(&self, cursor: Option<&str>) -> Option<(String, Vec<(&'static str, String)>)> {
-        let (partition, sort) = self.index.map_or((PARTITION, SORT), |index| (index.partition(), index.sort()));
-        let low = low(&format!("{}{}", self.prefix, self.from.as_deref().unwrap_or_default()));
+        let (partition, sort) = self
+            .index
+            .map_or((PARTITION, SORT), |index| (index.partition(), index.sort()));
+        let low = low(&format!(
+            "{}{}",
+            self.prefix,
+            self.from.as_deref().unwrap_or_default()
+        ));
         // '~' sorts after every character that ids are made of.
         let high = match (cursor, &self.to) {
             (Some(cursor), Some(to)) => cursor.min(to).to_owned(),
@@ -141,24 +179,48 @@ impl<'a> List<'a> {
         if low > high {
             return None;
         }
-        let values = vec![(":partition", self.partition.clone()), (":low", low), (":high", high)];
-        Some((format!("{partition} = :partition AND {sort} BETWEEN :low AND :high"), values))
+        let values = vec![
+            (":partition", self.partition.clone()),
+            (":low", low),
+            (":high", high),
+        ];
+        Some((
+            format!("{partition} = :partition AND {sort} BETWEEN :low AND :high"),
+            values,
+        ))
     }
 }
 
 /// The lowest sort key that begins with `prefix`. DynamoDB takes no empty key, and '!' sorts before all of ours.
 pub(crate) fn low(prefix: &str) -> String {
-    if prefix.is_empty() { "!".to_owned() } else { prefix.to_owned() }
+    if prefix.is_empty() {
+        "!".to_owned()
+    } else {
+        prefix.to_owned()
+    }
 }
 
 impl Store {
     pub(crate) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Item>> {
-        let get = self.dynamodb.get_item().table_name(table).set_key(Some(key.attributes())).consistent_read(true);
+        let get = self
+            .dynamodb
+            .get_item()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .consistent_read(true);
         Ok(sent(get.send()).await.map_err(aws_error)?.item)
     }
 
-    pub(crate) async fn get_entity<T: DeserializeOwned>(&self, table: &str, key: &Key) -> Result<Option<T>> {
-        self.get_item(table, key).await?.as_ref().map(entity).transpose()
+    pub(crate) async fn get_entity<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        key: &Key,
+    ) -> Result<Option<T>> {
+        self.get_item(table, key)
+            .await?
+            .as_ref()
+            .map(entity)
+            .transpose()
     }
 
     /// Reads one page of a list. `id_of` names the row for the cursor.
@@ -169,13 +231,26 @@ impl Store {
         read: impl Fn(&Item) -> Result<T>,
         id_of: impl Fn(&T) -> String,
     ) -> Result<Page<T>> {
-        let (items, total) = futures::future::try_join(self.rows(list, request), self.total(list, request.wants_total)).await?;
+        let (items, total) = futures::future::try_join(
+            self.rows(list, request),
+            self.total(list, request.wants_total),
+        )
+        .await?;
         let wanted = request.limit.get() as usize;
         let skipped = request.offset as usize;
         let more = items.len() > skipped + wanted;
-        let rows = items.iter().skip(skipped).take(wanted).map(&read).collect::<Result<Vec<T>>>()?;
+        let rows = items
+            .iter()
+            .skip(skipped)
+            .take(wanted)
+            .map(&read)
+            .collect::<Result<Vec<T>>>()?;
         let next_cursor = if more { rows.last().map(&id_of) } else { None };
-        Ok(Page { items: rows, next_cursor, total })
+        Ok(Page {
+            items: rows,
+            next_cursor,
+            total,
+        })
     }
 
     /// The rows from the cursor to one past the page's end: the one more tells whether there is a next page.
@@ -187,7 +262,9 @@ impl Store {
         let mut items: Vec<Item> = Vec::new();
         let mut start = None;
         loop {
-            let Some((condition, values)) = list.condition(cursor) else { return Ok(items) };
+            let Some((condition, values)) = list.condition(cursor) else {
+                return Ok(items);
+            };
             let mut query = self
                 .dynamodb
                 .query()
@@ -204,7 +281,13 @@ impl Store {
             let output = sent(query.send()).await.map_err(aws_error)?;
             let sort = list.index.map_or(SORT, Index::sort);
             let seen = cursor.map(|cursor| format!("{}{cursor}", list.prefix));
-            items.extend(output.items.unwrap_or_default().into_iter().filter(|item| seen.is_none() || text(item, sort) != seen.as_deref()));
+            items.extend(
+                output
+                    .items
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|item| seen.is_none() || text(item, sort) != seen.as_deref()),
+            );
             start = output.last_evaluated_key;
             if start.is_none() || items.len() >= wanted {
                 items.truncate(wanted);
@@ -221,7 +304,9 @@ impl Store {
         let mut total = 0;
         let mut start = None;
         loop {
-            let Some((condition, values)) = list.condition(None) else { return Ok(Some(0)) };
+            let Some((condition, values)) = list.condition(None) else {
+                return Ok(Some(0));
+            };
             let mut query = self
                 .dynamodb
                 .query()
@@ -244,7 +329,13 @@ impl Store {
     }
 
     /// All rows of a partition from the first sort key that begins with `first` to the last that begins with `last`, in order.
-    pub(crate) async fn collection(&self, table: &str, partition: &str, first: &str, last: &str) -> Result<Vec<Item>> {
+    pub(crate) async fn collection(
+        &self,
+        table: &str,
+        partition: &str,
+        first: &str,
+        last: &str,
+    ) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
@@ -252,7 +343,9 @@ impl Store {
                 .dynamodb
                 .query()
                 .table_name(table)
-                .key_condition_expression(format!("{PARTITION} = :partition AND {SORT} BETWEEN :low AND :high"))
+                .key_condition_expression(format!(
+                    "{PARTITION} = :partition AND {SORT} BETWEEN :low AND :high"
+                ))
                 .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
                 .expression_attribute_values(":low", AttributeValue::S(low(first)))
                 .expression_attribute_values(":high", AttributeValue::S(format!("{last}~")))

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
-use domain::ids::{AgentId, AgentVersionId, OrganizationId, RunId, SessionId, TokenId, UserId, WorkspaceId};
+use domain::ids::{
+    AgentId, AgentVersionId, OrganizationId, RunId, SessionId, TokenId, UserId, WorkspaceId,
+};
 use domain::run::RunStatus;
 use domain::token::{TokenHash, TokenKind};
 use sha2::{Digest, Sha256};
@@ -25,12 +27,18 @@ pub(crate) struct Key {
 
 impl Key {
     fn new(partition: impl Into<String>, sort: impl Into<String>) -> Self {
-        Self { partition: partition.into(), sort: sort.into() }
+        Self {
+            partition: partition.into(),
+            sort: sort.into(),
+        }
     }
 
     pub(crate) fn attributes(&self) -> HashMap<String, AttributeValue> {
         HashMap::from([
-            (PARTITION.to_owned(), AttributeValue::S(self.partition.clone())),
+            (
+                PARTITION.to_owned(),
+                AttributeValue::S(self.partition.clone()),
+            ),
             (SORT.to_owned(), AttributeValue::S(self.sort.clone())),
         ])
     }
@@ -138,12 +146,19 @@ pub(crate) fn token(organization: OrganizationId, id: TokenId) -> Key {
 
 /// Prodgy's tokens are one list, the keys of the two other dialects another.
 pub(crate) fn tokens_of(workspace: WorkspaceId, kind: TokenKind) -> String {
-    let list = if kind == TokenKind::Prodgy { "token" } else { "key" };
+    let list = if kind == TokenKind::Prodgy {
+        "token"
+    } else {
+        "key"
+    };
     format!("workspace#{workspace}#{list}")
 }
 
 pub(crate) fn token_in_workspace(workspace: WorkspaceId, kind: TokenKind, id: TokenId) -> IndexKey {
-    IndexKey { index: Index::Children, key: Key::new(tokens_of(workspace, kind), id.to_string()) }
+    IndexKey {
+        index: Index::Children,
+        key: Key::new(tokens_of(workspace, kind), id.to_string()),
+    }
 }
 
 /// In the logs table.
@@ -162,15 +177,25 @@ pub(crate) fn agent(workspace: WorkspaceId, id: AgentId) -> Key {
 }
 
 pub(crate) fn agent_version(workspace: WorkspaceId, id: AgentVersionId) -> Key {
-    Key::new(format!("workspace#{workspace}#agent_version"), id.to_string())
+    Key::new(
+        format!("workspace#{workspace}#agent_version"),
+        id.to_string(),
+    )
 }
 
 pub(crate) fn versions_of(workspace: WorkspaceId, agent: AgentId) -> String {
     format!("workspace#{workspace}#agent#{agent}#version")
 }
 
-pub(crate) fn version_of_agent(workspace: WorkspaceId, agent: AgentId, id: AgentVersionId) -> IndexKey {
-    IndexKey { index: Index::Children, key: Key::new(versions_of(workspace, agent), id.to_string()) }
+pub(crate) fn version_of_agent(
+    workspace: WorkspaceId,
+    agent: AgentId,
+    id: AgentVersionId,
+) -> IndexKey {
+    IndexKey {
+        index: Index::Children,
+        key: Key::new(versions_of(workspace, agent), id.to_string()),
+    }
 }
 
 // --- runs: one partition holds the head, what is too large for it, the journal and the messages
@@ -203,7 +228,10 @@ pub(crate) fn run_step(workspace: WorkspaceId, id: RunId, index: u32) -> Key {
 }
 
 pub(crate) fn run_message(workspace: WorkspaceId, id: RunId, message: impl ToString) -> Key {
-    Key::new(run(workspace, id), format!("{RUN_MESSAGE}{}", message.to_string()))
+    Key::new(
+        run(workspace, id),
+        format!("{RUN_MESSAGE}{}", message.to_string()),
+    )
 }
 
 pub(crate) fn runs_of(workspace: WorkspaceId, agent: AgentId) -> String {
@@ -211,33 +239,62 @@ pub(crate) fn runs_of(workspace: WorkspaceId, agent: AgentId) -> String {
 }
 
 pub(crate) fn run_of_agent(workspace: WorkspaceId, agent: AgentId, id: RunId) -> IndexKey {
-    IndexKey { index: Index::Children, key: Key::new(runs_of(workspace, agent), id.to_string()) }
+    IndexKey {
+        index: Index::Children,
+        key: Key::new(runs_of(workspace, agent), id.to_string()),
+    }
 }
 
 pub(crate) fn runs_in_status(workspace: WorkspaceId, status: RunStatus) -> String {
     format!("workspace#{workspace}#run#{}", status.as_str())
 }
 
-pub(crate) fn run_in_status(workspace: WorkspaceId, status: RunStatus, agent: AgentId, id: RunId) -> IndexKey {
-    IndexKey { index: Index::Status, key: Key::new(runs_in_status(workspace, status), format!("{agent}#{id}")) }
+pub(crate) fn run_in_status(
+    workspace: WorkspaceId,
+    status: RunStatus,
+    agent: AgentId,
+    id: RunId,
+) -> IndexKey {
+    IndexKey {
+        index: Index::Status,
+        key: Key::new(runs_in_status(workspace, status), format!("{agent}#{id}")),
+    }
 }
 
 pub(crate) fn messages_of(workspace: WorkspaceId, agent: AgentId) -> String {
     format!("workspace#{workspace}#agent#{agent}#message")
 }
 
-pub(crate) fn message_of_agent(workspace: WorkspaceId, agent: AgentId, message: impl ToString) -> IndexKey {
-    IndexKey { index: Index::Children, key: Key::new(messages_of(workspace, agent), message.to_string()) }
+pub(crate) fn message_of_agent(
+    workspace: WorkspaceId,
+    agent: AgentId,
+    message: impl ToString,
+) -> IndexKey {
+    IndexKey {
+        index: Index::Children,
+        key: Key::new(messages_of(workspace, agent), message.to_string()),
+    }
 }
 
 // --- later
 
 /// `kind` and the owner's ids go into the sort key: the index holds keys only, and a sweep must know what it found.
-pub(crate) fn due(at: DateTime<Utc>, kind: &str, tenant: impl ToString, id: impl ToString) -> IndexKey {
+pub(crate) fn due(
+    at: DateTime<Utc>,
+    kind: &str,
+    tenant: impl ToString,
+    id: impl ToString,
+) -> IndexKey {
     let id = id.to_string();
-    let shard = id.bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte)) % DUE_SHARDS;
+    let shard = id
+        .bytes()
+        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+        % DUE_SHARDS;
     let sort = format!("{}#{kind}#{}#{id}", due_time(at), tenant.to_string());
-    IndexKey { index: Index::Due, key: Key::new(due_shard(shard), sort) }
+    IndexKey {
+        index: Index::Due,
+        key: Key::new(due_shard(shard), sort),
+    }
 }
 
 pub(crate) fn due_shard(shard: u8) -> String {
@@ -253,7 +310,10 @@ pub(crate) fn due_time(at: DateTime<Utc>) -> String {
 
 /// An organization's audit log, a month to a partition: a year's log is at most thirteen queries.
 pub(crate) fn audit_month(organization: OrganizationId, month: DateTime<Utc>) -> String {
-    format!("organization#{organization}#audit#{}", month.format("%Y-%m"))
+    format!(
+        "organization#{organization}#audit#{}",
+        month.format("%Y-%m")
+    )
 }
 
 pub(crate) fn log_row(partition: String, id: impl ToString) -> Key {
@@ -263,7 +323,10 @@ pub(crate) fn log_row(partition: String, id: impl ToString) -> Key {
 // --- counters table
 
 pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
-    Key::new(format!("rate#{policy}#{}#{window}", sha256(subject)), "rate")
+    Key::new(
+        format!("rate#{policy}#{}#{window}", sha256(subject)),
+        "rate",
+    )
 }
 
 pub(crate) fn idempotency(scope_hash: &str) -> Key {
@@ -272,5 +335,8 @@ pub(crate) fn idempotency(scope_hash: &str) -> Key {
 
 /// SHA-256 in hexadecimal: a key part made of somebody's text.
 pub(crate) fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

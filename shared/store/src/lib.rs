@@ -44,7 +44,10 @@ pub struct Store {
 
 impl Store {
     pub fn new(services: &Services) -> Self {
-        Self { dynamodb: services.dynamodb.clone(), tables: Arc::new(services.config.tables.clone()) }
+        Self {
+            dynamodb: services.dynamodb.clone(),
+            tables: Arc::new(services.config.tables.clone()),
+        }
     }
 
     /// A set of writes that happen all or not at all.

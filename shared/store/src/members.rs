@@ -21,35 +21,59 @@ pub struct Invitation {
 }
 
 impl Store {
-    pub async fn member(&self, organization: OrganizationId, user: UserId) -> Result<Option<Member>> {
-        let item = self.get_item(&self.tables.records, &keys::member(organization, user)).await?;
+    pub async fn member(
+        &self,
+        organization: OrganizationId,
+        user: UserId,
+    ) -> Result<Option<Member>> {
+        let item = self
+            .get_item(&self.tables.records, &keys::member(organization, user))
+            .await?;
         item.as_ref().map(read_member).transpose()
     }
 
-    pub async fn members(&self, organization: OrganizationId, page: &PageRequest) -> Result<Page<Member>> {
+    pub async fn members(
+        &self,
+        organization: OrganizationId,
+        page: &PageRequest,
+    ) -> Result<Page<Member>> {
         let list = List::new(&self.tables.records, keys::members(organization));
-        self.page(&list, page, read_member, |member| member.user_id.to_string()).await
+        self.page(&list, page, read_member, |member| {
+            member.user_id.to_string()
+        })
+        .await
     }
 
     /// All members: for rules that concern the organization as a whole.
     pub async fn all_members(&self, organization: OrganizationId) -> Result<Vec<Member>> {
-        let items = self.collection(&self.tables.records, &keys::members(organization), "", "").await?;
+        let items = self
+            .collection(&self.tables.records, &keys::members(organization), "", "")
+            .await?;
         items.iter().map(read_member).collect()
     }
 
     /// Adds a pending member and the invitation that turns it into a user. `code_hash` is SHA-256 of the code.
-    pub async fn invite(&self, member: &Member, invitation: &Invitation, code_hash: &str, audit: &AuditEntry) -> Result<()> {
+    pub async fn invite(
+        &self,
+        member: &Member,
+        invitation: &Invitation,
+        code_hash: &str,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         transaction.put_member(member, None);
         let item = NewItem::new(keys::invitation(code_hash), "invitation", invitation);
-        transaction.create(records, item, || Error::Conflict("the invitation exists already".to_owned()));
+        transaction.create(records, item, || {
+            Error::Conflict("the invitation exists already".to_owned())
+        });
         transaction.audit(audit);
         transaction.commit().await
     }
 
     pub async fn invitation(&self, code_hash: &str) -> Result<Option<Invitation>> {
-        self.get_entity(&self.tables.records, &keys::invitation(code_hash)).await
+        self.get_entity(&self.tables.records, &keys::invitation(code_hash))
+            .await
     }
 
     /// Turns an invitation into a user: once.
@@ -65,8 +89,13 @@ impl Store {
         let mut transaction = self.transaction();
         transaction.create_user(user);
         transaction.put_member(member, Some(member.revision));
-        let exists = (format!("attribute_exists({})", keys::PARTITION), Item::new());
-        transaction.delete(records, &keys::invitation(code_hash), Some(exists), || Error::invalid("invitation", "is not valid any more"));
+        let exists = (
+            format!("attribute_exists({})", keys::PARTITION),
+            Item::new(),
+        );
+        transaction.delete(records, &keys::invitation(code_hash), Some(exists), || {
+            Error::invalid("invitation", "is not valid any more")
+        });
         transaction.put_session(session);
         transaction.audit(audit);
         transaction.commit().await
@@ -74,7 +103,12 @@ impl Store {
 
     /// Changes a member. `organization` guards rules over all members: the write fails when the membership changed since
     /// it was read.
-    pub async fn update_member(&self, organization: &Organization, member: &Member, audit: &AuditEntry) -> Result<()> {
+    pub async fn update_member(
+        &self,
+        organization: &Organization,
+        member: &Member,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_organization(organization, Some(organization.revision));
         transaction.put_member(member, Some(member.revision));
@@ -83,11 +117,19 @@ impl Store {
     }
 
     /// Removes a member and, when there is one, the user with the address.
-    pub async fn remove_member(&self, organization: &Organization, member: &Member, audit: &AuditEntry) -> Result<()> {
+    pub async fn remove_member(
+        &self,
+        organization: &Organization,
+        member: &Member,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         transaction.put_organization(organization, Some(organization.revision));
-        let exists = (format!("attribute_exists({})", keys::PARTITION), Item::new());
+        let exists = (
+            format!("attribute_exists({})", keys::PARTITION),
+            Item::new(),
+        );
         let key = keys::member(member.organization_id, member.user_id);
         transaction.delete(records, &key, Some(exists), || Error::NotFound("member"));
         if member.status == MemberStatus::Active {
@@ -100,10 +142,20 @@ impl Store {
 
 impl Transaction<'_> {
     pub(crate) fn put_member(&mut self, member: &Member, seen: Option<u64>) {
-        self.put_revision(NewItem::new(keys::member(member.organization_id, member.user_id), "member", member), seen);
+        self.put_revision(
+            NewItem::new(
+                keys::member(member.organization_id, member.user_id),
+                "member",
+                member,
+            ),
+            seen,
+        );
     }
 }
 
 fn read_member(item: &Item) -> Result<Member> {
-    Ok(Member { revision: revision(item), ..entity(item)? })
+    Ok(Member {
+        revision: revision(item),
+        ..entity(item)?
+    })
 }

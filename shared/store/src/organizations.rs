@@ -11,26 +11,45 @@ use crate::{Store, Transaction, keys};
 
 impl Store {
     pub async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>> {
-        let item = self.get_item(&self.tables.records, &keys::organization(id)).await?;
+        let item = self
+            .get_item(&self.tables.records, &keys::organization(id))
+            .await?;
         item.as_ref().map(read_organization).transpose()
     }
 
     /// Replaces an organization that was read at `organization.revision`.
-    pub async fn update_organization(&self, organization: &Organization, audit: &AuditEntry) -> Result<()> {
+    pub async fn update_organization(
+        &self,
+        organization: &Organization,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_organization(organization, Some(organization.revision));
         transaction.audit(audit);
         transaction.commit().await
     }
 
-    pub async fn workspace(&self, organization: OrganizationId, id: WorkspaceId) -> Result<Option<Workspace>> {
-        let item = self.get_item(&self.tables.records, &keys::workspace(organization, id)).await?;
+    pub async fn workspace(
+        &self,
+        organization: OrganizationId,
+        id: WorkspaceId,
+    ) -> Result<Option<Workspace>> {
+        let item = self
+            .get_item(&self.tables.records, &keys::workspace(organization, id))
+            .await?;
         item.as_ref().map(read_workspace).transpose()
     }
 
-    pub async fn workspaces(&self, organization: OrganizationId, page: &PageRequest) -> Result<Page<Workspace>> {
+    pub async fn workspaces(
+        &self,
+        organization: OrganizationId,
+        page: &PageRequest,
+    ) -> Result<Page<Workspace>> {
         let list = List::new(&self.tables.records, keys::workspaces(organization));
-        self.page(&list, page, read_workspace, |workspace| workspace.id.to_string()).await
+        self.page(&list, page, read_workspace, |workspace| {
+            workspace.id.to_string()
+        })
+        .await
     }
 
     pub async fn create_workspace(&self, workspace: &Workspace, audit: &AuditEntry) -> Result<()> {
@@ -51,12 +70,20 @@ impl Store {
 
 impl Transaction<'_> {
     pub(crate) fn put_organization(&mut self, organization: &Organization, seen: Option<u64>) {
-        let item = NewItem::new(keys::organization(organization.id), "organization", organization);
+        let item = NewItem::new(
+            keys::organization(organization.id),
+            "organization",
+            organization,
+        );
         self.put_revision(item, seen);
     }
 
     pub(crate) fn put_workspace(&mut self, workspace: &Workspace, seen: Option<u64>) {
-        let item = NewItem::new(keys::workspace(workspace.organization_id, workspace.id), "workspace", workspace);
+        let item = NewItem::new(
+            keys::workspace(workspace.organization_id, workspace.id),
+            "workspace",
+            workspace,
+        );
         self.put_revision(item, seen);
     }
 
@@ -66,11 +93,15 @@ impl Transaction<'_> {
         match seen {
             None => {
                 let item = item.map(|item| item.number("revision", 1));
-                self.create(&records, item, || Error::Conflict("it exists already".to_owned()));
+                self.create(&records, item, || {
+                    Error::Conflict("it exists already".to_owned())
+                });
             }
             Some(seen) => {
                 let item = item.map(|item| item.number("revision", seen + 1));
-                self.replace(&records, item, seen, || Error::Conflict("it was changed by somebody else; read it again".to_owned()));
+                self.replace(&records, item, seen, || {
+                    Error::Conflict("it was changed by somebody else; read it again".to_owned())
+                });
             }
         }
     }
@@ -81,9 +112,15 @@ pub(crate) fn revision(item: &Item) -> u64 {
 }
 
 fn read_organization(item: &Item) -> Result<Organization> {
-    Ok(Organization { revision: revision(item), ..entity(item)? })
+    Ok(Organization {
+        revision: revision(item),
+        ..entity(item)?
+    })
 }
 
 fn read_workspace(item: &Item) -> Result<Workspace> {
-    Ok(Workspace { revision: revision(item), ..entity(item)? })
+    Ok(Workspace {
+        revision: revision(item),
+        ..entity(item)?
+    })
 }

@@ -13,9 +13,9 @@ use domain::run::{DisplayMessage, Run, RunStatus, Step};
 use domain::{Error, Result};
 use serde_json::Value;
 
+use crate::Store;
 use crate::item::{Item, List, NewItem, entity, number, sort_key};
 use crate::keys::{self, Index, RUN_HEAD, RUN_MESSAGE, RUN_STEP};
-use crate::Store;
 
 /// What may stay in the head, in bytes of JSON, of input and output each.
 const INLINE: usize = 4 * 1024;
@@ -55,13 +55,26 @@ pub struct RunWrite<'a> {
 impl Store {
     /// Creates a run. It is accepted, and found by the sweep, from here on. `agent` is written with it when given: a firing
     /// moves its schedule on in the same breath, so it fires once.
-    pub async fn create_run(&self, run: &Run, agent: Option<&Agent>, audit: &AuditEntry) -> Result<()> {
+    pub async fn create_run(
+        &self,
+        run: &Run,
+        agent: Option<&Agent>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        transaction.create(records, head_item(run, run.version), || Error::Conflict("the run exists already".to_owned()));
+        transaction.create(records, head_item(run, run.version), || {
+            Error::Conflict("the run exists already".to_owned())
+        });
         if let Some(input) = run.input.as_ref().filter(|input| !is_inline(input)) {
-            let item = NewItem::new(keys::run_input(run.workspace_id, run.id), "run_input", input);
-            transaction.create(records, item, || Error::Conflict("the run exists already".to_owned()));
+            let item = NewItem::new(
+                keys::run_input(run.workspace_id, run.id),
+                "run_input",
+                input,
+            );
+            transaction.create(records, item, || {
+                Error::Conflict("the run exists already".to_owned())
+            });
         }
         // Without a firing the agent is not even checked: many runs of one agent that start at once would only collide on it,
         // and a run whose agent is deleted meanwhile still has its version to follow.
@@ -74,33 +87,68 @@ impl Store {
 
     /// A run with its input and output, in one read.
     pub async fn run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<Run>> {
-        let items = self.collection(&self.tables.records, &keys::run(workspace, id), RUN_HEAD, RUN_HEAD).await?;
+        let items = self
+            .collection(
+                &self.tables.records,
+                &keys::run(workspace, id),
+                RUN_HEAD,
+                RUN_HEAD,
+            )
+            .await?;
         assemble(&items)
     }
 
     /// A run with its journal, in one read.
     pub async fn load_run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<LoadedRun>> {
         // From the head to the end of the journal: the messages behind it are not needed.
-        let items = self.collection(&self.tables.records, &keys::run(workspace, id), RUN_HEAD, RUN_STEP).await?;
-        let Some(run) = assemble(&items)? else { return Ok(None) };
-        let steps = items.iter().filter(|item| sort_key(item).starts_with(RUN_STEP)).map(entity).collect::<Result<_>>()?;
+        let items = self
+            .collection(
+                &self.tables.records,
+                &keys::run(workspace, id),
+                RUN_HEAD,
+                RUN_STEP,
+            )
+            .await?;
+        let Some(run) = assemble(&items)? else {
+            return Ok(None);
+        };
+        let steps = items
+            .iter()
+            .filter(|item| sort_key(item).starts_with(RUN_STEP))
+            .map(entity)
+            .collect::<Result<_>>()?;
         Ok(Some(LoadedRun { run, steps }))
     }
 
     /// An agent's runs, newest first. Large inputs and outputs are left out.
-    pub async fn runs(&self, workspace: WorkspaceId, agent: AgentId, filter: &RunFilter, page: &PageRequest) -> Result<Page<Run>> {
+    pub async fn runs(
+        &self,
+        workspace: WorkspaceId,
+        agent: AgentId,
+        filter: &RunFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Run>> {
         let prefix = format!("{agent}#");
         let mut list = match filter.status {
             Some(status) => {
-                let mut list = List::of_index(&self.tables.records, Index::Status, keys::runs_in_status(workspace, status));
+                let mut list = List::of_index(
+                    &self.tables.records,
+                    Index::Status,
+                    keys::runs_in_status(workspace, status),
+                );
                 list.prefix = &prefix;
                 list
             }
-            None => List::of_index(&self.tables.records, Index::Children, keys::runs_of(workspace, agent)),
+            None => List::of_index(
+                &self.tables.records,
+                Index::Children,
+                keys::runs_of(workspace, agent),
+            ),
         };
         list.from = filter.from.map(|from| RunId::first_at(from).to_string());
         list.to = filter.to.map(|to| RunId::first_at(to).to_string());
-        self.page(&list, page, read_head, |run: &Run| run.id.to_string()).await
+        self.page(&list, page, read_head, |run: &Run| run.id.to_string())
+            .await
     }
 
     /// Writes a step of a run.
@@ -113,17 +161,36 @@ impl Store {
         let (workspace, id) = (run.workspace_id, run.id);
         let moved_on = || Error::Conflict("the run has moved on".to_owned());
         let mut transaction = self.transaction();
-        let seen = Item::from([(":seen".to_owned(), AttributeValue::N(run.version.to_string()))]);
-        transaction.put(records, head_item(run, run.version + 1), Some(("version = :seen".to_owned(), seen)), moved_on);
+        let seen = Item::from([(
+            ":seen".to_owned(),
+            AttributeValue::N(run.version.to_string()),
+        )]);
+        transaction.put(
+            records,
+            head_item(run, run.version + 1),
+            Some(("version = :seen".to_owned(), seen)),
+            moved_on,
+        );
         if let Some(output) = run.output.as_ref().filter(|output| !is_inline(output)) {
-            transaction.overwrite(records, NewItem::new(keys::run_output(workspace, id), "run_output", output));
+            transaction.overwrite(
+                records,
+                NewItem::new(keys::run_output(workspace, id), "run_output", output),
+            );
         }
         for step in write.steps {
-            transaction.create(records, NewItem::new(keys::run_step(workspace, id, step.index), "run_step", step), moved_on);
+            transaction.create(
+                records,
+                NewItem::new(keys::run_step(workspace, id, step.index), "run_step", step),
+                moved_on,
+            );
         }
         for message in write.messages {
-            let item = NewItem::new(keys::run_message(workspace, id, message.id), "message", message)
-                .map(|item| item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id)));
+            let item = NewItem::new(
+                keys::run_message(workspace, id, message.id),
+                "message",
+                message,
+            )
+            .map(|item| item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id)));
             transaction.create(records, item, moved_on);
         }
         if let Some(agent) = write.agent {
@@ -136,16 +203,36 @@ impl Store {
     }
 
     /// What a run has shown, newest first.
-    pub async fn messages_of_run(&self, workspace: WorkspaceId, id: RunId, page: &PageRequest) -> Result<Page<DisplayMessage>> {
+    pub async fn messages_of_run(
+        &self,
+        workspace: WorkspaceId,
+        id: RunId,
+        page: &PageRequest,
+    ) -> Result<Page<DisplayMessage>> {
         let mut list = List::new(&self.tables.records, keys::run(workspace, id));
         list.prefix = RUN_MESSAGE;
-        self.page(&list, page, entity, |message: &DisplayMessage| message.id.to_string()).await
+        self.page(&list, page, entity, |message: &DisplayMessage| {
+            message.id.to_string()
+        })
+        .await
     }
 
     /// What an agent's runs have shown, newest first.
-    pub async fn messages_of_agent(&self, workspace: WorkspaceId, agent: AgentId, page: &PageRequest) -> Result<Page<DisplayMessage>> {
-        let list = List::of_index(&self.tables.records, Index::Children, keys::messages_of(workspace, agent));
-        self.page(&list, page, entity, |message: &DisplayMessage| message.id.to_string()).await
+    pub async fn messages_of_agent(
+        &self,
+        workspace: WorkspaceId,
+        agent: AgentId,
+        page: &PageRequest,
+    ) -> Result<Page<DisplayMessage>> {
+        let list = List::of_index(
+            &self.tables.records,
+            Index::Children,
+            keys::messages_of(workspace, agent),
+        );
+        self.page(&list, page, entity, |message: &DisplayMessage| {
+            message.id.to_string()
+        })
+        .await
     }
 }
 
@@ -154,25 +241,42 @@ fn is_inline(value: &Value) -> bool {
 }
 
 fn head_item(run: &Run, version: u64) -> Result<NewItem> {
-    let mut head = Run { version, ..run.clone() };
+    let mut head = Run {
+        version,
+        ..run.clone()
+    };
     head.input = head.input.filter(is_inline);
     head.output = head.output.filter(is_inline);
-    let due = run.due_at.map(|at| keys::due(at, "run", run.workspace_id, run.id));
-    Ok(NewItem::new(keys::run_head(run.workspace_id, run.id), "run", &head)?
-        .indexed(keys::run_of_agent(run.workspace_id, run.agent_id, run.id))
-        .indexed(keys::run_in_status(run.workspace_id, run.status, run.agent_id, run.id))
-        .indexed_if(due)
-        .number("version", version))
+    let due = run
+        .due_at
+        .map(|at| keys::due(at, "run", run.workspace_id, run.id));
+    Ok(
+        NewItem::new(keys::run_head(run.workspace_id, run.id), "run", &head)?
+            .indexed(keys::run_of_agent(run.workspace_id, run.agent_id, run.id))
+            .indexed(keys::run_in_status(
+                run.workspace_id,
+                run.status,
+                run.agent_id,
+                run.id,
+            ))
+            .indexed_if(due)
+            .number("version", version),
+    )
 }
 
 fn read_head(item: &Item) -> Result<Run> {
-    Ok(Run { version: u64::try_from(number(item, "version")).unwrap_or(0), ..entity(item)? })
+    Ok(Run {
+        version: u64::try_from(number(item, "version")).unwrap_or(0),
+        ..entity(item)?
+    })
 }
 
 /// Puts the large input and output back into the head.
 fn assemble(items: &[Item]) -> Result<Option<Run>> {
     let find = |sort: &str| items.iter().find(|item| sort_key(item) == sort);
-    let Some(head) = find("0#head") else { return Ok(None) };
+    let Some(head) = find("0#head") else {
+        return Ok(None);
+    };
     let mut run = read_head(head)?;
     if let Some(input) = find("0#input") {
         run.input = Some(entity(input)?);

@@ -12,11 +12,16 @@ use crate::{Store, Transaction, keys};
 
 impl Store {
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>> {
-        self.get_entity(&self.tables.counters, &keys::session(id)).await
+        self.get_entity(&self.tables.counters, &keys::session(id))
+            .await
     }
 
     pub async fn create_session(&self, session: &Session) -> Result<()> {
-        let put = self.dynamodb.put_item().table_name(&self.tables.counters).set_item(Some(new_item(session)?.item));
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.tables.counters)
+            .set_item(Some(new_item(session)?.item));
         put.send().await.map_err(aws_error)?;
         Ok(())
     }
@@ -34,14 +39,25 @@ impl Store {
             .await;
         match sent {
             Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error)) if matches!(error.err(), PutItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Err(SdkError::ServiceError(error))
+                if matches!(
+                    error.err(),
+                    PutItemError::ConditionalCheckFailedException(_)
+                ) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(aws_error(error)),
         }
     }
 
     /// Ends a session. Ending one that is over is no error.
     pub async fn end_session(&self, id: SessionId) -> Result<()> {
-        let delete = self.dynamodb.delete_item().table_name(&self.tables.counters).set_key(Some(keys::session(id).attributes()));
+        let delete = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.tables.counters)
+            .set_key(Some(keys::session(id).attributes()));
         delete.send().await.map_err(aws_error)?;
         Ok(())
     }
@@ -55,7 +71,8 @@ impl Transaction<'_> {
 }
 
 fn new_item(session: &Session) -> Result<NewItem> {
-    let mut item = NewItem::new(keys::session(session.id), "session", session)?.expires(session.expires_at);
+    let mut item =
+        NewItem::new(keys::session(session.id), "session", session)?.expires(session.expires_at);
     let hash = AttributeValue::S(session.refresh_hash.clone());
     Item::insert(&mut item.item, "refresh_hash".to_owned(), hash);
     Ok(item)

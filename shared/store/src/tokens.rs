@@ -47,26 +47,49 @@ impl TokenAuditEntry {
 impl Store {
     /// The token with this secret: the only read that names no tenant, since it is what tells the tenant.
     pub async fn token_by_hash(&self, hash: TokenHash) -> Result<Option<Token>> {
-        let item = self.get_item(&self.tables.records, &keys::token_by_hash(hash)).await?;
+        let item = self
+            .get_item(&self.tables.records, &keys::token_by_hash(hash))
+            .await?;
         item.as_ref().map(read_token).transpose()
     }
 
     pub async fn token(&self, organization: OrganizationId, id: TokenId) -> Result<Option<Token>> {
-        let item = self.get_item(&self.tables.records, &keys::token(organization, id)).await?;
+        let item = self
+            .get_item(&self.tables.records, &keys::token(organization, id))
+            .await?;
         item.as_ref().map(read_token).transpose()
     }
 
     /// A workspace's Prodgy tokens, or its keys of both other kinds, newest first.
-    pub async fn tokens(&self, workspace: WorkspaceId, kind: TokenKind, page: &PageRequest) -> Result<Page<Token>> {
-        let list = List::of_index(&self.tables.records, Index::Children, keys::tokens_of(workspace, kind));
-        self.page(&list, page, read_token, |token| token.id.to_string()).await
+    pub async fn tokens(
+        &self,
+        workspace: WorkspaceId,
+        kind: TokenKind,
+        page: &PageRequest,
+    ) -> Result<Page<Token>> {
+        let list = List::of_index(
+            &self.tables.records,
+            Index::Children,
+            keys::tokens_of(workspace, kind),
+        );
+        self.page(&list, page, read_token, |token| token.id.to_string())
+            .await
     }
 
-    pub async fn create_token(&self, token: &Token, log: &TokenAuditEntry, audit: &AuditEntry) -> Result<()> {
+    pub async fn create_token(
+        &self,
+        token: &Token,
+        log: &TokenAuditEntry,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        transaction.create(records, lookup_item(token), || Error::Conflict("the token exists already".to_owned()));
-        transaction.create(records, owner_item(token), || Error::Conflict("the token exists already".to_owned()));
+        transaction.create(records, lookup_item(token), || {
+            Error::Conflict("the token exists already".to_owned())
+        });
+        transaction.create(records, owner_item(token), || {
+            Error::Conflict("the token exists already".to_owned())
+        });
         transaction.token_audit(token.id, log);
         transaction.audit(audit);
         transaction.commit().await
@@ -74,19 +97,39 @@ impl Store {
 
     /// Replaces a token that was read at `token.revision`. With `old_hash`, its secret is replaced too: the old one is
     /// unknown from then on.
-    pub async fn update_token(&self, token: &Token, old_hash: Option<TokenHash>, log: Option<&TokenAuditEntry>, audit: Option<&AuditEntry>) -> Result<()> {
+    pub async fn update_token(
+        &self,
+        token: &Token,
+        old_hash: Option<TokenHash>,
+        log: Option<&TokenAuditEntry>,
+        audit: Option<&AuditEntry>,
+    ) -> Result<()> {
         let records = &self.tables.records;
-        let stale = || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
+        let stale =
+            || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
         let mut transaction = self.transaction();
-        let next = Token { revision: token.revision + 1, ..token.clone() };
+        let next = Token {
+            revision: token.revision + 1,
+            ..token.clone()
+        };
         // The counts live beside the entity, and go on.
-        let used_hour = token.last_used_at.map_or(0, |at| at.timestamp().div_euclid(3600));
+        let used_hour = token
+            .last_used_at
+            .map_or(0, |at| at.timestamp().div_euclid(3600));
         let counts = |item: NewItem| {
             item.number("usage_count", token.usage_count)
-                .number("last_used_at", token.last_used_at.map_or(0, |at| at.timestamp_millis()))
+                .number(
+                    "last_used_at",
+                    token.last_used_at.map_or(0, |at| at.timestamp_millis()),
+                )
                 .number("used_hour", used_hour)
         };
-        transaction.replace(records, owner_item(&next).map(counts), token.revision, stale);
+        transaction.replace(
+            records,
+            owner_item(&next).map(counts),
+            token.revision,
+            stale,
+        );
         match old_hash {
             Some(old) => {
                 transaction.delete(records, &keys::token_by_hash(old), None, stale);
@@ -104,12 +147,31 @@ impl Store {
     }
 
     /// Deletes a token. Its log stays.
-    pub async fn delete_token(&self, token: &Token, log: Option<&TokenAuditEntry>, audit: &AuditEntry) -> Result<()> {
+    pub async fn delete_token(
+        &self,
+        token: &Token,
+        log: Option<&TokenAuditEntry>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        let seen = |revision: u64| ("revision = :revision".to_owned(), Item::from([(":revision".to_owned(), AttributeValue::N(revision.to_string()))]));
-        let stale = || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
-        transaction.delete(records, &keys::token(token.organization_id, token.id), Some(seen(token.revision)), stale);
+        let seen = |revision: u64| {
+            (
+                "revision = :revision".to_owned(),
+                Item::from([(
+                    ":revision".to_owned(),
+                    AttributeValue::N(revision.to_string()),
+                )]),
+            )
+        };
+        let stale =
+            || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
+        transaction.delete(
+            records,
+            &keys::token(token.organization_id, token.id),
+            Some(seen(token.revision)),
+            stale,
+        );
         transaction.delete(records, &keys::token_by_hash(token.hash), None, stale);
         if let Some(log) = log {
             transaction.token_audit(token.id, log);
@@ -119,14 +181,33 @@ impl Store {
     }
 
     /// All tokens that a user has made: for when the user's role changes or the user leaves.
-    pub async fn tokens_of_user(&self, organization: OrganizationId, user: UserId) -> Result<Vec<Token>> {
-        let items = self.collection(&self.tables.records, &keys::tokens_of_organization(organization), "", "").await?;
+    pub async fn tokens_of_user(
+        &self,
+        organization: OrganizationId,
+        user: UserId,
+    ) -> Result<Vec<Token>> {
+        let items = self
+            .collection(
+                &self.tables.records,
+                &keys::tokens_of_organization(organization),
+                "",
+                "",
+            )
+            .await?;
         let tokens = items.iter().map(read_token).collect::<Result<Vec<_>>>()?;
-        Ok(tokens.into_iter().filter(|token| token.user_id == user).collect())
+        Ok(tokens
+            .into_iter()
+            .filter(|token| token.user_id == user)
+            .collect())
     }
 
     /// Counts one use of a token and tells whether it is the first in its hour, across all instances.
-    pub async fn record_use(&self, organization: OrganizationId, id: TokenId, now: DateTime<Utc>) -> Result<bool> {
+    pub async fn record_use(
+        &self,
+        organization: OrganizationId,
+        id: TokenId,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
         let hour = now.timestamp().div_euclid(3600);
         let update = self
             .dynamodb
@@ -137,27 +218,50 @@ impl Store {
             // Else a use that races with a deletion would leave half a token behind.
             .condition_expression(format!("attribute_exists({})", keys::PARTITION))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .expression_attribute_values(":now", AttributeValue::N(now.timestamp_millis().to_string()))
+            .expression_attribute_values(
+                ":now",
+                AttributeValue::N(now.timestamp_millis().to_string()),
+            )
             .expression_attribute_values(":hour", AttributeValue::N(hour.to_string()))
             .return_values(ReturnValue::UpdatedOld);
         match sent(update.send()).await {
-            Ok(output) => Ok(output.attributes.is_none_or(|old| number(&old, "used_hour") != hour)),
-            Err(SdkError::ServiceError(error)) if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+            Ok(output) => Ok(output
+                .attributes
+                .is_none_or(|old| number(&old, "used_hour") != hour)),
+            Err(SdkError::ServiceError(error))
+                if matches!(
+                    error.err(),
+                    UpdateItemError::ConditionalCheckFailedException(_)
+                ) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(aws_error(error)),
         }
     }
 
     /// Adds a row to a token's log.
     pub async fn log_token(&self, token: TokenId, log: &TokenAuditEntry) -> Result<()> {
-        let put = self.dynamodb.put_item().table_name(&self.tables.logs).set_item(Some(audit_item(token, log)?.item));
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.tables.logs)
+            .set_item(Some(audit_item(token, log)?.item));
         sent(put.send()).await.map_err(aws_error)?;
         Ok(())
     }
 
     /// A token's log, newest first.
-    pub async fn token_audit_log(&self, token: TokenId, page: &PageRequest) -> Result<Page<TokenAuditEntry>> {
+    pub async fn token_audit_log(
+        &self,
+        token: TokenId,
+        page: &PageRequest,
+    ) -> Result<Page<TokenAuditEntry>> {
         let list = List::new(&self.tables.logs, keys::token_audit(token));
-        self.page(&list, page, entity, |entry: &TokenAuditEntry| entry.id.to_string()).await
+        self.page(&list, page, entity, |entry: &TokenAuditEntry| {
+            entry.id.to_string()
+        })
+        .await
     }
 }
 
@@ -174,7 +278,10 @@ fn audit_item(token: TokenId, log: &TokenAuditEntry) -> Result<NewItem> {
 }
 
 fn lookup_item(token: &Token) -> Result<NewItem> {
-    Ok(NewItem::new(keys::token_by_hash(token.hash), "token_lookup", token)?.number("revision", token.revision))
+    Ok(
+        NewItem::new(keys::token_by_hash(token.hash), "token_lookup", token)?
+            .number("revision", token.revision),
+    )
 }
 
 fn owner_item(token: &Token) -> Result<NewItem> {
@@ -184,7 +291,11 @@ fn owner_item(token: &Token) -> Result<NewItem> {
         .filter(|_| token.state != TokenState::Revoked && !token.expiry_recorded)
         .map(|at| keys::due(at, "token", token.organization_id, token.id));
     let item = NewItem::new(keys::token(token.organization_id, token.id), "token", token)?
-        .indexed(keys::token_in_workspace(token.workspace_id, token.kind, token.id))
+        .indexed(keys::token_in_workspace(
+            token.workspace_id,
+            token.kind,
+            token.id,
+        ))
         .indexed_if(due)
         .number("revision", token.revision);
     Ok(item)
@@ -195,7 +306,8 @@ fn read_token(item: &Item) -> Result<Token> {
     Ok(Token {
         revision: revision(item),
         usage_count: u64::try_from(number(item, "usage_count")).unwrap_or(0),
-        last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at")).filter(|at| at.timestamp_millis() > 0),
+        last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at"))
+            .filter(|at| at.timestamp_millis() > 0),
         ..token
     })
 }

@@ -19,12 +19,21 @@ struct EmailOwner {
 impl Store {
     pub async fn user(&self, id: UserId) -> Result<Option<User>> {
         let item = self.get_item(&self.tables.records, &keys::user(id)).await?;
-        item.map(|item| Ok(User { revision: revision(&item), ..entity(&item)? })).transpose()
+        item.map(|item| {
+            Ok(User {
+                revision: revision(&item),
+                ..entity(&item)?
+            })
+        })
+        .transpose()
     }
 
     /// Finds who signs in with this address.
     pub async fn user_by_email(&self, email: &Email) -> Result<Option<User>> {
-        match self.get_entity::<EmailOwner>(&self.tables.records, &keys::email(email.as_str())).await? {
+        match self
+            .get_entity::<EmailOwner>(&self.tables.records, &keys::email(email.as_str()))
+            .await?
+        {
             Some(owner) => self.user(owner.user_id).await,
             None => Ok(None),
         }
@@ -56,9 +65,18 @@ impl Store {
     }
 
     /// Replaces a user read at `user.revision`, and the member row beside it: a new password ends the sessions of before.
-    pub async fn change_password(&self, user: &User, member: &Member, session: Option<&Session>, audit: &AuditEntry) -> Result<()> {
+    pub async fn change_password(
+        &self,
+        user: &User,
+        member: &Member,
+        session: Option<&Session>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let mut transaction = self.transaction();
-        transaction.put_revision(NewItem::new(keys::user(user.id), "user", user), Some(user.revision));
+        transaction.put_revision(
+            NewItem::new(keys::user(user.id), "user", user),
+            Some(user.revision),
+        );
         transaction.put_member(member, Some(member.revision));
         if let Some(session) = session {
             transaction.put_session(session);
@@ -71,15 +89,23 @@ impl Store {
 impl Transaction<'_> {
     pub(crate) fn create_user(&mut self, user: &User) {
         let records = self.store().tables.records.clone();
-        let owner = NewItem::new(keys::email(user.email.as_str()), "email", &EmailOwner { user_id: user.id });
+        let owner = NewItem::new(
+            keys::email(user.email.as_str()),
+            "email",
+            &EmailOwner { user_id: user.id },
+        );
         // First, so that its failure is the one reported.
-        self.create(&records, owner, || Error::invalid("email", "is already registered"));
+        self.create(&records, owner, || {
+            Error::invalid("email", "is already registered")
+        });
         self.put_revision(NewItem::new(keys::user(user.id), "user", user), None);
     }
 
     pub(crate) fn delete_user(&mut self, id: UserId, email: &Email) {
         let records = self.store().tables.records.clone();
-        self.delete(&records, &keys::email(email.as_str()), None, || Error::NotFound("user"));
+        self.delete(&records, &keys::email(email.as_str()), None, || {
+            Error::NotFound("user")
+        });
         self.delete(&records, &keys::user(id), None, || Error::NotFound("user"));
     }
 }

@@ -20,7 +20,12 @@ impl Account {
     pub const PASSWORD: &str = "Correct-horse-7";
 
     pub(crate) fn from_answer(email: String, data: Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text in {data}")).to_owned();
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .unwrap_or_else(|| panic!("a text in {data}"))
+                .to_owned()
+        };
         Self {
             email,
             access_token: text(&data["access_token"]),
@@ -33,8 +38,15 @@ impl Account {
 
     /// A Prodgy token of the account's workspace.
     pub async fn prodgy_token(&self, app: &TestApp) -> String {
-        let answer = app.post("/api/api-tokens", json!({"name": "test"})).bearer(&self.access_token).send().await;
-        answer.expect(201)["data"]["token"].as_str().expect("a token").to_owned()
+        let answer = app
+            .post("/api/api-tokens", json!({"name": "test"}))
+            .bearer(&self.access_token)
+            .send()
+            .await;
+        answer.expect(201)["data"]["token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     /// An AgentPlatform key with these scopes.
@@ -49,7 +61,14 @@ impl Account {
 
     async fn key(&self, app: &TestApp, kind: &str, scopes: &[&str]) -> String {
         let body = json!({"name": "test", "kind": kind, "scopes": scopes});
-        let answer = app.post("/api/settings/api-keys", body).bearer(&self.access_token).send().await;
-        answer.expect(201)["key"].as_str().expect("a key").to_owned()
+        let answer = app
+            .post("/api/settings/api-keys", body)
+            .bearer(&self.access_token)
+            .send()
+            .await;
+        answer.expect(201)["key"]
+            .as_str()
+            .expect("a key")
+            .to_owned()
     }
 }

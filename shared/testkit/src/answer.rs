@@ -19,8 +19,17 @@ impl Answer {
     pub(crate) async fn read(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a whole response");
+        Self::new(status, headers, text)
+    }
+
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
         let body = serde_json::from_str(&text).unwrap_or_default();
-        Self { status, headers, text, body }
+        Self {
+            status,
+            headers,
+            text,
+            body,
+        }
     }
 
     /// The body, after checking the status.
@@ -37,15 +46,28 @@ impl Answer {
         assert!(!self.headers.contains_key("location"), "no redirects");
         let body = &self.body;
         let face = if body["success"] == false {
-            assert!(body["error"].is_string() && body["message"].is_string(), "{}", self.text);
+            assert!(
+                body["error"].is_string() && body["message"].is_string(),
+                "{}",
+                self.text
+            );
             format!("{} {}", body["message"], body["errors"])
         } else if !body["detail"].is_null() {
             for item in body["detail"].as_array().into_iter().flatten() {
-                assert!(item["loc"].as_array().is_some_and(|loc| !loc.is_empty()) && item["msg"].is_string(), "{}", self.text);
+                assert!(
+                    item["loc"].as_array().is_some_and(|loc| !loc.is_empty())
+                        && item["msg"].is_string(),
+                    "{}",
+                    self.text
+                );
             }
             body["detail"].to_string()
         } else {
-            assert!(body["errors"].is_object(), "not an error body of any dialect: {}", self.text);
+            assert!(
+                body["errors"].is_object(),
+                "not an error body of any dialect: {}",
+                self.text
+            );
             body["errors"].to_string()
         };
         face
@@ -53,6 +75,9 @@ impl Answer {
 
     /// A header's text, empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }

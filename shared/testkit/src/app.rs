@@ -37,7 +37,11 @@ impl TestApp {
     /// Likewise, after `change`.
     pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let clock = Clock::system();
-        let mut options = Options { clock: clock.clone(), ..Options::new(Self::template()) }.parameter("OutboundAllowLoopback", "true");
+        let mut options = Options {
+            clock: clock.clone(),
+            ..Options::new(Self::template())
+        }
+        .parameter("OutboundAllowLoopback", "true");
         for limit in LIMITS {
             options = options.parameter(limit, "100000");
         }
@@ -51,9 +55,19 @@ impl TestApp {
 
     async fn start_with(options: Options) -> Self {
         let clock = options.clock.clone();
-        let platform = Platform::start(options).await.unwrap_or_else(|error| panic!("the platform starts: {error:#}"));
-        let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        Self { platform, client, clock }
+        let platform = Platform::start(options)
+            .await
+            .unwrap_or_else(|error| panic!("the platform starts: {error:#}"));
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .expect("a client");
+        Self {
+            platform,
+            client,
+            clock,
+        }
     }
 
     /// The project's template.
@@ -88,14 +102,21 @@ impl TestApp {
 
     /// Runs the tick that a schedule runs once in a minute.
     pub async fn tick(&self) -> Value {
-        self.platform.invoke("TriggersTickFunction", json!({})).await.unwrap_or_else(|error| panic!("the tick: {error:#}"))
+        self.platform
+            .invoke("TriggersTickFunction", json!({}))
+            .await
+            .unwrap_or_else(|error| panic!("the tick: {error:#}"))
     }
 }
 
 fn uuid() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("user-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "user-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// A request in the making.
@@ -120,7 +141,11 @@ impl Request {
     /// A body as it is, said to be JSON.
     #[must_use]
     pub fn raw(self, body: impl Into<Vec<u8>>) -> Self {
-        Self(self.0.header("content-type", "application/json").body(body.into()))
+        Self(
+            self.0
+                .header("content-type", "application/json")
+                .body(body.into()),
+        )
     }
 
     pub async fn send(self) -> Answer {

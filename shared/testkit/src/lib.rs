@@ -3,10 +3,12 @@
 mod account;
 mod answer;
 mod app;
-mod dynamodb_recorder;
 pub mod fakes;
+mod lambda;
 
 pub use account::Account;
 pub use answer::Answer;
 pub use app::{Request, TestApp};
-pub use dynamodb_recorder::{Call, DynamoDbRecorder};
+pub use lambda::TestFunction;
+pub use signalbox::runtime_api::{QueueMessage, RestRequest};
+pub use signalbox::{Call, DynamoDbRecorder};

@@ -38,9 +38,13 @@ impl<A: Access, S: Send + Sync> FromRequestParts<S> for Permitted<A> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let principal = parts.extensions.get::<Principal>().cloned();
-        let principal = principal.ok_or_else(|| Error::internal("the route is not behind authentication"))?;
+        let principal =
+            principal.ok_or_else(|| Error::internal("the route is not behind authentication"))?;
         A::permit(&principal)?;
-        Ok(Self { principal, rule: PhantomData })
+        Ok(Self {
+            principal,
+            rule: PhantomData,
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -21,13 +21,24 @@ const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 
 /// The origin to allow for a request, if any.
-pub(crate) fn allowed_origin(config: &Config, path: &str, headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn allowed_origin(
+    config: &Config,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
-    let public = path.starts_with("/api/public/") || path.starts_with("/.well-known/") || path == "/mcp" || path == "/mcp/";
+    let public = path.starts_with("/api/public/")
+        || path.starts_with("/.well-known/")
+        || path == "/mcp"
+        || path == "/mcp/";
     if public {
         return Some(HeaderValue::from_static("*"));
     }
-    config.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    config
+        .allowed_origins
+        .iter()
+        .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        .then(|| origin.clone())
 }
 
 /// The answer to a preflight request.

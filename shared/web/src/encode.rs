@@ -6,9 +6,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
+use domain::Error;
 use domain::error::{FieldError, Location, RateLimit};
 use domain::page::REACH;
-use domain::Error;
 use serde_json::{Map, Value, json};
 
 use crate::reply::{Face, Payload};
@@ -18,10 +18,20 @@ pub(crate) fn success(dialect: Dialect, status: StatusCode, payload: Payload) ->
     let data = payload.data;
     match (dialect, payload.face) {
         (_, Face::Bare) => json_response(status, data),
-        (Dialect::Prodgy | Dialect::Account, Face::One | Face::Nothing) => json_response(status, envelope(&data, None)),
-        (Dialect::Prodgy | Dialect::Account, Face::Page { params, next_cursor, total }) => {
+        (Dialect::Prodgy | Dialect::Account, Face::One | Face::Nothing) => {
+            json_response(status, envelope(&data, None))
+        }
+        (
+            Dialect::Prodgy | Dialect::Account,
+            Face::Page {
+                params,
+                next_cursor,
+                total,
+            },
+        ) => {
             let size = params.request.limit.get();
-            let mut pagination = json!({"page": params.page, "pageSize": size, "next_cursor": next_cursor});
+            let mut pagination =
+                json!({"page": params.page, "pageSize": size, "next_cursor": next_cursor});
             if let Some(total) = total {
                 pagination["total"] = total.into();
                 pagination["totalPages"] = total.div_ceil(size).into();
@@ -32,13 +42,22 @@ pub(crate) fn success(dialect: Dialect, status: StatusCode, payload: Payload) ->
             json_response(status, envelope(&data, Some(&pagination)))
         }
         (Dialect::Prowpt, Face::One) => json_response(status, data),
-        (Dialect::AgentPlatform, Face::One) => json_response(status, wrap(b"{\"data\":", &data, b"}")),
+        (Dialect::AgentPlatform, Face::One) => {
+            json_response(status, wrap(b"{\"data\":", &data, b"}"))
+        }
         (Dialect::Prowpt | Dialect::AgentPlatform, Face::Nothing) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
-        (Dialect::Prowpt, Face::Page { params, next_cursor, total }) => {
+        (
+            Dialect::Prowpt,
+            Face::Page {
+                params,
+                next_cursor,
+                total,
+            },
+        ) => {
             let total = total.unwrap_or_default();
             let mut rest = json!({"total": total, "limit": params.request.limit, "offset": params.request.offset, "next_cursor": next_cursor});
             if total == REACH {
@@ -46,27 +65,44 @@ pub(crate) fn success(dialect: Dialect, status: StatusCode, payload: Payload) ->
             }
             json_response(status, beside(b"{\"items\":", &data, &rest))
         }
-        (Dialect::AgentPlatform, Face::Page { next_cursor, .. }) => {
-            json_response(status, beside(b"{\"data\":", &data, &json!({"meta": {"next_cursor": next_cursor}})))
-        }
+        (Dialect::AgentPlatform, Face::Page { next_cursor, .. }) => json_response(
+            status,
+            beside(
+                b"{\"data\":",
+                &data,
+                &json!({"meta": {"next_cursor": next_cursor}}),
+            ),
+        ),
     }
 }
 
 /// An error in its dialect's body and status. A 5xx tells nothing but the request id.
 pub(crate) fn failure(dialect: Dialect, error: &Error, request_id: &str) -> Response {
     let status = status_of(dialect, error);
-    let message = if status.is_server_error() { "an internal error occurred".to_owned() } else { capitalised(&error.to_string()) };
+    let message = match error {
+        _ if status.is_server_error() => "An internal error occurred".to_owned(),
+        // Begins with a field's name, which has its own spelling.
+        Error::Invalid(_) => error.to_string(),
+        _ => capitalised(&error.to_string()),
+    };
     let body = match dialect {
         Dialect::Prodgy | Dialect::Account => {
             let mut body = json!({"success": false, "error": kind_of(error), "message": message, "request_id": request_id});
             if let Error::Invalid(fields) = error {
-                body["errors"] = fields.iter().map(|field| json!({"field": field.field, "message": field.message})).collect();
+                body["errors"] = fields
+                    .iter()
+                    .map(|field| json!({"field": field.field, "message": field.message}))
+                    .collect();
             }
             body
         }
         Dialect::Prowpt => match error {
-            Error::Invalid(fields) => json!({"detail": fields.iter().map(located).collect::<Vec<_>>(), "request_id": request_id}),
-            Error::RateLimited(_) => json!({"detail": "Rate limit exceeded", "request_id": request_id}),
+            Error::Invalid(fields) => {
+                json!({"detail": fields.iter().map(located).collect::<Vec<_>>(), "request_id": request_id})
+            }
+            Error::RateLimited(_) => {
+                json!({"detail": "Rate limit exceeded", "request_id": request_id})
+            }
             _ => json!({"detail": message, "request_id": request_id}),
         },
         Dialect::AgentPlatform => match error {
@@ -77,20 +113,43 @@ pub(crate) fn failure(dialect: Dialect, error: &Error, request_id: &str) -> Resp
     };
     let mut response = json_response(status, body.to_string().into());
     if dialect == Dialect::Prowpt && status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        response.headers_mut().insert(
+            axum::http::header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer"),
+        );
     }
     response
 }
 
 /// How a window stands, in the dialect's headers. The published products name them differently [seed:001][seed:004].
-pub(crate) fn rate_limit_headers(dialect: Dialect, limit: &RateLimit, over: bool, headers: &mut HeaderMap) {
+pub(crate) fn rate_limit_headers(
+    dialect: Dialect,
+    limit: &RateLimit,
+    over: bool,
+    headers: &mut HeaderMap,
+) {
     let names = match dialect {
-        Dialect::Prodgy | Dialect::Account => ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
-        Dialect::Prowpt | Dialect::AgentPlatform => ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
+        Dialect::Prodgy | Dialect::Account => {
+            ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"]
+        }
+        Dialect::Prowpt | Dialect::AgentPlatform => [
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ],
     };
-    headers.insert(HeaderName::from_static(names[0]), HeaderValue::from(limit.limit));
-    headers.insert(HeaderName::from_static(names[1]), HeaderValue::from(limit.remaining));
-    headers.insert(HeaderName::from_static(names[2]), HeaderValue::from(limit.reset));
+    headers.insert(
+        HeaderName::from_static(names[0]),
+        HeaderValue::from(limit.limit),
+    );
+    headers.insert(
+        HeaderName::from_static(names[1]),
+        HeaderValue::from(limit.remaining),
+    );
+    headers.insert(
+        HeaderName::from_static(names[2]),
+        HeaderValue::from(limit.reset),
+    );
     if over {
         headers.insert(RETRY_AFTER, HeaderValue::from(limit.retry_after));
     }
@@ -101,7 +160,11 @@ pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
     let prodgy = matches!(dialect, Dialect::Prodgy | Dialect::Account);
     match error {
         Error::Malformed(_) => StatusCode::BAD_REQUEST,
-        Error::Invalid(_) | Error::Refused(_) | Error::Conflict(_) | Error::TooLarge { .. } if prodgy => StatusCode::BAD_REQUEST,
+        Error::Invalid(_) | Error::Refused(_) | Error::Conflict(_) | Error::TooLarge { .. }
+            if prodgy =>
+        {
+            StatusCode::BAD_REQUEST
+        }
         Error::Invalid(_) | Error::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::Conflict(_) => StatusCode::CONFLICT,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -139,8 +202,15 @@ fn located(error: &FieldError) -> Value {
         Location::Header => "header",
     };
     let mut loc = vec![Value::from(location)];
-    for part in error.field.split(['.', '[', ']']).filter(|part| !part.is_empty()) {
-        loc.push(part.parse::<u32>().map_or_else(|_| Value::from(part), Value::from));
+    for part in error
+        .field
+        .split(['.', '[', ']'])
+        .filter(|part| !part.is_empty())
+    {
+        loc.push(
+            part.parse::<u32>()
+                .map_or_else(|_| Value::from(part), Value::from),
+        );
     }
     json!({"loc": loc, "msg": error.message, "type": "value_error"})
 }
@@ -148,7 +218,9 @@ fn located(error: &FieldError) -> Value {
 fn by_field(errors: &[FieldError]) -> Map<String, Value> {
     let mut fields = Map::new();
     for error in errors {
-        let messages = fields.entry(error.field.clone()).or_insert_with(|| Value::Array(Vec::new()));
+        let messages = fields
+            .entry(error.field.clone())
+            .or_insert_with(|| Value::Array(Vec::new()));
         if let Value::Array(messages) = messages {
             messages.push(error.message.clone().into());
         }
@@ -158,7 +230,10 @@ fn by_field(errors: &[FieldError]) -> Map<String, Value> {
 
 fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
+    characters
+        .next()
+        .map(|first| first.to_uppercase().chain(characters).collect())
+        .unwrap_or_default()
 }
 
 fn envelope(data: &[u8], pagination: Option<&Value>) -> Bytes {
@@ -176,13 +251,21 @@ fn wrap(start: &[u8], data: &[u8], end: &[u8]) -> Bytes {
 /// `data` behind `start`, with the members of `rest` beside it.
 fn beside(start: &[u8], data: &[u8], rest: &Value) -> Bytes {
     let rest = rest.to_string();
-    wrap(start, data, format!(",{}", rest.trim_start_matches('{')).as_bytes())
+    wrap(
+        start,
+        data,
+        format!(",{}", rest.trim_start_matches('{')).as_bytes(),
+    )
 }
 
 fn json_response(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

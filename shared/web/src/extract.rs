@@ -10,8 +10,8 @@ use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use domain::ids;
 use domain::Error;
+use domain::ids;
 use lambda_http::request::RequestContext;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -37,7 +37,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let body = read_body(request.into_body()).await?;
         if body.is_empty() {
-            return Err(Failure(Error::Malformed("the request needs a JSON body".to_owned())));
+            return Err(Failure(Error::Malformed(
+                "the request needs a JSON body".to_owned(),
+            )));
         }
         Ok(Self(parse_json(&body)?))
     }
@@ -48,15 +50,24 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let body = read_body(request.into_body()).await?;
-        if body.iter().all(u8::is_ascii_whitespace) { Ok(Self(T::default())) } else { Ok(Self(parse_json(&body)?)) }
+        if body.iter().all(u8::is_ascii_whitespace) {
+            Ok(Self(T::default()))
+        } else {
+            Ok(Self(parse_json(&body)?))
+        }
     }
 }
 
 /// The body, up to [`MAX_BODY`].
 pub(crate) async fn read_body(body: Body) -> Result<Bytes, Error> {
     axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| {
-        let too_large = std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("length limit"));
-        if too_large { Error::TooLarge { limit: MAX_BODY } } else { Error::Malformed("the request body broke off".to_owned()) }
+        let too_large = std::error::Error::source(&error)
+            .is_some_and(|source| source.to_string().contains("length limit"));
+        if too_large {
+            Error::TooLarge { limit: MAX_BODY }
+        } else {
+            Error::Malformed("the request body broke off".to_owned())
+        }
     })
 }
 
@@ -65,36 +76,59 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         return Err(Error::Malformed("the request body is not UTF-8".to_owned()));
     }
     if has_nul(body) {
-        return Err(Error::Malformed("the request body contains the NUL character".to_owned()));
+        return Err(Error::Malformed(
+            "the request body contains the NUL character".to_owned(),
+        ));
     }
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    // As a value first: members that the type does not know are skipped without a limit on their depth otherwise.
+    let value: serde_json::Value =
+        serde_json::from_slice(body).map_err(|error| json_error(".", &error))?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         json_error(&path, &error.into_inner())
-    })?;
-    reader.end().map_err(|error| json_error(".", &error))?;
-    Ok(value)
+    })
 }
 
 /// Whether a JSON text has an escaped NUL. A raw one is no JSON to begin with.
 fn has_nul(body: &[u8]) -> bool {
-    body.windows(6).enumerate().any(|(index, window)| {
-        let backslashes = body[..index].iter().rev().take_while(|byte| **byte == b'\\').count();
-        window == b"\\u0000" && backslashes % 2 == 0
-    })
+    let is_even = |index: usize| {
+        body[..index]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == b'\\')
+            .count()
+            % 2
+            == 0
+    };
+    body.windows(6)
+        .enumerate()
+        .any(|(index, window)| window == b"\\u0000" && is_even(index))
 }
 
 /// A syntax error concerns the body, a wrong value its field.
 fn json_error(path: &str, error: &serde_json::Error) -> Error {
     let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let text = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(text, _)| text);
     if !error.is_data() {
-        return Error::Malformed(format!("the request body is not JSON: {text} (line {}, column {})", error.line(), error.column()));
+        return Error::Malformed(format!(
+            "the request body is not JSON: {text} (line {}, column {})",
+            error.line(),
+            error.column()
+        ));
     }
     let parent = if path == "." { "" } else { path };
-    let named = |prefix: &str| text.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+    let named = |prefix: &str| {
+        text.strip_prefix(prefix)
+            .and_then(|rest| rest.split('`').next())
+    };
     if let Some(name) = named("missing field `") {
-        let field = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
+        let field = if parent.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{parent}.{name}")
+        };
         return Error::invalid(field, "is required");
     }
     let message = demand(text);
@@ -117,7 +151,9 @@ fn demand(text: &str) -> String {
 }
 
 /// For a member that may be `null`: tells that from one that is left out, which `#[serde(default)]` makes `None`.
-pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -132,7 +168,9 @@ impl Params {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decode = |text: &str| {
                 let text = text.replace('+', " ");
-                let decoded = percent_decode_str(&text).decode_utf8().map(|text| text.into_owned());
+                let decoded = percent_decode_str(&text)
+                    .decode_utf8()
+                    .map(|text| text.into_owned());
                 decoded.map_err(|_| Error::Malformed("the query is not UTF-8".to_owned()))
             };
             params.insert(decode(name)?, decode(value)?);
@@ -142,7 +180,10 @@ impl Params {
 
     /// The text of a parameter; one that is empty counts as absent.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// A parameter read as a `T`.
@@ -161,10 +202,18 @@ impl Params {
     /// A whole number within bounds.
     pub fn number(&self, name: &'static str, least: u32, most: u32) -> Result<Option<u32>, Error> {
         let wrong = || match most {
-            u32::MAX => Error::invalid_query(name, format!("must be a whole number of at least {least}")),
-            _ => Error::invalid_query(name, format!("must be a whole number from {least} to {most}")),
+            u32::MAX => {
+                Error::invalid_query(name, format!("must be a whole number of at least {least}"))
+            }
+            _ => Error::invalid_query(
+                name,
+                format!("must be a whole number from {least} to {most}"),
+            ),
         };
-        let number = self.get(name).map(|text| text.parse::<u32>().map_err(|_| wrong())).transpose()?;
+        let number = self
+            .get(name)
+            .map(|text| text.parse::<u32>().map_err(|_| wrong()))
+            .transpose()?;
         match number {
             Some(number) if !(least..=most).contains(&number) => Err(wrong()),
             number => Ok(number),
@@ -173,10 +222,24 @@ impl Params {
 
     /// A moment in RFC 3339, or a date, which means its first moment in UTC.
     pub fn time(&self, name: &'static str) -> Result<Option<DateTime<Utc>>, Error> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let date = || text.parse::<chrono::NaiveDate>().ok().map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc());
-        let time = DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc)).or_else(date);
-        time.map(Some).ok_or_else(|| Error::invalid_query(name, "must be a time in RFC 3339, such as 2026-11-22T10:00:00Z"))
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let date = || {
+            text.parse::<chrono::NaiveDate>()
+                .ok()
+                .map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc())
+        };
+        let time = DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|time| time.with_timezone(&Utc))
+            .or_else(date);
+        time.map(Some).ok_or_else(|| {
+            Error::invalid_query(
+                name,
+                "must be a time in RFC 3339, such as 2026-11-22T10:00:00Z",
+            )
+        })
     }
 }
 
@@ -201,7 +264,10 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let segments = path_variables(parts, state).await;
-        let id = segments.first().filter(|_| segments.len() == 1).and_then(|segment| segment.parse().ok());
+        let id = segments
+            .first()
+            .filter(|_| segments.len() == 1)
+            .and_then(|segment| segment.parse().ok());
         id.map(Self).ok_or(Failure(Error::NotFound("resource")))
     }
 }
@@ -215,7 +281,8 @@ impl<A: FromStr, B: FromStr, S: Send + Sync> FromRequestParts<S> for IdPair<A, B
             [first, second] => first.parse().ok().zip(second.parse().ok()),
             _ => None,
         };
-        pair.map(|(first, second)| Self(first, second)).ok_or(Failure(Error::NotFound("resource")))
+        pair.map(|(first, second)| Self(first, second))
+            .ok_or(Failure(Error::NotFound("resource")))
     }
 }
 
@@ -238,10 +305,16 @@ pub struct Client {
 impl Client {
     pub(crate) fn of(parts: &Parts) -> Self {
         let (ip, request_id) = match parts.extensions.get::<RequestContext>() {
-            Some(RequestContext::ApiGatewayV1(context)) => (context.identity.source_ip.clone(), context.request_id.clone()),
+            Some(RequestContext::ApiGatewayV1(context)) => (
+                context.identity.source_ip.clone(),
+                context.request_id.clone(),
+            ),
             _ => (None, None),
         };
-        let user_agent = parts.headers.get(axum::http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let user_agent = parts
+            .headers
+            .get(axum::http::header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
         Self {
             ip: ip.unwrap_or_else(|| "unknown".to_owned()),
             user_agent: user_agent.map(|text| text.chars().take(256).collect()),
@@ -282,7 +355,10 @@ pub struct FreshId {
 impl FreshId {
     /// The id, with the time `now` unless the request was first made earlier.
     pub fn id<T: From<uuid::Uuid>>(&self, now: DateTime<Utc>) -> T {
-        T::from(self.seed.map_or_else(|| ids::fresh(now), |(first_at, seed)| ids::derived(first_at, &seed)))
+        T::from(self.seed.map_or_else(
+            || ids::fresh(now),
+            |(first_at, seed)| ids::derived(first_at, &seed),
+        ))
     }
 }
 
@@ -290,7 +366,10 @@ impl<S: Send + Sync> FromRequestParts<S> for FreshId {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extract::<axum::Extension<Self>>().await.map_or(Self { seed: None }, |extension| extension.0))
+        Ok(parts
+            .extract::<axum::Extension<Self>>()
+            .await
+            .map_or(Self { seed: None }, |extension| extension.0))
     }
 }
 
@@ -307,6 +386,7 @@ mod tests {
         inner: Option<Inner>,
         choice: Option<Choice>,
         map: Option<HashMap<String, u32>>,
+        any: Option<serde_json::Value>,
     }
 
     #[derive(Debug, PartialEq, Deserialize)]
@@ -333,25 +413,45 @@ mod tests {
 
     #[test]
     fn a_wrong_body_is_told_by_field_and_a_broken_one_by_place() {
-        let deep = format!("{{\"name\":{}", "[".repeat(500));
+        let deep = format!("{{\"name\":\"x\",\"any\":{}", "[".repeat(500));
         for (body, expected) in [
             (r#"{"inner":null}"#, "name: is required"),
             (r#"{"name":7}"#, "name: must be a string"),
             (r#"{"name":"  "}"#, "name: can't be blank"),
             (r#"{"name":"x","inner":{"count":-1}}"#, "inner.count: "),
             (r#"{"name":"x","inner":{}}"#, "inner.count: is required"),
-            (r#"{"name":"x","choice":"left"}"#, "choice: must be `up` or `down`"),
+            (
+                r#"{"name":"x","choice":"left"}"#,
+                "choice: must be `up` or `down`",
+            ),
             (r#"{"name":"x","map":[]}"#, "map: must be an object"),
             (r#"{"name":"x""#, "the request body is not JSON"),
             (r#"{"name":"x"} trailing"#, "the request body is not JSON"),
-            (r#"{"name":"\u0000"}"#, "the request body contains the NUL character"),
+            (
+                r#"{"name":"\u0000"}"#,
+                "the request body contains the NUL character",
+            ),
             ("[]", "the request body "),
-            (deep.as_str(), "the request body is not JSON: recursion limit"),
+            (
+                deep.as_str(),
+                "the request body is not JSON: recursion limit",
+            ),
         ] {
-            let error = parse_json::<Outer>(body.as_bytes()).unwrap_err().to_string();
-            assert!(error.starts_with(expected), "{}: {error}", &body[..body.len().min(50)]);
+            let error = parse_json::<Outer>(body.as_bytes())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with(expected),
+                "{}: {error}",
+                &body[..body.len().min(50)]
+            );
         }
         assert!(parse_json::<Outer>(br#"{"name":"\\u0000 is six characters"}"#).is_ok());
-        assert!(parse_json::<Outer>(b"{\"name\":\"\xff\"}").unwrap_err().to_string().contains("UTF-8"));
+        assert!(
+            parse_json::<Outer>(b"{\"name\":\"\xff\"}")
+                .unwrap_err()
+                .to_string()
+                .contains("UTF-8")
+        );
     }
 }

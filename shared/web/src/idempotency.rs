@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Attempt, StoredResponse};
 
+use crate::Failure;
 use crate::encode;
 use crate::extract::{FreshId, read_body};
 use crate::reply::Payload;
 use crate::serve::Host;
-use crate::Failure;
 
 /// How long a request is taken to be worked on, when no response was stored.
 const IN_FLIGHT: TimeDelta = TimeDelta::seconds(60);
@@ -37,13 +37,27 @@ struct Kept {
 }
 
 /// Handles a request that has a key; lets all others pass.
-pub(crate) async fn apply(host: &Host, principal: &Principal, dialect: Dialect, request: Request, next: Next) -> Response {
+pub(crate) async fn apply(
+    host: &Host,
+    principal: &Principal,
+    dialect: Dialect,
+    request: Request,
+    next: Next,
+) -> Response {
     let key = match (request.method(), request.headers().get("idempotency-key")) {
-        (&Method::POST, Some(key)) => key.to_str().map(str::to_owned).ok().filter(|key| (1..=255).contains(&key.len())),
+        (&Method::POST, Some(key)) => key
+            .to_str()
+            .map(str::to_owned)
+            .ok()
+            .filter(|key| (1..=255).contains(&key.len())),
         _ => return next.run(request).await,
     };
     let Some(key) = key else {
-        return Failure(Error::invalid_header("Idempotency-Key", "must have 1 to 255 ASCII characters")).into_response();
+        return Failure(Error::invalid_header(
+            "Idempotency-Key",
+            "must have 1 to 255 ASCII characters",
+        ))
+        .into_response();
     };
     match once(host, principal, dialect, &key, request, next).await {
         Ok(response) => response,
@@ -51,31 +65,60 @@ pub(crate) async fn apply(host: &Host, principal: &Principal, dialect: Dialect, 
     }
 }
 
-async fn once(host: &Host, principal: &Principal, dialect: Dialect, key: &str, request: Request, next: Next) -> Result<Response, Error> {
+async fn once(
+    host: &Host,
+    principal: &Principal,
+    dialect: Dialect,
+    key: &str,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
     let now = host.services.clock.now();
     let (mut parts, body) = request.into_parts();
     let body = read_body(body).await?;
-    let who = principal.token_id().map_or_else(|| principal.user_id.to_string(), |token| token.to_string());
-    let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+    let who = principal
+        .token_id()
+        .map_or_else(|| principal.user_id.to_string(), |token| token.to_string());
+    let path = parts
+        .uri
+        .path_and_query()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     let scope = format!("{who} {} {path} {key}", parts.method);
 
-    let mut attempt = Attempt { fingerprint: hex(&Sha256::digest(&body)), first_at: now, in_flight_until: now + IN_FLIGHT, response: None };
+    let mut attempt = Attempt {
+        fingerprint: hex(&Sha256::digest(&body)),
+        first_at: now,
+        in_flight_until: now + IN_FLIGHT,
+        response: None,
+    };
     if let Err(earlier) = host.store.claim_idempotency(&scope, &attempt).await? {
         if earlier.fingerprint != attempt.fingerprint {
-            return Err(Error::invalid_header("Idempotency-Key", "was used with another request body"));
+            return Err(Error::invalid_header(
+                "Idempotency-Key",
+                "was used with another request body",
+            ));
         }
         if let Some(response) = &earlier.response {
             return replay(host, &scope, response).await;
         }
         attempt.first_at = earlier.first_at;
-        let taken_over = earlier.in_flight_until <= now && host.store.replace_idempotency(&scope, &earlier, &attempt).await?;
+        let taken_over = earlier.in_flight_until <= now
+            && host
+                .store
+                .replace_idempotency(&scope, &earlier, &attempt)
+                .await?;
         if !taken_over {
-            return Err(Error::Conflict("a request with this Idempotency-Key is still being worked on".to_owned()));
+            return Err(Error::Conflict(
+                "a request with this Idempotency-Key is still being worked on".to_owned(),
+            ));
         }
     }
 
     let seed: [u8; 32] = Sha256::digest(scope.as_bytes()).into();
-    parts.extensions.insert(FreshId { seed: Some((attempt.first_at, seed)) });
+    parts.extensions.insert(FreshId {
+        seed: Some((attempt.first_at, seed)),
+    });
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
 
     let payload = response.extensions().get::<Payload>().cloned();
@@ -84,7 +127,9 @@ async fn once(host: &Host, principal: &Principal, dialect: Dialect, key: &str, r
         (Some(payload), None) if response.status().is_success() => {
             let faced = encode::success(dialect, response.status(), payload);
             let (parts, body) = faced.into_parts();
-            let body = axum::body::to_bytes(body, usize::MAX).await.map_err(Error::internal)?;
+            let body = axum::body::to_bytes(body, usize::MAX)
+                .await
+                .map_err(Error::internal)?;
             keep(host, &scope, &attempt, parts.status, &body).await;
             Ok(Response::from_parts(parts, Body::from(body)))
         }
@@ -104,9 +149,24 @@ async fn keep(host: &Host, scope: &str, attempt: &Attempt, status: StatusCode, b
     }
     let stored = async {
         let keyring = Keyring::load(&host.services).await?;
-        let kept = serde_json::to_vec(&Kept { body: String::from_utf8_lossy(body).into_owned() }).map_err(Error::internal)?;
-        let response = StoredResponse { status: status.as_u16(), sealed: keyring.seal(PURPOSE, scope, &kept)? };
-        host.store.replace_idempotency(scope, attempt, &Attempt { response: Some(response), ..attempt.clone() }).await
+        let kept = serde_json::to_vec(&Kept {
+            body: String::from_utf8_lossy(body).into_owned(),
+        })
+        .map_err(Error::internal)?;
+        let response = StoredResponse {
+            status: status.as_u16(),
+            sealed: keyring.seal(PURPOSE, scope, &kept)?,
+        };
+        host.store
+            .replace_idempotency(
+                scope,
+                attempt,
+                &Attempt {
+                    response: Some(response),
+                    ..attempt.clone()
+                },
+            )
+            .await
     };
     if let Err(error) = stored.await {
         tracing::warn!(%error, "a response was not kept for its idempotency key");
@@ -115,14 +175,22 @@ async fn keep(host: &Host, scope: &str, attempt: &Attempt, status: StatusCode, b
 
 async fn replay(host: &Host, scope: &str, stored: &StoredResponse) -> Result<Response, Error> {
     let keyring = Keyring::load(&host.services).await?;
-    let kept = keyring.open(PURPOSE, scope, &stored.sealed).ok_or_else(|| Error::internal("a kept response cannot be opened"))?;
+    let kept = keyring
+        .open(PURPOSE, scope, &stored.sealed)
+        .ok_or_else(|| Error::internal("a kept response cannot be opened"))?;
     let kept: Kept = serde_json::from_slice(&kept).map_err(Error::internal)?;
     let status = StatusCode::from_u16(stored.status).map_err(Error::internal)?;
     let mut response = Response::new(Body::from(kept.body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(axum::http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        axum::http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(
+        axum::http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
     headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     Ok(response)
 }

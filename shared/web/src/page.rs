@@ -28,32 +28,62 @@ pub struct PageParams {
 
 impl PageParams {
     fn read(dialect: Dialect, params: &Params) -> Result<Self, Error> {
-        let cursor = params.get("cursor").map(|text| match text.parse::<CursorId>() {
-            Ok(id) => Ok(id.to_string()),
-            Err(_) => Err(Error::invalid_query("cursor", "is not one of ours")),
-        });
+        let cursor = params
+            .get("cursor")
+            .map(|text| match text.parse::<CursorId>() {
+                Ok(id) => Ok(id.to_string()),
+                Err(_) => Err(Error::invalid_query("cursor", "is not one of ours")),
+            });
         let cursor = cursor.transpose()?;
         let rows = |name: &'static str| params.number(name, 1, MAX_ROWS);
         let (limit, offset, page) = match dialect {
             Dialect::Prodgy | Dialect::Account => {
-                let (page, size, limit) = (params.number("page", 1, u32::MAX)?, rows("pageSize")?, rows("limit")?);
+                let (page, size, limit) = (
+                    params.number("page", 1, u32::MAX)?,
+                    rows("pageSize")?,
+                    rows("limit")?,
+                );
                 // `limit` alone asks for the first rows; beside `page` or `pageSize` it is ignored.
-                let size = size.or(limit.filter(|_| page.is_none())).unwrap_or(DEFAULT_ROWS);
+                let size = size
+                    .or(limit.filter(|_| page.is_none()))
+                    .unwrap_or(DEFAULT_ROWS);
                 let page = page.unwrap_or(1);
                 (size, (page - 1).saturating_mul(size), page)
             }
-            Dialect::Prowpt => (rows("limit")?.unwrap_or(DEFAULT_ROWS), params.number("offset", 0, u32::MAX)?.unwrap_or(0), 1),
+            Dialect::Prowpt => (
+                rows("limit")?.unwrap_or(DEFAULT_ROWS),
+                params.number("offset", 0, u32::MAX)?.unwrap_or(0),
+                1,
+            ),
             Dialect::AgentPlatform => (rows("limit")?.unwrap_or(DEFAULT_ROWS), 0, 1),
         };
         if offset > 0 && cursor.is_some() {
-            return Err(Error::invalid_query("cursor", "cannot be combined with a page or offset"));
+            return Err(Error::invalid_query(
+                "cursor",
+                "cannot be combined with a page or offset",
+            ));
         }
         if offset.saturating_add(limit) > REACH && offset > 0 {
-            let name = if dialect == Dialect::Prowpt { "offset" } else { "page" };
-            return Err(Error::invalid_query(name, format!("reaches the first {REACH} rows; go on with cursor")));
+            let name = if dialect == Dialect::Prowpt {
+                "offset"
+            } else {
+                "page"
+            };
+            return Err(Error::invalid_query(
+                name,
+                format!("reaches the first {REACH} rows; go on with cursor"),
+            ));
         }
         let limit = NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN);
-        Ok(Self { request: PageRequest { limit, offset, cursor, wants_total: dialect != Dialect::AgentPlatform }, page })
+        Ok(Self {
+            request: PageRequest {
+                limit,
+                offset,
+                cursor,
+                wants_total: dialect != Dialect::AgentPlatform,
+            },
+            page,
+        })
     }
 }
 
@@ -104,10 +134,20 @@ mod tests {
     #[test]
     fn each_dialect_reads_its_own_parameters_and_names_the_wrong_one() {
         let read = |dialect, query: &str| PageParams::read(dialect, &Params::parse(query).unwrap());
-        let rows = |params: Result<PageParams, Error>| params.map(|params| (params.request.limit.get(), params.request.offset)).unwrap();
-        assert_eq!(rows(read(Dialect::Prodgy, "page=3&pageSize=20&limit=7")), (20, 40));
+        let rows = |params: Result<PageParams, Error>| {
+            params
+                .map(|params| (params.request.limit.get(), params.request.offset))
+                .unwrap()
+        };
+        assert_eq!(
+            rows(read(Dialect::Prodgy, "page=3&pageSize=20&limit=7")),
+            (20, 40)
+        );
         assert_eq!(rows(read(Dialect::Prodgy, "limit=7")), (7, 0));
-        assert_eq!(rows(read(Dialect::Prowpt, "limit=10&offset=990")), (10, 990));
+        assert_eq!(
+            rows(read(Dialect::Prowpt, "limit=10&offset=990")),
+            (10, 990)
+        );
         assert_eq!(rows(read(Dialect::AgentPlatform, "")), (50, 0));
 
         for (dialect, query, field) in [

@@ -21,27 +21,46 @@ pub struct Reply<T> {
 
 impl<T> Reply<T> {
     pub fn ok(data: T) -> Self {
-        Self { status: StatusCode::OK, data, bare: false }
+        Self {
+            status: StatusCode::OK,
+            data,
+            bare: false,
+        }
     }
 
     pub fn created(data: T) -> Self {
-        Self { status: StatusCode::CREATED, ..Self::ok(data) }
+        Self {
+            status: StatusCode::CREATED,
+            ..Self::ok(data)
+        }
     }
 
     pub fn accepted(data: T) -> Self {
-        Self { status: StatusCode::ACCEPTED, ..Self::ok(data) }
+        Self {
+            status: StatusCode::ACCEPTED,
+            ..Self::ok(data)
+        }
     }
 
     /// Outside any envelope, whatever the path.
     pub fn bare(data: T) -> Self {
-        Self { bare: true, ..Self::ok(data) }
+        Self {
+            bare: true,
+            ..Self::ok(data)
+        }
     }
 }
 
 impl<T: Serialize> IntoResponse for Reply<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.data) {
-            Ok(data) => carry(self.status, Payload { data: data.into(), face: if self.bare { Face::Bare } else { Face::One } }),
+            Ok(data) => carry(
+                self.status,
+                Payload {
+                    data: data.into(),
+                    face: if self.bare { Face::Bare } else { Face::One },
+                },
+            ),
             Err(error) => Failure(Error::internal(error)).into_response(),
         }
     }
@@ -53,7 +72,13 @@ pub struct NoContent;
 
 impl IntoResponse for NoContent {
     fn into_response(self) -> Response {
-        carry(StatusCode::OK, Payload { data: Bytes::from_static(b"{}"), face: Face::Nothing })
+        carry(
+            StatusCode::OK,
+            Payload {
+                data: Bytes::from_static(b"{}"),
+                face: Face::Nothing,
+            },
+        )
     }
 }
 
@@ -75,8 +100,18 @@ impl<T: Serialize> IntoResponse for Listed<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.page.items) {
             Ok(data) => {
-                let face = Face::Page { params: self.params, next_cursor: self.page.next_cursor, total: self.page.total };
-                carry(StatusCode::OK, Payload { data: data.into(), face })
+                let face = Face::Page {
+                    params: self.params,
+                    next_cursor: self.page.next_cursor,
+                    total: self.page.total,
+                };
+                carry(
+                    StatusCode::OK,
+                    Payload {
+                        data: data.into(),
+                        face,
+                    },
+                )
             }
             Err(error) => Failure(Error::internal(error)).into_response(),
         }
@@ -113,7 +148,11 @@ pub(crate) enum Face {
     One,
     Nothing,
     Bare,
-    Page { params: PageParams, next_cursor: Option<String>, total: Option<u32> },
+    Page {
+        params: PageParams,
+        next_cursor: Option<String>,
+        total: Option<u32>,
+    },
 }
 
 fn carry(status: StatusCode, payload: Payload) -> Response {

@@ -38,12 +38,21 @@ pub struct Host {
 impl Host {
     pub fn new(services: Services) -> Self {
         let store = Store::new(&services);
-        Self { authenticator: Authenticator::new(services.clone(), store.clone()), store, services }
+        Self {
+            authenticator: Authenticator::new(services.clone(), store.clone()),
+            store,
+            services,
+        }
     }
 }
 
 /// Builds a function's router: `open` routes for everybody, `guarded` ones for authenticated callers.
-pub fn serve<S: Clone + Send + Sync + 'static>(host: Host, open: OpenApiRouter<S>, guarded: OpenApiRouter<S>, state: S) -> Router {
+pub fn serve<S: Clone + Send + Sync + 'static>(
+    host: Host,
+    open: OpenApiRouter<S>,
+    guarded: OpenApiRouter<S>,
+    state: S,
+) -> Router {
     let (open, _) = open.split_for_parts();
     let (guarded, _) = guarded.split_for_parts();
     let routes = open
@@ -96,7 +105,9 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
         parts.extensions.insert(facts.clone());
         let facts = facts.clone();
         let handled = async move {
-            let outcome = AssertUnwindSafe(routes.oneshot(Request::from_parts(parts, body))).catch_unwind().await;
+            let outcome = AssertUnwindSafe(routes.oneshot(Request::from_parts(parts, body)))
+                .catch_unwind()
+                .await;
             // An unused sender would be waited for.
             facts.with(|learned| learned.beside = None);
             match outcome {
@@ -116,11 +127,17 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
     if let Some(error) = &failed {
         let headers = std::mem::take(response.headers_mut());
         response = encode::failure(dialect, error, &client.request_id);
-        response.headers_mut().extend(headers.into_iter().filter_map(|(name, value)| name.filter(|name| name == "allow").map(|name| (name, value))));
+        response
+            .headers_mut()
+            .extend(headers.into_iter().filter_map(|(name, value)| {
+                name.filter(|name| name == "allow")
+                    .map(|name| (name, value))
+            }));
     } else if let Some(payload) = response.extensions_mut().remove::<Payload>() {
         response = encode::success(dialect, response.status(), payload);
     }
-    let (limit, route, organization) = facts.with(|learned| (learned.limit, learned.route.take(), learned.organization));
+    let (limit, route, organization) =
+        facts.with(|learned| (learned.limit, learned.route.take(), learned.organization));
     let over = match failed.as_deref() {
         Some(Error::RateLimited(limit)) => Some(*limit),
         _ => None,
@@ -132,7 +149,10 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
     if let Ok(id) = HeaderValue::from_str(&client.request_id) {
         headers.insert("x-request-id", id);
     }
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
     cors::annotate(headers, origin, is_preflight);
 
     log(&Line {
@@ -154,15 +174,29 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     let (parts, body) = request.into_parts();
     let client = Client::of(&parts);
     // Any other form is the handler's to complain about.
-    let product_id = Params::parse(parts.uri.query().unwrap_or_default()).ok().map(|params| params.parsed::<WorkspaceId>("product_id"));
+    let product_id = Params::parse(parts.uri.query().unwrap_or_default())
+        .ok()
+        .map(|params| params.parsed::<WorkspaceId>("product_id"));
     let product_id = match product_id {
         Some(Err(error)) => return Failure(error).into_response(),
-        Some(Ok(product_id)) => product_id.filter(|_| matches!(dialect, Dialect::Prodgy | Dialect::Prowpt)),
+        Some(Ok(product_id)) => {
+            product_id.filter(|_| matches!(dialect, Dialect::Prodgy | Dialect::Prowpt))
+        }
         None => None,
     };
     let strict = is_strict(&parts.method, parts.uri.path());
-    let incoming = Incoming { dialect, strict, headers: &parts.headers, ip: &client.ip, product_id };
-    let Authenticated { outcome, limit, used } = host.authenticator.authenticate(incoming).await;
+    let incoming = Incoming {
+        dialect,
+        strict,
+        headers: &parts.headers,
+        ip: &client.ip,
+        product_id,
+    };
+    let Authenticated {
+        outcome,
+        limit,
+        used,
+    } = host.authenticator.authenticate(incoming).await;
     let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
     facts.with(|learned| learned.limit = limit);
     let principal = match outcome {
@@ -181,7 +215,8 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
 /// Has the use of a token written while the handler works.
 fn record_use_beside(host: &Host, facts: &Facts, token: Token, principal: &auth::Principal) {
     let (authenticator, caller) = (host.authenticator.clone(), principal.caller.clone());
-    let work: BoxFuture<'static, ()> = Box::pin(async move { authenticator.record_use(&token, &caller).await });
+    let work: BoxFuture<'static, ()> =
+        Box::pin(async move { authenticator.record_use(&token, &caller).await });
     if let Some(sender) = facts.with(|learned| learned.beside.take()) {
         // The receiver lives as long as the request.
         drop(sender.send(work));
@@ -203,7 +238,9 @@ fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
     if trimmed.len() == path.len() || trimmed.is_empty() {
         return None;
     }
-    let text = uri.query().map_or_else(|| trimmed.to_owned(), |query| format!("{trimmed}?{query}"));
+    let text = uri
+        .query()
+        .map_or_else(|| trimmed.to_owned(), |query| format!("{trimmed}?{query}"));
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(text.parse::<PathAndQuery>().ok()?);
     Uri::from_parts(parts).ok()

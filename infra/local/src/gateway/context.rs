@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::template::ACCOUNT_ID;
 
 /// What is known of a request before it is routed.
-pub(super) fn context<B>(
+pub(crate) fn context<B>(
     request: &Request<B>,
     peer: SocketAddr,
     stage: &str,

@@ -1,6 +1,6 @@
 //! The HTTP front: routes requests to the functions' routers as API Gateway's REST APIs do.
 
-mod context;
+pub(crate) mod context;
 mod responses;
 mod routing;
 

@@ -162,3 +162,22 @@ async fn a_run_near_the_deadline_is_given_back() {
         (RunStatus::Completed, 0)
     );
 }
+
+#[tokio::test]
+async fn no_deadline_leaves_an_intent_without_its_call() {
+    let platform = Platform::start().await;
+    let agent = platform.requester("POST", "/ping").await;
+    for microseconds in (0..40_000).step_by(500) {
+        let run = platform.run_of(&agent, json!({})).await;
+        let deadline =
+            platform.clock.now() + TimeDelta::seconds(40) + TimeDelta::microseconds(microseconds);
+        let advanced = platform
+            .runner
+            .advance(run.workspace_id, run.id, None, deadline);
+        advanced.await.unwrap();
+        platform.advance(&run).await;
+        let stored = platform.stored(&run).await;
+        assert_eq!(stored.status, RunStatus::Completed, "{:?}", stored.error);
+    }
+    assert_eq!(platform.hits().len(), 80);
+}

@@ -22,7 +22,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         #[expect(clippy::disallowed_methods, reason = "no Lambda freezes a test")]
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("the fake serves") });
+        let task = tokio::spawn(async move {
+            axum::serve(listener, router)
+                .await
+                .expect("the fake serves")
+        });
         Self { url, task }
     }
 }

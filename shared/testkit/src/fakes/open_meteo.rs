@@ -14,7 +14,14 @@ pub struct OpenMeteo(Server);
 
 impl OpenMeteo {
     pub async fn start() -> Self {
-        Self(Server::start(Router::new().route("/v1/search", get(search)).route("/v1/forecast", get(forecast))).await)
+        Self(
+            Server::start(
+                Router::new()
+                    .route("/v1/search", get(search))
+                    .route("/v1/forecast", get(forecast)),
+            )
+            .await,
+        )
     }
 
     /// The base of either API.
@@ -24,12 +31,18 @@ impl OpenMeteo {
 }
 
 async fn search(Query(query): Query<HashMap<String, String>>) -> Json<Value> {
-    let known = query.get("name").is_some_and(|name| name.to_lowercase().contains("new york"));
+    let known = query
+        .get("name")
+        .is_some_and(|name| name.to_lowercase().contains("new york"));
     let place = json!({
         "id": 5128581, "name": "New York", "latitude": 40.71427, "longitude": -74.00597, "timezone": "America/New_York",
         "country": "United States", "country_code": "US", "admin1": "New York",
     });
-    Json(if known { json!({"results": [place], "generationtime_ms": 0.5}) } else { json!({"generationtime_ms": 0.5}) })
+    Json(if known {
+        json!({"results": [place], "generationtime_ms": 0.5})
+    } else {
+        json!({"generationtime_ms": 0.5})
+    })
 }
 
 async fn forecast() -> Json<Value> {

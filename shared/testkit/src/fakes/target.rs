@@ -31,7 +31,10 @@ impl Target {
     pub async fn start() -> Self {
         let hits = Arc::default();
         let router = Router::new().fallback(answer).with_state(Arc::clone(&hits));
-        Self { server: Server::start(router).await, hits }
+        Self {
+            server: Server::start(router).await,
+            hits,
+        }
     }
 
     pub fn url(&self) -> &str {
@@ -52,7 +55,12 @@ async fn answer(
     body: Bytes,
 ) -> impl IntoResponse {
     let path = uri.path().to_owned();
-    let hit = Hit { method, path: path.clone(), headers, body: String::from_utf8_lossy(&body).into_owned() };
+    let hit = Hit {
+        method,
+        path: path.clone(),
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    };
     hits.lock().expect("no test panics with it").push(hit);
     match path.as_str() {
         "/fail" => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"ok":false}"#),

@@ -1,0 +1,112 @@
+//! Where the caller and the process meet: events go one way, results the other.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::error::{BootstrapError, FunctionError};
+
+/// How far the process has come.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Starting,
+    /// It asked for its first event at this moment.
+    Ready(Instant),
+    InitFailed(FunctionError),
+    Ended,
+}
+
+/// An event on its way to the process.
+pub(super) struct Delivery {
+    pub(super) request_id: String,
+    pub(super) event: Bytes,
+    pub(super) deadline_millis: i64,
+    pub(super) result: ResultSender,
+}
+
+pub(super) type ResultSender = oneshot::Sender<Result<Bytes, BootstrapError>>;
+
+/// Where the caller and the process meet.
+pub(super) struct Desk {
+    phase: watch::Sender<Phase>,
+    deliveries: mpsc::Sender<Delivery>,
+    // Held across an await: whoever polls waits for the next event.
+    waiting: tokio::sync::Mutex<mpsc::Receiver<Delivery>>,
+    /// The event that the process works on.
+    current: Mutex<Option<(String, ResultSender)>>,
+}
+
+impl Desk {
+    pub(super) fn new() -> Self {
+        let (deliveries, waiting) = mpsc::channel(1);
+        Self {
+            phase: watch::Sender::new(Phase::Starting),
+            deliveries,
+            waiting: tokio::sync::Mutex::new(waiting),
+            current: Mutex::default(),
+        }
+    }
+
+    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// The process asked for an event; waits until there is one.
+    pub(super) async fn next(&self) -> Option<(Bytes, String, i64)> {
+        let now = Instant::now();
+        self.phase.send_if_modified(|phase| {
+            let first = matches!(phase, Phase::Starting);
+            if first {
+                *phase = Phase::Ready(now);
+            }
+            first
+        });
+        let delivery = self.waiting.lock().await.recv().await?;
+        *self.current() = Some((delivery.request_id.clone(), delivery.result));
+        Some((
+            delivery.event,
+            delivery.request_id,
+            delivery.deadline_millis,
+        ))
+    }
+
+    /// The process gave the result of an event. `false` when it is not the one that it works on.
+    pub(super) fn finish(&self, request_id: &str, result: Result<Bytes, BootstrapError>) -> bool {
+        let current = self.current().take_if(|(id, _)| id == request_id);
+        match current {
+            Some((_, sender)) => {
+                // A caller that stopped waiting needs no result.
+                drop(sender.send(result));
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn init_failed(&self, error: FunctionError) {
+        self.phase.send_replace(Phase::InitFailed(error));
+    }
+
+    pub(super) fn ended(&self) {
+        // What it reported says more than that it ended.
+        self.phase.send_if_modified(|phase| {
+            let news = !matches!(phase, Phase::InitFailed(_));
+            if news {
+                *phase = Phase::Ended;
+            }
+            news
+        });
+    }
+
+    /// Hands an event over, to be fetched.
+    pub(super) async fn deliver(&self, delivery: Delivery) {
+        // The receiver lives as long as `self`.
+        drop(self.deliveries.send(delivery).await);
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<(String, ResultSender)>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

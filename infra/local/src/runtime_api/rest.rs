@@ -1,0 +1,173 @@
+//! Requests through API Gateway's REST API, version 1.0 of its proxy events.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayProxyRequest, ApiGatewayProxyRequestContext, ApiGatewayProxyResponse,
+};
+use percent_encoding::percent_decode_str;
+use runtime::Clock;
+use serde_json::{Value, json};
+
+use crate::gateway::context::context;
+
+/// A request in the making.
+#[derive(Clone, Debug)]
+pub struct RestRequest {
+    request: Request<Bytes>,
+    stage: String,
+    resource: Option<String>,
+    source: IpAddr,
+}
+
+impl RestRequest {
+    /// A request of `path_and_query`, which begins with a slash and has no stage in it.
+    ///
+    /// # Panics
+    /// When that is not a path.
+    pub fn new(method: Method, path_and_query: &str) -> Self {
+        let request = Request::builder()
+            .method(method)
+            .uri(path_and_query)
+            .header(HOST, "api.example.com")
+            .body(Bytes::new());
+        Self {
+            request: request.unwrap_or_else(|error| panic!("{path_and_query}: {error}")),
+            stage: "dev".to_owned(),
+            resource: None,
+            source: Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+
+    /// Adds a header, beside those of the same name.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name
+            .parse()
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let value: HeaderValue = value
+            .parse()
+            .unwrap_or_else(|error| panic!("header {name}: {error}"));
+        self.request.headers_mut().append(name, value);
+        self
+    }
+
+    #[must_use]
+    pub fn bearer(self, credential: &str) -> Self {
+        self.header("authorization", &format!("Bearer {credential}"))
+    }
+
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        *self.request.body_mut() = body.into();
+        self
+    }
+
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
+        self.header(CONTENT_TYPE.as_str(), "application/json")
+            .body(body.to_string())
+    }
+
+    /// The API's stage, which prefixes the path in the request context; `dev` unless said otherwise.
+    #[must_use]
+    pub fn stage(mut self, stage: impl Into<String>) -> Self {
+        self.stage = stage.into();
+        self
+    }
+
+    /// The route as the template has it, such as `/api/agent-base/{id}`.
+    #[must_use]
+    pub fn resource(mut self, resource: impl Into<String>) -> Self {
+        self.resource = Some(resource.into());
+        self
+    }
+
+    /// Where the request comes from.
+    #[must_use]
+    pub fn source(mut self, source: IpAddr) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// The event that API Gateway makes of the request.
+    pub fn into_event(self) -> Value {
+        let peer = SocketAddr::new(self.source, 0);
+        let mut context = context(&self.request, peer, &self.stage, Clock::system().now());
+        context.resource_path = self.resource.or_else(|| Some("/{proxy+}".to_owned()));
+        json!(proxy_event(&self.request, context))
+    }
+}
+
+/// The event of a request whose body is known whole.
+fn proxy_event(
+    request: &Request<Bytes>,
+    context: ApiGatewayProxyRequestContext,
+) -> ApiGatewayProxyRequest {
+    let mut query: HashMap<String, Vec<String>> = HashMap::new();
+    for pair in request.uri().query().unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !name.is_empty() {
+            query.entry(decoded(name)).or_default().push(decoded(value));
+        }
+    }
+    let mut event = ApiGatewayProxyRequest::default();
+    event.resource = context.resource_path.clone();
+    event.path = Some(request.uri().path().to_owned());
+    event.http_method = request.method().clone();
+    event.headers = request.headers().clone();
+    event.multi_value_headers = request.headers().clone();
+    event.query_string_parameters = query.clone().into();
+    event.multi_value_query_string_parameters = query.into();
+    event.request_context = context;
+    if !request.body().is_empty() {
+        let text = std::str::from_utf8(request.body()).map(str::to_owned);
+        event.is_base64_encoded = text.is_err();
+        event.body = Some(text.unwrap_or_else(|_| BASE64_STANDARD.encode(request.body())));
+    }
+    event
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// What a function answered to a [`RestRequest`].
+#[derive(Clone, Debug)]
+pub struct RestResponse {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl RestResponse {
+    /// Reads a function's result.
+    ///
+    /// # Errors
+    /// It is none that API Gateway would understand.
+    pub fn read(result: Value) -> anyhow::Result<Self> {
+        let response: ApiGatewayProxyResponse = serde_json::from_value(result)?;
+        let mut headers = response.headers;
+        // Replaces what both have, as the gateway does.
+        headers.extend(response.multi_value_headers);
+        let body = match response.body {
+            Some(body) if response.is_base64_encoded => BASE64_STANDARD.decode(&body)?,
+            Some(body) => body.to_vec(),
+            None => Vec::new(),
+        };
+        Ok(Self {
+            status: StatusCode::from_u16(u16::try_from(response.status_code)?)?,
+            headers,
+            body: body.into(),
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! The HTTP interface that a function's process talks to, version 2018-06-01.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::desk::Desk;
+use super::error::{BootstrapError, FunctionError};
+use crate::embedded::connections;
+use crate::template::{ACCOUNT_ID, REGION};
+
+/// The most bytes of an event and of a buffered response.
+pub(super) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+
+/// What the interface knows of its function.
+#[derive(Clone)]
+struct Served {
+    desk: Arc<Desk>,
+    function: Arc<str>,
+}
+
+/// Listens on a free port and answers until dropped.
+pub(super) async fn start(
+    desk: Arc<Desk>,
+    function: &str,
+) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let router = Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route(
+            "/2018-06-01/runtime/invocation/{id}/response",
+            post(response),
+        )
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .route("/2018-06-01/runtime/init/error", post(init_error))
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Served {
+            desk,
+            function: function.into(),
+        });
+    let service_for = move |_| {
+        let router = router.clone();
+        service_fn(move |request| router.clone().oneshot(request))
+    };
+    let serving = connections::serve(
+        listener,
+        service_for,
+        CancellationToken::new(),
+        Duration::ZERO,
+    );
+    Ok((address, serving))
+}
+
+async fn next(State(served): State<Served>) -> Response {
+    let Some((event, request_id, deadline_millis)) = served.desk.next().await else {
+        return StatusCode::GONE.into_response();
+    };
+    let function = &served.function;
+    let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{function}");
+    let headers = [
+        (CONTENT_TYPE.as_str(), "application/json".to_owned()),
+        ("lambda-runtime-aws-request-id", request_id),
+        ("lambda-runtime-deadline-ms", deadline_millis.to_string()),
+        ("lambda-runtime-invoked-function-arn", arn),
+    ];
+    (headers, event).into_response()
+}
+
+async fn response(
+    State(served): State<Served>,
+    Path(request_id): Path<String>,
+    body: Bytes,
+) -> Response {
+    if body.len() > PAYLOAD_LIMIT {
+        let too_large = BootstrapError::ResponseTooLarge(body.len());
+        served.desk.finish(&request_id, Err(too_large));
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
+    accepted(served.desk.finish(&request_id, Ok(body)))
+}
+
+async fn error(
+    State(served): State<Served>,
+    Path(request_id): Path<String>,
+    body: Bytes,
+) -> Response {
+    let failed = BootstrapError::Function(function_error(&body));
+    accepted(served.desk.finish(&request_id, Err(failed)))
+}
+
+async fn init_error(State(served): State<Served>, body: Bytes) -> Response {
+    served.desk.init_failed(function_error(&body));
+    accepted(true)
+}
+
+/// What the process reports; its own words if they are not in the form that they should have.
+fn function_error(body: &[u8]) -> FunctionError {
+    serde_json::from_slice(body).unwrap_or_else(|_| FunctionError {
+        kind: "Unknown".to_owned(),
+        message: String::from_utf8_lossy(body).into_owned(),
+    })
+}
+
+fn accepted(known: bool) -> Response {
+    let json = [(CONTENT_TYPE, "application/json")];
+    if known {
+        (StatusCode::ACCEPTED, json, r#"{"status":"OK"}"#).into_response()
+    } else {
+        let body = r#"{"errorType":"InvalidRequestID","errorMessage":"Invalid request ID"}"#;
+        (StatusCode::BAD_REQUEST, json, body).into_response()
+    }
+}

@@ -1,0 +1,252 @@
+//! Bad input of every kind, against every route that takes any: a clear 4xx in its dialect, never a 5xx.
+
+use reqwest::Method;
+use serde_json::json;
+use testkit::TestApp;
+
+const SCOPES: &[&str] = &[
+    "agents:read",
+    "agents:write",
+    "runs:read",
+    "signals:write",
+    "audit_logs:read",
+];
+const NOBODY: &str = "0190f5a0-b1c2-7d3e-8f4a-5b6c7d8e9f00";
+
+#[tokio::test]
+async fn bodies_that_are_no_json_are_refused_in_each_dialect() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, SCOPES).await;
+    let token = account.prodgy_token(&app).await;
+    let deep = format!(
+        "{{\"name\":\"x\",\"type\":\"freeform\",\"config\":{}1{}}}",
+        "{\"a\":".repeat(300),
+        "}".repeat(300)
+    );
+    let long = format!("{{\"name\":\"{}\"}}", "x".repeat(1024 * 1024));
+    let bodies: [(&str, Vec<u8>); 11] = [
+        ("nothing", Vec::new()),
+        ("not JSON", b"name=x".to_vec()),
+        ("cut off", br#"{"name": "x"#.to_vec()),
+        ("a list", b"[]".to_vec()),
+        ("a number", b"7".to_vec()),
+        ("null", b"null".to_vec()),
+        (
+            "wrong types",
+            br#"{"name": 7, "type": {}, "email": [], "scopes": "x", "slug": 1, "password": false}"#
+                .to_vec(),
+        ),
+        (
+            "NUL",
+            br#"{"name": "a\u0000b", "type": "x\u0000"}"#.to_vec(),
+        ),
+        ("invalid UTF-8", b"{\"name\": \"\xff\xfe\"}".to_vec()),
+        ("deep nesting", deep.into_bytes()),
+        ("a string of a megabyte", long.into_bytes()),
+    ];
+    let routes = [
+        (Method::POST, "/api/auth/register", &account.access_token),
+        (Method::POST, "/api/auth/login", &account.access_token),
+        (Method::POST, "/api/auth/refresh", &account.access_token),
+        (Method::POST, "/api/auth/password", &account.access_token),
+        (Method::POST, "/api/workspaces", &account.access_token),
+        (
+            Method::POST,
+            "/api/organization/members",
+            &account.access_token,
+        ),
+        (Method::POST, "/api/api-tokens", &account.access_token),
+        (
+            Method::POST,
+            "/api/settings/api-keys",
+            &account.access_token,
+        ),
+        (Method::POST, "/api/agent-base", &token),
+        (Method::POST, "/api/agent-base/install", &token),
+        (Method::POST, "/api/v1/agents", &key),
+    ];
+    for (method, path, credential) in &routes {
+        for (what, body) in &bodies {
+            let answer = app
+                .request(method.clone(), path)
+                .bearer(credential)
+                .raw(body.clone())
+                .send()
+                .await;
+            assert!(
+                [400, 413, 422].contains(&answer.status.as_u16()),
+                "{what} to {path}: {} {}",
+                answer.status,
+                answer.text
+            );
+            answer.expect_refused(answer.status.as_u16());
+        }
+    }
+}
+
+#[tokio::test]
+async fn ids_that_are_none_name_nothing() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, SCOPES).await;
+    let token = account.prodgy_token(&app).await;
+    for id in [
+        "abc123",
+        "%23",
+        "a%2Fb",
+        "..%2F..%2Fx",
+        "%00",
+        "%ff",
+        "0",
+        "-1",
+        "%F0%9F%A6%80",
+        &"9".repeat(2000),
+        NOBODY,
+    ] {
+        for (path, credential) in [
+            (format!("/api/v1/agents/{id}"), &key),
+            (format!("/api/v1/runs/{id}"), &key),
+            (format!("/api/v1/runs/{id}/messages"), &key),
+            (format!("/api/agent-base/{id}"), &token),
+            (format!("/api/agent-base/{id}/executions"), &token),
+            (format!("/api/agent-base/{NOBODY}/executions/{id}"), &token),
+            (format!("/api/api-tokens/{id}"), &account.access_token),
+            (format!("/api/workspaces/{id}"), &account.access_token),
+        ] {
+            let answer = app.get(&path).bearer(credential).send().await;
+            assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_page_parameters_are_named() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, SCOPES).await;
+    let token = account.prodgy_token(&app).await;
+    for (path, credential, status, field) in [
+        ("/api/agent-base?page=0", &token, 400, "page"),
+        ("/api/agent-base?pageSize=-5", &token, 400, "pageSize"),
+        (
+            "/api/agent-base?pageSize=1000000000000",
+            &token,
+            400,
+            "pageSize",
+        ),
+        ("/api/agent-base?limit=201", &token, 400, "limit"),
+        ("/api/agent-base?cursor=%00", &token, 400, "cursor"),
+        ("/api/agent-base?product_id=7", &token, 400, "product_id"),
+        ("/api/v1/agents?limit=0", &key, 422, "limit"),
+        ("/api/v1/agents?limit=9999", &key, 422, "limit"),
+        ("/api/v1/agents?cursor=next", &key, 422, "cursor"),
+        ("/api/v1/audit-logs?from=yesterday", &key, 422, "from"),
+        (
+            "/api/settings/api-keys?limit=x",
+            &account.access_token,
+            422,
+            "limit",
+        ),
+        (
+            "/api/settings/api-keys?offset=-1",
+            &account.access_token,
+            422,
+            "offset",
+        ),
+        (
+            "/api/settings/api-keys?offset=5000",
+            &account.access_token,
+            422,
+            "offset",
+        ),
+    ] {
+        let told = app
+            .get(path)
+            .bearer(credential)
+            .send()
+            .await
+            .expect_refused(status);
+        assert!(told.contains(field), "{path}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_and_slashes_are_answered_in_their_dialect() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, SCOPES).await;
+    for path in ["/nothing", "/api/v1/nothing", "/api/agent-base/x/y/z", "/"] {
+        let answer = app.get(path).send().await;
+        assert_eq!(answer.status, 404, "{path}");
+        // The gateway knows no dialect, so its body serves all three.
+        assert!(
+            answer.body["message"].is_string()
+                && answer.body["detail"].is_string()
+                && answer.body["errors"]["detail"].is_string()
+        );
+    }
+    app.request(Method::DELETE, "/api/v1/agents")
+        .bearer(&key)
+        .send()
+        .await
+        .expect_refused(405);
+    app.get("/api/v1/agents/")
+        .bearer(&key)
+        .send()
+        .await
+        .expect(200);
+    app.get("/healthz").send().await.expect(200);
+    assert_eq!(
+        app.get("/healthz/").send().await.body,
+        json!({"status": "ok", "service": "signalbox"})
+    );
+}
+
+#[tokio::test]
+async fn credentials_that_are_none_get_one_answer() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let expired = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.e30";
+    for value in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic eDp4",
+        "Bearer a.b.c",
+        &format!("Bearer {expired}"),
+        "Bearer \u{1f980}",
+    ] {
+        for path in [
+            "/api/organization",
+            "/api/agent-base",
+            "/api/v1/agents",
+            "/api/auth/me",
+        ] {
+            let answer = app
+                .client
+                .get(app.url(path))
+                .header("authorization", value.as_bytes())
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 401, "{value:?} to {path}");
+        }
+    }
+    for path in [
+        "/api/organization",
+        "/api/agent-base",
+        "/api/v1/agents",
+        "/api/auth/me",
+    ] {
+        app.get(path).send().await.expect_refused(401);
+    }
+    // A session of another key, or one that was tampered with.
+    let (head, signature) = account.access_token.rsplit_once('.').unwrap();
+    let tampered = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    app.get("/api/organization")
+        .bearer(&tampered)
+        .send()
+        .await
+        .expect_refused(401);
+}
