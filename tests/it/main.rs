@@ -10,6 +10,7 @@ mod cors;
 mod executions;
 mod limits;
 mod members;
+mod permissions;
 mod round_trips;
 mod schedules;
 mod secrets;

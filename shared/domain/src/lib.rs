@@ -5,6 +5,7 @@
 pub mod access;
 pub mod agent;
 pub mod audit;
+pub mod digest;
 pub mod error;
 pub mod identity;
 pub mod ids;
