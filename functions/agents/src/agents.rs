@@ -119,6 +119,7 @@ impl From<UpdateAgent> for AgentChange {
 #[utoipa::path(
     get, path = "/api/v1/agents", tag = "Agents",
     params(CursorPaging),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Vec<Agent>)),
 )]
 async fn list_agents(
@@ -140,6 +141,7 @@ async fn list_agents(
 #[utoipa::path(
     post, path = "/api/v1/agents", tag = "Agents",
     request_body = CreateAgent,
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 201, body = Agent)),
 )]
 async fn create_agent(
@@ -166,6 +168,7 @@ async fn create_agent(
 #[utoipa::path(
     get, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Agent)),
 )]
 async fn get_agent(
@@ -186,6 +189,7 @@ async fn get_agent(
     patch, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
     request_body = UpdateAgent,
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 200, body = Agent)),
 )]
 async fn update_agent(
@@ -201,6 +205,7 @@ async fn update_agent(
 #[utoipa::path(
     delete, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 204, description = "The agent is gone")),
 )]
 async fn delete_agent(
@@ -216,6 +221,7 @@ async fn delete_agent(
 #[utoipa::path(
     post, path = "/api/v1/agents/{id}/pause", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 200, body = Agent)),
 )]
 async fn pause_agent(
@@ -230,6 +236,7 @@ async fn pause_agent(
 #[utoipa::path(
     post, path = "/api/v1/agents/{id}/resume", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 200, body = Agent)),
 )]
 async fn resume_agent(

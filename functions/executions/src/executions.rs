@@ -162,7 +162,7 @@ async fn list_executions(
 #[utoipa::path(
     post, path = "/api/agent-base/{id}/executions", tag = "Executions",
     params(("id" = AgentId, Path)),
-    request_body = StartExecution,
+    request_body = Option<StartExecution>,
     responses((status = 200, body = Execution), (status = 202, body = AcceptedExecution)),
 )]
 async fn start_execution(

@@ -46,6 +46,7 @@ impl From<DisplayMessage> for Message {
 #[utoipa::path(
     get, path = "/api/v1/agents/{id}/messages", tag = "Messages",
     params(("id" = AgentId, Path), CursorPaging),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Vec<Message>)),
 )]
 async fn list_messages_of_agent(
@@ -66,6 +67,7 @@ async fn list_messages_of_agent(
 #[utoipa::path(
     get, path = "/api/v1/runs/{id}/messages", tag = "Messages",
     params(("id" = RunId, Path), CursorPaging),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Vec<Message>)),
 )]
 async fn list_messages_of_run(

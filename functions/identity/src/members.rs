@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{Id, Json, Listed, NoContent, PageParams, Permitted, Reply, Result};
+use web::{Id, Json, Listed, NoContent, PageParams, Permitted, ProdgyPaging, Reply, Result};
 
 use crate::State;
 
@@ -86,7 +86,7 @@ impl From<Member> for MemberData {
 }
 
 /// The members of the organization, newest first.
-#[utoipa::path(get, path = "/api/organization/members", tag = "Organization", responses((status = 200, body = Vec<MemberData>)))]
+#[utoipa::path(get, path = "/api/organization/members", tag = "Organization", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<MemberData>)))]
 async fn list_members(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -101,7 +101,7 @@ async fn list_members(
 }
 
 /// Invites somebody. The answer has the code to register with; handing it on is the administrator's part.
-#[utoipa::path(post, path = "/api/organization/members", tag = "Organization", request_body = Invite, responses((status = 201, body = Invited)))]
+#[utoipa::path(post, path = "/api/organization/members", tag = "Organization", request_body = Invite, security(("Session" = [])), responses((status = 201, body = Invited)))]
 async fn invite_member(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
@@ -168,7 +168,7 @@ async fn invite_member(
 }
 
 /// Changes a member's role or workspaces. For administrators; an organization keeps at least one.
-#[utoipa::path(patch, path = "/api/organization/members/{id}", tag = "Organization", params(("id" = UserId, Path)), request_body = UpdateMember, responses((status = 200, body = MemberData)))]
+#[utoipa::path(patch, path = "/api/organization/members/{id}", tag = "Organization", params(("id" = UserId, Path)), request_body = UpdateMember, security(("Session" = [])), responses((status = 200, body = MemberData)))]
 async fn update_member(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
@@ -220,7 +220,7 @@ async fn update_member(
 }
 
 /// Removes a member, or withdraws an invitation. Sessions and tokens of the member end with it.
-#[utoipa::path(delete, path = "/api/organization/members/{id}", tag = "Organization", params(("id" = UserId, Path)), responses((status = 200)))]
+#[utoipa::path(delete, path = "/api/organization/members/{id}", tag = "Organization", params(("id" = UserId, Path)), security(("Session" = [])), responses((status = 200)))]
 async fn remove_member(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,

@@ -79,7 +79,7 @@ impl UserData {
 }
 
 /// Creates a user with an organization and a workspace of their own, or joins the organization of an invitation.
-#[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, responses((status = 201, body = SignedIn)))]
+#[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, security(()), responses((status = 201, body = SignedIn), (status = 403), (status = 429)))]
 async fn register(
     Extract(state): Extract<State>,
     client: Client,
@@ -234,7 +234,7 @@ async fn join_organization(
 }
 
 /// Signs in. A wrong password and an unknown address get the same answer, after the same time.
-#[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, responses((status = 200, body = SignedIn)))]
+#[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, security(()), responses((status = 200, body = SignedIn), (status = 401), (status = 429)))]
 async fn login(
     Extract(state): Extract<State>,
     client: Client,
@@ -277,7 +277,7 @@ async fn login(
 
 /// Exchanges a refresh token for fresh tokens. Each works once: one that comes a second time was stolen from somebody, and
 /// ends the session for both.
-#[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, responses((status = 200, body = SessionTokens)))]
+#[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, security(()), responses((status = 200, body = SessionTokens), (status = 401), (status = 429)))]
 async fn refresh_session(
     Extract(state): Extract<State>,
     client: Client,

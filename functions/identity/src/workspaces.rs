@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{FreshId, Id, Json, Listed, PageParams, Permitted, Reply, Result};
+use web::{FreshId, Id, Json, Listed, PageParams, Permitted, ProdgyPaging, Reply, Result};
 
 use crate::State;
 
@@ -30,7 +30,7 @@ struct UpdateWorkspace {
 }
 
 /// The workspaces that the caller may use, newest first.
-#[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", responses((status = 200, body = Vec<Workspace>)))]
+#[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<Workspace>)))]
 async fn list_workspaces(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -50,7 +50,7 @@ async fn list_workspaces(
 }
 
 /// Creates a workspace. For administrators.
-#[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, responses((status = 201, body = Workspace)))]
+#[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = [])), responses((status = 201, body = Workspace)))]
 async fn create_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
@@ -92,7 +92,7 @@ async fn create_workspace(
 }
 
 /// One workspace.
-#[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), responses((status = 200, body = Workspace)))]
+#[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), security(("Session" = [])), responses((status = 200, body = Workspace)))]
 async fn get_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -109,7 +109,7 @@ async fn get_workspace(
 }
 
 /// Changes a workspace's name or description. For administrators.
-#[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, responses((status = 200, body = Workspace)))]
+#[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, security(("Session" = [])), responses((status = 200, body = Workspace)))]
 async fn update_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AuditLogsRead;
-use web::{Listed, PageParams, Params, Permitted, Result};
+use web::{CursorPaging, Listed, PageParams, Params, Permitted, Result};
 
 use crate::State;
 
@@ -46,7 +46,9 @@ impl From<AuditEntry> for AuditData {
         ("action" = Option<String>, Query),
         ("from" = Option<DateTime<Utc>>, Query),
         ("to" = Option<DateTime<Utc>>, Query),
+        CursorPaging,
     ),
+    security(("AgentPlatformKey" = ["audit_logs:read"])),
     responses((status = 200, body = Vec<AuditData>))
 )]
 async fn list_audit_logs(

@@ -68,6 +68,7 @@ enum SignalStatus {
     post, path = "/api/v1/agents/{id}/signals", tag = "Signals",
     params(("id" = AgentId, Path)),
     request_body = SendSignal,
+    security(("AgentPlatformKey" = ["signals:write"])),
     responses((status = 202, body = AcceptedSignal)),
 )]
 async fn send_signal(

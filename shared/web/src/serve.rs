@@ -54,9 +54,12 @@ pub fn serve<S: Clone + Send + Sync + 'static>(
     state: S,
 ) -> Router {
     let (open, _) = open.split_for_parts();
-    let (guarded, _) = guarded.split_for_parts();
+    let (mut guarded, _) = guarded.split_for_parts();
+    if guarded.has_routes() {
+        guarded = guarded.route_layer(from_fn_with_state(host.clone(), authenticate));
+    }
     let routes = open
-        .merge(guarded.route_layer(from_fn_with_state(host.clone(), authenticate)))
+        .merge(guarded)
         .route_layer(axum::middleware::from_fn(note_route))
         .fallback(async || Failure(Error::NotFound("resource")))
         .method_not_allowed_fallback(async || Failure(Error::MethodNotAllowed))
@@ -173,16 +176,14 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     let dialect = Dialect::of(path);
     let (parts, body) = request.into_parts();
     let client = Client::of(&parts);
-    // Any other form is the handler's to complain about.
-    let product_id = Params::parse(parts.uri.query().unwrap_or_default())
+    // Any other form of the query is the handler's to complain about.
+    let params = Params::parse(parts.uri.query().unwrap_or_default())
         .ok()
-        .map(|params| params.parsed::<WorkspaceId>("product_id"));
-    let product_id = match product_id {
-        Some(Err(error)) => return Failure(error).into_response(),
-        Some(Ok(product_id)) => {
-            product_id.filter(|_| matches!(dialect, Dialect::Prodgy | Dialect::Prowpt))
-        }
-        None => None,
+        .filter(|_| matches!(dialect, Dialect::Prodgy | Dialect::Prowpt));
+    let product_id = params.map_or(Ok(None), |params| params.parsed("product_id"));
+    let product_id: Option<WorkspaceId> = match product_id {
+        Ok(product_id) => product_id,
+        Err(error) => return Failure(error).into_response(),
     };
     let strict = is_strict(&parts.method, parts.uri.path());
     let incoming = Incoming {
