@@ -33,9 +33,11 @@ struct Agent {
     agent_type: AgentType,
     status: AgentStatus,
     /// Five-field cron.
+    #[schema(example = "0 7 * * *")]
     schedule: Option<String>,
+    #[schema(example = "America/New_York")]
     timezone: String,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, example = json!({"location": "New York"}))]
     config: Map<String, Value>,
     prompts: Vec<Prompt>,
     /// Five in a row disable the agent.
@@ -66,6 +68,7 @@ impl Agent {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "NYC Weather", "type": "weather_check", "config": {"location": "New York"}}))]
 struct CreateAgent {
     name: Name,
     #[serde(rename = "type")]
@@ -74,11 +77,12 @@ struct CreateAgent {
     #[serde(default)]
     description: Description,
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, example = json!({"location": "New York"}))]
     config: Map<String, Value>,
     #[serde(default)]
     prompts: Vec<Prompt>,
     /// Five-field cron.
+    #[schema(example = "0 7 * * *")]
     schedule: Option<String>,
     /// IANA name; UTC when left out.
     timezone: Option<String>,
@@ -86,6 +90,7 @@ struct CreateAgent {
 
 /// Changes of an agent. Members that are left out stay as they are; the type cannot be changed.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"schedule": "0 7 * * *", "timezone": "America/New_York"}))]
 struct UpdateAgent {
     name: Option<Name>,
     description: Option<Description>,

@@ -95,6 +95,7 @@ impl From<Run> for Execution {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"input": {"question": "Will it rain?"}, "wait": false}))]
 struct StartExecution {
     #[serde(default)]
     #[schema(value_type = Object)]

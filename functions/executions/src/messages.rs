@@ -21,7 +21,9 @@ struct Message {
     agent_id: AgentId,
     run_id: RunId,
     kind: MessageKind,
+    #[schema(example = "Weather for New York")]
     title: String,
+    #[schema(example = "Clear sky, 21 °C.")]
     content: String,
     level: MessageLevel,
     created_at: DateTime<Utc>,

@@ -16,6 +16,7 @@ use crate::State;
 use crate::sign_in::{SignedIn, signed_in};
 
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({"current_password": "Correct-horse-7", "new_password": "Battery-staple-8"}))]
 struct ChangePassword {
     current_password: String,
     new_password: NewPassword,

@@ -27,6 +27,7 @@ use crate::State;
 const INVITATION_LIFETIME: TimeDelta = TimeDelta::days(7);
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "grace@example.com", "name": "Grace Hopper", "role": "USER"}))]
 struct Invite {
     email: Email,
     name: Option<Name>,
@@ -43,6 +44,7 @@ impl Invite {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"role": "ADMIN", "workspaces": null}))]
 struct UpdateMember {
     role: Option<Role>,
     /// `null` opens all workspaces.

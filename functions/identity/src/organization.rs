@@ -15,6 +15,7 @@ use web::{Json, Permitted, Reply, Result};
 use crate::State;
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Analytical Engines"}))]
 struct UpdateOrganization {
     name: Option<Name>,
 }

@@ -23,6 +23,7 @@ use crate::State;
 use crate::founding::Founding;
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "ada@example.com", "password": "Correct-horse-7", "name": "Ada Lovelace", "organization": "Analytical Engines"}))]
 struct Register {
     email: Email,
     password: NewPassword,
@@ -34,6 +35,7 @@ struct Register {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "ada@example.com", "password": "Correct-horse-7"}))]
 struct Login {
     email: String,
     password: String,

@@ -17,6 +17,7 @@ use web::{FreshId, Id, Json, Listed, PageParams, Permitted, ProdgyPaging, Reply,
 use crate::State;
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Support", "description": "What answers our customers"}))]
 struct CreateWorkspace {
     name: Name,
     #[serde(default)]
@@ -24,6 +25,7 @@ struct CreateWorkspace {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Customer support"}))]
 struct UpdateWorkspace {
     name: Option<Name>,
     description: Option<Description>,

@@ -70,6 +70,7 @@ impl ExpiresIn {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Zapier", "kind": "agentplatform", "scopes": ["agents:read", "signals:write"], "expires_in": "90d"}))]
 struct CreateKey {
     name: Name,
     #[serde(default = "CreateKey::default_kind")]
@@ -93,6 +94,7 @@ impl CreateKey {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Zapier", "rate_limit_per_minute": 120}))]
 struct UpdateKey {
     name: Option<Name>,
     scopes: Option<Vec<String>>,
@@ -106,6 +108,7 @@ struct KeyData {
     id: TokenId,
     kind: TokenKind,
     name: Name,
+    #[schema(example = "pk_live_")]
     prefix: String,
     workspace_id: WorkspaceId,
     scopes: Vec<String>,

@@ -25,6 +25,7 @@ use crate::changes;
 const KIND: &[TokenKind] = &[TokenKind::Prodgy];
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "CI", "role": "USER", "expires_at": null}))]
 struct CreateToken {
     name: Name,
     /// The workspace that the token opens; the session's when left out.
@@ -35,6 +36,7 @@ struct CreateToken {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "CI, main branch", "is_active": true}))]
 struct UpdateToken {
     name: Option<Name>,
     /// Switches the token off, and on again.
@@ -42,6 +44,7 @@ struct UpdateToken {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"expires_at": null}))]
 struct RenewToken {
     /// `null` means never.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -49,6 +52,7 @@ struct RenewToken {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"expires_at": null}))]
 struct RegenerateToken {
     expires_at: Option<DateTime<Utc>>,
 }
@@ -58,6 +62,7 @@ struct RegenerateToken {
 struct TokenData {
     id: TokenId,
     name: Name,
+    #[schema(example = "prodgy_k")]
     prefix: String,
     product_id: WorkspaceId,
     role: Role,

@@ -18,6 +18,7 @@ use crate::State;
 struct AuditData {
     id: AuditId,
     actor: Actor,
+    #[schema(example = "agent.created")]
     action: String,
     resource: Resource,
     ip: Option<String>,

@@ -39,6 +39,7 @@ impl TryFrom<String> for SignalType {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"type": "custom_event", "payload": {"order": 1042}}))]
 struct SendSignal {
     #[serde(rename = "type")]
     kind: SignalType,
