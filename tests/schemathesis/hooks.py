@@ -165,8 +165,10 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    with lock:
-        seen[case.operation.label][response.status_code] += 1
+    # Not a method that the operation lacks, which is tried too.
+    if case.method.upper() == case.operation.method.upper():
+        with lock:
+            seen[case.operation.label][response.status_code] += 1
 
 
 @atexit.register
