@@ -119,9 +119,11 @@ struct AcceptedExecution {
 struct ExecutionFilter {
     status: Option<ExecutionStatus>,
     /// Created at or after: RFC 3339, or a date.
-    from: Option<DateTime<Utc>>,
+    #[param(example = "2026-11-22T10:00:00Z")]
+    from: Option<String>,
     /// Created before.
-    to: Option<DateTime<Utc>>,
+    #[param(example = "2026-11-23")]
+    to: Option<String>,
 }
 
 /// Lists the executions of an agent, newest first.

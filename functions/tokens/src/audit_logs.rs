@@ -44,9 +44,9 @@ impl From<AuditEntry> for AuditData {
     path = "/api/v1/audit-logs",
     tag = "Audit Logs",
     params(
-        ("action" = Option<String>, Query),
-        ("from" = Option<DateTime<Utc>>, Query),
-        ("to" = Option<DateTime<Utc>>, Query),
+        ("action" = Option<String>, Query, description = "An action, or the beginning of some", example = "agent.*"),
+        ("from" = Option<String>, Query, description = "At or after: RFC 3339, or a date", example = "2026-11-22T10:00:00Z"),
+        ("to" = Option<String>, Query, description = "Before", example = "2026-11-23"),
         CursorPaging,
     ),
     security(("AgentPlatformKey" = ["audit_logs:read"])),
