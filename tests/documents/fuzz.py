@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Have schemathesis try to make the platform answer with something that its documents do not say.
 
-Runs schemathesis over both documents, with what `hooks.py` adds. Besides its checks, every operation must have been seen to
-succeed and to refuse, and the platform must not have logged a failure.
+The documents have to be valid OpenAPI, and their examples what their schemas say. Then schemathesis runs over both, with what
+`hooks.py` adds. Besides its checks, every operation must have been seen to succeed and to refuse, and the platform must not
+have logged a failure.
 
 Usage: fuzz.py BINARY [option of `schemathesis run` …]
 """
@@ -16,6 +17,8 @@ import urllib.request
 from pathlib import Path
 
 import instance
+from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = ["/swagger.json", "/api/v1/openapi.json"]
@@ -35,8 +38,33 @@ def missing(seen, documented):
                 yield f"{name} was never seen to {word}: {statuses}"
 
 
+def examples(document):
+    """(where, schema, example)"""
+    components = document["components"]
+    for name, schema in components["schemas"].items():
+        for where, it in [(name, schema), *((f"{name}.{member}", it) for member, it in schema.get("properties", {}).items())]:
+            for example in [*([it["example"]] if "example" in it else []), *it.get("examples", [])]:
+                yield where, it, example
+    for name, response in components["responses"].items():
+        content = response["content"]["application/json"]
+        yield name, content["schema"], content["example"]
+
+
+def invalid(path, document):
+    """What is wrong with a document by itself."""
+    for error in OpenAPIV31SpecValidator(document).iter_errors():
+        yield f"{path}: {'/'.join(map(str, error.absolute_path))}: {error.message}"
+    for where, schema, example in examples(document):
+        validator = Draft202012Validator({**schema, "components": document["components"]}, format_checker=FormatChecker())
+        for error in validator.iter_errors(example):
+            yield f"{path}: the example of {where}: {error.message}"
+
+
 def fuzz(url, path, credentials, scratch, options):
     """What is wrong with the document at `path`."""
+    with urllib.request.urlopen(url + path) as answer:
+        document = json.load(answer)
+    yield from invalid(path, document)
     seen = Path(scratch, "seen.json")
     environment = {
         **os.environ,
@@ -50,8 +78,6 @@ def fuzz(url, path, credentials, scratch, options):
     outcome = subprocess.run(command, cwd=scratch, env=environment).returncode
     if outcome != 0:
         yield f"schemathesis ended with {outcome} over {path}"
-    with urllib.request.urlopen(url + path) as answer:
-        document = json.load(answer)
     # The document itself is not asked for again.
     del document["paths"][path]
     yield from missing(json.loads(seen.read_text()), operations(document))

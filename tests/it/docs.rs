@@ -80,6 +80,13 @@ async fn each_operation_tells_its_success_its_errors_and_its_credentials() {
                 operation["responses"].as_object().unwrap().keys().collect();
             let has = |class: &str| statuses.iter().any(|status| status.starts_with(class));
             assert!(has("2") && !has("5"), "{name}: {statuses:?}");
+            for response in operation["responses"].as_object().unwrap().values() {
+                let described = response["description"].as_str().unwrap_or_default();
+                assert!(
+                    response["$ref"].is_string() || !described.is_empty(),
+                    "{name}"
+                );
+            }
             let takes_something = operation["security"] != json!([])
                 || !operation["parameters"].is_null()
                 || !operation["requestBody"].is_null();

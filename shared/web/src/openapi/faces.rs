@@ -18,7 +18,7 @@ pub(super) fn wrap(dialect: Dialect, access: Access, operation: &mut Value) {
         .flatten()
         .filter(|(status, _)| status.starts_with('2'));
     for (status, response) in successes {
-        if response["description"] == "" {
+        if response["description"].as_str().is_none_or(str::is_empty) {
             response["description"] = description(status).into();
         }
         response["headers"] = headers(dialect, access);
