@@ -36,14 +36,16 @@ struct AgentBase {
     /// The version that new executions follow.
     version_id: AgentVersionId,
     version: u32,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, example = json!({"location": "New York"}))]
     parameters: Map<String, Value>,
     prompts: Vec<Prompt>,
     /// No agent type uses integrations yet.
     #[schema(value_type = Vec<Uuid>)]
     integrations: [AgentId; 0],
     /// Five-field cron.
+    #[schema(example = "0 7 * * *")]
     schedule: Option<String>,
+    #[schema(example = "America/New_York")]
     timezone: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -85,6 +87,7 @@ impl From<Agent> for AgentBase {
 
 /// What to install, by `agent_template_id`, `slug` or `type`; the first of these that is given counts.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"slug": "weather_check", "name": "NYC Weather", "parameters": {"location": "New York"}}))]
 struct InstallAgentBase {
     /// The token's product when left out.
     product_id: Option<WorkspaceId>,
@@ -98,11 +101,12 @@ struct InstallAgentBase {
     #[serde(default)]
     description: Description,
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, example = json!({"location": "New York"}))]
     parameters: Map<String, Value>,
     #[serde(default)]
     prompts: Vec<Prompt>,
     /// Five-field cron.
+    #[schema(example = "0 7 * * *")]
     schedule: Option<String>,
     /// IANA name; UTC when left out.
     timezone: Option<String>,
@@ -130,6 +134,7 @@ impl InstallAgentBase {
 
 /// Changes of an agent. Members that are left out stay as they are.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Boston Weather", "parameters": {"location": "Boston"}}))]
 struct UpdateAgentBase {
     name: Option<Name>,
     description: Option<Description>,

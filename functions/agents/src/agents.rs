@@ -33,9 +33,11 @@ struct Agent {
     agent_type: AgentType,
     status: AgentStatus,
     /// Five-field cron.
+    #[schema(example = "0 7 * * *")]
     schedule: Option<String>,
+    #[schema(example = "America/New_York")]
     timezone: String,
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, example = json!({"location": "New York"}))]
     config: Map<String, Value>,
     prompts: Vec<Prompt>,
     /// Five in a row disable the agent.
@@ -66,6 +68,7 @@ impl Agent {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "NYC Weather", "type": "weather_check", "config": {"location": "New York"}}))]
 struct CreateAgent {
     name: Name,
     #[serde(rename = "type")]
@@ -74,11 +77,12 @@ struct CreateAgent {
     #[serde(default)]
     description: Description,
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, example = json!({"location": "New York"}))]
     config: Map<String, Value>,
     #[serde(default)]
     prompts: Vec<Prompt>,
     /// Five-field cron.
+    #[schema(example = "0 7 * * *")]
     schedule: Option<String>,
     /// IANA name; UTC when left out.
     timezone: Option<String>,
@@ -86,6 +90,7 @@ struct CreateAgent {
 
 /// Changes of an agent. Members that are left out stay as they are; the type cannot be changed.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"schedule": "0 7 * * *", "timezone": "America/New_York"}))]
 struct UpdateAgent {
     name: Option<Name>,
     description: Option<Description>,
@@ -119,6 +124,7 @@ impl From<UpdateAgent> for AgentChange {
 #[utoipa::path(
     get, path = "/api/v1/agents", tag = "Agents",
     params(CursorPaging),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Vec<Agent>)),
 )]
 async fn list_agents(
@@ -140,6 +146,7 @@ async fn list_agents(
 #[utoipa::path(
     post, path = "/api/v1/agents", tag = "Agents",
     request_body = CreateAgent,
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 201, body = Agent)),
 )]
 async fn create_agent(
@@ -166,6 +173,7 @@ async fn create_agent(
 #[utoipa::path(
     get, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Agent)),
 )]
 async fn get_agent(
@@ -186,6 +194,7 @@ async fn get_agent(
     patch, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
     request_body = UpdateAgent,
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 200, body = Agent)),
 )]
 async fn update_agent(
@@ -201,6 +210,7 @@ async fn update_agent(
 #[utoipa::path(
     delete, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 204, description = "The agent is gone")),
 )]
 async fn delete_agent(
@@ -216,6 +226,7 @@ async fn delete_agent(
 #[utoipa::path(
     post, path = "/api/v1/agents/{id}/pause", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 200, body = Agent)),
 )]
 async fn pause_agent(
@@ -230,6 +241,7 @@ async fn pause_agent(
 #[utoipa::path(
     post, path = "/api/v1/agents/{id}/resume", tag = "Agents",
     params(("id" = AgentId, Path)),
+    security(("AgentPlatformKey" = ["agents:write"])),
     responses((status = 200, body = Agent)),
 )]
 async fn resume_agent(

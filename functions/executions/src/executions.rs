@@ -95,6 +95,7 @@ impl From<Run> for Execution {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"input": {"question": "Will it rain?"}, "wait": false}))]
 struct StartExecution {
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -118,9 +119,11 @@ struct AcceptedExecution {
 struct ExecutionFilter {
     status: Option<ExecutionStatus>,
     /// Created at or after: RFC 3339, or a date.
-    from: Option<DateTime<Utc>>,
+    #[param(example = "2026-11-22T10:00:00Z")]
+    from: Option<String>,
     /// Created before.
-    to: Option<DateTime<Utc>>,
+    #[param(example = "2026-11-23")]
+    to: Option<String>,
 }
 
 /// Lists the executions of an agent, newest first.
@@ -162,7 +165,7 @@ async fn list_executions(
 #[utoipa::path(
     post, path = "/api/agent-base/{id}/executions", tag = "Executions",
     params(("id" = AgentId, Path)),
-    request_body = StartExecution,
+    request_body = Option<StartExecution>,
     responses((status = 200, body = Execution), (status = 202, body = AcceptedExecution)),
 )]
 async fn start_execution(

@@ -21,7 +21,9 @@ struct Message {
     agent_id: AgentId,
     run_id: RunId,
     kind: MessageKind,
+    #[schema(example = "Weather for New York")]
     title: String,
+    #[schema(example = "Clear sky, 21 °C.")]
     content: String,
     level: MessageLevel,
     created_at: DateTime<Utc>,
@@ -46,6 +48,7 @@ impl From<DisplayMessage> for Message {
 #[utoipa::path(
     get, path = "/api/v1/agents/{id}/messages", tag = "Messages",
     params(("id" = AgentId, Path), CursorPaging),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Vec<Message>)),
 )]
 async fn list_messages_of_agent(
@@ -66,6 +69,7 @@ async fn list_messages_of_agent(
 #[utoipa::path(
     get, path = "/api/v1/runs/{id}/messages", tag = "Messages",
     params(("id" = RunId, Path), CursorPaging),
+    security(("AgentPlatformKey" = ["agents:read"])),
     responses((status = 200, body = Vec<Message>)),
 )]
 async fn list_messages_of_run(

@@ -105,6 +105,7 @@ struct RunListFilter {
 #[utoipa::path(
     get, path = "/api/v1/agents/{id}/runs", tag = "Runs",
     params(("id" = AgentId, Path), RunListFilter, CursorPaging),
+    security(("AgentPlatformKey" = ["runs:read"])),
     responses((status = 200, body = Vec<Run>)),
 )]
 async fn list_runs(
@@ -136,6 +137,7 @@ async fn list_runs(
 #[utoipa::path(
     get, path = "/api/v1/runs/{id}", tag = "Runs",
     params(("id" = RunId, Path)),
+    security(("AgentPlatformKey" = ["runs:read"])),
     responses((status = 200, body = Run)),
 )]
 async fn get_run(

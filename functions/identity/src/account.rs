@@ -16,13 +16,14 @@ use crate::State;
 use crate::sign_in::{SignedIn, signed_in};
 
 #[derive(Deserialize, ToSchema)]
+#[schema(example = json!({"current_password": "Correct-horse-7", "new_password": "Battery-staple-8"}))]
 struct ChangePassword {
     current_password: String,
     new_password: NewPassword,
 }
 
 /// Ends the session: its access token is refused from the next request on.
-#[utoipa::path(post, path = "/api/auth/logout", tag = "Account", responses((status = 200)))]
+#[utoipa::path(post, path = "/api/auth/logout", tag = "Account", security(("Session" = [])), responses((status = 200)))]
 async fn logout(Extract(state): Extract<State>, caller: Permitted<Session>) -> Result<NoContent> {
     state
         .host
@@ -33,7 +34,7 @@ async fn logout(Extract(state): Extract<State>, caller: Permitted<Session>) -> R
 }
 
 /// Changes the password. Ends all sessions of the user and answers with a fresh one.
-#[utoipa::path(post, path = "/api/auth/password", tag = "Account", request_body = ChangePassword, responses((status = 200, body = SignedIn)))]
+#[utoipa::path(post, path = "/api/auth/password", tag = "Account", request_body = ChangePassword, security(("Session" = [])), responses((status = 200, body = SignedIn)))]
 async fn change_password(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,

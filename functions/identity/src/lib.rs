@@ -12,6 +12,7 @@ mod workspaces;
 
 use auth::Keyring;
 use runtime::{Lambda, Services};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use web::Host;
 
@@ -39,6 +40,11 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
 /// All operations of the group.
 pub fn routes() -> OpenApiRouter<State> {
     open_routes().merge(guarded_routes())
+}
+
+/// What the operations are, for readers.
+pub fn api() -> OpenApi {
+    routes().into_openapi()
 }
 
 fn open_routes() -> OpenApiRouter<State> {

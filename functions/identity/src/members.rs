@@ -18,7 +18,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, Reply, Result};
+use web::{
+    FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, ProdgyPaging, Reply, Result,
+};
 
 use crate::State;
 use crate::token_alignment::bring_tokens_in_line;
@@ -27,6 +29,7 @@ use crate::token_alignment::bring_tokens_in_line;
 const INVITATION_LIFETIME: TimeDelta = TimeDelta::days(7);
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "grace@example.com", "name": "Grace Hopper", "role": "USER"}))]
 struct Invite {
     email: Email,
     name: Option<Name>,
@@ -43,6 +46,7 @@ impl Invite {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"role": "ADMIN", "workspaces": null}))]
 struct UpdateMember {
     role: Option<Role>,
     /// `null` opens all workspaces.
@@ -86,7 +90,7 @@ impl From<Member> for MemberData {
 }
 
 /// The members of the organization, newest first.
-#[utoipa::path(get, path = "/api/organization/members", tag = "Organization", responses((status = 200, body = Vec<MemberData>)))]
+#[utoipa::path(get, path = "/api/organization/members", tag = "Organization", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<MemberData>)))]
 async fn list_members(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -106,6 +110,7 @@ async fn list_members(
     path = "/api/organization/members",
     tag = "Organization",
     request_body = Invite,
+    security(("Session" = [])),
     responses((status = 201, body = Invited))
 )]
 async fn invite_member(
@@ -190,6 +195,7 @@ async fn invite_member(
     tag = "Organization",
     params(("id" = UserId, Path)),
     request_body = UpdateMember,
+    security(("Session" = [])),
     responses((status = 200, body = MemberData))
 )]
 async fn update_member(
@@ -240,6 +246,7 @@ async fn update_member(
     path = "/api/organization/members/{id}",
     tag = "Organization",
     params(("id" = UserId, Path)),
+    security(("Session" = [])),
     responses((status = 200))
 )]
 async fn remove_member(

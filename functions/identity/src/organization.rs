@@ -15,12 +15,13 @@ use web::{Json, Permitted, Reply, Result};
 use crate::State;
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Analytical Engines"}))]
 struct UpdateOrganization {
     name: Option<Name>,
 }
 
 /// The organization that the session belongs to.
-#[utoipa::path(get, path = "/api/organization", tag = "Organization", responses((status = 200, body = Organization)))]
+#[utoipa::path(get, path = "/api/organization", tag = "Organization", security(("Session" = [])), responses((status = 200, body = Organization)))]
 async fn get_organization(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -36,7 +37,7 @@ async fn get_organization(
 }
 
 /// Renames the organization. For administrators.
-#[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, responses((status = 200, body = Organization)))]
+#[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, security(("Session" = [])), responses((status = 200, body = Organization)))]
 async fn update_organization(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,

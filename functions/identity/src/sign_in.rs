@@ -23,6 +23,7 @@ use crate::State;
 use crate::founding::Founding;
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "ada@example.com", "password": "Correct-horse-7", "name": "Ada Lovelace", "organization": "Analytical Engines"}))]
 struct Register {
     email: Email,
     password: NewPassword,
@@ -34,6 +35,7 @@ struct Register {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "ada@example.com", "password": "Correct-horse-7"}))]
 struct Login {
     email: String,
     password: String,
@@ -79,7 +81,7 @@ impl UserData {
 }
 
 /// Creates a user with an organization and a workspace of their own, or joins the organization of an invitation.
-#[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, responses((status = 201, body = SignedIn)))]
+#[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, security(()), responses((status = 201, body = SignedIn), (status = 403), (status = 429)))]
 async fn register(
     Extract(state): Extract<State>,
     client: Client,
@@ -238,7 +240,7 @@ async fn join_organization(
 }
 
 /// Signs in. A wrong password and an unknown address get the same answer, after the same time.
-#[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, responses((status = 200, body = SignedIn)))]
+#[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, security(()), responses((status = 200, body = SignedIn), (status = 401), (status = 429)))]
 async fn login(
     Extract(state): Extract<State>,
     client: Client,
@@ -281,7 +283,7 @@ async fn login(
 
 /// Exchanges a refresh token for fresh tokens. Each works once: one that comes a second time was stolen from somebody, and
 /// ends the session for both.
-#[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, responses((status = 200, body = SessionTokens)))]
+#[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, security(()), responses((status = 200, body = SessionTokens), (status = 401), (status = 429)))]
 async fn refresh_session(
     Extract(state): Extract<State>,
     client: Client,

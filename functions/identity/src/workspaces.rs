@@ -12,11 +12,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{FreshId, Id, Json, Listed, PageParams, Permitted, Reply, Result};
+use web::{FreshId, Id, Json, Listed, PageParams, Permitted, ProdgyPaging, Reply, Result};
 
 use crate::State;
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Support", "description": "What answers our customers"}))]
 struct CreateWorkspace {
     name: Name,
     #[serde(default)]
@@ -24,13 +25,14 @@ struct CreateWorkspace {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Customer support"}))]
 struct UpdateWorkspace {
     name: Option<Name>,
     description: Option<Description>,
 }
 
 /// The workspaces that the caller may use, newest first.
-#[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", responses((status = 200, body = Vec<Workspace>)))]
+#[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<Workspace>)))]
 async fn list_workspaces(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -54,7 +56,7 @@ async fn list_workspaces(
 }
 
 /// Creates a workspace. For administrators.
-#[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, responses((status = 201, body = Workspace)))]
+#[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = [])), responses((status = 201, body = Workspace)))]
 async fn create_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
@@ -96,7 +98,7 @@ async fn create_workspace(
 }
 
 /// One workspace.
-#[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), responses((status = 200, body = Workspace)))]
+#[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), security(("Session" = [])), responses((status = 200, body = Workspace)))]
 async fn get_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -113,7 +115,7 @@ async fn get_workspace(
 }
 
 /// Changes a workspace's name or description. For administrators.
-#[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, responses((status = 200, body = Workspace)))]
+#[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, security(("Session" = [])), responses((status = 200, body = Workspace)))]
 async fn update_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,

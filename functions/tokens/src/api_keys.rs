@@ -14,7 +14,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
-use web::{FreshId, Id, Json, Listed, NoContent, PageParams, Params, Permitted, Reply, Result};
+use web::{
+    FreshId, Id, Json, Listed, NoContent, PageParams, Params, Permitted, ProwptPaging, Reply,
+    Result,
+};
 
 use crate::State;
 use crate::changes;
@@ -68,6 +71,7 @@ impl ExpiresIn {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Zapier", "kind": "agentplatform", "scopes": ["agents:read", "signals:write"], "expires_in": "90d"}))]
 struct CreateKey {
     name: Name,
     #[serde(default = "CreateKey::default_kind")]
@@ -91,6 +95,7 @@ impl CreateKey {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "Zapier", "rate_limit_per_minute": 120}))]
 struct UpdateKey {
     name: Option<Name>,
     scopes: Option<Vec<String>>,
@@ -104,6 +109,7 @@ struct KeyData {
     id: TokenId,
     kind: TokenKind,
     name: Name,
+    #[schema(example = "pk_live_")]
     prefix: String,
     workspace_id: WorkspaceId,
     scopes: Vec<String>,
@@ -143,7 +149,7 @@ impl KeyData {
 }
 
 /// The keys of a workspace (`workspace_id`, default the session's), newest first.
-#[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query)), responses((status = 200, body = Vec<KeyData>)))]
+#[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query), ProwptPaging), security(("Session" = [])), responses((status = 200, body = Vec<KeyData>)))]
 async fn list_keys(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -168,7 +174,7 @@ async fn list_keys(
 }
 
 /// Makes a key. Its secret is in this answer and never again.
-#[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, responses((status = 201, body = KeyWithSecret)))]
+#[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, security(("Session" = [])), responses((status = 201, body = KeyWithSecret)))]
 async fn create_key(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -223,7 +229,7 @@ async fn create_key(
 }
 
 /// Renames a key, changes its scopes or limit, or switches it on or off.
-#[utoipa::path(patch, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), request_body = UpdateKey, responses((status = 200, body = KeyData)))]
+#[utoipa::path(patch, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), request_body = UpdateKey, security(("Session" = [])), responses((status = 200, body = KeyData)))]
 async fn update_key(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -258,7 +264,7 @@ async fn update_key(
 }
 
 /// Deletes a key: it is refused from the next request on.
-#[utoipa::path(delete, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 204)))]
 async fn delete_key(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -270,7 +276,7 @@ async fn delete_key(
 }
 
 /// Gives a key a new secret. The old one is refused from the next request on.
-#[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), responses((status = 200, body = KeyWithSecret)))]
+#[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = KeyWithSecret)))]
 async fn rotate_key(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,

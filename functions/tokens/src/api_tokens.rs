@@ -15,7 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
 use web::{
-    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Permitted, Reply, Result,
+    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Permitted, ProdgyPaging, Reply,
+    Result,
 };
 
 use crate::State;
@@ -24,6 +25,7 @@ use crate::changes;
 const KIND: &[TokenKind] = &[TokenKind::Prodgy];
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "CI", "role": "USER", "expires_at": null}))]
 struct CreateToken {
     name: Name,
     /// The workspace that the token opens; the session's when left out.
@@ -34,6 +36,7 @@ struct CreateToken {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"name": "CI, main branch", "is_active": true}))]
 struct UpdateToken {
     name: Option<Name>,
     /// Switches the token off, and on again.
@@ -41,6 +44,7 @@ struct UpdateToken {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"expires_at": null}))]
 struct RenewToken {
     /// `null` means never.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -48,6 +52,7 @@ struct RenewToken {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"expires_at": null}))]
 struct RegenerateToken {
     expires_at: Option<DateTime<Utc>>,
 }
@@ -57,6 +62,7 @@ struct RegenerateToken {
 struct TokenData {
     id: TokenId,
     name: Name,
+    #[schema(example = "prodgy_k")]
     prefix: String,
     product_id: WorkspaceId,
     role: Role,
@@ -77,7 +83,7 @@ struct TokenWithSecret {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct AuditData {
+struct TokenAuditData {
     id: AuditId,
     action: TokenAction,
     ip: Option<String>,
@@ -105,7 +111,7 @@ impl TokenData {
     }
 }
 
-impl From<TokenAuditEntry> for AuditData {
+impl From<TokenAuditEntry> for TokenAuditData {
     fn from(entry: TokenAuditEntry) -> Self {
         let actor_id = match entry.actor {
             Actor::User(id) => Some(id.to_string()),
@@ -124,7 +130,7 @@ impl From<TokenAuditEntry> for AuditData {
 }
 
 /// Makes a token. Its secret is in this answer and never again.
-#[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, responses((status = 201, body = TokenWithSecret)))]
+#[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, security(("Session" = [])), responses((status = 201, body = TokenWithSecret)))]
 async fn create_token(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -160,7 +166,7 @@ async fn create_token(
 }
 
 /// The tokens of a workspace, newest first.
-#[utoipa::path(get, path = "/api/api-tokens/product/{id}", tag = "API Tokens", params(("id" = WorkspaceId, Path)), responses((status = 200, body = Vec<TokenData>)))]
+#[utoipa::path(get, path = "/api/api-tokens/product/{id}", tag = "API Tokens", params(("id" = WorkspaceId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenData>)))]
 async fn list_tokens(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -185,7 +191,7 @@ async fn list_tokens(
 }
 
 /// One token.
-#[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = TokenData)))]
+#[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn get_token(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -199,7 +205,7 @@ async fn get_token(
 }
 
 /// Renames a token, or switches it on or off.
-#[utoipa::path(put, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = UpdateToken, responses((status = 200, body = TokenData)))]
+#[utoipa::path(put, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = UpdateToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn update_token(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -228,7 +234,7 @@ async fn update_token(
 }
 
 /// Ends a token for good. Revoking a revoked one changes nothing.
-#[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = TokenData)))]
+#[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn revoke_token(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -255,7 +261,7 @@ async fn revoke_token(
 }
 
 /// Gives a token a new expiry.
-#[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, responses((status = 200, body = TokenData)))]
+#[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn renew_token(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -285,7 +291,7 @@ async fn renew_token(
 }
 
 /// Gives a token a new secret. The old one is refused from the next request on [seed:000].
-#[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RegenerateToken, responses((status = 200, body = TokenWithSecret)))]
+#[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = Option<RegenerateToken>, security(("Session" = [])), responses((status = 200, body = TokenWithSecret)))]
 async fn regenerate_token(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -309,7 +315,7 @@ async fn regenerate_token(
 }
 
 /// Deletes a token. Its audit log stays.
-#[utoipa::path(delete, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200)))]
+#[utoipa::path(delete, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200)))]
 async fn delete_token(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
@@ -321,20 +327,20 @@ async fn delete_token(
 }
 
 /// What was done with a token, newest first.
-#[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path)), responses((status = 200, body = Vec<AuditData>)))]
+#[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenAuditData>)))]
 async fn list_token_audit_logs(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
     Id(id): Id<TokenId>,
     params: PageParams,
-) -> Result<Listed<AuditData>> {
+) -> Result<Listed<TokenAuditData>> {
     changes::find_for_log(&state, &caller, id, KIND).await?;
     let page = state
         .host
         .store
         .token_audit_log(id, &params.request)
         .await?;
-    Ok(Listed::new(page.map(AuditData::from), params))
+    Ok(Listed::new(page.map(TokenAuditData::from), params))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

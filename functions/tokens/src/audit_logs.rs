@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AuditLogsRead;
-use web::{Listed, PageParams, Params, Permitted, Result};
+use web::{CursorPaging, Listed, PageParams, Params, Permitted, Result};
 
 use crate::State;
 
@@ -18,6 +18,7 @@ use crate::State;
 struct AuditData {
     id: AuditId,
     actor: Actor,
+    #[schema(example = "agent.created")]
     action: String,
     resource: Resource,
     ip: Option<String>,
@@ -44,10 +45,12 @@ impl From<AuditEntry> for AuditData {
     path = "/api/v1/audit-logs",
     tag = "Audit Logs",
     params(
-        ("action" = Option<String>, Query),
-        ("from" = Option<DateTime<Utc>>, Query),
-        ("to" = Option<DateTime<Utc>>, Query),
+        ("action" = Option<String>, Query, description = "An action, or the beginning of some", example = "agent.*"),
+        ("from" = Option<String>, Query, description = "At or after: RFC 3339, or a date", example = "2026-11-22T10:00:00Z"),
+        ("to" = Option<String>, Query, description = "Before", example = "2026-11-23"),
+        CursorPaging,
     ),
+    security(("AgentPlatformKey" = ["audit_logs:read"])),
     responses((status = 200, body = Vec<AuditData>))
 )]
 async fn list_audit_logs(

@@ -8,6 +8,7 @@ mod validate;
 
 use auth::Keyring;
 use runtime::{Lambda, Services};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use web::Host;
 
@@ -35,4 +36,9 @@ pub fn routes() -> OpenApiRouter<State> {
         .merge(api_keys::routes())
         .merge(audit_logs::routes())
         .merge(validate::routes())
+}
+
+/// What the operations are, for readers.
+pub fn api() -> OpenApi {
+    routes().into_openapi()
 }

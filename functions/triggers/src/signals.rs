@@ -39,6 +39,7 @@ impl TryFrom<String> for SignalType {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"type": "custom_event", "payload": {"order": 1042}}))]
 struct SendSignal {
     #[serde(rename = "type")]
     kind: SignalType,
@@ -68,6 +69,7 @@ enum SignalStatus {
     post, path = "/api/v1/agents/{id}/signals", tag = "Signals",
     params(("id" = AgentId, Path)),
     request_body = SendSignal,
+    security(("AgentPlatformKey" = ["signals:write"])),
     responses((status = 202, body = AcceptedSignal)),
 )]
 async fn send_signal(

@@ -21,6 +21,7 @@ impl Registry {
     pub fn standard() -> Self {
         Self::default()
             .with("agents", agents::lambda)
+            .with("docs", docs::lambda)
             .with("executions", executions::lambda)
             .with("executions-dead-letters", executions::dead_letters)
             .with("executions-worker", executions::worker)

@@ -35,7 +35,8 @@ pub struct AccessClaims {
     pub exp: i64,
 }
 
-/// What a client keeps of a session. Not `Debug`: both are secrets.
+// Not `Debug`: both are secrets.
+/// What a client keeps of a session.
 #[derive(Clone, Serialize, utoipa::ToSchema)]
 pub struct SessionTokens {
     pub access_token: String,

@@ -112,7 +112,7 @@ pub struct Session {
 /// by mail, not by its form.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, format = "email", max_length = 254)]
+#[schema(value_type = String, format = "email", max_length = 254, example = "ada@example.com")]
 pub struct Email(String);
 
 impl Email {
@@ -166,7 +166,7 @@ impl std::fmt::Debug for Email {
 /// A password that may be set: 8 to 128 characters with upper and lower case, a digit and another character [found:PU-FAQ].
 #[derive(Clone, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
-#[schema(value_type = String, format = "password", min_length = 8, max_length = 128)]
+#[schema(value_type = String, format = "password", min_length = 8, max_length = 128, example = "Correct-horse-7")]
 pub struct NewPassword(String);
 
 impl NewPassword {

@@ -18,7 +18,7 @@ macro_rules! id_type {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "String", into = "String")]
-        #[schema(value_type = Uuid)]
+        #[schema(value_type = Uuid, example = "0193a5c8-7b40-7c6e-9d2f-5b1e8a4c3d70")]
         pub struct $name(Uuid);
 
         impl $name {

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A display name: 1 to `MAX` characters after trimming, without control characters.
+/// A display name: 1 to 200 characters after trimming, without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, min_length = 1, max_length = 200)]
+#[schema(value_type = String, min_length = 1, max_length = 200, example = "NYC Weather")]
 pub struct Name(String);
 
 impl Name {

@@ -8,13 +8,14 @@ mod cors;
 mod encode;
 mod extract;
 mod idempotency;
+pub mod openapi;
 mod page;
 mod reply;
 mod serve;
 
 pub use access::Permitted;
 pub use extract::{Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, present};
-pub use page::{CursorPaging, PageParams, ProdgyPaging};
+pub use page::{CursorPaging, PageParams, ProdgyPaging, ProwptPaging};
 pub use reply::{Failure, Listed, NoContent, Reply};
 pub use serve::{Host, serve};
 

@@ -101,6 +101,22 @@ pub struct ProdgyPaging {
     #[param(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
     /// The `next_cursor` of the page before. Not together with `page`.
+    #[param(format = "uuid")]
+    pub cursor: Option<String>,
+}
+
+/// How a Prowpt list is asked for, for its description.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ProwptPaging {
+    /// Rows of a page.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    pub limit: Option<u32>,
+    /// Rows to skip, within the first 1,000.
+    #[param(minimum = 0, default = 0)]
+    pub offset: Option<u32>,
+    /// The `next_cursor` of the page before. Not together with `offset`.
+    #[param(format = "uuid")]
     pub cursor: Option<String>,
 }
 
@@ -112,6 +128,7 @@ pub struct CursorPaging {
     #[param(minimum = 1, maximum = 200, default = 50)]
     pub limit: Option<u32>,
     /// The `next_cursor` of the page before.
+    #[param(format = "uuid")]
     pub cursor: Option<String>,
 }
 

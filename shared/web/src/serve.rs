@@ -54,9 +54,12 @@ pub fn serve<S: Clone + Send + Sync + 'static>(
     state: S,
 ) -> Router {
     let (open, _) = open.split_for_parts();
-    let (guarded, _) = guarded.split_for_parts();
+    let (mut guarded, _) = guarded.split_for_parts();
+    if guarded.has_routes() {
+        guarded = guarded.route_layer(from_fn_with_state(host.clone(), authenticate));
+    }
     let routes = open
-        .merge(guarded.route_layer(from_fn_with_state(host.clone(), authenticate)))
+        .merge(guarded)
         .route_layer(axum::middleware::from_fn(note_route))
         .fallback(async || Failure(Error::NotFound("resource")))
         .method_not_allowed_fallback(async || Failure(Error::MethodNotAllowed))

@@ -1,0 +1,108 @@
+//! `/swagger.json`, which describes everything, and `/api/v1/openapi.json`, which describes AgentPlatform's part.
+
+use std::sync::OnceLock;
+
+use axum::extract::State as Extract;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use domain::Error;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::Result;
+use web::openapi::{Collision, Outline, document};
+
+use crate::State;
+
+/// What both documents begin with.
+const DESCRIPTION: &str = "\
+One platform, three published APIs. Each path follows the rules of one of them: how it is authenticated, what envelopes, errors \
+and lists look like, and how requests are counted.
+
+Every answer carries `X-Request-Id`. A trailing slash makes no difference. A `POST` with an `Idempotency-Key` is done once, \
+however often it is sent.";
+
+/// The documents as they are sent, each made once.
+pub(crate) struct Documents {
+    public_url: Option<String>,
+    everything: OnceLock<Result<String, Collision>>,
+    agentplatform: OnceLock<Result<String, Collision>>,
+}
+
+impl Documents {
+    pub(crate) fn new(public_url: Option<String>) -> Self {
+        Self {
+            public_url,
+            everything: OnceLock::new(),
+            agentplatform: OnceLock::new(),
+        }
+    }
+
+    fn make(
+        &self,
+        title: &str,
+        root: &str,
+        is_wanted: fn(&str) -> bool,
+    ) -> Result<String, Collision> {
+        let groups = [
+            identity::api(),
+            tokens::api(),
+            agents::api(),
+            executions::api(),
+            triggers::api(),
+            crate::api(),
+        ];
+        let outline = Outline {
+            title,
+            description: DESCRIPTION,
+            root,
+            public_url: self.public_url.as_deref(),
+        };
+        Ok(document(groups, &outline, is_wanted)?.to_string())
+    }
+}
+
+/// Describes every operation of the platform, in OpenAPI 3.1.
+#[utoipa::path(
+    get, path = "/swagger.json", tag = "Documents",
+    extensions(("x-bare" = json!(true))), security(()),
+    responses((status = 200, body = Object)),
+)]
+async fn get_document(Extract(state): Extract<State>) -> Result<Response> {
+    let documents = &state.documents;
+    let text = documents
+        .everything
+        .get_or_init(|| documents.make("Signalbox", ".", |_| true));
+    sent(text)
+}
+
+/// Describes AgentPlatform's operations, in OpenAPI 3.1.
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", tag = "Documents",
+    extensions(("x-bare" = json!(true))), security(()),
+    responses((status = 200, body = Object)),
+)]
+async fn get_agentplatform_document(Extract(state): Extract<State>) -> Result<Response> {
+    let documents = &state.documents;
+    let text = documents.agentplatform.get_or_init(|| {
+        let is_wanted = |path: &str| path.starts_with("/api/v1/");
+        documents.make("Signalbox: AgentPlatform API", "../..", is_wanted)
+    });
+    sent(text)
+}
+
+fn sent(text: &Result<String, Collision>) -> Result<Response> {
+    let text = text
+        .as_ref()
+        .map_err(|collision| Error::internal(collision.clone()))?;
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "public, max-age=60"),
+    ];
+    Ok((headers, text.clone()).into_response())
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(get_document))
+        .routes(routes!(get_agentplatform_document))
+}

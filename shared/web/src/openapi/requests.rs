@@ -1,0 +1,79 @@
+//! What an operation takes beside its own parameters and body: a credential, and what every request of its kind may carry.
+
+use auth::Dialect;
+use serde_json::{Value, json};
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Open,
+    /// Every credential of the dialect.
+    Anyone,
+    /// Some credentials of the dialect, or those with a scope.
+    Some,
+}
+
+/// Reads the annotation's security, or writes down that of the dialect.
+pub(super) fn secure(dialect: Dialect, operation: &mut Value) -> Access {
+    match operation["security"].as_array().map(Vec::as_slice) {
+        Some([requirement])
+            if requirement
+                .as_object()
+                .is_some_and(serde_json::Map::is_empty) =>
+        {
+            operation["security"] = json!([]);
+            Access::Open
+        }
+        Some(_) => Access::Some,
+        None => {
+            operation["security"] = match dialect {
+                Dialect::Prodgy => json!([{"ProdgyToken": []}, {"ProdgyBearer": []}]),
+                Dialect::Account => json!([{"Session": []}]),
+                Dialect::Prowpt => json!([{"ProwptKey": []}, {"ProwptBearer": []}]),
+                Dialect::AgentPlatform => json!([{"AgentPlatformKey": []}]),
+            };
+            Access::Anyone
+        }
+    }
+}
+
+/// Adds the parameters that `serve` reads for all operations alike.
+pub(super) fn add_parameters(
+    dialect: Dialect,
+    method: &str,
+    access: Access,
+    operation: &mut Value,
+) {
+    let mut common = Vec::new();
+    if access != Access::Open {
+        if matches!(dialect, Dialect::Prodgy | Dialect::Prowpt) {
+            common.push("ProductId");
+        }
+        if dialect != Dialect::AgentPlatform {
+            common.push("OrganizationId");
+        }
+        if method == "post" {
+            common.push("IdempotencyKey");
+        }
+    }
+    if common.is_empty() {
+        return;
+    }
+    let mut parameters = match operation["parameters"].take() {
+        Value::Array(parameters) => parameters,
+        _ => Vec::new(),
+    };
+    parameters.extend(
+        common
+            .into_iter()
+            .map(|name| json!({"$ref": format!("#/components/parameters/{name}")})),
+    );
+    operation["parameters"] = parameters.into();
+}
+
+/// Whether an operation has a parameter of this name, or anywhere `in` the query.
+pub(super) fn has_parameter(operation: &Value, matches: impl Fn(&Value) -> bool) -> bool {
+    operation["parameters"]
+        .as_array()
+        .is_some_and(|parameters| parameters.iter().any(matches))
+}

@@ -1,0 +1,177 @@
+"""What schemathesis cannot guess: a credential for each operation, and things that exist.
+
+Most requests get the id of something that fits, made for the purpose where the request may end it. The rest go out as they
+were generated, and some without a good credential, so that every operation is seen to succeed and to refuse.
+"""
+
+import atexit
+import itertools
+import json
+import os
+import threading
+import uuid
+from collections import Counter, defaultdict
+
+import requests
+import schemathesis
+
+URL = os.environ["PLATFORM_URL"]
+GIVEN = json.loads(os.environ["PLATFORM_CREDENTIALS"])
+EMAIL, PASSWORD = GIVEN["sign in"].split(" / ")
+WEATHER = {"name": "NYC Weather", "type": "weather_check", "config": {"location": "New York"}}
+
+lock = threading.RLock()
+calls = defaultdict(itertools.count)
+seen = defaultdict(Counter)
+kept = {}
+
+
+def call(method, path, credential=None, **arguments):
+    headers = {"Authorization": f"Bearer {credential}"} if credential else {}
+    answer = requests.request(method, URL + path, headers=headers, timeout=30, **arguments)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def once(make):
+    """The same thing every time."""
+    with lock:
+        if make not in kept:
+            kept[make] = make()
+        return kept[make]
+
+
+def signed_in():
+    return call("POST", "/api/auth/login", json={"email": EMAIL, "password": PASSWORD})["data"]
+
+
+def registered():
+    body = {"email": f"{uuid.uuid4()}@example.com", "password": "Correct-horse-7", "name": "Ada"}
+    return call("POST", "/api/auth/register", json=body)["data"]
+
+
+def session():
+    return once(signed_in)["access_token"]
+
+
+def workspace():
+    return once(signed_in)["workspace"]["id"]
+
+
+def agent():
+    return call("POST", "/api/v1/agents", GIVEN["AgentPlatform"], json=WEATHER)["data"]["id"]
+
+
+def runner():
+    """An agent that nobody pauses."""
+    return agent()
+
+
+def run():
+    body = {"type": "custom_event", "payload": {}}
+    return call("POST", f"/api/v1/agents/{once(runner)}/signals", GIVEN["AgentPlatform"], json=body)["data"]["run_id"]
+
+
+def token():
+    return call("POST", "/api/api-tokens", session(), json={"name": "made"})["data"]["id"]
+
+
+def key():
+    return call("POST", "/api/settings/api-keys", session(), json={"name": "made", "scopes": ["*"]})["id"]
+
+
+def member():
+    return call("POST", "/api/organization/members", session(), json={"email": f"{uuid.uuid4()}@example.com"})["data"]["id"]
+
+
+# By the beginning of the path: what its `{id}` names.
+NAMED = {
+    "/api/v1/agents/": agent,
+    "/api/v1/runs/": run,
+    "/api/agent-base/product/": workspace,
+    "/api/agent-base/{id}/executions/": runner,
+    "/api/agent-base/": agent,
+    "/api/api-tokens/product/": workspace,
+    "/api/api-tokens/": token,
+    "/api/settings/api-keys/": key,
+    "/api/organization/members/": member,
+    "/api/workspaces/": workspace,
+}
+CREDENTIALS = {
+    "Session": lambda: {"Authorization": f"Bearer {session()}"},
+    "ProdgyToken": lambda: {"X-API-Token": GIVEN["Prodgy"]},
+    "ProdgyBearer": lambda: {"Authorization": f"Bearer {GIVEN['Prodgy']}"},
+    "ProwptKey": lambda: {"X-API-Key": GIVEN["Prowpt"]},
+    "ProwptBearer": lambda: {"Authorization": f"Bearer {GIVEN['Prowpt']}"},
+    "AgentPlatformKey": lambda: {"Authorization": f"Bearer {GIVEN['AgentPlatform']}"},
+}
+
+
+def identify(case):
+    path, parameters = case.operation.path, case.path_parameters
+    if "id" in parameters:
+        make = next(make for prefix, make in NAMED.items() if path.startswith(prefix))
+        ends = case.method == "DELETE" or path.endswith(("/revoke", "/{id}/pause"))
+        parameters["id"] = make() if ends or make is token else once(make)
+    if "executionId" in parameters:
+        parameters["executionId"] = once(run)
+    if "file" in parameters:
+        parameters["file"] = "swagger-ui.css"
+
+
+def correct(case, number):
+    """Bodies that depend on what there is, every other time."""
+    name = f"{case.method} {case.operation.path}"
+    if number % 2 or not isinstance(case.body, dict):
+        return
+    if name == "POST /api/auth/login":
+        case.body |= {"email": EMAIL, "password": PASSWORD}
+    elif name == "POST /api/auth/register":
+        case.body = {"email": f"{uuid.uuid4()}@example.com", "password": "Correct-horse-7", "name": "Ada"}
+    elif name == "POST /api/auth/refresh":
+        case.body["refresh_token"] = registered()["refresh_token"]
+    elif name == "POST /api/organization/members":
+        case.body |= {"email": f"{uuid.uuid4()}@example.com", "workspaces": None}
+    elif name == "POST /api/auth/password":
+        case.body |= {"current_password": "Correct-horse-7", "new_password": "Correct-horse-8"}
+
+
+def authorize(case, number):
+    schemes = [name for requirement in case.operation.definition.raw.get("security", []) for name in requirement]
+    if not schemes:
+        return
+    headers = CREDENTIALS[schemes[number % len(schemes)]]()
+    if case.operation.path in ("/api/auth/logout", "/api/auth/password"):
+        # These end the session that they are called with.
+        headers = {"Authorization": f"Bearer {registered()['access_token']}"}
+    if number % 10 == 9:
+        headers = {name: value[:-3] + "xxx" for name, value in headers.items()}
+    case.headers.update(headers)
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    with lock:
+        number = next(calls[case.operation.label])
+    if number % 3 < 2:
+        identify(case)
+        # These choose another tenant, which a token refuses.
+        (case.query or {}).pop("product_id", None)
+        (case.query or {}).pop("workspace_id", None)
+        (case.headers or {}).pop("Idempotency-Key", None)
+        correct(case, number)
+    authorize(case, number)
+
+
+@schemathesis.hook
+def after_call(context, case, response):
+    # Not a method that the operation lacks, which is tried too.
+    if case.method.upper() == case.operation.method.upper():
+        with lock:
+            seen[case.operation.label][response.status_code] += 1
+
+
+@atexit.register
+def report():
+    with open(os.environ["PLATFORM_SEEN"], "w") as file:
+        json.dump(seen, file)

@@ -1,0 +1,39 @@
+"""A platform to ask: ephemeral, with limits out of the way."""
+
+import contextlib
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIMITS = ["Prodgy", "ProdgyStrict", "Prowpt", "AgentPlatform", "Account", "SignIn", "Unauthenticated"]
+
+
+@contextlib.contextmanager
+def running(binary, log):
+    """The platform's URL and its first credentials, while it runs. What it says is in the file `log`."""
+    parameters = [part for limit in LIMITS for part in ("--param", f"{limit}LimitPerMinute=1000000")]
+    command = [Path(binary).resolve(), "local", "--ephemeral", "--port", "0", *parameters]
+    with open(log, "w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        text = until_ready(process, log)
+        url = re.search(r"^ready (http://\S+)$", text, re.MULTILINE)[1]
+        names = ("sign in", "Prodgy", "Prowpt", "AgentPlatform")
+        yield url, {name: re.search(rf"^  {name}\s+(.+)$", text, re.MULTILINE)[1] for name in names}
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def until_ready(process, log):
+    for _ in range(600):
+        text = Path(log).read_text()
+        if re.search(r"^ready ", text, re.MULTILINE):
+            return text
+        if process.poll() is not None:
+            sys.exit(f"the platform ended:\n{text}")
+        time.sleep(0.1)
+    sys.exit(f"the platform is not ready after a minute:\n{text}")
