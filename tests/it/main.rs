@@ -7,6 +7,7 @@ mod api_tokens;
 mod audit_logs;
 mod bad_input;
 mod cors;
+mod credentials;
 mod executions;
 mod limits;
 mod members;

@@ -20,6 +20,10 @@ fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
             operations_of(&executions::routes().into_openapi()),
         ),
         (
+            "integrations",
+            operations_of(&integrations::routes().into_openapi()),
+        ),
+        (
             "triggers",
             operations_of(&triggers::routes().into_openapi()),
         ),

@@ -25,6 +25,7 @@ impl Registry {
             .with("executions-dead-letters", executions::dead_letters)
             .with("executions-worker", executions::worker)
             .with("identity", identity::lambda)
+            .with("integrations", integrations::lambda)
             .with("tokens", tokens::lambda)
             .with("triggers", triggers::lambda)
             .with("triggers-tick", triggers::tick)

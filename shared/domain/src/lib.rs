@@ -5,10 +5,12 @@
 pub mod access;
 pub mod agent;
 pub mod audit;
+pub mod credential;
 pub mod error;
 pub mod identity;
 pub mod ids;
 pub mod message;
+pub mod model;
 pub mod page;
 pub mod run;
 pub mod schedule;

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use domain::ids::{
-    AgentId, AgentVersionId, OrganizationId, RunId, SessionId, TokenId, UserId, WorkspaceId,
+    AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId, UserId,
+    WorkspaceId,
 };
 use domain::run::RunStatus;
 use domain::token::{TokenHash, TokenKind};
@@ -159,6 +160,14 @@ pub(crate) fn token_in_workspace(workspace: WorkspaceId, kind: TokenKind, id: To
         index: Index::Children,
         key: Key::new(tokens_of(workspace, kind), id.to_string()),
     }
+}
+
+pub(crate) fn credentials(organization: OrganizationId) -> String {
+    format!("organization#{organization}#credential")
+}
+
+pub(crate) fn credential(organization: OrganizationId, id: CredentialId) -> Key {
+    Key::new(credentials(organization), id.to_string())
 }
 
 /// In the logs table.

@@ -9,6 +9,7 @@
 mod agents;
 mod audit;
 mod counters;
+mod credentials;
 mod due;
 mod idempotency;
 mod item;
