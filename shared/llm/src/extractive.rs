@@ -17,7 +17,7 @@ mod words;
 
 use domain::run::{MAX_PAYLOAD, TokenUsage, ToolCall};
 
-use crate::{Message, ModelAnswer, ModelRequest};
+use crate::{Message, ModelAnswer, ModelRequest, Stop};
 use directives::Directives;
 use input::Input;
 use ranking::Index;
@@ -49,6 +49,8 @@ impl Extractive {
                 input: words_of_request(request),
                 output,
             },
+            content: None,
+            stop: Stop::Finished,
         }
     }
 }
@@ -119,9 +121,9 @@ fn nothing_to_quote(input: &Input) -> String {
 fn words_of_request(request: &ModelRequest) -> u64 {
     let messages = request.messages.iter().map(|message| match message {
         Message::User { text } => words::count(text),
-        Message::Assistant { text, tool_calls } => {
-            words::count(text) + tool_calls.iter().map(words_of_call).sum::<u64>()
-        }
+        Message::Assistant {
+            text, tool_calls, ..
+        } => words::count(text) + tool_calls.iter().map(words_of_call).sum::<u64>(),
         Message::Tool { outcome, .. } => words::count(&report::plain(outcome)),
     });
     words::count(&request.instructions) + messages.sum::<u64>()
