@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ids::CredentialId;
 
 /// The name of the model within the process, which an agent uses that names no other.
 pub const EXTRACTIVE: &str = "builtin/extractive";
@@ -113,6 +116,46 @@ impl From<ModelName> for String {
     fn from(name: ModelName) -> Self {
         name.to_string()
     }
+}
+
+/// The most models that an agent may fall back to.
+const MAX_FALLBACKS: usize = 5;
+/// The most that a model may be asked to write at once, in tokens.
+const MAX_OUTPUT_TOKENS: u64 = 128_000;
+
+/// Whether an agent's parameter about models has a good value; `None` when `name` is none of these parameters.
+pub(crate) fn check_parameter(name: &str, value: &Value) -> Option<Result<(), String>> {
+    let model = |value: &Value| {
+        let text = value.as_str().ok_or("must be a text")?;
+        text.parse::<ModelName>().map(drop)
+    };
+    Some(match name {
+        "model" => model(value),
+        "fallbacks" => match value.as_array() {
+            Some(names) if names.len() <= MAX_FALLBACKS => names.iter().try_for_each(model),
+            _ => Err(format!("must be a list of at most {MAX_FALLBACKS} models")),
+        },
+        "credential_id" => match value.as_str().map(str::parse::<CredentialId>) {
+            Some(Ok(_)) => Ok(()),
+            _ => Err("must be the id of a credential".to_owned()),
+        },
+        "max_output_tokens" => match value.as_u64() {
+            Some(1..=MAX_OUTPUT_TOKENS) => Ok(()),
+            _ => Err(format!(
+                "must be a whole number from 1 to {MAX_OUTPUT_TOKENS}"
+            )),
+        },
+        "output_schema" if !value.is_object() => Err("must be a JSON Schema object".to_owned()),
+        "output_schema" => Ok(()),
+        _ => return None,
+    })
+}
+
+/// Why an agent with these parameters cannot have an output schema.
+pub(crate) fn unfit_schema(parameters: &Map<String, Value>) -> Option<&'static str> {
+    let model = parameters.get("model").and_then(Value::as_str);
+    (parameters.contains_key("output_schema") && model == Some(EXTRACTIVE))
+        .then_some("needs another model: builtin/extractive quotes")
 }
 
 #[cfg(test)]

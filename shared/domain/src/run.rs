@@ -120,6 +120,9 @@ pub struct Run {
     pub output: Option<Value>,
     pub error: Option<String>,
     pub tokens: TokenUsage,
+    /// What its models cost, in millionths of a US dollar.
+    #[serde(default)]
+    pub cost_micros: u64,
     pub lease: Option<Lease>,
     /// Leases that ran out while the journal stood at `steps`.
     pub lost_leases: u8,

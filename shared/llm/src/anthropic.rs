@@ -188,6 +188,7 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
             Some("refusal") => Stop::Declined,
             _ => Stop::Finished,
         },
+        ..ModelAnswer::default()
     })
 }
 

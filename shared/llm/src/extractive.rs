@@ -17,7 +17,7 @@ mod words;
 
 use domain::run::{MAX_PAYLOAD, TokenUsage, ToolCall};
 
-use crate::{Message, ModelAnswer, ModelRequest, Stop};
+use crate::{Message, ModelAnswer, ModelRequest};
 use directives::Directives;
 use input::Input;
 use ranking::Index;
@@ -49,8 +49,7 @@ impl Extractive {
                 input: words_of_request(request),
                 output,
             },
-            content: None,
-            stop: Stop::Finished,
+            ..ModelAnswer::default()
         }
     }
 }

@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use crate::{ModelAnswer, ModelError, ModelRequest, anthropic, openai};
+use crate::{ModelAnswer, ModelError, ModelRequest, anthropic, openai, prices};
 
 /// What a model is told when there is nothing to tell it: providers refuse empty messages.
 pub(crate) const NO_INPUT: &str = "(There is no input.)";
@@ -53,10 +53,6 @@ impl Hosted {
         }
     }
 
-    pub(crate) fn name(&self) -> &ModelName {
-        &self.name
-    }
-
     pub(crate) async fn answer(
         &self,
         request: &ModelRequest,
@@ -70,10 +66,12 @@ impl Hosted {
             return Err(self.failure(&response, &body));
         }
         let body = serde_json::from_str(&body).map_err(|_| unreadable())?;
-        match self.provider {
+        let mut answer = match self.provider {
             Provider::OpenAi => openai::answer(&self.name, body),
             Provider::Anthropic => anthropic::answer(&self.name, body),
-        }
+        }?;
+        answer.cost_micros = prices::cost_micros(&self.name, answer.usage);
+        Ok(answer)
     }
 
     fn outgoing(

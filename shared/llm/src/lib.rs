@@ -13,10 +13,10 @@ pub mod extractive;
 mod golden;
 mod hosted;
 mod openai;
+mod prices;
 
 use std::time::Duration;
 
-use domain::model::ModelName;
 use domain::run::{ProviderContent, TokenUsage, ToolCall, ToolOutcome};
 use serde_json::Value;
 
@@ -70,21 +70,24 @@ pub struct ToolSpec {
 }
 
 /// What a model answers: a final text when `tool_calls` is empty.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelAnswer {
     pub text: String,
     /// Arguments that were no JSON come as the text that they are.
     pub tool_calls: Vec<ToolCall>,
     pub usage: TokenUsage,
+    /// What it cost, in millionths of a US dollar; 0 where the price is not known.
+    pub cost_micros: u64,
     /// The answer as the model gave it, where text and calls do not say it all.
     pub content: Option<ProviderContent>,
     pub stop: Stop,
 }
 
 /// Why an answer ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
     /// It is complete.
+    #[default]
     Finished,
     /// At the limit of what the model may write.
     Cut,
@@ -114,13 +117,6 @@ pub enum Model {
 }
 
 impl Model {
-    pub fn name(&self) -> &ModelName {
-        match self {
-            Self::Extractive => &ModelName::Extractive,
-            Self::Hosted(model) => model.name(),
-        }
-    }
-
     /// Asks once. A hosted model is given up after `timeout`.
     pub async fn answer(
         &self,

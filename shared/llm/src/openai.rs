@@ -191,6 +191,7 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
             content: Value::Object(message),
         }),
         stop,
+        ..ModelAnswer::default()
     })
 }
 
