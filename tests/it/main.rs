@@ -11,6 +11,7 @@ mod credentials;
 mod executions;
 mod limits;
 mod members;
+mod models;
 mod round_trips;
 mod schedules;
 mod secrets;

@@ -5,7 +5,7 @@ use serde_json::json;
 use testkit::{Account, TestApp};
 
 /// Every text of every item of every table.
-async fn everything_stored(app: &TestApp) -> String {
+pub(crate) async fn everything_stored(app: &TestApp) -> String {
     let dynamodb = app.platform.services().dynamodb;
     let tables = dynamodb
         .list_tables()
