@@ -18,3 +18,4 @@ mod secrets;
 mod signals;
 mod template;
 mod tenancy;
+mod usage;

@@ -27,6 +27,7 @@ fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
             "triggers",
             operations_of(&triggers::routes().into_openapi()),
         ),
+        ("usage", operations_of(&usage::routes().into_openapi())),
     ]
 }
 

@@ -29,6 +29,7 @@ impl Registry {
             .with("tokens", tokens::lambda)
             .with("triggers", triggers::lambda)
             .with("triggers-tick", triggers::tick)
+            .with("usage", usage::lambda)
     }
 
     /// Adds a function, by what its `main` gives to `runtime::bootstrap::run`.

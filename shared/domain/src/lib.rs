@@ -16,5 +16,6 @@ pub mod run;
 pub mod schedule;
 pub mod text;
 pub mod token;
+pub mod usage;
 
 pub use error::{Error, FieldError, Result};

@@ -102,13 +102,13 @@ pub(crate) async fn ask(
 async fn ask_one(
     model: &Model,
     request: &ModelRequest,
-    timeout: Duration,
+    limit: Duration,
     patience: Patience<'_>,
     is_last: bool,
 ) -> Result<ModelAnswer, String> {
     let mut attempt = 1;
     loop {
-        let timeout = timeout.min(patience.rest());
+        let timeout = limit.min(patience.rest());
         let (why, retry_after) = match model.answer(request, timeout).await {
             Ok(answer) => return Ok(answer),
             Err(ModelError::Refused(why)) => return Err(why),
@@ -116,8 +116,9 @@ async fn ask_one(
         };
         let wanted = retry_after.unwrap_or_default();
         let wait = wanted + pause(attempt);
-        let rest = patience.rest().saturating_sub(MIN_ANSWER);
-        let is_too_long = wait > rest || (!is_last && wanted > SHORT_WAIT);
+        // The next model shall have its time too.
+        let kept = if is_last { MIN_ANSWER } else { limit };
+        let is_too_long = wait + kept > patience.rest() || (!is_last && wanted > SHORT_WAIT);
         if attempt == ATTEMPTS || is_too_long {
             let asked = retry_after.map(|wait| format!(", and asks to wait {} s", wait.as_secs()));
             return Err(format!("{why}{}", asked.unwrap_or_default()));

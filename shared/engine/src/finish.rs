@@ -157,6 +157,10 @@ async fn write(
         audit: &audit,
     };
     store.write_run(write).await?;
+    // Beside the run, since all runs of an organization meet here. A worker that dies in between leaves this one uncounted.
+    if let Err(error) = store.count_usage(&next, now).await {
+        tracing::warn!(run.id = %run.id, %error, "usage not counted");
+    }
     tracing::info!(run.id = %run.id, agent.id = %run.agent_id, run.status = next.status.as_str(), agent.disabled = disabled, "run finished");
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::ids::{
     AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId, UserId,
     WorkspaceId,
@@ -295,15 +295,19 @@ pub(crate) fn due(
     id: impl ToString,
 ) -> IndexKey {
     let id = id.to_string();
-    let shard = id
-        .bytes()
-        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
-        % DUE_SHARDS;
+    let shard = shard(&id, DUE_SHARDS);
     let sort = format!("{}#{kind}#{}#{id}", due_time(at), tenant.to_string());
     IndexKey {
         index: Index::Due,
         key: Key::new(due_shard(shard), sort),
     }
+}
+
+/// Which of `shards` an id belongs to.
+fn shard(id: &str, shards: u8) -> u8 {
+    id.bytes()
+        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+        % shards
 }
 
 pub(crate) fn due_shard(shard: u8) -> String {
@@ -323,6 +327,34 @@ pub(crate) fn audit_month(organization: OrganizationId, month: DateTime<Utc>) ->
         "organization#{organization}#audit#{}",
         month.format("%Y-%m")
     )
+}
+
+/// How many partitions an organization's usage is counted in.
+pub(crate) const USAGE_SHARDS: u8 = 8;
+
+pub(crate) fn organization_usage_shard(organization: OrganizationId, shard: u8) -> String {
+    format!("organization#{organization}#usage#{shard}")
+}
+
+/// The run chooses the shard.
+pub(crate) fn organization_usage(organization: OrganizationId, run: RunId, day: NaiveDate) -> Key {
+    let shard = shard(&run.to_string(), USAGE_SHARDS);
+    Key::new(
+        organization_usage_shard(organization, shard),
+        usage_day(day),
+    )
+}
+
+pub(crate) fn agent_usage_days(workspace: WorkspaceId, agent: AgentId) -> String {
+    format!("workspace#{workspace}#agent#{agent}#usage")
+}
+
+pub(crate) fn agent_usage(workspace: WorkspaceId, agent: AgentId, day: NaiveDate) -> Key {
+    Key::new(agent_usage_days(workspace, agent), usage_day(day))
+}
+
+pub(crate) fn usage_day(day: NaiveDate) -> String {
+    day.format("%Y-%m-%d").to_string()
 }
 
 pub(crate) fn log_row(partition: String, id: impl ToString) -> Key {
