@@ -262,3 +262,28 @@ async fn registration_can_be_closed() {
         .await
         .expect_refused(403);
 }
+
+#[tokio::test]
+async fn a_made_up_refresh_token_ends_nobodys_session() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let session = account.refresh_token.split('.').next().unwrap();
+    let random = "A".repeat(43);
+    for made_up in [
+        format!("{session}.{random}"),
+        format!("{session}.{random}.{}", "0".repeat(64)),
+        session.to_owned(),
+    ] {
+        app.post("/api/auth/refresh", json!({"refresh_token": made_up}))
+            .send()
+            .await
+            .expect_refused(401);
+    }
+    app.post(
+        "/api/auth/refresh",
+        json!({"refresh_token": account.refresh_token}),
+    )
+    .send()
+    .await
+    .expect(200);
+}

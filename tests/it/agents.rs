@@ -439,3 +439,21 @@ async fn concurrent_changes_of_one_agent_all_happen() {
         (&json!("B"), &json!("0 7 * * *"))
     );
 }
+
+#[tokio::test]
+async fn prompts_are_measured_as_they_are_stored() {
+    let clients = Clients::start().await;
+    let prompts: Vec<Value> = (0..5)
+        .map(|number| json!({"title": format!("P{number}"), "content": "\u{1}".repeat(14_000)}))
+        .collect();
+    let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "x"}, "prompts": prompts});
+    let answer = clients
+        .agentplatform(Method::POST, "/api/v1/agents", body)
+        .await;
+    answer.expect_refused(422);
+    assert!(
+        answer.body["errors"]["prompts"].is_array(),
+        "{}",
+        answer.text
+    );
+}

@@ -383,3 +383,57 @@ async fn the_same_idempotency_key_makes_one_token() {
         .await;
     assert_eq!(listed.expect(200)["pagination"]["total"], 1);
 }
+
+#[tokio::test]
+async fn the_log_of_a_deleted_token_stays_readable() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let stranger = app.register().await;
+    let created = create(&app, &account, json!({"name": "CI"}))
+        .await
+        .expect(201)["data"]
+        .clone();
+    let id = text(&created["id"]);
+    let path = format!("/api/api-tokens/{id}");
+    app.request(Method::DELETE, &path)
+        .bearer(&account.access_token)
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(actions(&app, &account, &id).await, ["created", "revoked"]);
+    app.get(&format!("{path}/audit-logs"))
+        .bearer(&stranger.access_token)
+        .send()
+        .await
+        .expect_refused(404);
+    let listed = app
+        .get(&format!("/api/api-tokens/product/{}", account.workspace_id))
+        .bearer(&account.access_token)
+        .send()
+        .await;
+    assert_eq!(listed.expect(200)["data"], json!([]));
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_its_workspace_and_is_another_elsewhere() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let second = app
+        .post("/api/workspaces", json!({"name": "Second"}))
+        .bearer(&account.access_token)
+        .send()
+        .await;
+    let second = text(&second.expect(201)["data"]["id"]);
+    let install = |query: &str| {
+        let body = json!({"slug": "freeform", "parameters": {"instructions": "x"}});
+        let path = format!("/api/agent-base/install{query}");
+        app.post(&path, body)
+            .bearer(&account.access_token)
+            .header("idempotency-key", "once")
+            .send()
+    };
+    let here = install("").await.expect(201)["data"].clone();
+    let there = install(&format!("?product_id={second}")).await.expect(201)["data"].clone();
+    assert_ne!(here["id"], there["id"]);
+    assert_eq!(there["product_id"], second.as_str());
+}

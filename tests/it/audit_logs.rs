@@ -71,3 +71,20 @@ async fn changes_are_found_by_action_time_and_cursor() {
     assert_eq!(actions(&log("to=2020-01-01").await), Vec::<String>::new());
     assert!(actions(&log("").await).contains(&"user.registered".to_owned()));
 }
+
+#[tokio::test]
+async fn a_filter_that_lets_nothing_pass_costs_a_bounded_look() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, &["audit_logs:read"]).await;
+    let page = app
+        .get("/api/v1/audit-logs?action=nothing.happened")
+        .bearer(&key)
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(
+        (&page["data"], &page["meta"]["next_cursor"]),
+        (&json!([]), &json!(null))
+    );
+}

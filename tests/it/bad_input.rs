@@ -250,3 +250,24 @@ async fn credentials_that_are_none_get_one_answer() {
         .await
         .expect_refused(401);
 }
+
+#[tokio::test]
+async fn a_wrong_parameter_is_told_to_those_who_may_ask() {
+    let app = TestApp::start().await;
+    app.get("/api/agent-base?product_id=x")
+        .send()
+        .await
+        .expect_refused(401);
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, SCOPES).await;
+    app.get("/api/v1/agents?product_id=x")
+        .bearer(&key)
+        .send()
+        .await
+        .expect(200);
+    app.get("/api/agent-base?product_id=%ff")
+        .bearer(&account.access_token)
+        .send()
+        .await
+        .expect_refused(400);
+}

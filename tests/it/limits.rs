@@ -154,3 +154,46 @@ async fn unknown_keys_count_against_their_sender() {
         .await
         .expect_refused(401);
 }
+
+#[tokio::test]
+async fn an_address_over_its_limit_uses_up_nobody_elses() {
+    let app = TestApp::with(|options| options.parameter("SignInLimitPerMinute", "5")).await;
+    start_of_window(&app);
+    let account = app.register().await;
+    let counted_for = |email: &str| {
+        let body = json!({"email": email, "password": "Wrong-horse-7"});
+        app.post("/api/auth/login", body).send()
+    };
+    for _ in 0..9 {
+        counted_for(&account.email).await;
+    }
+    // One registration and four attempts passed the address's limit; so many the account has seen.
+    let stored = app.platform.services().dynamodb;
+    let table = stored
+        .list_tables()
+        .send()
+        .await
+        .unwrap()
+        .table_names
+        .unwrap_or_default();
+    let table = table
+        .into_iter()
+        .find(|name| name.contains("Counters"))
+        .unwrap();
+    let key = format!(
+        "rate#sign_in_account#{}#{}",
+        domain::digest::sha256_hex(&account.email),
+        app.clock.now().timestamp() / 60
+    );
+    let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let counter = stored
+        .get_item()
+        .table_name(table)
+        .key("PK", text(&key))
+        .key("SK", text("rate"))
+        .send()
+        .await
+        .unwrap();
+    let requests = counter.item.unwrap()["requests"].as_n().unwrap().clone();
+    assert_eq!(requests, "5");
+}

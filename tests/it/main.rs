@@ -12,6 +12,7 @@ mod executions;
 mod limits;
 mod members;
 mod models;
+mod permissions;
 mod round_trips;
 mod schedules;
 mod secrets;

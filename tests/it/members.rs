@@ -237,3 +237,106 @@ async fn a_member_may_be_kept_to_some_workspaces() {
         .await
         .expect(200);
 }
+
+#[tokio::test]
+async fn one_of_two_invitations_of_an_address_at_the_same_time_wins() {
+    let app = TestApp::start().await;
+    let admin = app.register().await;
+    let (first, second) = tokio::join!(
+        invite(&app, &admin, "grace@example.com", "USER"),
+        invite(&app, &admin, "grace@example.com", "USER"),
+    );
+    let mut statuses = [first.status.as_u16(), second.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 400], "{} {}", first.text, second.text);
+}
+
+#[tokio::test]
+async fn a_withdrawn_invitation_is_cancelled_and_frees_its_address() {
+    let app = TestApp::start().await;
+    let admin = app.register().await;
+    let invited = invite(&app, &admin, "grace@example.com", "USER")
+        .await
+        .expect(201)["data"]
+        .clone();
+    let member = format!(
+        "/api/organization/members/{}",
+        invited["id"].as_str().unwrap()
+    );
+    let remove = || {
+        app.request(Method::DELETE, &member)
+            .bearer(&admin.access_token)
+            .send()
+    };
+    remove().await.expect(200);
+    let body = json!({"email": "grace@example.com", "password": Account::PASSWORD, "name": "Grace", "invitation": invited["invitation"]});
+    assert!(
+        app.post("/api/auth/register", body)
+            .send()
+            .await
+            .expect_refused(400)
+            .contains("invitation")
+    );
+    let listed = app
+        .get("/api/organization/members")
+        .bearer(&admin.access_token)
+        .send()
+        .await
+        .expect(200);
+    assert_eq!(listed["data"][0]["status"], "Cancelled");
+
+    join(&app, &admin, "grace@example.com", "USER").await;
+    remove().await.expect(200);
+    remove().await.expect_refused(404);
+}
+
+#[tokio::test]
+async fn tokens_for_a_workspace_end_when_it_is_closed_to_their_maker() {
+    let app = TestApp::start().await;
+    let admin = app.register().await;
+    let second = app
+        .post("/api/workspaces", json!({"name": "Second"}))
+        .bearer(&admin.access_token)
+        .send()
+        .await;
+    let second = second.expect(201)["data"]["id"].clone();
+    let user = join(&app, &admin, "grace@example.com", "USER").await;
+    let member = format!("/api/organization/members/{}", user.id);
+    let change = |workspaces: Value| {
+        let body = json!({ "workspaces": workspaces });
+        app.request(Method::PATCH, &member)
+            .json(body)
+            .bearer(&admin.access_token)
+            .send()
+    };
+    assert!(
+        change(json!([]))
+            .await
+            .expect_refused(400)
+            .contains("workspaces")
+    );
+
+    let token = app
+        .post("/api/api-tokens", json!({"name": "t"}))
+        .bearer(&user.access_token)
+        .send()
+        .await;
+    let token = token.expect(201)["data"]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    change(json!([second])).await.expect(200);
+    app.get("/api/agent-base")
+        .bearer(&token)
+        .send()
+        .await
+        .expect_refused(401);
+    let path = format!("/api/workspaces/{}", admin.workspace_id);
+    let body = json!({"name": "Mine"});
+    app.request(Method::PATCH, &path)
+        .json(body)
+        .bearer(&user.access_token)
+        .send()
+        .await
+        .expect_refused(403);
+}

@@ -7,7 +7,7 @@ use signalbox::template::{Deployment, Endpoints, Template};
 use testkit::TestApp;
 
 /// The operations of every HTTP function, as its router has them: binary, then method and path.
-fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
+pub(crate) fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
     vec![
         (
             "identity",

@@ -67,6 +67,8 @@ async fn change_password(
         password_hash: hash_password(body.new_password.expose().to_owned()).await?,
         ..user
     };
+    // From here on: whoever signed in with the old password while this one was hashed is signed out too.
+    let now = services.clock.now();
     let member = Member {
         sessions_valid_from: Some(now),
         ..member

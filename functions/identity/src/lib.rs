@@ -7,6 +7,7 @@ mod me;
 mod members;
 mod organization;
 mod sign_in;
+mod token_alignment;
 mod workspaces;
 
 use auth::Keyring;
@@ -15,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use web::Host;
 
 pub use founding::Founding;
+pub use token_alignment::bring_tokens_in_line;
 
 /// What the handlers work with.
 #[derive(Clone)]

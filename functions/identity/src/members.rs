@@ -7,21 +7,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
 use domain::access::Role;
 use domain::audit::AuditEntry;
+use domain::digest::sha256_hex;
 use domain::identity::{Email, Member, MemberStatus};
 use domain::ids::{UserId, WorkspaceId};
 use domain::text::Name;
-use domain::token::{Token, TokenAction, TokenState};
-use futures::future::try_join3;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use store::{Invitation, TokenAuditEntry};
+use store::Invitation;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{Id, Json, Listed, NoContent, PageParams, Permitted, Reply, Result};
+use web::{FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, Reply, Result};
 
 use crate::State;
+use crate::token_alignment::bring_tokens_in_line;
 
 /// How long an invitation can be used.
 const INVITATION_LIFETIME: TimeDelta = TimeDelta::days(7);
@@ -101,26 +101,50 @@ async fn list_members(
 }
 
 /// Invites somebody. The answer has the code to register with; handing it on is the administrator's part.
-#[utoipa::path(post, path = "/api/organization/members", tag = "Organization", request_body = Invite, responses((status = 201, body = Invited)))]
+#[utoipa::path(
+    post,
+    path = "/api/organization/members",
+    tag = "Organization",
+    request_body = Invite,
+    responses((status = 201, body = Invited))
+)]
 async fn invite_member(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
+    fresh: FreshId,
     Json(body): Json<Invite>,
 ) -> Result<Reply<Invited>> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     grantable(body.role)?;
-    let (organization, taken, members) = try_join3(
-        store.organization(caller.organization_id),
-        store.user_by_email(&body.email),
-        store.all_members(caller.organization_id),
-    )
-    .await?;
-    if taken.is_some() || members.iter().any(|member| member.email == body.email) {
+    check_workspaces(&state, &caller, body.workspaces.as_deref()).await?;
+    let (organization, members) = read_membership(&state, &caller).await?;
+    let user_id: UserId = fresh.id(now);
+    let code = new_code();
+    let expires_at = now + INVITATION_LIFETIME;
+    let invitation = Invitation {
+        organization_id: organization.id,
+        user_id,
+        expires_at,
+    };
+    // The same request again, after its answer got lost: the code of then cannot be told, another one can.
+    let waiting = members.iter().find(|member| member.user_id == user_id);
+    if let Some(member) = waiting.filter(|member| member.status == MemberStatus::Pending) {
+        store
+            .invite_again(member, &invitation, &sha256_hex(&code))
+            .await?;
+        return Ok(Reply::created(Invited {
+            member: member.clone().into(),
+            invitation: code,
+            expires_at,
+        }));
+    }
+    let invited = members
+        .iter()
+        .any(|member| member.email == body.email && member.status != MemberStatus::Cancelled);
+    if invited || store.user_by_email(&body.email).await?.is_some() {
         return Err(Error::invalid("email", "is already registered or invited").into());
     }
-    check_workspaces(&state, &caller, body.workspaces.as_deref()).await?;
-    let organization = organization.ok_or(Error::NotFound("organization"))?;
     let name = match body.name {
         Some(name) => name,
         None => Name::for_field(
@@ -129,8 +153,8 @@ async fn invite_member(
         )?,
     };
     let member = Member {
-        organization_id: caller.organization_id,
-        user_id: UserId::new(now),
+        organization_id: organization.id,
+        user_id,
         email: body.email,
         name,
         role: body.role,
@@ -141,24 +165,15 @@ async fn invite_member(
         created_at: now,
         revision: 0,
     };
-    let mut random = [0; 32];
-    rand::rng().fill_bytes(&mut random);
-    let code = URL_SAFE_NO_PAD.encode(random);
-    let expires_at = now + INVITATION_LIFETIME;
-    let invitation = Invitation {
-        organization_id: member.organization_id,
-        user_id: member.user_id,
-        expires_at,
-    };
-    let audit = AuditEntry::new(
-        &caller.caller,
-        "member.invited",
-        "member",
-        member.user_id,
-        now,
-    );
+    let audit = AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now);
     store
-        .invite(&member, &invitation, &auth::secret_hash(&code), &audit)
+        .invite(
+            &organization,
+            &member,
+            &invitation,
+            &sha256_hex(&code),
+            &audit,
+        )
         .await?;
     Ok(Reply::created(Invited {
         member: member.into(),
@@ -167,8 +182,16 @@ async fn invite_member(
     }))
 }
 
-/// Changes a member's role or workspaces. For administrators; an organization keeps at least one.
-#[utoipa::path(patch, path = "/api/organization/members/{id}", tag = "Organization", params(("id" = UserId, Path)), request_body = UpdateMember, responses((status = 200, body = MemberData)))]
+/// Changes a member's role or workspaces. For administrators; an organization keeps at least one. Tokens that the member has
+/// made are lowered or revoked with it.
+#[utoipa::path(
+    patch,
+    path = "/api/organization/members/{id}",
+    tag = "Organization",
+    params(("id" = UserId, Path)),
+    request_body = UpdateMember,
+    responses((status = 200, body = MemberData))
+)]
 async fn update_member(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
@@ -184,11 +207,7 @@ async fn update_member(
         check_workspaces(&state, &caller, Some(workspaces)).await?;
     }
     let (organization, members) = read_membership(&state, &caller).await?;
-    let member = members
-        .iter()
-        .find(|member| member.user_id == id)
-        .cloned()
-        .ok_or(Error::NotFound("member"))?;
+    let member = find(&members, id)?;
     caller.require_role(member.role)?;
     let changed = Member {
         role: body.role.unwrap_or(member.role),
@@ -196,31 +215,33 @@ async fn update_member(
         ..member
     };
     keep_an_administrator(&members, id, changed.role)?;
+    let organization_id = organization.id;
+    let align = || {
+        bring_tokens_in_line(
+            store,
+            organization_id,
+            id,
+            Some(&changed),
+            &caller.caller,
+            now,
+        )
+    };
+    align().await?;
     let audit = AuditEntry::new(&caller.caller, "member.updated", "member", id, now);
     store.update_member(&organization, &changed, &audit).await?;
-    // Tokens carry a role of their own; none may outrank the person who made it.
-    for token in store.tokens_of_user(caller.organization_id, id).await? {
-        if token.role > changed.role {
-            let audit =
-                AuditEntry::new(&caller.caller, "api_key.updated", "api_key", token.id, now);
-            store
-                .update_token(
-                    &Token {
-                        role: changed.role,
-                        ..token
-                    },
-                    None,
-                    None,
-                    Some(&audit),
-                )
-                .await?;
-        }
-    }
+    align().await?;
     Ok(Reply::ok(changed.into()))
 }
 
-/// Removes a member, or withdraws an invitation. Sessions and tokens of the member end with it.
-#[utoipa::path(delete, path = "/api/organization/members/{id}", tag = "Organization", params(("id" = UserId, Path)), responses((status = 200)))]
+/// Removes a member; sessions and tokens of the member end with it. An invitation is withdrawn and stays listed as cancelled,
+/// until it is removed as well.
+#[utoipa::path(
+    delete,
+    path = "/api/organization/members/{id}",
+    tag = "Organization",
+    params(("id" = UserId, Path)),
+    responses((status = 200))
+)]
 async fn remove_member(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
@@ -229,35 +250,41 @@ async fn remove_member(
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     let (organization, members) = read_membership(&state, &caller).await?;
-    let member = members
+    let member = find(&members, id)?;
+    caller.require_role(member.role)?;
+    keep_an_administrator(&members, id, Role::User)?;
+    if member.status == MemberStatus::Pending {
+        let cancelled = Member {
+            status: MemberStatus::Cancelled,
+            ..member
+        };
+        let audit = AuditEntry::new(&caller.caller, "member.cancelled", "member", id, now);
+        store
+            .update_member(&organization, &cancelled, &audit)
+            .await?;
+        return Ok(NoContent);
+    }
+    let organization_id = organization.id;
+    let align = || bring_tokens_in_line(store, organization_id, id, None, &caller.caller, now);
+    align().await?;
+    let audit = AuditEntry::new(&caller.caller, "member.removed", "member", id, now);
+    store.remove_member(&organization, &member, &audit).await?;
+    align().await?;
+    Ok(NoContent)
+}
+
+fn find(members: &[Member], id: UserId) -> Result<Member, Error> {
+    members
         .iter()
         .find(|member| member.user_id == id)
         .cloned()
-        .ok_or(Error::NotFound("member"))?;
-    caller.require_role(member.role)?;
-    keep_an_administrator(&members, id, Role::User)?;
-    // Tokens first: should this break off, the member is still there to be removed again.
-    for token in store.tokens_of_user(caller.organization_id, id).await? {
-        if token.state != TokenState::Revoked {
-            let log = TokenAuditEntry::new(TokenAction::Revoked, &caller.caller, now);
-            let audit =
-                AuditEntry::new(&caller.caller, "api_key.revoked", "api_key", token.id, now);
-            store
-                .update_token(
-                    &Token {
-                        state: TokenState::Revoked,
-                        ..token
-                    },
-                    None,
-                    Some(&log),
-                    Some(&audit),
-                )
-                .await?;
-        }
-    }
-    let audit = AuditEntry::new(&caller.caller, "member.removed", "member", id, now);
-    store.remove_member(&organization, &member, &audit).await?;
-    Ok(NoContent)
+        .ok_or(Error::NotFound("member"))
+}
+
+fn new_code() -> String {
+    let mut random = [0; 32];
+    rand::rng().fill_bytes(&mut random);
+    URL_SAFE_NO_PAD.encode(random)
 }
 
 async fn read_membership(
@@ -307,9 +334,15 @@ fn grantable(role: Role) -> Result<(), Error> {
 async fn check_workspaces(
     state: &State,
     caller: &Permitted<AdminSession>,
-    workspaces: Option<&[WorkspaceId]>,
+    given: Option<&[WorkspaceId]>,
 ) -> Result<(), Error> {
-    let workspaces = workspaces.unwrap_or_default();
+    let workspaces = given.unwrap_or_default();
+    if given.is_some_and(<[_]>::is_empty) {
+        return Err(Error::invalid(
+            "workspaces",
+            "must name at least one; null opens all",
+        ));
+    }
     if workspaces.len() > 100 {
         return Err(Error::invalid("workspaces", "must be at most 100"));
     }

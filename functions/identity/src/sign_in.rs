@@ -1,14 +1,14 @@
 //! Registering, signing in and refreshing: what works without a session. Guessing is slowed per address and per account.
 
 use auth::{
-    Keyring, Policy, SessionTokens, hash_password, issue_session, refresh_parts, secret_hash,
-    verify_password,
+    Keyring, Policy, SessionTokens, hash_password, issue_session, refresh_parts, verify_password,
 };
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::access::Role;
 use domain::audit::{Actor, AuditEntry, Caller};
+use domain::digest::sha256_hex;
 use domain::identity::{Email, Member, MemberStatus, NewPassword, Organization, User, Workspace};
 use domain::ids::{OrganizationId, UserId, WorkspaceId};
 use domain::text::Name;
@@ -178,7 +178,7 @@ async fn join_organization(
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     let invalid = || Error::invalid("invitation", "is not valid any more");
-    let hash = secret_hash(code);
+    let hash = sha256_hex(code);
     let invitation = store
         .invitation(&hash)
         .await?
@@ -210,7 +210,11 @@ async fn join_organization(
         status: MemberStatus::Active,
         ..member
     };
-    let workspace_id = member.default_workspace();
+    let workspace_id = member.default_workspace().ok_or_else(invalid)?;
+    let organization = store
+        .organization(member.organization_id)
+        .await?
+        .ok_or_else(invalid)?;
     let (session, tokens) = issue_session(
         keyring,
         None,
@@ -228,7 +232,7 @@ async fn join_organization(
         now,
     );
     store
-        .accept_invitation(&hash, &user, &member, &session, &audit)
+        .accept_invitation(&organization, &hash, &user, &member, &session, &audit)
         .await?;
     signed_in(state, &user, &member, tokens).await
 }
@@ -271,7 +275,7 @@ async fn login(
         now,
         now,
     )?;
-    store.create_session(&session).await?;
+    store.create_session(&session, &user).await?;
     Ok(Reply::ok(signed_in(&state, &user, &member, tokens).await?))
 }
 
@@ -286,7 +290,7 @@ async fn refresh_session(
     let services = &state.host.services;
     let store = &state.host.store;
     let now = services.clock.now();
-    let policy = Policy::account(&services.config.limits, &client.ip);
+    let policy = Policy::account_from(&services.config.limits, &client.ip);
     state
         .host
         .authenticator
@@ -295,7 +299,8 @@ async fn refresh_session(
         .await?;
 
     let refused = || Error::Unauthenticated("the refresh token is not valid any more".to_owned());
-    let (id, hash) = refresh_parts(&body.refresh_token).ok_or_else(refused)?;
+    let keyring = Keyring::load(services).await?;
+    let (id, hash) = refresh_parts(&keyring, &body.refresh_token).ok_or_else(refused)?;
     let session = store
         .session(id)
         .await?
@@ -315,7 +320,6 @@ async fn refresh_session(
                 .is_none_or(|from| session.created_at >= from)
         })
         .ok_or_else(refused)?;
-    let keyring = Keyring::load(services).await?;
     let (rotated, tokens) = issue_session(
         &keyring,
         Some(id),
@@ -337,13 +341,13 @@ async fn slow_down(state: &State, client: &Client, email: &str) -> Result<(), Er
     let limits = &state.host.services.config.limits;
     let limiter = state.host.authenticator.limiter();
     let now = state.host.services.clock.now();
-    let (from, to) = (
-        Policy::sign_in_from(limits, &client.ip),
-        Policy::sign_in_to(limits, email),
-    );
-    let (from, to) =
-        futures::future::join(limiter.require(&from, now), limiter.require(&to, now)).await;
-    from.and(to)
+    // The address first: one that is over its own limit must not use up other people's.
+    limiter
+        .require(&Policy::sign_in_from(limits, &client.ip), now)
+        .await?;
+    limiter
+        .require(&Policy::sign_in_to(limits, email), now)
+        .await
 }
 
 /// A session's tokens with organization and workspace, read side by side.
@@ -354,9 +358,12 @@ pub(crate) async fn signed_in(
     tokens: SessionTokens,
 ) -> Result<SignedIn, Error> {
     let store = &state.host.store;
+    let workspace = member
+        .default_workspace()
+        .ok_or(Error::NotFound("workspace"))?;
     let (organization, workspace) = futures::future::try_join(
         store.organization(member.organization_id),
-        store.workspace(member.organization_id, member.default_workspace()),
+        store.workspace(member.organization_id, workspace),
     )
     .await?;
     Ok(SignedIn {

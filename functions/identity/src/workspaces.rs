@@ -37,15 +37,19 @@ async fn list_workspaces(
     params: PageParams,
 ) -> Result<Listed<Workspace>> {
     let store = &state.host.store;
-    let member = store.member(caller.organization_id, caller.user_id);
-    let (mut page, member) = try_join(
-        store.workspaces(caller.organization_id, &params.request),
-        member,
-    )
-    .await?;
-    if let Some(member) = member {
-        page.items.retain(|workspace| member.may_use(workspace.id));
-    }
+    let organization = caller.organization_id;
+    let member = store.member(organization, caller.user_id);
+    let all = store.workspaces(organization, &params.request);
+    let (page, member) = try_join(all, member).await?;
+    let page = match member.and_then(|member| member.workspaces) {
+        None => page,
+        Some(granted) => {
+            let granted = store.workspaces_of(organization, &granted).await?;
+            params
+                .request
+                .part_of(granted, |workspace| workspace.id.to_string())
+        }
+    };
     Ok(Listed::new(page, params))
 }
 
@@ -117,9 +121,13 @@ async fn update_workspace(
     Json(body): Json<UpdateWorkspace>,
 ) -> Result<Reply<Workspace>> {
     let store = &state.host.store;
-    let workspace = store
-        .workspace(caller.organization_id, id)
-        .await?
+    let (workspace, member) = try_join(
+        store.workspace(caller.organization_id, id),
+        store.member(caller.organization_id, caller.user_id),
+    )
+    .await?;
+    let workspace = workspace
+        .filter(|_| member.is_none_or(|member| member.may_use(id)))
         .ok_or(Error::NotFound("workspace"))?;
     let workspace = Workspace {
         name: body.name.unwrap_or(workspace.name),

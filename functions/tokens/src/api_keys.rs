@@ -1,8 +1,9 @@
 //! Keys of Prowpt and AgentPlatform, `/api/settings/api-keys`, told apart by `kind`. For user sessions only.
 
+use auth::Principal;
 use axum::extract::State as Extract;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::access::{is_agentplatform_scope, is_prowpt_scope};
+use domain::access::{Role, is_agentplatform_scope, is_prowpt_scope};
 use domain::error::all_valid;
 use domain::ids::{TokenId, WorkspaceId};
 use domain::text::Name;
@@ -176,7 +177,12 @@ async fn create_key(
 ) -> Result<Reply<KeyWithSecret>> {
     let now = state.host.services.clock.now();
     check_scopes(body.kind.into(), &body.scopes)?;
-    check_rate(body.rate_limit_per_minute)?;
+    check_rate(
+        &state,
+        &caller,
+        body.kind.into(),
+        body.rate_limit_per_minute,
+    )?;
     let expires_at = match (body.kind, body.expires_at, body.expires_in) {
         (_, Some(_), Some(_)) => {
             return Err(Error::invalid("expires_in", "cannot be combined with expires_at").into());
@@ -203,7 +209,8 @@ async fn create_key(
             .workspace_for(&caller, body.workspace_id)
             .await?,
         name: body.name,
-        role: caller.role,
+        // Scopes say what a key may do; it has no say over other people's.
+        role: Role::User,
         scopes: body.scopes,
         expires_at,
         requests_per_minute: body.rate_limit_per_minute,
@@ -230,7 +237,7 @@ async fn update_key(
     if let Some(scopes) = &body.scopes {
         check_scopes(token.kind, scopes)?;
     }
-    check_rate(body.rate_limit_per_minute)?;
+    check_rate(&state, &caller, token.kind, body.rate_limit_per_minute)?;
     let new_state = match body.is_active {
         Some(true) => TokenState::Active,
         Some(false) => TokenState::Inactive,
@@ -257,7 +264,7 @@ async fn delete_key(
     caller: Permitted<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<NoContent> {
-    let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    let token = changes::find_to_end(&state, &caller, id, KINDS).await?;
     changes::delete(&state, &caller, &token).await?;
     Ok(NoContent)
 }
@@ -300,11 +307,23 @@ fn check_scopes(kind: TokenKind, scopes: &[String]) -> Result<(), Error> {
     )
 }
 
-fn check_rate(rate: Option<u32>) -> Result<(), Error> {
+/// Below the operator's limit for everybody, above it for administrators.
+fn check_rate(
+    state: &State,
+    caller: &Principal,
+    kind: TokenKind,
+    rate: Option<u32>,
+) -> Result<(), Error> {
+    let limits = &state.host.services.config.limits;
+    let most = match kind {
+        _ if caller.role >= Role::Admin => MAX_REQUESTS_PER_MINUTE,
+        TokenKind::AgentPlatform => limits.agentplatform,
+        TokenKind::Prodgy | TokenKind::Prowpt => limits.prowpt,
+    };
     match rate {
-        Some(rate) if !(1..=MAX_REQUESTS_PER_MINUTE).contains(&rate) => Err(Error::invalid(
+        Some(rate) if !(1..=most).contains(&rate) => Err(Error::invalid(
             "rate_limit_per_minute",
-            format!("must be from 1 to {MAX_REQUESTS_PER_MINUTE}"),
+            format!("must be from 1 to {most}"),
         )),
         _ => Ok(()),
     }

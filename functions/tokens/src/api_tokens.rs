@@ -235,7 +235,7 @@ async fn revoke_token(
     Id(id): Id<TokenId>,
 ) -> Result<Reply<TokenData>> {
     let now = state.host.services.clock.now();
-    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
+    let token = changes::find_to_end(&state, &caller, id, KIND).await?;
     if token.state == TokenState::Revoked {
         return Ok(Reply::ok(TokenData::new(token, now)));
     }
@@ -315,7 +315,7 @@ async fn delete_token(
     caller: Permitted<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<NoContent> {
-    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
+    let token = changes::find_to_end(&state, &caller, id, KIND).await?;
     changes::delete(&state, &caller, &token).await?;
     Ok(NoContent)
 }
@@ -328,7 +328,7 @@ async fn list_token_audit_logs(
     Id(id): Id<TokenId>,
     params: PageParams,
 ) -> Result<Listed<AuditData>> {
-    changes::find(&state, &caller, id, KIND).await?;
+    changes::find_for_log(&state, &caller, id, KIND).await?;
     let page = state
         .host
         .store

@@ -37,7 +37,8 @@ impl From<AuditEntry> for AuditData {
     }
 }
 
-/// Lists what was done. `action` may end in `*`: `agent.*`.
+/// Lists what was done. `action` may end in `*`: `agent.*`. A page may be short, or empty, and still have a `next_cursor`: one
+/// request looks at 1,000 entries.
 #[utoipa::path(
     get,
     path = "/api/v1/audit-logs",
@@ -59,13 +60,12 @@ async fn list_audit_logs(
         action: query.get("action").map(str::to_owned),
         from: query.time("from")?,
         to: query.time("to")?,
-        workspace: Some(caller.workspace_id),
     };
     let now = state.host.services.clock.now();
     let page = state
         .host
         .store
-        .audit_log(caller.organization_id, &filter, &params.request, now)
+        .audit_log(caller.workspace_id, &filter, &params.request, now)
         .await?;
     Ok(Listed::new(page.map(AuditData::from), params))
 }

@@ -12,6 +12,8 @@ use store::TokenAuditEntry;
 use crate::State;
 
 /// Makes a token. Its secret is known to the caller alone.
+///
+/// The same request again, after its answer got lost, finds the token that it made and gets another secret for it.
 pub(crate) async fn create(
     state: &State,
     caller: &Principal,
@@ -19,11 +21,29 @@ pub(crate) async fn create(
 ) -> Result<(Token, TokenSecret)> {
     let now = state.host.services.clock.now();
     check_expiry(new.expires_at, now)?;
+    // Nobody in another organization could tell where such a token comes from.
+    if new.role == Role::SuperAdmin && caller.organization_id != caller.home_organization_id {
+        return Err(Error::invalid(
+            "role",
+            "must not be SUPERADMIN outside your own organization",
+        ));
+    }
+    let at_home = caller.organization_id == caller.home_organization_id;
+    let maker = caller.member_revision.filter(|_| at_home);
     let (token, secret) = new.issue(now);
     let log = TokenAuditEntry::new(TokenAction::Created, &caller.caller, now);
     let audit = AuditEntry::new(&caller.caller, "api_key.created", "api_key", token.id, now);
-    state.host.store.create_token(&token, &log, &audit).await?;
-    Ok((token, secret))
+    let store = &state.host.store;
+    match store.create_token(&token, maker, &log, &audit).await {
+        Ok(()) => Ok((token, secret)),
+        Err(conflict @ Error::Conflict(_)) => {
+            let made = store.token(token.organization_id, token.id).await?;
+            let made =
+                made.filter(|made| made.user_id == caller.user_id && made.kind == token.kind);
+            regenerate(state, caller, made.ok_or(conflict)?).await
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The token `id` of one of `kinds`, if the caller may see it.
@@ -34,13 +54,39 @@ pub(crate) async fn find(
     kinds: &[TokenKind],
 ) -> Result<Token> {
     let token = state.host.store.token(caller.organization_id, id).await?;
+    visible(state, caller, token, kinds).await
+}
+
+/// Like [`find`], also for a token that was deleted: its log is still there to be read.
+pub(crate) async fn find_for_log(
+    state: &State,
+    caller: &Principal,
+    id: TokenId,
+    kinds: &[TokenKind],
+) -> Result<Token> {
+    let organization = caller.organization_id;
+    let token = state
+        .host
+        .store
+        .token_or_tombstone(organization, id)
+        .await?;
+    visible(state, caller, token, kinds).await
+}
+
+async fn visible(
+    state: &State,
+    caller: &Principal,
+    token: Option<Token>,
+    kinds: &[TokenKind],
+) -> Result<Token> {
     let token = token
         .filter(|token| kinds.contains(&token.kind))
         .ok_or(Error::NotFound("token"))?;
+    let workspace = Some(token.workspace_id);
     match state
         .host
         .authenticator
-        .workspace_for(caller, Some(token.workspace_id))
+        .workspace_for(caller, workspace)
         .await
     {
         Err(Error::NotFound(_)) => Err(Error::NotFound("token")),
@@ -48,8 +94,8 @@ pub(crate) async fn find(
     }
 }
 
-/// Like [`find`], for a change: one's own token, or anybody's for an administrator.
-pub(crate) async fn find_to_change(
+/// Like [`find`], to end it: one's own token, or anybody's for an administrator.
+pub(crate) async fn find_to_end(
     state: &State,
     caller: &Principal,
     id: TokenId,
@@ -59,6 +105,17 @@ pub(crate) async fn find_to_change(
     if token.user_id != caller.user_id {
         caller.require_role(Role::Admin)?;
     }
+    Ok(token)
+}
+
+/// Like [`find_to_end`], to change it and let it live: not above one's own role.
+pub(crate) async fn find_to_change(
+    state: &State,
+    caller: &Principal,
+    id: TokenId,
+    kinds: &[TokenKind],
+) -> Result<Token> {
+    let token = find_to_end(state, caller, id, kinds).await?;
     caller.require_role(token.role)?;
     Ok(token)
 }

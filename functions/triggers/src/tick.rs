@@ -30,7 +30,7 @@ const AHEAD: TimeDelta = TimeDelta::seconds(60);
 /// A firing this close is waited for rather than left to the next tick.
 const WAIT: TimeDelta = TimeDelta::seconds(1);
 /// How much of each partition of the due index is read at once.
-const LIMIT: u32 = 100;
+const LIMIT: usize = 1_000;
 /// How many items are worked on at once.
 const CONCURRENCY: usize = 16;
 /// What one item may take.
@@ -122,7 +122,7 @@ impl Tick {
         let mut seen = HashSet::new();
         while self.has_time() {
             let due = self.store.due(until, LIMIT).await?;
-            let may_be_more = due.len() >= LIMIT as usize;
+            let may_be_more = due.len() >= LIMIT;
             // What was handled may still be in the index for a moment, and what is not due yet stays there.
             let fresh: Vec<DueItem> = due
                 .into_iter()

@@ -5,10 +5,10 @@ use auth::hash_password;
 use domain::access::Role;
 use domain::audit::{AuditEntry, Caller};
 use domain::identity::{Email, Member, Organization, User};
-use domain::ids::TokenId;
+use domain::ids::{TokenId, WorkspaceId};
 use domain::text::Name;
 use domain::token::{NewToken, TokenAction, TokenKind, TokenSecret};
-use identity::Founding;
+use identity::{Founding, bring_tokens_in_line};
 use rand::distr::{Alphanumeric, SampleString};
 use runtime::Services;
 use store::{Store, TokenAuditEntry};
@@ -88,10 +88,15 @@ impl Accounts {
             id: TokenId::new(now),
             kind,
             organization_id: owner.member.organization_id,
-            workspace_id: owner.member.default_workspace(),
+            workspace_id: workspace_of(&owner.member)?,
             user_id: owner.user.id,
             name: parse_name(name)?,
-            role: owner.member.role,
+            // What a key may do is in its scopes.
+            role: if kind == TokenKind::Prodgy {
+                owner.member.role
+            } else {
+                Role::User
+            },
             scopes: scopes.iter().map(ToString::to_string).collect(),
             expires_at: None,
             requests_per_minute: None,
@@ -100,21 +105,33 @@ impl Accounts {
         let caller = Caller::system(token.organization_id, token.workspace_id);
         let log = TokenAuditEntry::new(TokenAction::Created, &caller, now);
         let audit = AuditEntry::new(&caller, "api_key.created", "api_key", token.id, now);
-        self.store.create_token(&token, &log, &audit).await?;
+        self.store.create_token(&token, None, &log, &audit).await?;
         Ok(secret)
     }
 
-    /// Gives a user a role: the only way to become a super admin.
+    /// Gives a user a role: the only way to become a super admin. Tokens of the user that outrank it are lowered.
     pub(crate) async fn grant(&self, owner: &Owner, role: Role) -> anyhow::Result<()> {
         let organization = self.organization(owner).await?;
         let member = Member {
             role,
             ..owner.member.clone()
         };
-        let audit = self.audit(owner, "member.updated");
+        let audit = self.audit(owner, "member.updated")?;
         self.store
             .update_member(&organization, &member, &audit)
             .await?;
+        let caller = Caller::system(audit.organization_id, audit.workspace_id);
+        let now = self.services.clock.now();
+        let user = owner.user.id;
+        bring_tokens_in_line(
+            &self.store,
+            organization.id,
+            user,
+            Some(&member),
+            &caller,
+            now,
+        )
+        .await?;
         Ok(())
     }
 
@@ -129,7 +146,7 @@ impl Accounts {
             sessions_valid_from: Some(self.services.clock.now()),
             ..owner.member.clone()
         };
-        let audit = self.audit(owner, "user.password_changed");
+        let audit = self.audit(owner, "user.password_changed")?;
         self.store
             .change_password(&user, &member, None, &audit)
             .await?;
@@ -147,19 +164,18 @@ impl Accounts {
         }
     }
 
-    fn audit(&self, owner: &Owner, action: &str) -> AuditEntry {
-        let caller = Caller::system(
-            owner.member.organization_id,
-            owner.member.default_workspace(),
-        );
-        AuditEntry::new(
-            &caller,
-            action,
-            "user",
-            owner.user.id,
-            self.services.clock.now(),
-        )
+    fn audit(&self, owner: &Owner, action: &str) -> anyhow::Result<AuditEntry> {
+        let workspace = workspace_of(&owner.member)?;
+        let caller = Caller::system(owner.member.organization_id, workspace);
+        let now = self.services.clock.now();
+        Ok(AuditEntry::new(&caller, action, "user", owner.user.id, now))
     }
+}
+
+fn workspace_of(member: &Member) -> anyhow::Result<WorkspaceId> {
+    member
+        .default_workspace()
+        .context("the user may use no workspace")
 }
 
 fn parse_email(text: &str) -> anyhow::Result<Email> {

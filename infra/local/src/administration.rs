@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use domain::access::Role;
 use domain::token::TokenKind;
 
 use crate::accounts::Accounts;
+use crate::data_directory::DataDirectory;
 use crate::first_start::DEMO_EMAIL;
-use crate::{Options, Platform};
+use crate::{Data, Options, Platform};
 
 #[derive(Subcommand)]
 pub(crate) enum TokenCommand {
@@ -100,6 +102,15 @@ pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Re
 
 /// The data directory's platform, on a port that nobody knows and with nothing running by itself.
 async fn offline(options: Options) -> anyhow::Result<Platform> {
+    // To make the directory here would take the greeting from the platform's first start.
+    if let Data::Directory(path) = &options.data
+        && !DataDirectory::has_data(path)
+    {
+        bail!(
+            "data directory {} has no data yet: start `signalbox` on it first",
+            path.display()
+        );
+    }
     Platform::start(Options {
         port: 0,
         schedules: false,

@@ -7,11 +7,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use runtime::logging::discretion;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::FilterExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::administration::{self, AdminCommand, TokenCommand};
-use crate::{Data, Options, Platform, first_start};
+use crate::bench::{self, BenchArguments};
+use crate::{Data, Options, Platform, demo, first_start};
 
 const TEMPLATE: &str = "template.yaml";
 const DATA_DIRECTORY: &str = ".signalbox";
@@ -25,7 +30,7 @@ struct CommandLine {
     command: Option<Command>,
     #[command(flatten)]
     local: LocalArguments,
-    /// What to log to standard error [default: warn,signalbox=info]
+    /// What to log to standard error; of libraries, nothing below info [default: warn,signalbox=info]
     #[arg(
         long,
         global = true,
@@ -45,15 +50,31 @@ enum Command {
         #[command(subcommand)]
         command: TokenCommand,
         #[command(flatten)]
-        storage: StorageArguments,
+        storage: OfflineArguments,
     },
     /// Administer the users of a data directory that no platform runs on
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
         #[command(flatten)]
-        storage: StorageArguments,
+        storage: OfflineArguments,
     },
+    /// Run the main job end to end on real input and show every step
+    Demo(TemplateArguments),
+    /// Measure the platform on this machine
+    Bench {
+        #[command(flatten)]
+        bench: BenchArguments,
+        #[command(flatten)]
+        template: TemplateArguments,
+    },
+}
+
+#[derive(Args)]
+struct TemplateArguments {
+    /// The template to run [default: template.yaml here or in a directory above]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -82,8 +103,18 @@ struct StorageArguments {
     /// Where to keep data [default: .signalbox beside the template]
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// The template to run [default: template.yaml here or in a directory above]
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    template: TemplateArguments,
+}
+
+/// The same for commands with commands of their own: on either side of their names.
+#[derive(Args)]
+struct OfflineArguments {
+    /// Where data is kept [default: .signalbox beside the template]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// The template that runs on it [default: template.yaml here or in a directory above]
+    #[arg(long, global = true, value_name = "FILE")]
     template: Option<PathBuf>,
 }
 
@@ -91,10 +122,12 @@ struct StorageArguments {
 pub fn run() -> ExitCode {
     let arguments = CommandLine::parse();
     let done = start_logging(arguments.log.as_deref().unwrap_or(LOG_FILTER)).and_then(|()| {
-        // The platform brings threads of its own; this one only waits for signals.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        // The platform brings threads of its own; this one only waits for signals, unless it has to measure.
+        let mut runtime = match &arguments.command {
+            Some(Command::Bench { .. }) => tokio::runtime::Builder::new_multi_thread(),
+            _ => tokio::runtime::Builder::new_current_thread(),
+        };
+        let runtime = runtime.enable_all().build()?;
         runtime.block_on(async {
             match arguments.command {
                 None => Box::pin(local(arguments.local)).await,
@@ -104,6 +137,12 @@ pub fn run() -> ExitCode {
                 }
                 Some(Command::Admin { command, storage }) => {
                     Box::pin(administration::admin(command, storage.into_options()?)).await
+                }
+                Some(Command::Demo(template)) => {
+                    Box::pin(demo::run(Options::new(template.file()?))).await
+                }
+                Some(Command::Bench { bench, template }) => {
+                    Box::pin(bench::run(bench, &template.file()?)).await
                 }
             }
         })
@@ -125,10 +164,11 @@ pub fn run() -> ExitCode {
 fn start_logging(filter: &str) -> anyhow::Result<()> {
     let filter =
         EnvFilter::try_new(filter).with_context(|| format!("{filter:?} is no log filter"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter.and(discretion())))
         .init();
     Ok(())
 }
@@ -192,12 +232,27 @@ impl LocalArguments {
     }
 }
 
+impl TemplateArguments {
+    fn file(self) -> anyhow::Result<PathBuf> {
+        self.template.map_or_else(find_template, Ok)
+    }
+}
+
+impl OfflineArguments {
+    fn into_options(self) -> anyhow::Result<Options> {
+        let storage = StorageArguments {
+            data_dir: self.data_dir,
+            template: TemplateArguments {
+                template: self.template,
+            },
+        };
+        storage.into_options()
+    }
+}
+
 impl StorageArguments {
     fn into_options(self) -> anyhow::Result<Options> {
-        let template = match self.template {
-            Some(template) => template,
-            None => find_template()?,
-        };
+        let template = self.template.file()?;
         let beside = template
             .parent()
             .unwrap_or(Path::new(""))

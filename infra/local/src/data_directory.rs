@@ -34,7 +34,7 @@ impl DataDirectory {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
-                is_new: !path.join(DYNAMODB).exists(),
+                is_new: !Self::has_data(path),
                 _lock: lock,
             }),
             Err(TryLockError::WouldBlock) => {
@@ -42,6 +42,11 @@ impl DataDirectory {
             }
             Err(TryLockError::Error(error)) => Err(error).with_context(unusable),
         }
+    }
+
+    /// Whether a platform has kept data in this directory.
+    pub(crate) fn has_data(path: &Path) -> bool {
+        path.join(DYNAMODB).exists()
     }
 
     /// Whether nothing was kept here before.

@@ -1,6 +1,7 @@
 //! A proxy before DynamoDB that writes down every call, and makes each take a while, so that calls which could have run side
 //! by side and did not stand out.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,21 +10,24 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use hyper::service::service_fn;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::embedded::connections;
 
-/// What every call takes longer.
+/// What every call takes longer, unless nobody looks at how calls follow each other.
 const DELAY: Duration = Duration::from_millis(20);
 
 /// One call to DynamoDB.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// The access key id that signed the call: a function's logical id.
+    pub caller: String,
     /// `GetItem`, `Query`, ...
     pub operation: String,
     /// What was asked, as JSON.
@@ -32,11 +36,61 @@ pub struct Call {
     pub ended: Instant,
 }
 
+/// What a call does to a table, as a policy has to allow it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// `dynamodb:PutItem`, ...
+    pub action: String,
+    pub table: String,
+    /// The index that is asked in place of the table.
+    pub index: Option<String>,
+}
+
+impl Call {
+    /// What the call needs to be allowed. A transaction needs what each of its items would need alone, a batch an action of
+    /// its own on every table.
+    pub fn accesses(&self) -> BTreeSet<Access> {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let access = |action: &str, target: &Value| Access {
+            action: format!("dynamodb:{action}"),
+            table: text(&target["TableName"]).unwrap_or_default(),
+            index: text(&target["IndexName"]),
+        };
+        if let Some(items) = body["TransactItems"].as_array() {
+            let items = items.iter().filter_map(Value::as_object).flatten();
+            return items
+                .map(|(verb, target)| access(&format!("{verb}Item"), target))
+                .collect();
+        }
+        if let Some(tables) = body["RequestItems"].as_object() {
+            let on = |table: &String| Access {
+                action: format!("dynamodb:{}", self.operation),
+                table: table.clone(),
+                index: None,
+            };
+            return tables.keys().map(on).collect();
+        }
+        BTreeSet::from([access(&self.operation, &body)])
+    }
+}
+
 /// What was called since the last look.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DynamoDbRecorder {
     calls: Arc<Mutex<Vec<Call>>>,
     upstream: Arc<OnceLock<SocketAddr>>,
+    delay: Duration,
+}
+
+impl Default for DynamoDbRecorder {
+    fn default() -> Self {
+        Self {
+            calls: Arc::default(),
+            upstream: Arc::default(),
+            delay: DELAY,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -47,6 +101,14 @@ struct Proxy {
 }
 
 impl DynamoDbRecorder {
+    /// A recorder that takes no time of its own: for what is called, not for when.
+    pub fn without_delay() -> Self {
+        Self {
+            delay: Duration::ZERO,
+            ..Self::default()
+        }
+    }
+
     /// The front to give to the platform's options. It serves on the runtime that starts the platform.
     pub fn front(&self) -> crate::DynamoDbFront {
         let recorder = self.clone();
@@ -121,7 +183,8 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         .next()
         .unwrap_or_default()
         .to_owned();
-    tokio::time::sleep(DELAY).await;
+    let caller = caller(&headers);
+    tokio::time::sleep(proxy.recorder.delay).await;
     let mut forwarded = headers;
     forwarded.remove(HOST);
     forwarded.remove(CONTENT_LENGTH);
@@ -138,6 +201,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     };
     let call = Call {
+        caller,
         operation,
         body,
         started,
@@ -150,4 +214,67 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         .unwrap_or_else(PoisonError::into_inner);
     calls.push(call);
     response
+}
+
+/// Whose signature a request has: `Authorization: AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
+fn caller(headers: &HeaderMap) -> String {
+    let authorization = headers.get(AUTHORIZATION);
+    let signed = authorization
+        .and_then(|value| value.to_str().ok()?.split_once("Credential="))
+        .and_then(|(_, credential)| credential.split('/').next());
+    signed.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accesses(operation: &str, body: &'static str) -> Vec<(String, String, Option<String>)> {
+        let now = Instant::now();
+        let call = Call {
+            caller: String::new(),
+            operation: operation.to_owned(),
+            body: Bytes::from_static(body.as_bytes()),
+            started: now,
+            ended: now,
+        };
+        let parts = |access: Access| (access.action, access.table, access.index);
+        call.accesses().into_iter().map(parts).collect()
+    }
+
+    #[test]
+    fn a_call_needs_what_each_of_its_parts_does() {
+        let on = |action: &str, table: &str, index: Option<&str>| {
+            let action = format!("dynamodb:{action}");
+            (action, table.to_owned(), index.map(str::to_owned))
+        };
+        assert_eq!(
+            accesses("Query", r#"{"TableName":"A","IndexName":"I"}"#),
+            [on("Query", "A", Some("I"))]
+        );
+        let transaction = r#"{"TransactItems":[{"Put":{"TableName":"A"}},{"Put":{"TableName":"A"}},
+            {"ConditionCheck":{"TableName":"B"}},{"Delete":{"TableName":"A"}}]}"#;
+        assert_eq!(
+            accesses("TransactWriteItems", transaction),
+            [
+                on("ConditionCheckItem", "B", None),
+                on("DeleteItem", "A", None),
+                on("PutItem", "A", None)
+            ]
+        );
+        let batch = r#"{"RequestItems":{"A":{"Keys":[]},"B":{"Keys":[]}}}"#;
+        assert_eq!(
+            accesses("BatchGetItem", batch),
+            [on("BatchGetItem", "A", None), on("BatchGetItem", "B", None)]
+        );
+    }
+
+    #[test]
+    fn the_caller_is_who_signed() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(caller(&headers), "");
+        let signature = "AWS4-HMAC-SHA256 Credential=AgentsFunction/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host";
+        headers.insert(AUTHORIZATION, signature.parse().unwrap());
+        assert_eq!(caller(&headers), "AgentsFunction");
+    }
 }

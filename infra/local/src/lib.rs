@@ -7,8 +7,10 @@
 
 mod accounts;
 mod administration;
+mod bench;
 pub mod cli;
 mod data_directory;
+mod demo;
 mod dynamodb_recorder;
 mod embedded;
 mod event_sources;
@@ -22,6 +24,6 @@ pub mod runtime_api;
 mod schedules;
 pub mod template;
 
-pub use dynamodb_recorder::{Call, DynamoDbRecorder};
+pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder};
 pub use functions::Registry;
 pub use platform::{Data, DynamoDbFront, Options, Platform};

@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use domain::access::Role;
 use domain::audit::{Actor, Caller};
 use domain::error::RateLimit;
+use domain::identity::{Member, Workspace};
 use domain::ids::{OrganizationId, WorkspaceId};
-use domain::token::{Token, TokenAction, TokenSecret, TokenStatus};
+use domain::token::{Token, TokenAction, TokenKind, TokenSecret, TokenStatus};
 use domain::{Error, Result};
 use futures::future::{OptionFuture, join, try_join, try_join3};
 use http::HeaderMap;
@@ -133,8 +134,10 @@ impl Authenticator {
             .unwrap_or(policy.limit);
         let (state, over) = measured(count, limit);
         // Over an address's limit nothing more is said; over a key's, only to whoever holds the key.
-        if over && (incoming.dialect == Dialect::Prodgy || token.is_some()) {
-            return limited(state);
+        if let Some(limit) = over
+            && (incoming.dialect == Dialect::Prodgy || token.is_some())
+        {
+            return limited(limit);
         }
         let Some(token) = token else {
             return self.unknown(incoming, state, now).await;
@@ -166,25 +169,27 @@ impl Authenticator {
     }
 
     async fn token_principal(&self, incoming: Incoming<'_>, token: &Token) -> Result<Principal> {
-        let identity = Identity::Token(token.id, token.kind);
-        let (organization, workspace) = self
-            .chosen_organization(
-                incoming,
-                token.role,
-                token.organization_id,
-                token.workspace_id,
-            )
-            .await?;
-        if incoming
-            .product_id
-            .is_some_and(|product| product != workspace)
-        {
-            return Err(Error::NotFound("product"));
-        }
+        // The keys of the other dialects have scopes, which say nothing of other organizations.
+        let own = (token.organization_id, token.workspace_id);
+        let crosses = token.kind == TokenKind::Prodgy && token.role == Role::SuperAdmin;
+        let (organization, workspace) = match chosen_organization(incoming, crosses)? {
+            Some(chosen) if chosen != token.organization_id => {
+                self.workspace_in(chosen, incoming.product_id).await?
+            }
+            _ if incoming
+                .product_id
+                .is_some_and(|product| product != token.workspace_id) =>
+            {
+                return Err(Error::NotFound("product"));
+            }
+            _ => own,
+        };
         Ok(Principal {
-            identity,
+            identity: Identity::Token(token.id, token.kind),
             user_id: token.user_id,
             organization_id: organization,
+            home_organization_id: token.organization_id,
+            member_revision: None,
             workspace_id: workspace,
             role: token.role,
             scopes: token.scopes.clone(),
@@ -228,38 +233,22 @@ impl Authenticator {
         );
         let (count, rows) = join(self.limiter.count(&policy, now), rows).await;
         let (state, over) = measured(count, policy.limit);
-        if over {
-            return limited(state);
+        if let Some(limit) = over {
+            return limited(limit);
         }
         let outcome = match rows {
-            Err(error) => Err(error),
-            Ok((session, member, workspace)) => {
-                let session = session
-                    .filter(|session| session.user_id == claims.sub && session.expires_at > now);
-                match (session, member) {
-                    (Some(session), Some(member))
-                        if member
-                            .sessions_valid_from
-                            .is_none_or(|from| session.created_at >= from) =>
-                    {
-                        let found = workspace.map(|workspace| {
-                            workspace.filter(|workspace| member.may_use(workspace.id))
-                        });
-                        match found {
-                            Some(None) => Err(Error::NotFound("product")),
-                            found => {
-                                let workspace = found.flatten().map_or_else(
-                                    || member.default_workspace(),
-                                    |workspace| workspace.id,
-                                );
-                                self.session_principal(incoming, &claims, member.role, workspace)
-                                    .await
-                            }
-                        }
-                    }
-                    _ => Err(refused()),
-                }
+            Ok((Some(session), Some(member), product))
+                if session.user_id == claims.sub
+                    && session.expires_at > now
+                    && member
+                        .sessions_valid_from
+                        .is_none_or(|from| session.created_at >= from) =>
+            {
+                self.session_principal(incoming, &claims, &member, product.flatten())
+                    .await
             }
+            Ok(_) => Err(refused()),
+            Err(error) => Err(error),
         };
         Authenticated {
             outcome,
@@ -268,55 +257,63 @@ impl Authenticator {
         }
     }
 
+    /// `product`: the workspace of the user's own organization that the request names, if it exists.
     async fn session_principal(
         &self,
         incoming: Incoming<'_>,
         claims: &AccessClaims,
-        role: Role,
-        workspace: WorkspaceId,
+        member: &Member,
+        product: Option<Workspace>,
     ) -> Result<Principal> {
-        let (organization, workspace) = self
-            .chosen_organization(incoming, role, claims.org, workspace)
-            .await?;
+        let crosses = member.role == Role::SuperAdmin;
+        let (organization, workspace) = match chosen_organization(incoming, crosses)? {
+            Some(chosen) if chosen != claims.org => {
+                self.workspace_in(chosen, incoming.product_id).await?
+            }
+            _ if incoming.product_id.is_some() => {
+                let product = product.filter(|product| member.may_use(product.id));
+                (claims.org, product.ok_or(Error::NotFound("product"))?.id)
+            }
+            _ => (
+                claims.org,
+                member
+                    .default_workspace()
+                    .ok_or(Error::NotFound("workspace"))?,
+            ),
+        };
         Ok(Principal {
             identity: Identity::Session(claims.sid),
             user_id: claims.sub,
             organization_id: organization,
+            home_organization_id: claims.org,
+            member_revision: Some(member.revision),
             workspace_id: workspace,
-            role,
+            role: member.role,
             scopes: Vec::new(),
             expires_at: DateTime::from_timestamp(claims.exp, 0),
             caller: caller(incoming, Actor::User(claims.sub), organization, workspace),
         })
     }
 
-    /// A super admin may name another organization in `X-Organization-Id` [found:PA]; from anyone else it is ignored.
-    async fn chosen_organization(
+    /// Another organization and the workspace of it that a super admin names, or its oldest.
+    async fn workspace_in(
         &self,
-        incoming: Incoming<'_>,
-        role: Role,
-        own: OrganizationId,
-        workspace: WorkspaceId,
+        organization: OrganizationId,
+        product: Option<WorkspaceId>,
     ) -> Result<(OrganizationId, WorkspaceId)> {
-        let Some(value) = incoming
-            .headers
-            .get("x-organization-id")
-            .filter(|_| role == Role::SuperAdmin)
-        else {
-            return Ok((own, workspace));
+        let workspace = match product {
+            Some(product) => {
+                let found = self.store.workspace(organization, product).await?;
+                found.ok_or(Error::NotFound("product"))?.id
+            }
+            None => {
+                let found = self.store.organization(organization).await?;
+                found
+                    .ok_or(Error::NotFound("organization"))?
+                    .default_workspace_id
+            }
         };
-        let chosen = value.to_str().ok().and_then(|text| text.parse().ok());
-        let chosen: OrganizationId =
-            chosen.ok_or_else(|| Error::invalid_header("X-Organization-Id", "must be a UUID"))?;
-        if chosen == own {
-            return Ok((own, workspace));
-        }
-        let organization = self
-            .store
-            .organization(chosen)
-            .await?
-            .ok_or(Error::NotFound("organization"))?;
-        Ok((chosen, organization.default_workspace_id))
+        Ok((organization, workspace))
     }
 
     /// An unknown key costs its sender's address a request, so that keys cannot be guessed at full speed.
@@ -382,39 +379,40 @@ impl Authenticator {
     /// Counts the use of a token and, once in an hour, logs it. Nothing waits for the outcome, and nothing fails by it.
     pub async fn record_use(&self, token: &Token, caller: &Caller) {
         let now = self.services.clock.now();
-        let recorded = async {
-            if self
-                .store
-                .record_use(token.organization_id, token.id, now)
-                .await?
-            {
-                self.store
-                    .log_token(
-                        token.id,
-                        &TokenAuditEntry::new(TokenAction::Used, caller, now),
-                    )
-                    .await?;
-            }
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = recorded.await {
+        let log = TokenAuditEntry::new(TokenAction::Used, caller, now);
+        if let Err(error) = self.store.record_use(token, &log, now).await {
             tracing::warn!(%error, token.id = %token.id, "the use of a token was not recorded");
         }
     }
 }
 
-fn measured(count: Option<Count>, limit: u32) -> (Option<RateLimit>, bool) {
+/// The organization that a super admin names in `X-Organization-Id` [found:PA]; from anyone else the header is ignored.
+fn chosen_organization(incoming: Incoming<'_>, crosses: bool) -> Result<Option<OrganizationId>> {
+    let Some(value) = incoming
+        .headers
+        .get("x-organization-id")
+        .filter(|_| crosses)
+    else {
+        return Ok(None);
+    };
+    let chosen = value.to_str().ok().and_then(|text| text.parse().ok());
+    chosen
+        .map(Some)
+        .ok_or_else(|| Error::invalid_header("X-Organization-Id", "must be a UUID"))
+}
+
+/// The window, and the same again when this request is over its limit.
+fn measured(count: Option<Count>, limit: u32) -> (Option<RateLimit>, Option<RateLimit>) {
     match count.map(|count| count.against(limit)) {
-        Some((state, over)) => (Some(state), over),
-        None => (None, false),
+        Some((state, over)) => (Some(state), over.then_some(state)),
+        None => (None, None),
     }
 }
 
-fn limited(state: Option<RateLimit>) -> Authenticated {
-    let outcome = state.map_or_else(|| Err(refused()), |limit| Err(Error::RateLimited(limit)));
+fn limited(limit: RateLimit) -> Authenticated {
     Authenticated {
-        outcome,
-        limit: state,
+        outcome: Err(Error::RateLimited(limit)),
+        limit: Some(limit),
         used: None,
     }
 }

@@ -6,13 +6,16 @@ use aes_gcm::aead::{Aead, Generate, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::digest::hex;
 use domain::{Error, Result};
 use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use runtime::{MasterKey, MasterKeys, Services};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Signs and seals with the current master key, and accepts what the previous one made.
@@ -97,6 +100,23 @@ impl Keyring {
             .ok()
     }
 
+    /// A keyed hash of `text` for `purpose`, in hexadecimal: what may be stored of a text that could be guessed.
+    pub fn mac(&self, purpose: &str, text: &[u8]) -> String {
+        hex(&mac(&self.keys.current, purpose, text)
+            .finalize()
+            .into_bytes())
+    }
+
+    /// Whether `expected` is the keyed hash of `text` under the current or the previous key.
+    pub fn verify_mac(&self, purpose: &str, text: &[u8], expected: &str) -> bool {
+        std::iter::once(&self.keys.current)
+            .chain(&self.keys.previous)
+            .any(|key| {
+                let actual = hex(&mac(key, purpose, text).finalize().into_bytes());
+                actual.as_bytes().ct_eq(expected.as_bytes()).into()
+            })
+    }
+
     fn find(&self, id: &str) -> Option<&MasterKey> {
         let previous = self.keys.previous.iter();
         std::iter::once(&self.keys.current)
@@ -111,6 +131,14 @@ fn derive(key: &MasterKey, label: &str) -> Zeroizing<[u8; 32]> {
         .expand(format!("signalbox/{label}/v1").as_bytes(), &mut *derived);
     expanded.expect("32 bytes are within HKDF's limit");
     derived
+}
+
+fn mac(key: &MasterKey, purpose: &str, text: &[u8]) -> Hmac<Sha256> {
+    let derived = derive(key, &format!("mac/{purpose}"));
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*derived)
+        .expect("HMAC takes a key of any length");
+    mac.update(text);
+    mac
 }
 
 fn cipher(key: &MasterKey, purpose: &str) -> Aes256Gcm {
@@ -175,5 +203,14 @@ mod tests {
         );
         assert_eq!(third.open("credential", "tenant/1", &sealed), None);
         assert_eq!(second.open("credential", "tenant/1", "x.y"), None);
+
+        let mac = first.mac("body", b"text");
+        assert!(
+            second.verify_mac("body", b"text", &mac) && !second.verify_mac("body", b"other", &mac)
+        );
+        assert!(
+            !second.verify_mac("refresh", b"text", &mac)
+                && !third.verify_mac("body", b"text", &mac)
+        );
     }
 }

@@ -20,4 +20,4 @@ pub use keyring::Keyring;
 pub use limits::{Limiter, Policy, is_strict};
 pub use password::{hash_password, verify_password};
 pub use principal::{Identity, Principal};
-pub use session::{AccessClaims, SessionTokens, issue_session, refresh_parts, secret_hash};
+pub use session::{AccessClaims, SessionTokens, issue_session, refresh_parts};

@@ -47,11 +47,20 @@ impl Policy {
         }
     }
 
-    /// Account routes by user; for those without a session, by address.
-    pub fn account(limits: &Limits, user: impl ToString) -> Self {
+    /// Account routes by user.
+    pub(crate) fn account(limits: &Limits, user: impl ToString) -> Self {
         Self {
             name: "account",
             subject: user.to_string(),
+            limit: limits.account,
+        }
+    }
+
+    /// Account routes that need no session, by address.
+    pub fn account_from(limits: &Limits, ip: &str) -> Self {
+        Self {
+            name: "account_ip",
+            subject: subject_of(ip),
             limit: limits.account,
         }
     }

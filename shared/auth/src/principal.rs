@@ -21,6 +21,10 @@ pub struct Principal {
     /// The user, or for a token the one who made it.
     pub user_id: UserId,
     pub organization_id: OrganizationId,
+    /// The organization that the user belongs to: another one only for a super admin who named it.
+    pub home_organization_id: OrganizationId,
+    /// The revision of the session's membership; `None` for a token.
+    pub member_revision: Option<u64>,
     /// The workspace of this request.
     pub workspace_id: WorkspaceId,
     pub role: Role,

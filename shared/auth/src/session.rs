@@ -5,17 +5,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::access::Role;
+use domain::digest::sha256_hex;
 use domain::identity::Session;
 use domain::ids::{OrganizationId, SessionId, UserId};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::Keyring;
 
 /// The audience of console sessions.
 pub(crate) const AUDIENCE: &str = "session";
+/// What refresh tokens are authenticated for.
+const REFRESH: &str = "refresh";
 /// How long an access token is good for.
 const ACCESS_LIFETIME: TimeDelta = TimeDelta::hours(1);
 /// How long a session lasts without a refresh.
@@ -55,7 +57,9 @@ pub fn issue_session(
     let id = id.unwrap_or_else(|| SessionId::new(now));
     let mut random = Zeroizing::new([0; 32]);
     rand::rng().fill_bytes(&mut *random);
-    let refresh_token = format!("{id}.{}", URL_SAFE_NO_PAD.encode(*random));
+    let genuine = format!("{id}.{}", URL_SAFE_NO_PAD.encode(*random));
+    let mac = keyring.mac(REFRESH, genuine.as_bytes());
+    let refresh_token = format!("{genuine}.{mac}");
     let claims = AccessClaims {
         sub: user,
         sid: id,
@@ -69,7 +73,7 @@ pub fn issue_session(
         id,
         user_id: user,
         organization_id: organization,
-        refresh_hash: secret_hash(&refresh_token),
+        refresh_hash: sha256_hex(&refresh_token),
         created_at,
         expires_at: now + REFRESH_LIFETIME,
     };
@@ -84,17 +88,13 @@ pub fn issue_session(
     ))
 }
 
-/// The session and the hash of a refresh token; `None` when it is not of the form of one.
-pub fn refresh_parts(refresh_token: &str) -> Option<(SessionId, String)> {
-    let (id, random) = refresh_token.split_once('.')?;
-    (random.len() == 43).then_some(())?;
-    Some((id.parse().ok()?, secret_hash(refresh_token)))
-}
-
-/// SHA-256 of a secret of ours, in hexadecimal: what is stored of it.
-pub fn secret_hash(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// The session and the hash of a refresh token that we made at some time; `None` for any other. That it is ours is what makes
+/// its reuse a sign of theft, and not a way to end other people's sessions.
+pub fn refresh_parts(keyring: &Keyring, refresh_token: &str) -> Option<(SessionId, String)> {
+    let (genuine, mac) = refresh_token.rsplit_once('.')?;
+    let (id, _) = genuine.split_once('.')?;
+    keyring
+        .verify_mac(REFRESH, genuine.as_bytes(), mac)
+        .then_some(())?;
+    Some((id.parse().ok()?, sha256_hex(refresh_token)))
 }

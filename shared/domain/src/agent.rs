@@ -145,8 +145,8 @@ pub fn validate_prompts(prompts: &[Prompt]) -> Result<()> {
             ));
         }
     }
-    let size: usize = prompts.iter().map(|prompt| prompt.content.len()).sum();
-    if size > MAX_PAYLOAD {
+    // As JSON, in which they are stored: control characters take six bytes there.
+    if serde_json::to_vec(prompts).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
         errors.push(FieldError::new(
             "prompts",
             format!("must be at most {MAX_PAYLOAD} bytes in all"),

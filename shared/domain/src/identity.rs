@@ -71,15 +71,13 @@ pub struct Member {
 }
 
 impl Member {
-    /// The workspace to use when none is named: the oldest that the member may see.
-    pub fn default_workspace(&self) -> WorkspaceId {
+    /// The workspace to use when none is named: the oldest that the member may use.
+    pub fn default_workspace(&self) -> Option<WorkspaceId> {
         match &self.workspaces {
-            Some(granted) if !granted.contains(&self.default_workspace_id) => granted
-                .iter()
-                .min()
-                .copied()
-                .unwrap_or(self.default_workspace_id),
-            _ => self.default_workspace_id,
+            Some(granted) if !granted.contains(&self.default_workspace_id) => {
+                granted.iter().min().copied()
+            }
+            _ => Some(self.default_workspace_id),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod access;
 pub mod agent;
 pub mod audit;
 pub mod credential;
+pub mod digest;
 pub mod error;
 pub mod identity;
 pub mod ids;

@@ -28,6 +28,27 @@ impl PageRequest {
             wants_total: false,
         }
     }
+
+    /// The part of a short list that is at hand as a whole, newest first.
+    pub fn part_of<T>(&self, items: Vec<T>, id_of: impl Fn(&T) -> String) -> Page<T> {
+        let total = self
+            .wants_total
+            .then(|| u32::try_from(items.len()).unwrap_or(REACH).min(REACH));
+        let after_cursor = items.into_iter().filter(|item| {
+            self.cursor
+                .as_ref()
+                .is_none_or(|cursor| id_of(item) < *cursor)
+        });
+        let mut items: Vec<T> = after_cursor.skip(self.offset as usize).collect();
+        let more = items.len() > self.limit.get() as usize;
+        items.truncate(self.limit.get() as usize);
+        let next_cursor = if more { items.last().map(id_of) } else { None };
+        Page {
+            items,
+            next_cursor,
+            total,
+        }
+    }
 }
 
 /// A part of a list, and what a client needs to ask for the next one.

@@ -52,7 +52,7 @@ impl From<Name> for String {
     }
 }
 
-/// A free text of at most `MAX` bytes, without NUL.
+/// A free text of at most `MAX` characters, without NUL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, max_length = 2000)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::access::Role;
+use crate::digest::hex;
 use crate::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
 use crate::text::Name;
 
@@ -110,9 +111,7 @@ pub struct TokenHash([u8; 32]);
 
 impl std::fmt::Display for TokenHash {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&hex(&self.0))
     }
 }
 
@@ -145,6 +144,8 @@ pub enum TokenState {
     Active,
     Inactive,
     Revoked,
+    /// Gone for everybody; kept for its log.
+    Deleted,
 }
 
 /// How a token stands at some moment [found:PU-TOK].
@@ -187,6 +188,9 @@ pub struct Token {
     pub usage_count: u64,
     #[serde(default)]
     pub last_used_at: Option<DateTime<Utc>>,
+    /// The hour since 1970 whose use is in the log.
+    #[serde(default)]
+    pub used_hour: i64,
 }
 
 /// A token to be made.
@@ -227,6 +231,7 @@ impl NewToken {
             revision: 1,
             usage_count: 0,
             last_used_at: None,
+            used_hour: 0,
         };
         (token, secret)
     }
@@ -235,7 +240,7 @@ impl NewToken {
 impl Token {
     pub fn status(&self, now: DateTime<Utc>) -> TokenStatus {
         match self.state {
-            TokenState::Revoked => TokenStatus::Revoked,
+            TokenState::Revoked | TokenState::Deleted => TokenStatus::Revoked,
             _ if self.expires_at.is_some_and(|at| at <= now) => TokenStatus::Expired,
             TokenState::Inactive => TokenStatus::Inactive,
             TokenState::Active => TokenStatus::Active,

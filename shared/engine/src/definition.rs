@@ -148,7 +148,8 @@ fn with_images(input: &Value) -> Option<(Value, Vec<String>)> {
 fn opening(input: &Value) -> String {
     match input {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
+        // Not bare: a line of somebody's text must not pass for a directive.
+        Value::String(text) => json!({ "text": text }).to_string(),
         Value::Object(fields) if fields.is_empty() => String::new(),
         other => other.to_string(),
     }

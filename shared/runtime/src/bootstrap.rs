@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde_json::Value;
 
-use crate::{Clock, Config, Error, Invocation, Lambda, Services};
+use crate::{Clock, Config, Error, Invocation, Lambda, Services, logging};
 
 /// Builds the function from the process's environment and serves it until Lambda ends the process.
 ///
@@ -20,8 +20,8 @@ where
     F: FnOnce(Services) -> R,
     R: Future<Output = Result<Lambda, Error>>,
 {
-    lambda_runtime::tracing::init_default_subscriber();
     let environment: HashMap<String, String> = std::env::vars().collect();
+    logging::start(&environment);
     let services = Services::new(Config::from_map(&environment)?, Clock::system());
     match build(services).await? {
         Lambda::Http(router) => lambda_http::run(router).await,

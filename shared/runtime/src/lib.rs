@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod clock;
 pub mod config;
 pub mod lambda;
+pub mod logging;
 pub mod queue;
 pub mod secrets;
 pub mod services;

@@ -8,9 +8,9 @@ use domain::page::{Page, PageRequest};
 use domain::run::RunStatus;
 use domain::{Error, Result};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, low, sent, text};
+use crate::item::{Item, List, NewItem, aws_error, entity, low, revision, sent, text};
 use crate::keys::{self, Index};
-use crate::organizations::revision;
+use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
 impl Store {
@@ -61,14 +61,10 @@ impl Store {
     pub async fn delete_agent(&self, agent: &Agent, audit: &AuditEntry) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        let exists = (
-            format!("attribute_exists({})", keys::PARTITION),
-            Item::new(),
-        );
         transaction.delete(
             records,
             &keys::agent(agent.workspace_id, agent.id),
-            Some(exists),
+            Condition::exists(),
             || Error::NotFound("agent"),
         );
         transaction.audit(audit);

@@ -1,8 +1,8 @@
-//! The audit log of an organization.
+//! The audit log of a workspace.
 
 use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, Utc};
 use domain::audit::AuditEntry;
-use domain::ids::{AuditId, OrganizationId, WorkspaceId};
+use domain::ids::{AuditId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 
@@ -12,6 +12,9 @@ use crate::{Store, Transaction, keys};
 /// How long the log is kept.
 const KEPT_FOR: TimeDelta = TimeDelta::days(365);
 
+/// The most rows that one request looks at.
+const MAX_EXAMINED: usize = 1_000;
+
 /// Which entries are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
@@ -19,31 +22,27 @@ pub struct AuditFilter {
     pub action: Option<String>,
     pub from: Option<DateTime<Utc>>,
     pub to: Option<DateTime<Utc>>,
-    /// Only this workspace's entries.
-    pub workspace: Option<WorkspaceId>,
 }
 
 impl AuditFilter {
     fn admits(&self, entry: &AuditEntry) -> bool {
-        let action = self
-            .action
+        self.action
             .as_deref()
             .is_none_or(|action| match action.strip_suffix('*') {
                 Some(prefix) => entry.action.starts_with(prefix),
                 None => entry.action == action,
-            });
-        action
-            && self
-                .workspace
-                .is_none_or(|workspace| entry.workspace_id == workspace)
+            })
     }
 }
 
 impl Store {
-    /// The log, newest first, read month by month until the page is full.
+    /// A workspace's log, newest first, read month by month until the page is full.
+    ///
+    /// One request looks at 1,000 rows at most. A filter that lets few of them pass gives a short page, or an empty one, with
+    /// a cursor to go on from.
     pub async fn audit_log(
         &self,
-        organization: OrganizationId,
+        workspace: WorkspaceId,
         filter: &AuditFilter,
         page: &PageRequest,
         now: DateTime<Utc>,
@@ -52,60 +51,82 @@ impl Store {
             .cursor
             .as_deref()
             .map(str::parse::<AuditId>)
-            .transpose()
-            .map_err(|_| Error::Malformed("cursor: is not one of ours".to_owned()))?;
-        let newest = [
-            Some(now + TimeDelta::days(1)),
-            filter.to,
-            cursor.map(AuditId::created_at),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(now);
+            .transpose();
+        let cursor = cursor.map_err(|_| Error::invalid_query("cursor", "is not one of ours"))?;
+        let newest = [Some(now), filter.to, cursor.map(AuditId::created_at)];
+        let newest = newest.into_iter().flatten().min().unwrap_or(now);
         let oldest = filter
             .from
             .unwrap_or(DateTime::UNIX_EPOCH)
             .max(now - KEPT_FOR)
-            .max(organization.created_at());
+            .max(workspace.created_at());
 
         let wanted = page.limit.get() as usize;
-        let mut found: Vec<AuditEntry> = Vec::new();
-        let mut month = start_of_month(newest);
-        while month + Months::new(1) > oldest && found.len() <= wanted {
-            let mut list = List::new(&self.tables.logs, keys::audit_month(organization, month));
+        let mut reading = Reading {
+            found: Vec::new(),
+            examined: 0,
+            last: page.cursor.clone(),
+        };
+        // A row may be from a machine whose clock is ahead.
+        let mut month = start_of_month(newest + TimeDelta::hours(1));
+        while month + Months::new(1) > oldest {
+            let mut list = List::new(&self.tables.logs, keys::audit_month(workspace, month));
             list.from = filter.from.map(|from| AuditId::first_at(from).to_string());
             list.to = filter.to.map(|to| AuditId::first_at(to).to_string());
-            let mut request = PageRequest {
-                cursor: page.cursor.clone(),
-                ..PageRequest::first(page.limit.get().max(50))
-            };
             loop {
+                let request = PageRequest {
+                    cursor: reading.last.clone(),
+                    ..PageRequest::first(page.limit.get().max(50))
+                };
                 let rows = self
                     .page(&list, &request, entity::<AuditEntry>, |entry| {
                         entry.id.to_string()
                     })
                     .await?;
-                found.extend(rows.items.into_iter().filter(|entry| filter.admits(entry)));
-                match rows.next_cursor {
-                    Some(next) if found.len() <= wanted => request.cursor = Some(next),
-                    _ => break,
+                if reading.take(rows.items, filter, wanted) {
+                    let next_cursor = reading.last;
+                    return Ok(Page {
+                        items: reading.found,
+                        next_cursor,
+                        total: None,
+                    });
+                }
+                if rows.next_cursor.is_none() {
+                    break;
                 }
             }
             month = month - Months::new(1);
         }
-        let more = found.len() > wanted;
-        found.truncate(wanted);
-        let next_cursor = if more {
-            found.last().map(|entry| entry.id.to_string())
-        } else {
-            None
-        };
         Ok(Page {
-            items: found,
-            next_cursor,
+            items: reading.found,
+            next_cursor: None,
             total: None,
         })
+    }
+}
+
+/// How far a request has come with the log.
+struct Reading {
+    found: Vec<AuditEntry>,
+    examined: usize,
+    /// The last row looked at.
+    last: Option<String>,
+}
+
+impl Reading {
+    /// Looks at more rows; `true` once this is enough for one request.
+    fn take(&mut self, rows: Vec<AuditEntry>, filter: &AuditFilter, wanted: usize) -> bool {
+        for entry in rows {
+            if self.found.len() == wanted || self.examined == MAX_EXAMINED {
+                return true;
+            }
+            self.examined += 1;
+            self.last = Some(entry.id.to_string());
+            if filter.admits(&entry) {
+                self.found.push(entry);
+            }
+        }
+        false
     }
 }
 
@@ -114,7 +135,7 @@ impl Transaction<'_> {
     pub fn audit(&mut self, entry: &AuditEntry) {
         let logs = self.store().tables.logs.clone();
         let key = keys::log_row(
-            keys::audit_month(entry.organization_id, entry.created_at),
+            keys::audit_month(entry.workspace_id, entry.created_at),
             entry.id,
         );
         let item =

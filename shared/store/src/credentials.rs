@@ -10,8 +10,7 @@ use domain::credential::Credential;
 use domain::ids::{CredentialId, OrganizationId};
 use domain::page::{Page, PageRequest};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, number, sent};
-use crate::organizations::revision;
+use crate::item::{Item, List, NewItem, aws_error, entity, number, revision, sent};
 use crate::{Store, keys};
 
 /// Uses within this time of each other count as one.

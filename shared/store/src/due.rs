@@ -7,7 +7,7 @@ use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
 use futures::future::try_join_all;
 
 use crate::Store;
-use crate::item::{aws_error, text};
+use crate::item::{aws_error, sent, text};
 use crate::keys::{self, Index};
 
 /// Something whose time has come, or comes soon.
@@ -31,7 +31,7 @@ impl Store {
     /// What is due until `until`, at most `limit` of each of the index's sixteen partitions, oldest first.
     ///
     /// The index may lag behind the items: whoever acts on a row claims it on the item itself.
-    pub async fn due(&self, until: DateTime<Utc>, limit: u32) -> Result<Vec<DueItem>> {
+    pub async fn due(&self, until: DateTime<Utc>, limit: usize) -> Result<Vec<DueItem>> {
         let shards = (0..keys::DUE_SHARDS).map(|shard| self.due_in_shard(shard, until, limit));
         let mut due: Vec<DueItem> = try_join_all(shards).await?.into_iter().flatten().collect();
         due.sort_by_key(|item| item.at);
@@ -42,33 +42,40 @@ impl Store {
         &self,
         shard: u8,
         until: DateTime<Utc>,
-        limit: u32,
+        limit: usize,
     ) -> Result<Vec<DueItem>> {
-        let output = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .index_name(Index::Due.name())
-            .key_condition_expression(format!(
-                "{} = :shard AND {} < :until",
-                Index::Due.partition(),
-                Index::Due.sort()
-            ))
-            .expression_attribute_values(":shard", AttributeValue::S(keys::due_shard(shard)))
-            // '$' follows '#': everything of the last millisecond is included.
-            .expression_attribute_values(
-                ":until",
-                AttributeValue::S(format!("{}$", keys::due_time(until))),
-            )
-            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(aws_error)?;
-        let rows = output.items.unwrap_or_default();
-        Ok(rows
-            .iter()
-            .filter_map(|item| text(item, Index::Due.sort()).and_then(parse))
-            .collect())
+        let mut due = Vec::new();
+        let mut start = None;
+        loop {
+            let query = self
+                .dynamodb
+                .query()
+                .table_name(&self.tables.records)
+                .index_name(Index::Due.name())
+                .key_condition_expression(format!(
+                    "{} = :shard AND {} < :until",
+                    Index::Due.partition(),
+                    Index::Due.sort()
+                ))
+                .expression_attribute_values(":shard", AttributeValue::S(keys::due_shard(shard)))
+                // '$' follows '#': everything of the last millisecond is included.
+                .expression_attribute_values(
+                    ":until",
+                    AttributeValue::S(format!("{}$", keys::due_time(until))),
+                )
+                .limit(i32::try_from(limit - due.len()).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start);
+            let output = sent(query.send()).await.map_err(aws_error)?;
+            let rows = output.items.unwrap_or_default();
+            due.extend(
+                rows.iter()
+                    .filter_map(|item| text(item, Index::Due.sort()).and_then(parse)),
+            );
+            start = output.last_evaluated_key;
+            if start.is_none() || due.len() >= limit {
+                return Ok(due);
+            }
+        }
     }
 }
 

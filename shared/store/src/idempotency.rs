@@ -1,25 +1,28 @@
 //! What an `Idempotency-Key` was used for: the request, and what was answered.
 
-use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::Result;
+use domain::digest::sha256_hex;
+use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::item::{Item, NewItem, aws_error, entity};
+use crate::item::{NewItem, aws_error, entity, refused_by, sent};
 use crate::{Store, keys};
 
 /// A response that is given again. `sealed` is the body, encrypted by whoever stores it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredResponse {
     pub status: u16,
     pub sealed: String,
 }
 
 /// A request that came with an idempotency key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Hash of the body: the same key with another body is a mistake.
+    /// Tells this attempt from any other.
+    pub nonce: Uuid,
+    /// Of the body: the same key with another body is a mistake.
     pub fingerprint: String,
     /// When the key was first used.
     pub first_at: DateTime<Utc>,
@@ -32,37 +35,41 @@ impl Store {
     /// How long an idempotency key is remembered.
     pub const IDEMPOTENCY_KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 
-    /// Claims `scope` for `attempt`, or returns the attempt that has it. One that was given up, without a response and past
-    /// its time, is taken over: its `first_at` is returned in the claim, so that the work is found rather than repeated.
+    /// Claims `scope` for `attempt`, or returns the attempt that has it.
     pub async fn claim_idempotency(
         &self,
         scope: &str,
         attempt: &Attempt,
     ) -> Result<Result<(), Attempt>> {
-        let key = keys::idempotency(&keys::sha256(scope));
-        let item = NewItem::new(key, "idempotency", attempt)?
-            .expires(attempt.first_at + Self::IDEMPOTENCY_KEPT_FOR);
-        let sent = self
+        let put = self
             .dynamodb
             .put_item()
             .table_name(&self.tables.counters)
-            .set_item(Some(item.item))
-            .condition_expression(format!("attribute_not_exists({})", keys::PARTITION))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match sent {
+            .set_item(Some(new_item(scope, attempt)?.item))
+            // DynamoDB deletes what has expired days later, if it must.
+            .condition_expression(format!(
+                "attribute_not_exists({}) OR expires < :now",
+                keys::PARTITION
+            ))
+            .expression_attribute_values(
+                ":now",
+                AttributeValue::N(attempt.first_at.timestamp().to_string()),
+            )
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match sent(put.send()).await {
             Ok(_) => Ok(Ok(())),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => {
-                match error.into_err() {
-                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(failed) => {
-                        let item = failed.item.ok_or_else(|| domain::Error::internal("a failed condition without its item"))?;
-                        Ok(Err(entity(&item)?))
-                    }
-                    other => Err(domain::Error::internal(other)),
+            Err(error) => match refused_by(&error) {
+                Some(stored) => {
+                    let stored: Attempt = entity(stored)?;
+                    // The SDK may have sent it twice, and the first one have got through.
+                    Ok(if stored == *attempt {
+                        Ok(())
+                    } else {
+                        Err(stored)
+                    })
                 }
-            }
-            Err(error) => Err(aws_error(error)),
+                None => Err(aws_error(error)),
+            },
         }
     }
 
@@ -73,43 +80,53 @@ impl Store {
         seen: &Attempt,
         attempt: &Attempt,
     ) -> Result<bool> {
-        let key = keys::idempotency(&keys::sha256(scope));
-        let item = NewItem::new(key, "idempotency", attempt)?
-            .expires(attempt.first_at + Self::IDEMPOTENCY_KEPT_FOR);
-        let seen = serde_json::to_string(seen).map_err(domain::Error::internal)?;
-        let sent = self
+        let put = self
             .dynamodb
             .put_item()
             .table_name(&self.tables.counters)
-            .set_item(Some(item.item))
+            .set_item(Some(new_item(scope, attempt)?.item))
             .condition_expression("#data = :seen")
             .expression_attribute_names("#data", "data")
-            .set_expression_attribute_values(Some(Item::from([(
-                ":seen".to_owned(),
-                AttributeValue::S(seen),
-            )])))
-            .send()
-            .await;
-        match sent {
+            .expression_attribute_values(":seen", data(seen)?)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match sent(put.send()).await {
             Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error))
-                if error.err().is_conditional_check_failed_exception() =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(aws_error(error)),
+            Err(error) => match refused_by(&error) {
+                Some(stored) => {
+                    Ok(entity::<Attempt>(stored).is_ok_and(|stored| stored == *attempt))
+                }
+                None => Err(aws_error(error)),
+            },
         }
     }
 
-    /// Forgets a key whose request changed nothing, so that it can be sent again.
-    pub async fn release_idempotency(&self, scope: &str) -> Result<()> {
-        let key = keys::idempotency(&keys::sha256(scope));
+    /// Forgets `attempt`, whose request changed nothing, so that it can be sent again. One that was taken over is somebody
+    /// else's to forget.
+    pub async fn release_idempotency(&self, scope: &str, attempt: &Attempt) -> Result<()> {
         let delete = self
             .dynamodb
             .delete_item()
             .table_name(&self.tables.counters)
-            .set_key(Some(key.attributes()));
-        delete.send().await.map_err(aws_error)?;
-        Ok(())
+            .set_key(Some(keys::idempotency(&sha256_hex(scope)).attributes()))
+            .condition_expression("#data = :seen")
+            .expression_attribute_names("#data", "data")
+            .expression_attribute_values(":seen", data(attempt)?);
+        match sent(delete.send()).await {
+            Ok(_) => Ok(()),
+            Err(error) if refused_by(&error).is_some() => Ok(()),
+            Err(error) => Err(aws_error(error)),
+        }
     }
+}
+
+fn new_item(scope: &str, attempt: &Attempt) -> Result<NewItem> {
+    let key = keys::idempotency(&sha256_hex(scope));
+    Ok(NewItem::new(key, "idempotency", attempt)?
+        .expires(attempt.first_at + Store::IDEMPOTENCY_KEPT_FOR))
+}
+
+fn data(attempt: &Attempt) -> Result<AttributeValue> {
+    Ok(AttributeValue::S(
+        serde_json::to_string(attempt).map_err(Error::internal)?,
+    ))
 }

@@ -2,17 +2,26 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::page::{Page, PageRequest, REACH};
 use domain::{Error, Result};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Store;
 use crate::keys::{Index, IndexKey, Key, PARTITION, SORT};
+
+/// Where a page ends early, in bytes of entities: Lambda answers with 6 MB at most.
+const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -106,6 +115,7 @@ where
                     | "ThrottlingException"
                     | "InternalServerError"
                     | "TransactionInProgressException"
+                    | "TransactionConflictException"
             )
         ),
         SdkError::ConstructionFailure(_) => false,
@@ -117,6 +127,55 @@ where
     } else {
         Error::internal(text)
     }
+}
+
+/// The stored item that kept a conditional write from happening, where the call asked for it; an empty one otherwise.
+pub(crate) fn refused_by<T: ConditionalWrite, R>(error: &SdkError<T, R>) -> Option<&Item> {
+    static NONE: LazyLock<Item> = LazyLock::new(Item::new);
+    match error {
+        SdkError::ServiceError(error) => error
+            .err()
+            .refusal()
+            .map(|refusal| refusal.item.as_ref().unwrap_or(&NONE)),
+        _ => None,
+    }
+}
+
+/// A call's error that can mean that its condition did not hold.
+pub(crate) trait ConditionalWrite {
+    fn refusal(&self) -> Option<&ConditionalCheckFailedException>;
+}
+
+impl ConditionalWrite for PutItemError {
+    fn refusal(&self) -> Option<&ConditionalCheckFailedException> {
+        match self {
+            Self::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl ConditionalWrite for UpdateItemError {
+    fn refusal(&self) -> Option<&ConditionalCheckFailedException> {
+        match self {
+            Self::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl ConditionalWrite for DeleteItemError {
+    fn refusal(&self) -> Option<&ConditionalCheckFailedException> {
+        match self {
+            Self::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+/// Which write of an item this is, counted from 1.
+pub(crate) fn revision(item: &Item) -> u64 {
+    u64::try_from(number(item, "revision")).unwrap_or(0)
 }
 
 /// A call on its way. The SDK's futures have kilobytes: unboxed, every future above them would carry as many, often several times.
@@ -223,7 +282,8 @@ impl Store {
             .transpose()
     }
 
-    /// Reads one page of a list. `id_of` names the row for the cursor.
+    /// Reads one page of a list. `id_of` names the row for the cursor. A page ends early, with a cursor, before it outgrows
+    /// what a Lambda may answer.
     pub(crate) async fn page<T>(
         &self,
         list: &List<'_>,
@@ -231,20 +291,9 @@ impl Store {
         read: impl Fn(&Item) -> Result<T>,
         id_of: impl Fn(&T) -> String,
     ) -> Result<Page<T>> {
-        let (items, total) = futures::future::try_join(
-            self.rows(list, request),
-            self.total(list, request.wants_total),
-        )
-        .await?;
-        let wanted = request.limit.get() as usize;
-        let skipped = request.offset as usize;
-        let more = items.len() > skipped + wanted;
-        let rows = items
-            .iter()
-            .skip(skipped)
-            .take(wanted)
-            .map(&read)
-            .collect::<Result<Vec<T>>>()?;
+        let total = self.total(list, request.wants_total);
+        let ((items, more), total) = try_join(self.rows(list, request), total).await?;
+        let rows = items.iter().map(&read).collect::<Result<Vec<T>>>()?;
         let next_cursor = if more { rows.last().map(&id_of) } else { None };
         Ok(Page {
             items: rows,
@@ -253,48 +302,86 @@ impl Store {
         })
     }
 
-    /// The rows from the cursor to one past the page's end: the one more tells whether there is a next page.
-    async fn rows(&self, list: &List<'_>, request: &PageRequest) -> Result<Vec<Item>> {
+    /// The rows of a page, and whether there are more.
+    async fn rows(&self, list: &List<'_>, request: &PageRequest) -> Result<(Vec<Item>, bool)> {
+        let mut start = match request.offset {
+            0 => None,
+            // What is skipped is not carried here: only the last key of it is.
+            offset => match self.skip(list, offset).await? {
+                Some(key) => Some(key),
+                None => return Ok((Vec::new(), false)),
+            },
+        };
         let cursor = request.cursor.as_deref();
-        let wanted = request.offset as usize + request.limit.get() as usize + 1;
-        // The cursor's own row is inside BETWEEN's bounds, and skipped below.
-        let mut ask_for = wanted + usize::from(cursor.is_some());
+        let seen = cursor.map(|cursor| format!("{}{cursor}", list.prefix));
+        let sort = list.index.map_or(SORT, Index::sort);
+        let wanted = request.limit.get() as usize;
         let mut items: Vec<Item> = Vec::new();
-        let mut start = None;
+        let mut size = 0;
         loop {
-            let Some((condition, values)) = list.condition(cursor) else {
-                return Ok(items);
+            // One more than wanted tells whether there is a next page; the cursor's own row is inside the bounds as well.
+            let limit = wanted + 1 - items.len() + usize::from(cursor.is_some());
+            let Some(query) = self.query(list, cursor) else {
+                return Ok((Vec::new(), false));
             };
-            let mut query = self
-                .dynamodb
-                .query()
-                .table_name(list.table)
-                .set_index_name(list.index.map(|index| index.name().to_owned()))
-                .key_condition_expression(condition)
-                .scan_index_forward(false)
+            let query = query
                 .consistent_read(list.index.is_none())
-                .limit(i32::try_from(ask_for).unwrap_or(i32::MAX))
+                .limit(i32::try_from(limit).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
-            for (name, value) in values {
-                query = query.expression_attribute_values(name, AttributeValue::S(value));
-            }
             let output = sent(query.send()).await.map_err(aws_error)?;
-            let sort = list.index.map_or(SORT, Index::sort);
-            let seen = cursor.map(|cursor| format!("{}{cursor}", list.prefix));
-            items.extend(
-                output
-                    .items
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter(|item| seen.is_none() || text(item, sort) != seen.as_deref()),
-            );
-            start = output.last_evaluated_key;
-            if start.is_none() || items.len() >= wanted {
-                items.truncate(wanted);
-                return Ok(items);
+            for item in output.items.unwrap_or_default() {
+                if seen.is_some() && text(&item, sort) == seen.as_deref() {
+                    continue;
+                }
+                size += text(&item, "data").map_or(0, str::len);
+                if items.len() == wanted || (size > MAX_PAGE_BYTES && !items.is_empty()) {
+                    return Ok((items, true));
+                }
+                items.push(item);
             }
-            ask_for = wanted - items.len();
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok((items, false));
+            }
         }
+    }
+
+    /// The key of the last of the first `count` rows; `None` when there are not more than that.
+    async fn skip(&self, list: &List<'_>, count: u32) -> Result<Option<Item>> {
+        let mut left = count;
+        let mut start = None;
+        while left > 0 {
+            let Some(query) = self.query(list, None) else {
+                return Ok(None);
+            };
+            let query = query
+                .select(Select::Count)
+                .limit(i32::try_from(left).unwrap_or(i32::MAX))
+                .set_exclusive_start_key(start);
+            let output = sent(query.send()).await.map_err(aws_error)?;
+            left = left.saturating_sub(u32::try_from(output.count).unwrap_or(0));
+            start = output.last_evaluated_key;
+            if start.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(start)
+    }
+
+    /// A query for a list, newest first; `None` when its bounds leave no room.
+    fn query(&self, list: &List<'_>, cursor: Option<&str>) -> Option<QueryFluentBuilder> {
+        let (condition, values) = list.condition(cursor)?;
+        let mut query = self
+            .dynamodb
+            .query()
+            .table_name(list.table)
+            .set_index_name(list.index.map(|index| index.name().to_owned()))
+            .key_condition_expression(condition)
+            .scan_index_forward(false);
+        for (name, value) in values {
+            query = query.expression_attribute_values(name, AttributeValue::S(value));
+        }
+        Some(query)
     }
 
     async fn total(&self, list: &List<'_>, wanted: bool) -> Result<Option<u32>> {
@@ -304,21 +391,13 @@ impl Store {
         let mut total = 0;
         let mut start = None;
         loop {
-            let Some((condition, values)) = list.condition(None) else {
+            let Some(query) = self.query(list, None) else {
                 return Ok(Some(0));
             };
-            let mut query = self
-                .dynamodb
-                .query()
-                .table_name(list.table)
-                .set_index_name(list.index.map(|index| index.name().to_owned()))
-                .key_condition_expression(condition)
+            let query = query
                 .select(Select::Count)
                 .limit(i32::try_from(REACH - total).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
-            for (name, value) in values {
-                query = query.expression_attribute_values(name, AttributeValue::S(value));
-            }
             let output = sent(query.send()).await.map_err(aws_error)?;
             total += u32::try_from(output.count).unwrap_or(0);
             start = output.last_evaluated_key;

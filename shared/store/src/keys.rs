@@ -6,13 +6,13 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, Utc};
+use domain::digest::sha256_hex;
 use domain::ids::{
     AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId, UserId,
     WorkspaceId,
 };
 use domain::run::RunStatus;
 use domain::token::{TokenHash, TokenKind};
-use sha2::{Digest, Sha256};
 
 pub(crate) const PARTITION: &str = "PK";
 pub(crate) const SORT: &str = "SK";
@@ -97,7 +97,7 @@ pub(crate) fn user(id: UserId) -> Key {
 
 /// The companion item that makes an address unique. A hash, since an address is a user's text.
 pub(crate) fn email(email: &str) -> Key {
-    Key::new(format!("email#{}", sha256(email)), "email")
+    Key::new(format!("email#{}", sha256_hex(email)), "email")
 }
 
 pub(crate) fn organization(id: OrganizationId) -> Key {
@@ -321,12 +321,9 @@ pub(crate) fn due_time(at: DateTime<Utc>) -> String {
 
 // --- logs table
 
-/// An organization's audit log, a month to a partition: a year's log is at most thirteen queries.
-pub(crate) fn audit_month(organization: OrganizationId, month: DateTime<Utc>) -> String {
-    format!(
-        "organization#{organization}#audit#{}",
-        month.format("%Y-%m")
-    )
+/// A workspace's audit log, a month to a partition: a year's log is at most thirteen queries.
+pub(crate) fn audit_month(workspace: WorkspaceId, month: DateTime<Utc>) -> String {
+    format!("workspace#{workspace}#audit#{}", month.format("%Y-%m"))
 }
 
 /// How many partitions an organization's usage is counted in.
@@ -365,19 +362,11 @@ pub(crate) fn log_row(partition: String, id: impl ToString) -> Key {
 
 pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
     Key::new(
-        format!("rate#{policy}#{}#{window}", sha256(subject)),
+        format!("rate#{policy}#{}#{window}", sha256_hex(subject)),
         "rate",
     )
 }
 
 pub(crate) fn idempotency(scope_hash: &str) -> Key {
     Key::new(format!("idempotency#{scope_hash}"), "idempotency")
-}
-
-/// SHA-256 in hexadecimal: a key part made of somebody's text.
-pub(crate) fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -8,8 +8,8 @@ use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, List, NewItem, entity};
-use crate::organizations::revision;
+use crate::item::{Item, List, NewItem, entity, revision};
+use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction, keys};
 
 /// Leads from the code that an invitation was sent with to the member that waits for it.
@@ -52,22 +52,34 @@ impl Store {
         items.iter().map(read_member).collect()
     }
 
-    /// Adds a pending member and the invitation that turns it into a user. `code_hash` is SHA-256 of the code.
+    /// Adds a pending member and the invitation that turns it into a user. `code_hash` is SHA-256 of the code. `organization`
+    /// guards against a second invitation of the same address at the same time.
     pub async fn invite(
         &self,
+        organization: &Organization,
         member: &Member,
         invitation: &Invitation,
         code_hash: &str,
         audit: &AuditEntry,
     ) -> Result<()> {
-        let records = &self.tables.records;
         let mut transaction = self.transaction();
+        transaction.put_organization(organization, Some(organization.revision));
         transaction.put_member(member, None);
-        let item = NewItem::new(keys::invitation(code_hash), "invitation", invitation);
-        transaction.create(records, item, || {
-            Error::Conflict("the invitation exists already".to_owned())
-        });
+        transaction.put_invitation(invitation, code_hash);
         transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Gives a pending member another invitation: the answer with the first one was lost.
+    pub async fn invite_again(
+        &self,
+        member: &Member,
+        invitation: &Invitation,
+        code_hash: &str,
+    ) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_member(member, Some(member.revision));
+        transaction.put_invitation(invitation, code_hash);
         transaction.commit().await
     }
 
@@ -76,9 +88,10 @@ impl Store {
             .await
     }
 
-    /// Turns an invitation into a user: once.
+    /// Turns an invitation into a user: once. `organization` guards against a removal at the same time.
     pub async fn accept_invitation(
         &self,
+        organization: &Organization,
         code_hash: &str,
         user: &User,
         member: &Member,
@@ -88,14 +101,14 @@ impl Store {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         transaction.create_user(user);
+        transaction.put_organization(organization, Some(organization.revision));
         transaction.put_member(member, Some(member.revision));
-        let exists = (
-            format!("attribute_exists({})", keys::PARTITION),
-            Item::new(),
+        transaction.delete(
+            records,
+            &keys::invitation(code_hash),
+            Condition::exists(),
+            || Error::invalid("invitation", "is not valid any more"),
         );
-        transaction.delete(records, &keys::invitation(code_hash), Some(exists), || {
-            Error::invalid("invitation", "is not valid any more")
-        });
         transaction.put_session(session);
         transaction.audit(audit);
         transaction.commit().await
@@ -126,12 +139,8 @@ impl Store {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         transaction.put_organization(organization, Some(organization.revision));
-        let exists = (
-            format!("attribute_exists({})", keys::PARTITION),
-            Item::new(),
-        );
         let key = keys::member(member.organization_id, member.user_id);
-        transaction.delete(records, &key, Some(exists), || Error::NotFound("member"));
+        transaction.delete(records, &key, Condition::revision(member.revision), stale);
         if member.status == MemberStatus::Active {
             transaction.delete_user(member.user_id, &member.email);
         }
@@ -141,6 +150,28 @@ impl Store {
 }
 
 impl Transaction<'_> {
+    /// Lets the rest happen only while the member is as it was read.
+    pub(crate) fn check_member(
+        &mut self,
+        organization: OrganizationId,
+        user: UserId,
+        revision: u64,
+    ) {
+        let records = self.store().tables.records.clone();
+        let key = keys::member(organization, user);
+        self.check(&records, &key, Condition::revision(revision), || {
+            Error::Conflict("your membership was changed meanwhile; try again".to_owned())
+        });
+    }
+
+    fn put_invitation(&mut self, invitation: &Invitation, code_hash: &str) {
+        let records = self.store().tables.records.clone();
+        let item = NewItem::new(keys::invitation(code_hash), "invitation", invitation);
+        self.create(&records, item, || {
+            Error::Conflict("the invitation exists already".to_owned())
+        });
+    }
+
     pub(crate) fn put_member(&mut self, member: &Member, seen: Option<u64>) {
         self.put_revision(
             NewItem::new(

@@ -1,12 +1,12 @@
 //! Organizations and their workspaces.
 
+use domain::Result;
 use domain::audit::AuditEntry;
 use domain::identity::{Organization, Workspace};
 use domain::ids::{OrganizationId, WorkspaceId};
 use domain::page::{Page, PageRequest};
-use domain::{Error, Result};
 
-use crate::item::{Item, List, NewItem, entity, number};
+use crate::item::{Item, List, NewItem, entity, revision};
 use crate::{Store, Transaction, keys};
 
 impl Store {
@@ -52,6 +52,22 @@ impl Store {
         .await
     }
 
+    /// These workspaces, those that do not exist left out; newest first.
+    pub async fn workspaces_of(
+        &self,
+        organization: OrganizationId,
+        ids: &[WorkspaceId],
+    ) -> Result<Vec<Workspace>> {
+        let found = ids.iter().map(|id| self.workspace(organization, *id));
+        let mut found: Vec<Workspace> = futures::future::try_join_all(found)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect();
+        found.sort_by_key(|workspace| std::cmp::Reverse(workspace.id));
+        Ok(found)
+    }
+
     pub async fn create_workspace(&self, workspace: &Workspace, audit: &AuditEntry) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_workspace(workspace, None);
@@ -86,29 +102,6 @@ impl Transaction<'_> {
         );
         self.put_revision(item, seen);
     }
-
-    /// Creates an item at revision 1, or replaces the one of revision `seen` by the next.
-    pub(crate) fn put_revision(&mut self, item: Result<NewItem>, seen: Option<u64>) {
-        let records = self.store().tables.records.clone();
-        match seen {
-            None => {
-                let item = item.map(|item| item.number("revision", 1));
-                self.create(&records, item, || {
-                    Error::Conflict("it exists already".to_owned())
-                });
-            }
-            Some(seen) => {
-                let item = item.map(|item| item.number("revision", seen + 1));
-                self.replace(&records, item, seen, || {
-                    Error::Conflict("it was changed by somebody else; read it again".to_owned())
-                });
-            }
-        }
-    }
-}
-
-pub(crate) fn revision(item: &Item) -> u64 {
-    u64::try_from(number(item, "revision")).unwrap_or(0)
 }
 
 fn read_organization(item: &Item) -> Result<Organization> {

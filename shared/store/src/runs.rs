@@ -3,7 +3,6 @@
 //! Head, input and output are read together; the journal only by workers. A small input or output is kept in the head, so
 //! that lists can show it; a large one has an item of its own.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use domain::agent::Agent;
 use domain::audit::AuditEntry;
@@ -16,6 +15,7 @@ use serde_json::Value;
 use crate::Store;
 use crate::item::{Item, List, NewItem, entity, number, sort_key};
 use crate::keys::{self, Index, RUN_HEAD, RUN_MESSAGE, RUN_STEP};
+use crate::transaction::Condition;
 
 /// What may stay in the head, in bytes of JSON, of input and output each.
 const INLINE: usize = 4 * 1024;
@@ -161,16 +161,8 @@ impl Store {
         let (workspace, id) = (run.workspace_id, run.id);
         let moved_on = || Error::Conflict("the run has moved on".to_owned());
         let mut transaction = self.transaction();
-        let seen = Item::from([(
-            ":seen".to_owned(),
-            AttributeValue::N(run.version.to_string()),
-        )]);
-        transaction.put(
-            records,
-            head_item(run, run.version + 1),
-            Some(("version = :seen".to_owned(), seen)),
-            moved_on,
-        );
+        let seen = Condition::that("version = :seen").number(":seen", run.version);
+        transaction.put(records, head_item(run, run.version + 1), seen, moved_on);
         if let Some(output) = run.output.as_ref().filter(|output| !is_inline(output)) {
             transaction.overwrite(
                 records,

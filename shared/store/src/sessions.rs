@@ -1,13 +1,11 @@
 //! Sign-ins, in the counters table: they end by themselves, and are read with every request of their user.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use domain::Result;
-use domain::identity::Session;
+use domain::identity::{Session, User};
 use domain::ids::SessionId;
 
-use crate::item::{Item, NewItem, aws_error};
+use crate::item::{NewItem, aws_error, refused_by, sent, text};
 use crate::{Store, Transaction, keys};
 
 impl Store {
@@ -16,38 +14,34 @@ impl Store {
             .await
     }
 
-    pub async fn create_session(&self, session: &Session) -> Result<()> {
-        let put = self
-            .dynamodb
-            .put_item()
-            .table_name(&self.tables.counters)
-            .set_item(Some(new_item(session)?.item));
-        put.send().await.map_err(aws_error)?;
-        Ok(())
+    /// Creates a session for a user whose password was checked against the row as read.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the user was changed since.
+    pub async fn create_session(&self, session: &Session, user: &User) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.check_user(user);
+        transaction.put_session(session);
+        transaction.commit().await
     }
 
     /// Replaces a session's refresh token. `false` when `seen_hash` is not the good one any more: it was used before.
     pub async fn rotate_session(&self, session: &Session, seen_hash: &str) -> Result<bool> {
-        let sent = self
+        let put = self
             .dynamodb
             .put_item()
             .table_name(&self.tables.counters)
             .set_item(Some(new_item(session)?.item))
             .condition_expression("refresh_hash = :seen")
             .expression_attribute_values(":seen", AttributeValue::S(seen_hash.to_owned()))
-            .send()
-            .await;
-        match sent {
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match sent(put.send()).await {
             Ok(_) => Ok(true),
-            Err(SdkError::ServiceError(error))
-                if matches!(
-                    error.err(),
-                    PutItemError::ConditionalCheckFailedException(_)
-                ) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(aws_error(error)),
+            Err(error) => match refused_by(&error) {
+                // The SDK may have sent it twice, and the first one have got through.
+                Some(stored) => Ok(text(stored, "refresh_hash") == Some(&session.refresh_hash)),
+                None => Err(aws_error(error)),
+            },
         }
     }
 
@@ -58,7 +52,7 @@ impl Store {
             .delete_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::session(id).attributes()));
-        delete.send().await.map_err(aws_error)?;
+        sent(delete.send()).await.map_err(aws_error)?;
         Ok(())
     }
 }
@@ -74,6 +68,6 @@ fn new_item(session: &Session) -> Result<NewItem> {
     let mut item =
         NewItem::new(keys::session(session.id), "session", session)?.expires(session.expires_at);
     let hash = AttributeValue::S(session.refresh_hash.clone());
-    Item::insert(&mut item.item, "refresh_hash".to_owned(), hash);
+    item.item.insert("refresh_hash".to_owned(), hash);
     Ok(item)
 }

@@ -1,9 +1,7 @@
 //! API tokens and keys. Each has two items: the one that requests are checked against, under the hash of its secret, and
 //! the one that its owner lists and edits. Both hold the whole token and are written together.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::{Actor, AuditEntry, Caller};
 use domain::ids::{AuditId, OrganizationId, TokenId, UserId, WorkspaceId};
@@ -12,9 +10,9 @@ use domain::token::{Token, TokenAction, TokenHash, TokenKind, TokenState};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, number, sent};
+use crate::item::{Item, List, NewItem, aws_error, entity, number, refused_by, revision, sent};
 use crate::keys::{self, Index};
-use crate::organizations::revision;
+use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
 /// How long a token's log is kept.
@@ -54,6 +52,16 @@ impl Store {
     }
 
     pub async fn token(&self, organization: OrganizationId, id: TokenId) -> Result<Option<Token>> {
+        let token = self.token_or_tombstone(organization, id).await?;
+        Ok(token.filter(|token| token.state != TokenState::Deleted))
+    }
+
+    /// Like [`Self::token`], also for one that was deleted: whose log may be read tells only the token.
+    pub async fn token_or_tombstone(
+        &self,
+        organization: OrganizationId,
+        id: TokenId,
+    ) -> Result<Option<Token>> {
         let item = self
             .get_item(&self.tables.records, &keys::token(organization, id))
             .await?;
@@ -76,27 +84,30 @@ impl Store {
             .await
     }
 
+    /// Creates a token. With `maker_revision`, only while its maker's membership is as it was read: a removal or demotion at
+    /// the same time finds the token, or keeps it from being made.
     pub async fn create_token(
         &self,
         token: &Token,
+        maker_revision: Option<u64>,
         log: &TokenAuditEntry,
         audit: &AuditEntry,
     ) -> Result<()> {
         let records = &self.tables.records;
+        let exists_already = || Error::Conflict("the token exists already".to_owned());
         let mut transaction = self.transaction();
-        transaction.create(records, lookup_item(token), || {
-            Error::Conflict("the token exists already".to_owned())
-        });
-        transaction.create(records, owner_item(token), || {
-            Error::Conflict("the token exists already".to_owned())
-        });
+        transaction.create(records, lookup_item(token), exists_already);
+        transaction.create(records, owner_item(token), exists_already);
+        if let Some(revision) = maker_revision {
+            transaction.check_member(token.organization_id, token.user_id, revision);
+        }
         transaction.token_audit(token.id, log);
         transaction.audit(audit);
         transaction.commit().await
     }
 
-    /// Replaces a token that was read at `token.revision`. With `old_hash`, its secret is replaced too: the old one is
-    /// unknown from then on.
+    /// Replaces a token that was read at `token.revision`; the counts of its use go on. With `old_hash`, its secret is
+    /// replaced too: the old one is unknown from then on.
     pub async fn update_token(
         &self,
         token: &Token,
@@ -105,37 +116,21 @@ impl Store {
         audit: Option<&AuditEntry>,
     ) -> Result<()> {
         let records = &self.tables.records;
-        let stale =
-            || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
         let mut transaction = self.transaction();
         let next = Token {
             revision: token.revision + 1,
             ..token.clone()
         };
-        // The counts live beside the entity, and go on.
-        let used_hour = token
-            .last_used_at
-            .map_or(0, |at| at.timestamp().div_euclid(3600));
-        let counts = |item: NewItem| {
-            item.number("usage_count", token.usage_count)
-                .number(
-                    "last_used_at",
-                    token.last_used_at.map_or(0, |at| at.timestamp_millis()),
-                )
-                .number("used_hour", used_hour)
-        };
-        transaction.replace(
-            records,
-            owner_item(&next).map(counts),
-            token.revision,
-            stale,
-        );
+        let unchanged = || Condition::revision(token.revision);
+        transaction.merge(records, owner_item(&next), Index::Due, unchanged(), stale);
         match old_hash {
             Some(old) => {
-                transaction.delete(records, &keys::token_by_hash(old), None, stale);
-                transaction.create(records, lookup_item(&next), stale);
+                transaction.delete(records, &keys::token_by_hash(old), Condition::none(), stale);
+                let lookup =
+                    lookup_item(&next).map(|item| item.number("used_hour", token.used_hour));
+                transaction.create(records, lookup, stale);
             }
-            None => transaction.replace(records, lookup_item(&next), token.revision, stale),
+            None => transaction.merge(records, lookup_item(&next), Index::Due, unchanged(), stale),
         }
         if let Some(log) = log {
             transaction.token_audit(token.id, log);
@@ -146,7 +141,7 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Deletes a token. Its log stays.
+    /// Deletes a token. What is left under its id leads to its log.
     pub async fn delete_token(
         &self,
         token: &Token,
@@ -155,24 +150,27 @@ impl Store {
     ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        let seen = |revision: u64| {
-            (
-                "revision = :revision".to_owned(),
-                Item::from([(
-                    ":revision".to_owned(),
-                    AttributeValue::N(revision.to_string()),
-                )]),
-            )
+        let tombstone = Token {
+            state: TokenState::Deleted,
+            ..token.clone()
         };
-        let stale =
-            || Error::Conflict("the token was changed by somebody else; read it again".to_owned());
-        transaction.delete(
+        let key = keys::token(token.organization_id, token.id);
+        let tombstone = NewItem::new(key, "token_tombstone", &tombstone).map(|item| {
+            item.number("revision", token.revision + 1)
+                .expires(audit.created_at + AUDIT_KEPT_FOR)
+        });
+        transaction.put(
             records,
-            &keys::token(token.organization_id, token.id),
-            Some(seen(token.revision)),
+            tombstone,
+            Condition::revision(token.revision),
             stale,
         );
-        transaction.delete(records, &keys::token_by_hash(token.hash), None, stale);
+        transaction.delete(
+            records,
+            &keys::token_by_hash(token.hash),
+            Condition::none(),
+            stale,
+        );
         if let Some(log) = log {
             transaction.token_audit(token.id, log);
         }
@@ -197,58 +195,78 @@ impl Store {
         let tokens = items.iter().map(read_token).collect::<Result<Vec<_>>>()?;
         Ok(tokens
             .into_iter()
-            .filter(|token| token.user_id == user)
+            .filter(|token| token.user_id == user && token.state != TokenState::Deleted)
             .collect())
     }
 
-    /// Counts one use of a token and tells whether it is the first in its hour, across all instances.
+    /// Counts one use of a token as it was looked up. The first in an hour is logged in the same breath.
     pub async fn record_use(
         &self,
-        organization: OrganizationId,
-        id: TokenId,
+        token: &Token,
+        log: &TokenAuditEntry,
         now: DateTime<Utc>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let hour = now.timestamp().div_euclid(3600);
+        if token.used_hour < hour {
+            match self.record_first_use(token, hour, log, now).await {
+                Err(Error::Conflict(_)) => {}
+                outcome => return outcome,
+            }
+        }
         let update = self
             .dynamodb
             .update_item()
             .table_name(&self.tables.records)
-            .set_key(Some(keys::token(organization, id).attributes()))
-            .update_expression("ADD usage_count :one SET last_used_at = :now, used_hour = :hour")
+            .set_key(Some(
+                keys::token(token.organization_id, token.id).attributes(),
+            ))
+            .update_expression("ADD usage_count :one SET last_used_at = :now")
             // Else a use that races with a deletion would leave half a token behind.
-            .condition_expression(format!("attribute_exists({})", keys::PARTITION))
+            .condition_expression(format!("attribute_exists({})", Index::Children.partition()))
             .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
             .expression_attribute_values(
                 ":now",
                 AttributeValue::N(now.timestamp_millis().to_string()),
-            )
-            .expression_attribute_values(":hour", AttributeValue::N(hour.to_string()))
-            .return_values(ReturnValue::UpdatedOld);
+            );
         match sent(update.send()).await {
-            Ok(output) => Ok(output
-                .attributes
-                .is_none_or(|old| number(&old, "used_hour") != hour)),
-            Err(SdkError::ServiceError(error))
-                if matches!(
-                    error.err(),
-                    UpdateItemError::ConditionalCheckFailedException(_)
-                ) =>
-            {
-                Ok(false)
-            }
+            Ok(_) => Ok(()),
+            Err(error) if refused_by(&error).is_some() => Ok(()),
             Err(error) => Err(aws_error(error)),
         }
     }
 
-    /// Adds a row to a token's log.
-    pub async fn log_token(&self, token: TokenId, log: &TokenAuditEntry) -> Result<()> {
-        let put = self
-            .dynamodb
-            .put_item()
-            .table_name(&self.tables.logs)
-            .set_item(Some(audit_item(token, log)?.item));
-        sent(put.send()).await.map_err(aws_error)?;
-        Ok(())
+    /// `Conflict` when another use of this hour was first, or the token was changed or deleted meanwhile.
+    async fn record_first_use(
+        &self,
+        token: &Token,
+        hour: i64,
+        log: &TokenAuditEntry,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let records = &self.tables.records;
+        let late = || Error::Conflict("the use is logged already".to_owned());
+        let mut transaction = self.transaction();
+        let first = Condition::that(format!(
+            "attribute_exists({}) AND (attribute_not_exists(used_hour) OR used_hour < :hour)",
+            keys::PARTITION
+        ));
+        let lookup = keys::token_by_hash(token.hash);
+        transaction.update(
+            records,
+            &lookup,
+            "SET used_hour = :hour",
+            first.number(":hour", hour),
+            late,
+        );
+        let counted = Condition::exists()
+            .number(":one", 1)
+            .number(":hour", hour)
+            .number(":now", now.timestamp_millis());
+        let owner = keys::token(token.organization_id, token.id);
+        let expression = "ADD usage_count :one SET last_used_at = :now, used_hour = :hour";
+        transaction.update(records, &owner, expression, counted, late);
+        transaction.token_audit(token.id, log);
+        transaction.commit().await
     }
 
     /// A token's log, newest first.
@@ -305,6 +323,7 @@ fn read_token(item: &Item) -> Result<Token> {
     let token: Token = entity(item)?;
     Ok(Token {
         revision: revision(item),
+        used_hour: number(item, "used_hour"),
         usage_count: u64::try_from(number(item, "usage_count")).unwrap_or(0),
         last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at"))
             .filter(|at| at.timestamp_millis() > 0),

@@ -1,22 +1,70 @@
 //! Writes that happen together: each with the error that its condition's failure means.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
+};
 use domain::{Error, Result};
 use rand::RngExt;
 
 use crate::Store;
 use crate::item::{Item, NewItem, aws_error, sent};
-use crate::keys::{Key, PARTITION};
+use crate::keys::{Index, Key, PARTITION, SORT};
 
 /// How often a transaction that collided with another one is tried.
 const ATTEMPTS: u32 = 6;
 
 /// What to answer when a condition did not hold.
 type OnFailure = fn() -> Error;
+
+/// What must hold for a write to happen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Condition {
+    expression: Option<String>,
+    values: Option<Item>,
+}
+
+impl Condition {
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn absent() -> Self {
+        Self::that(format!("attribute_not_exists({PARTITION})"))
+    }
+
+    pub(crate) fn exists() -> Self {
+        Self::that(format!("attribute_exists({PARTITION})"))
+    }
+
+    /// The item is at this revision.
+    pub(crate) fn revision(seen: u64) -> Self {
+        Self::that("revision = :seen").number(":seen", seen)
+    }
+
+    pub(crate) fn that(expression: impl Into<String>) -> Self {
+        Self {
+            expression: Some(expression.into()),
+            values: None,
+        }
+    }
+
+    /// A number that the expression, or an update beside it, names.
+    pub(crate) fn number(mut self, name: &str, value: impl ToString) -> Self {
+        let values = self.values.get_or_insert_default();
+        values.insert(name.to_owned(), AttributeValue::N(value.to_string()));
+        self
+    }
+}
+
+/// Somebody else wrote first.
+pub(crate) fn stale() -> Error {
+    Error::Conflict("it was changed by somebody else; read it again".to_owned())
+}
 
 /// A set of writes in the making. Nothing happens before [`Self::commit`].
 pub struct Transaction<'a> {
@@ -40,37 +88,29 @@ impl<'a> Transaction<'a> {
 
     /// Puts an item that must not exist yet.
     pub(crate) fn create(&mut self, table: &str, item: Result<NewItem>, or_else: OnFailure) {
-        self.put(
-            table,
-            item,
-            Some((format!("attribute_not_exists({PARTITION})"), Item::new())),
-            or_else,
-        );
+        self.put(table, item, Condition::absent(), or_else);
     }
 
-    /// Puts an item in place of the one with this `revision`.
-    pub(crate) fn replace(
-        &mut self,
-        table: &str,
-        item: Result<NewItem>,
-        revision: u64,
-        or_else: OnFailure,
-    ) {
-        let values = Item::from([(
-            ":revision".to_owned(),
-            AttributeValue::N(revision.to_string()),
-        )]);
-        self.put(
-            table,
-            item,
-            Some(("revision = :revision".to_owned(), values)),
-            or_else,
-        );
+    /// Creates an item at revision 1, or replaces the one of revision `seen` by the next.
+    pub(crate) fn put_revision(&mut self, item: Result<NewItem>, seen: Option<u64>) {
+        let records = self.store.tables.records.clone();
+        match seen {
+            None => {
+                let item = item.map(|item| item.number("revision", 1));
+                self.create(&records, item, || {
+                    Error::Conflict("it exists already".to_owned())
+                });
+            }
+            Some(seen) => {
+                let item = item.map(|item| item.number("revision", seen + 1));
+                self.put(&records, item, Condition::revision(seen), stale);
+            }
+        }
     }
 
     /// Puts an item whatever is there.
     pub(crate) fn overwrite(&mut self, table: &str, item: Result<NewItem>) {
-        self.put(table, item, None, || {
+        self.put(table, item, Condition::none(), || {
             Error::internal("an unconditional write failed")
         });
     }
@@ -79,47 +119,130 @@ impl<'a> Transaction<'a> {
         &mut self,
         table: &str,
         item: Result<NewItem>,
-        condition: Option<(String, Item)>,
+        condition: Condition,
         or_else: OnFailure,
     ) {
-        let item = match item {
-            Ok(item) => item,
-            Err(error) => return self.fail(error),
-        };
-        let mut put = Put::builder().table_name(table).set_item(Some(item.item));
-        if let Some((expression, values)) = condition {
-            put = put
-                .condition_expression(expression)
-                .set_expression_attribute_values((!values.is_empty()).then_some(values));
-        }
-        match put.build() {
-            Ok(put) => self
-                .writes
-                .push((TransactWriteItem::builder().put(put).build(), or_else)),
-            Err(error) => self.fail(Error::internal(error)),
-        }
+        let put = item.and_then(|item| {
+            Put::builder()
+                .table_name(table)
+                .set_item(Some(item.item))
+                .set_condition_expression(condition.expression)
+                .set_expression_attribute_values(condition.values)
+                .build()
+                .map_err(Error::internal)
+        });
+        let write = put.map(|put| TransactWriteItem::builder().put(put).build());
+        self.push(write, or_else);
+    }
+
+    /// Sets the attributes of `item` and leaves all others of the stored one alone, those of `index` excepted: they go if
+    /// `item` has none.
+    pub(crate) fn merge(
+        &mut self,
+        table: &str,
+        item: Result<NewItem>,
+        index: Index,
+        condition: Condition,
+        or_else: OnFailure,
+    ) {
+        let update = item.and_then(|item| {
+            let mut values = condition.values.unwrap_or_default();
+            let mut names = HashMap::new();
+            let mut key = Item::new();
+            let mut sets = Vec::new();
+            for (position, (name, value)) in item.item.into_iter().enumerate() {
+                if name == PARTITION || name == SORT {
+                    key.insert(name, value);
+                    continue;
+                }
+                sets.push(format!("#a{position} = :a{position}"));
+                names.insert(format!("#a{position}"), name);
+                values.insert(format!(":a{position}"), value);
+            }
+            let mut expression = format!("SET {}", sets.join(", "));
+            if !names.values().any(|name| name == index.partition()) {
+                expression = format!(
+                    "{expression} REMOVE {}, {}",
+                    index.partition(),
+                    index.sort()
+                );
+            }
+            Update::builder()
+                .table_name(table)
+                .set_key(Some(key))
+                .update_expression(expression)
+                .set_condition_expression(condition.expression)
+                .set_expression_attribute_names(Some(names))
+                .set_expression_attribute_values(Some(values))
+                .build()
+                .map_err(Error::internal)
+        });
+        let write = update.map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(write, or_else);
+    }
+
+    /// Carries out an update expression of the caller's.
+    pub(crate) fn update(
+        &mut self,
+        table: &str,
+        key: &Key,
+        expression: &str,
+        condition: Condition,
+        or_else: OnFailure,
+    ) {
+        let update = Update::builder()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .update_expression(expression)
+            .set_condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
+            .build()
+            .map_err(Error::internal);
+        let write = update.map(|update| TransactWriteItem::builder().update(update).build());
+        self.push(write, or_else);
     }
 
     pub(crate) fn delete(
         &mut self,
         table: &str,
         key: &Key,
-        condition: Option<(String, Item)>,
+        condition: Condition,
         or_else: OnFailure,
     ) {
-        let mut delete = Delete::builder()
+        let delete = Delete::builder()
             .table_name(table)
-            .set_key(Some(key.attributes()));
-        if let Some((expression, values)) = condition {
-            delete = delete
-                .condition_expression(expression)
-                .set_expression_attribute_values((!values.is_empty()).then_some(values));
-        }
-        match delete.build() {
-            Ok(delete) => self
-                .writes
-                .push((TransactWriteItem::builder().delete(delete).build(), or_else)),
-            Err(error) => self.fail(Error::internal(error)),
+            .set_key(Some(key.attributes()))
+            .set_condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
+            .build()
+            .map_err(Error::internal);
+        let write = delete.map(|delete| TransactWriteItem::builder().delete(delete).build());
+        self.push(write, or_else);
+    }
+
+    /// Lets the rest happen only while `condition` holds for an item that is not written.
+    pub(crate) fn check(
+        &mut self,
+        table: &str,
+        key: &Key,
+        condition: Condition,
+        or_else: OnFailure,
+    ) {
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(key.attributes()))
+            .set_condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
+            .build()
+            .map_err(Error::internal);
+        let write = check.map(|check| TransactWriteItem::builder().condition_check(check).build());
+        self.push(write, or_else);
+    }
+
+    fn push(&mut self, write: Result<TransactWriteItem>, or_else: OnFailure) {
+        match write {
+            Ok(write) => self.writes.push((write, or_else)),
+            Err(error) => self.fail(error),
         }
     }
 

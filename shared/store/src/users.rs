@@ -6,8 +6,8 @@ use domain::ids::UserId;
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{NewItem, entity};
-use crate::organizations::revision;
+use crate::item::{NewItem, entity, revision};
+use crate::transaction::Condition;
 use crate::{Store, Transaction, keys};
 
 /// The companion item that makes an address unique.
@@ -28,15 +28,14 @@ impl Store {
         .transpose()
     }
 
-    /// Finds who signs in with this address.
+    /// Finds who signs in with this address. An unknown one costs the same two reads, so that time does not tell.
     pub async fn user_by_email(&self, email: &Email) -> Result<Option<User>> {
-        match self
-            .get_entity::<EmailOwner>(&self.tables.records, &keys::email(email.as_str()))
-            .await?
-        {
-            Some(owner) => self.user(owner.user_id).await,
-            None => Ok(None),
-        }
+        let key = keys::email(email.as_str());
+        let owner = self
+            .get_entity::<EmailOwner>(&self.tables.records, &key)
+            .await?;
+        let nobody = UserId::first_at(chrono::DateTime::UNIX_EPOCH);
+        self.user(owner.map_or(nobody, |owner| owner.user_id)).await
     }
 
     /// Creates a user with an organization of their own, all or nothing.
@@ -87,6 +86,15 @@ impl Store {
 }
 
 impl Transaction<'_> {
+    /// Lets the rest happen only while the user is as it was read.
+    pub(crate) fn check_user(&mut self, user: &User) {
+        let records = self.store().tables.records.clone();
+        let condition = Condition::revision(user.revision);
+        self.check(&records, &keys::user(user.id), condition, || {
+            Error::Unauthenticated("the account was changed meanwhile; try again".to_owned())
+        });
+    }
+
     pub(crate) fn create_user(&mut self, user: &User) {
         let records = self.store().tables.records.clone();
         let owner = NewItem::new(
@@ -103,9 +111,14 @@ impl Transaction<'_> {
 
     pub(crate) fn delete_user(&mut self, id: UserId, email: &Email) {
         let records = self.store().tables.records.clone();
-        self.delete(&records, &keys::email(email.as_str()), None, || {
+        self.delete(
+            &records,
+            &keys::email(email.as_str()),
+            Condition::none(),
+            || Error::NotFound("user"),
+        );
+        self.delete(&records, &keys::user(id), Condition::none(), || {
             Error::NotFound("user")
         });
-        self.delete(&records, &keys::user(id), None, || Error::NotFound("user"));
     }
 }

@@ -45,7 +45,7 @@ impl Answer {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         assert!(!self.headers.contains_key("location"), "no redirects");
         let body = &self.body;
-        let face = if body["success"] == false {
+        if body["success"] == false {
             assert!(
                 body["error"].is_string() && body["message"].is_string(),
                 "{}",
@@ -69,8 +69,7 @@ impl Answer {
                 self.text
             );
             body["errors"].to_string()
-        };
-        face
+        }
     }
 
     /// A header's text, empty when it is absent.

@@ -83,6 +83,12 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     // As a value first: members that the type does not know are skipped without a limit on their depth otherwise.
     let value: serde_json::Value =
         serde_json::from_slice(body).map_err(|error| json_error(".", &error))?;
+    // Every body here is an object. Serde would take a list for one, member by member.
+    if !value.is_object() {
+        return Err(Error::Malformed(
+            "the request body must be an object".to_owned(),
+        ));
+    }
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         json_error(&path, &error.into_inner())

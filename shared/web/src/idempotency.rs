@@ -8,11 +8,13 @@ use std::sync::Arc;
 use auth::{Dialect, Keyring, Principal};
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
 use domain::Error;
+use domain::ids::fresh;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Attempt, StoredResponse};
@@ -74,33 +76,28 @@ async fn once(
     next: Next,
 ) -> Result<Response, Error> {
     let now = host.services.clock.now();
+    let keyring = Keyring::load(&host.services).await?;
     let (mut parts, body) = request.into_parts();
     let body = read_body(body).await?;
-    let who = principal
-        .token_id()
-        .map_or_else(|| principal.user_id.to_string(), |token| token.to_string());
-    let path = parts
-        .uri
-        .path_and_query()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let scope = format!("{who} {} {path} {key}", parts.method);
+    let scope = scope_of(principal, &parts, key);
 
     let mut attempt = Attempt {
-        fingerprint: hex(&Sha256::digest(&body)),
+        nonce: fresh(now),
+        // Keyed, since a body may have a password in it.
+        fingerprint: keyring.mac(PURPOSE, &body),
         first_at: now,
         in_flight_until: now + IN_FLIGHT,
         response: None,
     };
     if let Err(earlier) = host.store.claim_idempotency(&scope, &attempt).await? {
-        if earlier.fingerprint != attempt.fingerprint {
+        if !keyring.verify_mac(PURPOSE, &body, &earlier.fingerprint) {
             return Err(Error::invalid_header(
                 "Idempotency-Key",
                 "was used with another request body",
             ));
         }
         if let Some(response) = &earlier.response {
-            return replay(host, &scope, response).await;
+            return replay(&keyring, &scope, response);
         }
         attempt.first_at = earlier.first_at;
         let taken_over = earlier.in_flight_until <= now
@@ -130,51 +127,70 @@ async fn once(
             let body = axum::body::to_bytes(body, usize::MAX)
                 .await
                 .map_err(Error::internal)?;
-            keep(host, &scope, &attempt, parts.status, &body).await;
+            keep(host, &keyring, &scope, &attempt, parts.status, &body).await;
             Ok(Response::from_parts(parts, Body::from(body)))
         }
         // Something may have happened before a 5xx: the key stays claimed, and the derived ids make the repetition find it.
         (_, Some(error)) if encode::status_of(dialect, &error).is_server_error() => Ok(response),
         _ => {
-            host.store.release_idempotency(&scope).await?;
+            if let Err(error) = host.store.release_idempotency(&scope, &attempt).await {
+                tracing::warn!(%error, "an idempotency key was not released; it is free again in a minute");
+            }
             Ok(response)
         }
     }
 }
 
-/// Stores a response. When that fails, the work is done all the same, and the client is told so.
-async fn keep(host: &Host, scope: &str, attempt: &Attempt, status: StatusCode, body: &[u8]) {
+/// Whose key it is: the same one in another organization or workspace, or with another role, is another.
+fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
+    let who = principal
+        .token_id()
+        .map_or_else(|| principal.user_id.to_string(), |token| token.to_string());
+    [
+        &who,
+        &principal.organization_id.to_string(),
+        &principal.workspace_id.to_string(),
+        principal.role.as_str(),
+        parts.method.as_str(),
+        parts.uri.path(),
+        key,
+    ]
+    .join("\n")
+}
+
+/// Stores a response. When that fails the work is done all the same, and a repetition finds it by its derived ids.
+async fn keep(
+    host: &Host,
+    keyring: &Keyring,
+    scope: &str,
+    attempt: &Attempt,
+    status: StatusCode,
+    body: &[u8],
+) {
     if body.len() > MAX_RESPONSE {
         return;
     }
     let stored = async {
-        let keyring = Keyring::load(&host.services).await?;
-        let kept = serde_json::to_vec(&Kept {
+        let kept = Kept {
             body: String::from_utf8_lossy(body).into_owned(),
-        })
-        .map_err(Error::internal)?;
+        };
+        let kept = serde_json::to_vec(&kept).map_err(Error::internal)?;
         let response = StoredResponse {
             status: status.as_u16(),
             sealed: keyring.seal(PURPOSE, scope, &kept)?,
         };
-        host.store
-            .replace_idempotency(
-                scope,
-                attempt,
-                &Attempt {
-                    response: Some(response),
-                    ..attempt.clone()
-                },
-            )
-            .await
+        let done = Attempt {
+            response: Some(response),
+            ..attempt.clone()
+        };
+        host.store.replace_idempotency(scope, attempt, &done).await
     };
     if let Err(error) = stored.await {
         tracing::warn!(%error, "a response was not kept for its idempotency key");
     }
 }
 
-async fn replay(host: &Host, scope: &str, stored: &StoredResponse) -> Result<Response, Error> {
-    let keyring = Keyring::load(&host.services).await?;
+fn replay(keyring: &Keyring, scope: &str, stored: &StoredResponse) -> Result<Response, Error> {
     let kept = keyring
         .open(PURPOSE, scope, &stored.sealed)
         .ok_or_else(|| Error::internal("a kept response cannot be opened"))?;
@@ -193,8 +209,4 @@ async fn replay(host: &Host, scope: &str, stored: &StoredResponse) -> Result<Res
     );
     headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     Ok(response)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

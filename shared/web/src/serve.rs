@@ -173,16 +173,12 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     let dialect = Dialect::of(path);
     let (parts, body) = request.into_parts();
     let client = Client::of(&parts);
-    // Any other form is the handler's to complain about.
-    let product_id = Params::parse(parts.uri.query().unwrap_or_default())
-        .ok()
-        .map(|params| params.parsed::<WorkspaceId>("product_id"));
-    let product_id = match product_id {
-        Some(Err(error)) => return Failure(error).into_response(),
-        Some(Ok(product_id)) => {
-            product_id.filter(|_| matches!(dialect, Dialect::Prodgy | Dialect::Prowpt))
-        }
-        None => None,
+    // A wrong one is told once it is known who asks.
+    let product_id = if matches!(dialect, Dialect::Prodgy | Dialect::Prowpt) {
+        Params::parse(parts.uri.query().unwrap_or_default())
+            .and_then(|params| params.parsed::<WorkspaceId>("product_id"))
+    } else {
+        Ok(None)
     };
     let strict = is_strict(&parts.method, parts.uri.path());
     let incoming = Incoming {
@@ -190,7 +186,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         strict,
         headers: &parts.headers,
         ip: &client.ip,
-        product_id,
+        product_id: product_id.as_ref().ok().copied().flatten(),
     };
     let Authenticated {
         outcome,
@@ -199,7 +195,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     } = host.authenticator.authenticate(incoming).await;
     let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
     facts.with(|learned| learned.limit = limit);
-    let principal = match outcome {
+    let principal = match outcome.and_then(|principal| product_id.map(|_| principal)) {
         Ok(principal) => principal,
         Err(error) => return Failure(error).into_response(),
     };

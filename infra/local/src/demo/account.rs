@@ -24,7 +24,7 @@ pub(super) struct Keys {
 
 pub(super) async fn register(client: &mut Client<'_>) -> anyhow::Result<Account> {
     client.screen.step("Register an organization")?;
-    let account = new_account(client, "noor@larkspur.example", "Larkspur Market").await?;
+    let account = new_account(client, "Noor", "Larkspur Market").await?;
     client.screen.result("workspace", &account.workspace)?;
     Ok(account)
 }
@@ -32,12 +32,13 @@ pub(super) async fn register(client: &mut Client<'_>) -> anyhow::Result<Account>
 /// Makes an account with a password that nobody needs to know.
 async fn new_account(
     client: &mut Client<'_>,
-    email: &str,
+    name: &str,
     organization: &str,
 ) -> anyhow::Result<Account> {
+    let email = format!("{}@signalbox.example", name.to_lowercase());
     let password = format!("{}-aA1", Alphanumeric.sample_string(&mut rand::rng(), 20));
     let body =
-        json!({"email": email, "password": password, "name": "Noor", "organization": organization});
+        json!({"email": email, "password": password, "name": name, "organization": organization});
     let path = "/api/auth/register";
     let answer = client.post(path, &Credential::None, &body, 201).await?;
     Ok(Account {
@@ -48,7 +49,7 @@ async fn new_account(
 
 /// A token of another organization, which must not see anything of the demo's.
 pub(super) async fn stranger(client: &mut Client<'_>) -> anyhow::Result<Credential> {
-    let account = new_account(client, "eve@elsewhere.example", "Elsewhere").await?;
+    let account = new_account(client, "Eve", "Elsewhere").await?;
     prodgy_token(client, &account).await
 }
 

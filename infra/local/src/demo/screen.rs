@@ -7,6 +7,8 @@ use serde_json::Value;
 
 /// Longer texts in bodies are cut.
 const SHOWN_TEXT: usize = 60;
+/// Longer lists are only counted.
+const SHOWN_ITEMS: usize = 4;
 /// Where a long result is broken.
 const WIDTH: usize = 96;
 /// Members whose values are nobody's business.
@@ -49,7 +51,7 @@ impl Screen {
 
     /// Shows something that a step found out.
     pub(super) fn result(&mut self, name: &str, value: impl std::fmt::Display) -> io::Result<()> {
-        line(&format!("      {name:<14} {value}"))
+        line(&format!("      {name:<16} {value}"))
     }
 
     /// Shows a text of several lines.
@@ -84,6 +86,9 @@ fn shortened(body: &Value) -> String {
             Value::String(text) if text.chars().count() > SHOWN_TEXT => {
                 let start: String = text.chars().take(SHOWN_TEXT / 2).collect();
                 format!("{start}... ({} characters)", text.chars().count()).into()
+            }
+            Value::Array(items) if items.len() > SHOWN_ITEMS => {
+                format!("{} items", items.len()).into()
             }
             Value::Object(fields) => {
                 let fields = fields.iter();

@@ -1,6 +1,8 @@
 //! DynamoDB by dynoxide, on a thread and a runtime of its own: its calls block on the one lock around `SQLite`.
 
+use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -96,6 +98,12 @@ fn open(storage: Storage, tables: &[Table]) -> anyhow::Result<Database> {
             let text = path
                 .to_str()
                 .with_context(|| format!("{} is not UTF-8", path.display()))?;
+            // Made first, for its mode: SQLite gives the files beside it the same.
+            let mut options = OpenOptions::new();
+            options.create(true).append(true).mode(0o600);
+            options
+                .open(&path)
+                .with_context(|| format!("cannot open {}", path.display()))?;
             let database =
                 Database::new(text).with_context(|| format!("cannot open {}", path.display()))?;
             // Despite its name this is what sets `synchronous = NORMAL`: in WAL mode every acknowledged write then survives

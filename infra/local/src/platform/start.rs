@@ -22,6 +22,8 @@ use crate::schedules::{Scheduled, Timetable};
 use crate::template::{Deployment, Endpoints, Function, REGION, Template};
 
 const LOOPBACK: &str = "127.0.0.1";
+/// The access key id of the platform itself, which is none of the functions'.
+const PLATFORM: &str = "local";
 
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     // What can be found out without making anything comes first.
@@ -203,12 +205,13 @@ fn attach(listener: TcpListener, runtime: &Handle) -> std::io::Result<tokio::net
 }
 
 /// Everything that a function finds in its environment: what the template declares, and what Lambda sets. The endpoints
-/// make the AWS SDK talk to this machine.
+/// make the AWS SDK talk to this machine. The embedded services take any credentials; the access key id tells which function
+/// a call comes from.
 fn environment(function: &Function, endpoints: &Endpoints) -> HashMap<String, String> {
     let of_lambda = [
         ("AWS_REGION", REGION),
         ("AWS_DEFAULT_REGION", REGION),
-        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_ACCESS_KEY_ID", &function.logical_id),
         ("AWS_SECRET_ACCESS_KEY", "local-secret"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
@@ -239,7 +242,7 @@ fn environment(function: &Function, endpoints: &Endpoints) -> HashMap<String, St
 }
 
 /// Builds all functions side by side, as each of them fetches what it needs in its init. Gives the configuration of one of
-/// them as well, if there is one.
+/// them as well, if there is one, for what the platform does in its own name.
 async fn build(
     template: &Template,
     deployment: &Deployment,
@@ -281,7 +284,11 @@ async fn build(
             },
         );
     }
-    Ok((functions, shared.map(|(config, _)| config)))
+    let own = shared.map(|(mut config, _)| {
+        PLATFORM.clone_into(&mut config.aws.access_key_id);
+        config
+    });
+    Ok((functions, own))
 }
 
 /// What event sources and schedules are put together from.

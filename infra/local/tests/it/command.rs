@@ -85,8 +85,12 @@ async fn it_says_when_it_is_ready_and_ends_well_on_either_signal() {
             .spawn()
             .unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
-        let url = output.next().unwrap().unwrap();
-        let url = url.strip_prefix("ready ").unwrap();
+        // A first start greets before it is ready.
+        let url = output
+            .by_ref()
+            .map(Result::unwrap)
+            .find_map(|line| Some(line.strip_prefix("ready ")?.to_owned()))
+            .unwrap();
         let health = reqwest::get(format!("{url}/healthz")).await.unwrap();
         assert_eq!(health.status(), 200);
 
@@ -199,4 +203,35 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
             "{arguments:?}"
         );
     }
+}
+
+#[test]
+fn the_demo_holds_and_shows_no_secret() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let output = signalbox(Path::new(root), &["demo"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(text.contains("an open database transaction"), "{text}");
+    let longest = text
+        .split_whitespace()
+        .filter(|word| word.contains("_live_") || word.contains("prodgy_"));
+    assert!(longest.map(str::len).max().unwrap() < 16, "{text}");
+}
+
+#[test]
+fn a_demo_that_cannot_go_on_says_at_which_step() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("template.yaml"), IDENTITY_ONLY).unwrap();
+    let output = signalbox(directory.path(), &["demo"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("step 2 (Register an organization) failed: "),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
 }

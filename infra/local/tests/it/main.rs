@@ -1,8 +1,13 @@
 //! Runs a small template with small functions, and the command itself.
 
+mod administration;
+mod canaries;
 mod command;
 mod fixture;
 mod gateway;
 mod platform;
+mod process;
 mod queues;
+mod recovery;
+mod runtime_api;
 mod template;

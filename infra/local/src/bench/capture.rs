@@ -1,0 +1,93 @@
+//! What a request asks of DynamoDB, as it really happens: seen by a recording proxy.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use anyhow::Context;
+use regex::Regex;
+use runtime::{Clock, Config, Services};
+
+use super::options;
+use super::tenant::{Request, Tenant};
+use crate::{Call, DynamoDbRecorder, Options, Platform};
+
+static UUID: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").expect("the pattern is well-formed")
+});
+
+/// A platform whose calls to DynamoDB are recorded.
+pub(super) struct Capture {
+    platform: Platform,
+    recorder: DynamoDbRecorder,
+    pub(super) tenant: Tenant,
+}
+
+/// The calls of one request.
+pub(super) struct Recorded {
+    /// Those of one wave ran side by side; a wave waited for the one before it.
+    pub(super) waves: Vec<Vec<Call>>,
+    /// Identifiers that the request made up. Whoever makes the calls again has to make up others.
+    pub(super) fresh: BTreeSet<String>,
+}
+
+impl Capture {
+    pub(super) async fn start(template: &Path) -> anyhow::Result<Self> {
+        let recorder = DynamoDbRecorder::default();
+        let options = Options {
+            dynamodb_front: Some(recorder.front()),
+            ..options(template)
+        };
+        let platform = Platform::start(options).await?;
+        let tenant = Tenant::found(&platform.url()).await?;
+        Ok(Self {
+            platform,
+            recorder,
+            tenant,
+        })
+    }
+
+    /// Sends a request and returns what it asked of DynamoDB.
+    pub(super) async fn record(&self, request: &Request) -> anyhow::Result<Recorded> {
+        // The first one may find out what later ones remember.
+        self.calls_of(request).await?;
+        let before = identifiers(&self.calls_of(request).await?);
+        let calls = self.calls_of(request).await?;
+        let fresh = identifiers(&calls).difference(&before).cloned().collect();
+        let mut waves: Vec<Vec<Call>> = Vec::new();
+        for (depth, call) in DynamoDbRecorder::depths(&calls).into_iter().zip(calls) {
+            waves.resize_with(waves.len().max(depth), Vec::new);
+            waves[depth - 1].push(call);
+        }
+        Ok(Recorded { waves, fresh })
+    }
+
+    /// A client that goes around the proxy.
+    pub(super) fn dynamodb(&self) -> anyhow::Result<aws_sdk_dynamodb::Client> {
+        let upstream = self
+            .recorder
+            .upstream()
+            .context("the recorder has not started")?;
+        let mut config = Config::clone(&self.platform.services().config);
+        config.aws.dynamodb_endpoint = Some(format!("http://{upstream}"));
+        Ok(Services::new(config, Clock::system()).dynamodb)
+    }
+
+    async fn calls_of(&self, request: &Request) -> anyhow::Result<Vec<Call>> {
+        self.recorder.take();
+        self.tenant.send(request).await?;
+        Ok(self.recorder.take())
+    }
+}
+
+fn identifiers(calls: &[Call]) -> BTreeSet<String> {
+    let texts = calls.iter().map(|call| String::from_utf8_lossy(&call.body));
+    texts
+        .flat_map(|text| {
+            let found = UUID.find_iter(&text);
+            found
+                .map(|found| found.as_str().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}

@@ -1,0 +1,113 @@
+//! `signalbox bench`: how fast the platform is on this machine, and what it adds to the DynamoDB calls that it makes.
+
+mod capture;
+mod child;
+mod load;
+mod replay;
+mod requests;
+mod round_trips;
+mod runs;
+mod sample;
+mod starts;
+mod startup;
+mod table;
+mod tenant;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::Options;
+use capture::Capture;
+use child::ChildPlatform;
+use table::Table;
+use tenant::Tenant;
+
+/// The parameters of the template that bound how often somebody may ask. The limiter runs, but never bites.
+const LIMITS: [&str; 7] = [
+    "ProdgyLimitPerMinute",
+    "ProdgyStrictLimitPerMinute",
+    "ProwptLimitPerMinute",
+    "AgentPlatformLimitPerMinute",
+    "AccountLimitPerMinute",
+    "SignInLimitPerMinute",
+    "UnauthenticatedLimitPerMinute",
+];
+const RAISED_LIMIT: &str = "100000000";
+
+#[derive(Args)]
+pub(crate) struct BenchArguments {
+    /// Where the functions' binaries are: DIRECTORY/<function> or DIRECTORY/<function>/bootstrap, for this machine's processor
+    #[arg(long, value_name = "DIRECTORY")]
+    bin_dir: Option<PathBuf>,
+    /// How long each kind of request is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+}
+
+/// What was measured: a table for people and a value for programs.
+struct Measured {
+    name: &'static str,
+    table: Table,
+    value: Value,
+}
+
+/// Measures everything and prints it.
+pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::Result<()> {
+    let processors = available_parallelism().map_or(1, usize::from);
+    say(&format!(
+        "Clients, platform and DynamoDB share this machine ({processors} processors) and are measured together.\n\
+         DynamoDB is the embedded one, in memory: the figures show what Signalbox costs, not what AWS does.\n"
+    ))?;
+    if cfg!(debug_assertions) {
+        say(
+            "This is a debug build: its figures mean nothing. Use `cargo run --release -- bench`.\n",
+        )?;
+    }
+    let mut summary = serde_json::Map::new();
+    let mut show = |measured: Measured| {
+        say(&measured.table.to_string())?;
+        summary.insert(measured.name.to_owned(), measured.value);
+        anyhow::Ok(())
+    };
+
+    if let Some(directory) = &arguments.bin_dir {
+        show(starts::measure(template, directory).await?)?;
+    }
+    show(startup::measure(template).await?)?;
+
+    let capture = Capture::start(template).await?;
+    show(round_trips::measure(&capture).await?)?;
+    let platform = ChildPlatform::start(template).await?;
+    let tenant = Tenant::found(platform.url()).await?;
+    let each = Duration::from_secs(arguments.seconds);
+    show(requests::measure(&platform, &tenant, &capture, each).await?)?;
+    // Its agents are many by now.
+    drop((platform, tenant, capture));
+    show(runs::measure(template).await?)?;
+
+    say(&json!(summary).to_string())?;
+    Ok(())
+}
+
+/// Options of a platform in this process, with limits that do not bite and nothing running by itself.
+fn options(template: &Path) -> Options {
+    let quiet = Options {
+        schedules: false,
+        event_sources: false,
+        ..Options::new(template)
+    };
+    LIMITS.iter().fold(quiet, |options, limit| {
+        options.parameter(*limit, RAISED_LIMIT)
+    })
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{text}")?;
+    output.flush()
+}

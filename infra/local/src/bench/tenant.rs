@@ -1,0 +1,174 @@
+//! An organization to measure with, and what it asks of a platform.
+
+use anyhow::{Context, ensure};
+use domain::access::AGENTPLATFORM_SCOPES;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// How many agents there are to list.
+const AGENTS: usize = 50;
+
+/// A request, and the status that it should be answered with.
+#[derive(Clone)]
+pub(super) struct Request {
+    pub(super) name: &'static str,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) credential: String,
+    pub(super) body: Option<Value>,
+    pub(super) expected: u16,
+}
+
+/// An organization with some agents.
+#[derive(Clone)]
+pub(super) struct Tenant {
+    http: reqwest::Client,
+    url: String,
+    pub(super) session: String,
+    pub(super) prodgy: String,
+    pub(super) agentplatform: String,
+    pub(super) agent: String,
+}
+
+impl Tenant {
+    pub(super) async fn found(url: &str) -> anyhow::Result<Self> {
+        let mut tenant = Self {
+            http: reqwest::Client::builder().no_proxy().build()?,
+            url: url.to_owned(),
+            session: String::new(),
+            prodgy: String::new(),
+            agentplatform: String::new(),
+            agent: String::new(),
+        };
+        let account = json!({"email": "bench@signalbox.example", "password": "Bench-horse-7", "name": "Bench"});
+        let registered = tenant.post("/api/auth/register", "", account).await?;
+        tenant.session = text(&registered, "/data/access_token")?;
+        let token = json!({"name": "bench"});
+        let token = tenant
+            .post("/api/api-tokens", &tenant.session, token)
+            .await?;
+        tenant.prodgy = text(&token, "/data/token")?;
+        let key = json!({"name": "bench", "kind": "agentplatform", "scopes": AGENTPLATFORM_SCOPES});
+        let key = tenant
+            .post("/api/settings/api-keys", &tenant.session, key)
+            .await?;
+        tenant.agentplatform = text(&key, "/key")?;
+        for _ in 0..AGENTS {
+            let agent = tenant.send(&tenant.create()).await?;
+            tenant.agent = text(&agent, "/data/id")?;
+        }
+        Ok(tenant)
+    }
+
+    /// Reads one agent.
+    pub(super) fn get(&self) -> Request {
+        let path = format!("/api/agent-base/{}", self.agent);
+        self.request("get by id", Method::GET, path, None, 200)
+    }
+
+    /// Lists the first agents.
+    pub(super) fn list(&self) -> Request {
+        let path = "/api/agent-base?limit=20".to_owned();
+        self.request("list 20", Method::GET, path, None, 200)
+    }
+
+    /// Creates an agent.
+    pub(super) fn create(&self) -> Request {
+        let path = "/api/agent-base/install".to_owned();
+        let body = json!({
+            "slug": "freeform",
+            "name": "Reader",
+            "parameters": {"instructions": "Sum it up."},
+        });
+        self.request("create", Method::POST, path, Some(body), 201)
+    }
+
+    /// Starts an execution and does not wait for it.
+    pub(super) fn execute(&self) -> Request {
+        let path = format!("/api/agent-base/{}/executions", self.agent);
+        let body = json!({"input": {"text": "It rained."}});
+        self.request("start execution", Method::POST, path, Some(body), 202)
+    }
+
+    /// Sends the agent a signal.
+    pub(super) fn signal(&self, payload: Value) -> Request {
+        let path = format!("/api/v1/agents/{}/signals", self.agent);
+        let body = json!({"type": "bench", "payload": payload});
+        Request {
+            credential: self.agentplatform.clone(),
+            ..self.request("send signal", Method::POST, path, Some(body), 202)
+        }
+    }
+
+    /// Reads a run.
+    pub(super) fn run(&self, id: &str) -> Request {
+        Request {
+            credential: self.agentplatform.clone(),
+            ..self.request(
+                "get run",
+                Method::GET,
+                format!("/api/v1/runs/{id}"),
+                None,
+                200,
+            )
+        }
+    }
+
+    fn request(
+        &self,
+        name: &'static str,
+        method: Method,
+        path: String,
+        body: Option<Value>,
+        expected: u16,
+    ) -> Request {
+        Request {
+            name,
+            method,
+            path,
+            credential: self.prodgy.clone(),
+            body,
+            expected,
+        }
+    }
+
+    async fn post(&self, path: &str, credential: &str, body: Value) -> anyhow::Result<Value> {
+        let request = self.request("set up", Method::POST, path.to_owned(), Some(body), 201);
+        let credential = credential.to_owned();
+        self.send(&Request {
+            credential,
+            ..request
+        })
+        .await
+    }
+
+    /// Sends a request and checks that it was answered as it should.
+    pub(super) async fn send(&self, request: &Request) -> anyhow::Result<Value> {
+        let Request { method, path, .. } = request;
+        let mut asked = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.url));
+        if !request.credential.is_empty() {
+            asked = asked.bearer_auth(&request.credential);
+        }
+        if let Some(body) = &request.body {
+            asked = asked.json(body);
+        }
+        let answer = asked.send().await?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await?;
+        ensure!(
+            status == request.expected,
+            "{method} {path} answered {status}: {}",
+            String::from_utf8_lossy(&body)
+        );
+        serde_json::from_slice(&body).with_context(|| format!("{method} {path}"))
+    }
+}
+
+/// A text of an answer.
+pub(super) fn text(answer: &Value, pointer: &str) -> anyhow::Result<String> {
+    let found = answer.pointer(pointer).and_then(Value::as_str);
+    let found = found.with_context(|| format!("there is no {pointer} in {answer}"))?;
+    Ok(found.to_owned())
+}

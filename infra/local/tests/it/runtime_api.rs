@@ -1,0 +1,202 @@
+//! The Lambda Runtime API, with a shell script for a function: the test itself speaks for the process.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use signalbox::runtime_api::{Bootstrap, BootstrapError, RestRequest, RestResponse};
+use tempfile::TempDir;
+
+use crate::fixture::PATIENCE;
+
+/// Says where the Runtime API is and what it was started with, then does nothing.
+const IDLE: &str = "#!/bin/sh
+env > environment
+echo \"$AWS_LAMBDA_RUNTIME_API\" > address.new
+mv address.new address
+exec sleep 600
+";
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn script(text: &str) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bootstrap");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    (directory, file)
+}
+
+/// What the process would say to the Runtime API.
+struct Process {
+    client: Client,
+    base: String,
+}
+
+impl Process {
+    async fn found_in(directory: &Path) -> Self {
+        let file = directory.join("address");
+        let written = async {
+            while !file.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, written).await.unwrap();
+        let address = fs::read_to_string(file).unwrap();
+        Self {
+            client: Client::builder().no_proxy().build().unwrap(),
+            base: format!("http://{}/2018-06-01/runtime", address.trim()),
+        }
+    }
+
+    async fn next(&self) -> Response {
+        let url = format!("{}/invocation/next", self.base);
+        self.client.get(url).send().await.unwrap()
+    }
+
+    async fn post(&self, path: &str, body: Value) -> StatusCode {
+        let url = format!("{}/{path}", self.base);
+        let sent = self.client.post(url).body(body.to_string()).send();
+        sent.await.unwrap().status()
+    }
+}
+
+fn request_id(event: &Response) -> String {
+    let id = &event.headers()["lambda-runtime-aws-request-id"];
+    id.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_process_that_ends_before_its_first_event_is_told_with_its_last_words() {
+    let (_directory, binary) = script("#!/bin/sh\necho 'no table' >&2\nexit 3\n");
+    let error = Bootstrap::start(&binary, &HashMap::new()).await.err();
+    let error = error.unwrap().to_string();
+    assert!(error.contains("no table"), "{error}");
+    assert!(error.contains("exit status: 3"), "{error}");
+
+    let missing = binary.with_file_name("missing");
+    let error = Bootstrap::start(&missing, &HashMap::new()).await.err();
+    assert!(error.unwrap().to_string().contains("missing"));
+}
+
+#[tokio::test]
+async fn events_and_results_pass_between_caller_and_process() {
+    let (directory, binary) = script(IDLE);
+    let given = HashMap::from([("RECORDS_TABLE".to_owned(), "records".to_owned())]);
+    let start = Bootstrap::start(&binary, &given);
+    let process = async {
+        let process = Process::found_in(directory.path()).await;
+        let first = process.next().await;
+        let arn = first.headers()["lambda-runtime-invoked-function-arn"].to_str();
+        assert!(arn.unwrap().ends_with(":function:function"));
+        let id = request_id(&first);
+        assert_eq!(first.json::<Value>().await.unwrap(), json!({"n": 1}));
+        let unknown = process.post("invocation/other/response", json!({}));
+        assert_eq!(unknown.await, StatusCode::BAD_REQUEST);
+        let path = format!("invocation/{id}/response");
+        assert_eq!(
+            process.post(&path, json!({"n": 2})).await,
+            StatusCode::ACCEPTED
+        );
+
+        let second = process.next().await;
+        let failed = json!({"errorType": "Broken", "errorMessage": "no table"});
+        let path = format!("invocation/{}/error", request_id(&second));
+        assert_eq!(process.post(&path, failed).await, StatusCode::ACCEPTED);
+    };
+    let caller = async {
+        let bootstrap = start.await.unwrap();
+        assert!(bootstrap.first_next().after > Duration::ZERO);
+        assert!(bootstrap.resident_bytes().unwrap() > 0);
+        let result = bootstrap.invoke(json!({"n": 1}), LONG).await.unwrap();
+        assert_eq!(result, json!({"n": 2}));
+        let error = bootstrap.invoke(json!({"n": 2}), LONG).await.unwrap_err();
+        assert_eq!(error.to_string(), "the function failed: Broken: no table");
+    };
+    tokio::join!(caller, process);
+
+    let environment = fs::read_to_string(directory.path().join("environment")).unwrap();
+    let value = |name: &str| {
+        environment
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    };
+    assert_eq!(value("RECORDS_TABLE"), Some("records"));
+    assert_eq!(value("AWS_LAMBDA_FUNCTION_VERSION"), Some("$LATEST"));
+    assert_eq!(value("HOME"), None, "nothing of this process leaks in");
+    assert_eq!(value("CARGO_MANIFEST_DIR"), None);
+}
+
+#[tokio::test]
+async fn a_function_that_takes_too_long_is_killed() {
+    let (directory, binary) = script(IDLE);
+    let given = HashMap::new();
+    let start = Bootstrap::start(&binary, &given);
+    let process = async {
+        let process = Process::found_in(directory.path()).await;
+        let event = process.next().await;
+        // It never answers, and the caller is gone by now.
+        drop(event);
+    };
+    let caller = async {
+        let bootstrap = start.await.unwrap();
+        let error = bootstrap.invoke(json!({}), Duration::from_millis(50)).await;
+        assert!(
+            matches!(error, Err(BootstrapError::TimedOut(_))),
+            "{error:?}"
+        );
+        let error = bootstrap.invoke(json!({}), LONG).await;
+        assert!(
+            matches!(error, Err(BootstrapError::Ended { .. })),
+            "{error:?}"
+        );
+        assert!(bootstrap.resident_bytes().is_err());
+    };
+    tokio::join!(caller, process);
+}
+
+#[test]
+fn a_rest_event_says_the_request_as_api_gateway_does() {
+    let event = RestRequest::new(Method::PUT, "/api/agents/?tag=a%20b&tag=c&empty=")
+        .header("x-twice", "one")
+        .header("x-twice", "two")
+        .source([203, 0, 113, 7].into())
+        .stage("prod")
+        .body(vec![0xff, 0x00])
+        .into_event();
+    assert_eq!(event["path"], "/api/agents/");
+    assert_eq!(event["requestContext"]["path"], "/prod/api/agents/");
+    assert_eq!(
+        event["requestContext"]["identity"]["sourceIp"],
+        "203.0.113.7"
+    );
+    assert_eq!(event["httpMethod"], "PUT");
+    assert_eq!(event["multiValueHeaders"]["x-twice"], json!(["one", "two"]));
+    let query = &event["multiValueQueryStringParameters"];
+    assert_eq!(*query, json!({"tag": ["a b", "c"], "empty": [""]}));
+    assert_eq!(
+        (&event["body"], &event["isBase64Encoded"]),
+        (&json!("/wA="), &json!(true))
+    );
+}
+
+#[test]
+fn a_response_is_read_with_all_values_of_its_headers() {
+    let response = RestResponse::read(json!({
+        "statusCode": 201,
+        "headers": {"content-type": "text/plain", "set-cookie": "a=1"},
+        "multiValueHeaders": {"set-cookie": ["a=1", "b=2"]},
+        "body": "/wA=",
+        "isBase64Encoded": true,
+    }));
+    let response = response.unwrap();
+    assert_eq!(response.status, StatusCode::CREATED);
+    assert_eq!(response.headers.get_all("set-cookie").iter().count(), 2);
+    assert_eq!(response.headers["content-type"], "text/plain");
+    assert_eq!(response.body.as_ref(), [0xff, 0x00]);
+    assert!(RestResponse::read(json!({"statusCode": 1000})).is_err());
+}

@@ -1,0 +1,105 @@
+//! What is logged, and how.
+
+use std::collections::HashMap;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt, FilterFn, LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The crates of this workspace. Their details are ids.
+const OURS: [&str; 14] = [
+    "agents",
+    "auth",
+    "domain",
+    "engine",
+    "executions",
+    "identity",
+    "llm",
+    "runtime",
+    "signalbox",
+    "store",
+    "tokens",
+    "tools",
+    "triggers",
+    "web",
+];
+
+/// Keeps libraries to INFO, whatever level is asked for. Their details are what must not be logged: the AWS SDK's have the
+/// decrypted secret and every item, the Lambda runtime's whole events with passwords, hyper's headers with tokens.
+pub fn discretion() -> FilterFn {
+    let rule: fn(&Metadata<'_>) -> bool = is_discreet;
+    filter_fn(rule).with_max_level_hint(LevelFilter::TRACE)
+}
+
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    let of = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() <= Level::INFO || OURS.contains(&of)
+}
+
+/// Starts a function's logging as Lambda's own variables say: lines on standard output, JSON in production.
+pub(crate) fn start(environment: &HashMap<String, String>) {
+    let variable = |name: &str| environment.get(name).map_or("", String::as_str);
+    let level: LevelFilter = variable("AWS_LAMBDA_LOG_LEVEL")
+        .parse()
+        .unwrap_or(LevelFilter::INFO);
+    // Lambda adds the time itself.
+    let lines = tracing_subscriber::fmt::layer()
+        .with_target(false)
+        .with_ansi(false)
+        .without_time();
+    let lines = if variable("AWS_LAMBDA_LOG_FORMAT").eq_ignore_ascii_case("json") {
+        lines.json().boxed()
+    } else {
+        lines.boxed()
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(discretion().and(level)))
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_our_own_code_is_heard_below_info() {
+        let output = Output::default();
+        let writer = output.clone();
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let filter = discretion().and(LevelFilter::TRACE);
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::trace!(target: "aws_smithy_runtime::client", "trace of a library");
+            tracing::debug!(target: "lambda_runtime", "debug of a library");
+            tracing::info!(target: "lambda_runtime", "info of a library");
+            tracing::trace!(target: "engine::runner", "trace of ours");
+            tracing::debug!(target: "web_something_else", "debug of a library");
+        });
+        let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+        let said: Vec<&str> = text
+            .lines()
+            .filter_map(|line| Some(line.rsplit_once(": ")?.1))
+            .collect();
+        assert_eq!(said, ["info of a library", "trace of ours"]);
+    }
+}
