@@ -237,7 +237,7 @@ mod tests {
         for (input, expected) in [
             (json!(null), ""),
             (json!({}), ""),
-            (json!("plain"), "plain"),
+            (json!("plain"), r#"{"text":"plain"}"#),
             (json!([1]), "[1]"),
             (json!(7), "7"),
         ] {
