@@ -80,6 +80,11 @@ def key():
     return call("POST", "/api/settings/api-keys", session(), json={"name": "made", "scopes": ["*"]})["id"]
 
 
+def credential():
+    body = {"name": "made", "provider": "openai", "secret": "sk-made-for-the-fuzzer"}
+    return call("POST", "/api/v1/credentials", GIVEN["AgentPlatform"], json=body)["data"]["id"]
+
+
 def member():
     return call("POST", "/api/organization/members", session(), json={"email": f"{uuid.uuid4()}@example.com"})["data"]["id"]
 
@@ -87,6 +92,7 @@ def member():
 # By the beginning of the path: what its `{id}` names.
 NAMED = {
     "/api/v1/agents/": agent,
+    "/api/v1/credentials/": credential,
     "/api/v1/runs/": run,
     "/api/agent-base/product/": workspace,
     "/api/agent-base/{id}/executions/": runner,

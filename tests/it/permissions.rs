@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
-use testkit::fakes::{OpenMeteo, Target};
+use testkit::fakes::{ModelApi, OpenMeteo, Target};
 use testkit::{Account, Answer, DynamoDbRecorder, TestApp};
 
 use crate::template::operations;
@@ -90,6 +90,7 @@ impl Scenario {
         let credentials = Credentials::of(&self.app, &account).await;
         self.agents(&account, &credentials).await;
         self.runs(&account, &credentials).await;
+        self.models(&credentials).await;
         self.later(&account).await;
     }
 
@@ -312,6 +313,35 @@ impl Scenario {
         }
     }
 
+    async fn models(&self, credentials: &Credentials) {
+        let Credentials { token, key } = credentials;
+        let provider = ModelApi::start().await;
+        let path = "/api/v1/credentials";
+        let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "base_url": provider.url()});
+        let credential = self.once(key, path, body).await;
+        let id = text(&credential["data"]["id"]);
+        let config = json!({"instructions": "x", "model": "openai/gpt-5"});
+        for config in [
+            config.clone(),
+            json!({"instructions": "x", "model": "openai/gpt-5", "credential_id": id}),
+        ] {
+            let body = json!({"name": "M", "type": "freeform", "config": config});
+            let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
+            let agent = text(&agent["data"]["id"]);
+            let executions = format!("/api/agent-base/{agent}/executions");
+            let done = self.call(token, Method::POST, &executions, json!({"wait": true}));
+            assert_eq!(done.await["data"]["output"]["text"], "Done.");
+            self.get(key, &format!("/api/v1/usage?agent_id={agent}"))
+                .await;
+        }
+        self.get(key, "/api/v1/usage").await;
+        self.get(key, path).await;
+        let path = format!("{path}/{id}");
+        self.get(key, &path).await;
+        let revoke = format!("{path}/revoke");
+        self.call(key, Method::POST, &revoke, json!({})).await;
+    }
+
     /// What happens when time has passed: tokens that have run out, runs that were lost, a schedule that is due, and the
     /// message of a run that no worker could process.
     async fn later(&self, account: &Account) {
@@ -330,6 +360,10 @@ impl Scenario {
         let prowpt = self.call(session, Method::POST, keys, body).await;
         let body = json!({"name": "triggers", "kind": "agentplatform", "scopes": ["signals:write"], "expires_in": "30d"});
         let agentplatform = self.call(session, Method::POST, keys, body).await;
+        let body = json!({"name": "integrations", "kind": "agentplatform", "scopes": ["credentials:read"], "expires_in": "30d"});
+        let credentials = self.call(session, Method::POST, keys, body).await;
+        let body = json!({"name": "usage", "kind": "agentplatform", "scopes": ["usage:read"], "expires_in": "30d"});
+        let usage = self.call(session, Method::POST, keys, body).await;
 
         let target = Target::start().await;
         let host = target.url().trim_start_matches("http://");
@@ -380,6 +414,16 @@ impl Scenario {
                 &text(&agentplatform["key"]),
                 Method::POST,
                 format!("/api/v1/agents/{agent}/signals"),
+            ),
+            (
+                &text(&credentials["key"]),
+                Method::GET,
+                "/api/v1/credentials".to_owned(),
+            ),
+            (
+                &text(&usage["key"]),
+                Method::GET,
+                "/api/v1/usage".to_owned(),
             ),
         ] {
             self.refused(401, credential, method, &path, json!({"type": "x"}))
@@ -538,6 +582,9 @@ impl Credentials {
             "runs:read",
             "signals:write",
             "audit_logs:read",
+            "credentials:read",
+            "credentials:write",
+            "usage:read",
         ];
         Self {
             token: account.prodgy_token(app).await,
@@ -574,6 +621,10 @@ fn queues_secrets_and_logs_are_granted_to_the_functions_that_are_told_of_them() 
         let variables = &properties["Environment"]["Variables"];
         if let Some(queue) = variables.get("RUN_QUEUE_URL") {
             need(function, "sqs:SendMessage", &resource(queue));
+        }
+        if function == "ExecutionsWorkerFunction" {
+            // It opens the keys of models' providers.
+            need(function, "secretsmanager:GetSecretValue", "MasterSecret");
         }
         let events = properties["Events"].as_mapping().unwrap().values();
         for event in events {

@@ -5,7 +5,7 @@ use serde_json::json;
 use testkit::{Account, TestApp};
 
 /// Every text of every item of every table.
-async fn everything_stored(app: &TestApp) -> String {
+pub(crate) async fn everything_stored(app: &TestApp) -> String {
     let dynamodb = app.platform.services().dynamodb;
     let tables = dynamodb
         .list_tables()
@@ -58,8 +58,26 @@ async fn planted_secrets_are_in_no_table_and_in_no_later_answer() {
     let token = created["token"].as_str().unwrap().to_owned();
     let prowpt = account.prowpt_key(&app, &["*"]).await;
     let agentplatform = account
-        .agentplatform_key(&app, &["agents:read", "audit_logs:read"])
+        .agentplatform_key(
+            &app,
+            &[
+                "agents:read",
+                "audit_logs:read",
+                "credentials:read",
+                "credentials:write",
+            ],
+        )
         .await;
+    let provider_key = "sk-planted-0123456789-abcdefgh";
+    app.post(
+        "/api/v1/credentials",
+        json!({"name": "x", "provider": "openai", "secret": provider_key}),
+    )
+    .bearer(&agentplatform)
+    .header("idempotency-key", "c")
+    .send()
+    .await
+    .expect(201);
     let invited = app
         .post(
             "/api/organization/members",
@@ -80,6 +98,7 @@ async fn planted_secrets_are_in_no_table_and_in_no_later_answer() {
         &account.access_token,
         &account.refresh_token,
         &invitation,
+        provider_key,
     ];
 
     let stored = everything_stored(&app).await;
@@ -108,6 +127,7 @@ async fn planted_secrets_are_in_no_table_and_in_no_later_answer() {
         ),
         ("/api/auth/me".to_owned(), &prowpt),
         ("/api/v1/audit-logs".to_owned(), &agentplatform),
+        ("/api/v1/credentials".to_owned(), &agentplatform),
         ("/api/api-token/auth/validate".to_owned(), &token),
     ] {
         let answer = app.get(&path).bearer(credential).send().await;

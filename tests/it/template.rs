@@ -21,9 +21,14 @@ pub(crate) fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
         ),
         ("docs", operations_of(&docs::routes().into_openapi())),
         (
+            "integrations",
+            operations_of(&integrations::routes().into_openapi()),
+        ),
+        (
             "triggers",
             operations_of(&triggers::routes().into_openapi()),
         ),
+        ("usage", operations_of(&usage::routes().into_openapi())),
     ]
 }
 

@@ -49,6 +49,8 @@ impl Documents {
             agents::api(),
             executions::api(),
             triggers::api(),
+            integrations::api(),
+            usage::api(),
             crate::api(),
         ];
         let outline = Outline {

@@ -4,6 +4,7 @@ pub mod dead_letters;
 mod executions;
 mod listing;
 mod messages;
+mod provider_keys;
 mod runs;
 mod waiting;
 pub mod worker;

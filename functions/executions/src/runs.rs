@@ -32,6 +32,8 @@ struct Run {
     output: Option<Value>,
     error: Option<String>,
     tokens: TokenUsage,
+    /// What its models cost at list prices, in millionths of a US dollar; those whose price is not known count as 0.
+    cost_micros: u64,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
@@ -86,6 +88,7 @@ impl From<run::Run> for Run {
             output: run.output,
             error: run.error,
             tokens: run.tokens,
+            cost_micros: run.cost_micros,
             created_at: run.created_at,
             started_at: run.started_at,
             finished_at: run.finished_at,

@@ -3,15 +3,19 @@
 //! A message that fails is delivered again, and after five times ends in the dead-letter queue, whose function ends its run. A
 //! message for a run that is in another worker's hands is acknowledged: should that worker die, the sweep sees the lease run out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Result;
 use domain::message::RunMessage;
-use engine::{Progress, Runner, Starter};
+use engine::{Models, Progress, Runner, Starter};
+use outbound::OutboundClient;
 use runtime::{Invocation, Lambda, Services, queue};
 use store::Store;
 use tools::{ToolSettings, Toolbox};
+
+use crate::provider_keys::SealedKeys;
 
 /// Builds the function that carries runs out.
 ///
@@ -30,7 +34,13 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
         forecast_url: config.outbound.open_meteo_forecast_url.clone(),
     });
     let lease = TimeDelta::seconds(config.run_lease_seconds.into());
-    let runner = Runner::new(store.clone(), services.clock.clone(), toolbox, lease);
+    let models = Models::new(
+        OutboundClient::new(config.outbound.allow_loopback),
+        Arc::new(SealedKeys::new(services.clone(), store.clone())),
+        Duration::from_secs(config.outbound.model_timeout_seconds.into()),
+    );
+    let clock = services.clock.clone();
+    let runner = Runner::new(store.clone(), clock, toolbox, models, lease);
     let starter = Starter::new(
         store,
         services.sqs.clone(),

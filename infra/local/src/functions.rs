@@ -26,9 +26,11 @@ impl Registry {
             .with("executions-dead-letters", executions::dead_letters)
             .with("executions-worker", executions::worker)
             .with("identity", identity::lambda)
+            .with("integrations", integrations::lambda)
             .with("tokens", tokens::lambda)
             .with("triggers", triggers::lambda)
             .with("triggers-tick", triggers::tick)
+            .with("usage", usage::lambda)
     }
 
     /// Adds a function, by what its `main` gives to `runtime::bootstrap::run`.

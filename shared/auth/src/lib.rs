@@ -10,6 +10,7 @@ mod keyring;
 mod limits;
 mod password;
 mod principal;
+mod provider_keys;
 mod session;
 
 pub use authenticator::{Authenticated, Authenticator, Incoming};

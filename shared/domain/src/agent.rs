@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::audit::Actor;
 use crate::error::{FieldError, Result, all_valid};
 use crate::ids::{AgentId, AgentVersionId, OrganizationId, WorkspaceId};
+use crate::model;
 use crate::run::MAX_PAYLOAD;
 use crate::schedule::{self, Schedule};
 use crate::text::{Description, Name};
@@ -281,12 +282,40 @@ impl AgentType {
                 ParameterSpec {
                     name: "model",
                     label: "Model",
-                    description: "Which model answers. `builtin/extractive` quotes; it does not generate.",
-                    kind: ParameterKind::Selection {
-                        options: &["builtin/extractive"],
-                    },
+                    description: "Which model answers: `builtin/extractive`, which quotes and does not generate, `openai/<model>` or `anthropic/<model>`.",
+                    kind: ParameterKind::Text,
                     required: false,
-                    default: Some(Value::from("builtin/extractive")),
+                    default: Some(Value::from(model::EXTRACTIVE)),
+                },
+                ParameterSpec {
+                    name: "fallbacks",
+                    label: "Fallback models",
+                    description: "At most 5 models to ask, in this order, when those before do not answer.",
+                    kind: ParameterKind::Json,
+                    required: false,
+                    default: None,
+                },
+                text(
+                    "credential_id",
+                    "Credential",
+                    "The key for the model's provider; the organization's newest when left out.",
+                    false,
+                ),
+                ParameterSpec {
+                    name: "max_output_tokens",
+                    label: "Output limit",
+                    description: "Tokens that a hosted model may write in one answer, 1 to 128000; 4096 when left out.",
+                    kind: ParameterKind::Number,
+                    required: false,
+                    default: None,
+                },
+                ParameterSpec {
+                    name: "output_schema",
+                    label: "Output schema",
+                    description: "JSON Schema of the result, which a hosted model then writes as JSON.",
+                    kind: ParameterKind::Json,
+                    required: false,
+                    default: None,
                 },
                 ParameterSpec {
                     name: "tools",
@@ -399,6 +428,9 @@ impl AgentType {
                 }
             }
         }
+        if let Some(message) = model::unfit_schema(&given) {
+            wrong("output_schema", message.to_owned());
+        }
         if serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
             errors.push(FieldError::new(
                 prefix,
@@ -412,6 +444,9 @@ impl AgentType {
 
 impl ParameterSpec {
     fn accepts(&self, value: &Value) -> Result<(), String> {
+        if let Some(verdict) = model::check_parameter(self.name, value) {
+            return verdict;
+        }
         let text_of = |value: &Value| value.as_str().map(str::to_owned);
         match &self.kind {
             ParameterKind::Text => match text_of(value) {
@@ -534,6 +569,36 @@ mod tests {
                 AgentType::Freeform,
                 json!({"instructions": "x", "tools": ["rm"]}),
                 "config.tools",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "model": "elsewhere/gpt"}),
+                "config.model",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "fallbacks": ["openai/gpt-5", 7]}),
+                "config.fallbacks",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "credential_id": "mine"}),
+                "config.credential_id",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_output_tokens": 0}),
+                "config.max_output_tokens",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "model": "openai/gpt-5", "output_schema": []}),
+                "config.output_schema",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "output_schema": {}}),
+                "config.output_schema",
             ),
             (
                 AgentType::Freeform,

@@ -101,6 +101,8 @@ id_type! {
     MessageId
     AuditId
     SignalId
+    /// A key for a provider of models.
+    CredentialId
 }
 
 /// A fresh UUIDv7 at `now`.

@@ -5,15 +5,18 @@
 pub mod access;
 pub mod agent;
 pub mod audit;
+pub mod credential;
 pub mod digest;
 pub mod error;
 pub mod identity;
 pub mod ids;
 pub mod message;
+pub mod model;
 pub mod page;
 pub mod run;
 pub mod schedule;
 pub mod text;
 pub mod token;
+pub mod usage;
 
 pub use error::{Error, FieldError, Result};

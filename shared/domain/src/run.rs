@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::ids::{
     AgentId, AgentVersionId, MessageId, OrganizationId, RunId, SignalId, WorkspaceId,
 };
+use crate::model::ModelName;
 
 /// The largest input, output or message, in bytes of JSON.
 pub const MAX_PAYLOAD: usize = 100 * 1024;
@@ -119,6 +120,9 @@ pub struct Run {
     pub output: Option<Value>,
     pub error: Option<String>,
     pub tokens: TokenUsage,
+    /// What its models cost, in millionths of a US dollar.
+    #[serde(default)]
+    pub cost_micros: u64,
     pub lease: Option<Lease>,
     /// Leases that ran out while the journal stood at `steps`.
     pub lost_leases: u8,
@@ -147,6 +151,12 @@ pub enum StepEvent {
         text: String,
         tool_calls: Vec<ToolCall>,
         usage: TokenUsage,
+        /// What it cost, in millionths of a US dollar.
+        #[serde(default)]
+        cost_micros: u64,
+        /// The answer as the model gave it, where text and calls do not say it all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content: Option<ProviderContent>,
     },
     /// A tool is about to be called. Without a result after it, the effect may or may not have happened.
     ToolIntended { call_id: String, idempotent: bool },
@@ -155,6 +165,13 @@ pub enum StepEvent {
         call_id: String,
         outcome: ToolOutcome,
     },
+}
+
+/// A model's answer in its provider's words, reasoning and signatures included. That model gets it back unchanged; no other does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProviderContent {
+    pub model: ModelName,
+    pub content: Value,
 }
 
 /// A call that a model asked for.

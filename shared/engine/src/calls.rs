@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::RunId;
+use domain::ids::{OrganizationId, RunId};
 use domain::run::{ToolCall, ToolOutcome};
 use llm::{Model, ModelAnswer, ModelError, ModelRequest};
 use rand::RngExt;
@@ -11,9 +11,17 @@ use runtime::Clock;
 use tools::{ToolError, ToolInvocation, Toolbox};
 
 use crate::definition::Definition;
+use crate::model_choice::ModelChoice;
+use crate::models::Models;
 
 /// How often something unavailable is tried.
 const ATTEMPTS: u32 = 3;
+/// How long a provider may ask to be left alone while there is another model to ask.
+const SHORT_WAIT: Duration = Duration::from_secs(5);
+/// What a worker keeps of its time for the writes after a model's answer.
+const RESERVE: TimeDelta = TimeDelta::seconds(10);
+/// With less time than this left for an answer, a model is not asked again.
+const MIN_ANSWER: Duration = Duration::from_secs(5);
 /// What one call may take: two requests at their time limit, and the writes around them.
 const CALL_TIME: TimeDelta = TimeDelta::seconds(40);
 
@@ -30,36 +38,93 @@ impl Patience<'_> {
         self.deadline - self.clock.now() >= CALL_TIME
     }
 
+    /// Whether there is time to ask a model that may take `timeout`, and for what follows its answer.
+    pub(crate) fn is_left_for(self, timeout: Duration) -> bool {
+        self.is_left() && self.rest() >= timeout
+    }
+
+    /// What a model may take at most.
+    fn rest(self) -> Duration {
+        let rest = self.deadline - self.clock.now() - RESERVE;
+        rest.to_std().unwrap_or_default()
+    }
+
     /// Waits for the next attempt; `false` when there is none.
     async fn before_another(self, attempt: u32) -> bool {
         if attempt == ATTEMPTS {
             return false;
         }
-        let longest = 500 << attempt;
-        let wait = rand::rng().random_range(longest / 2..=longest);
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+        tokio::time::sleep(pause(attempt)).await;
         self.is_left()
     }
 }
 
-/// The model's answer, or the text that ends the run.
+/// How long to wait after the attempt of this number, so that those who failed together do not come back together.
+fn pause(attempt: u32) -> Duration {
+    let longest = 500 << attempt;
+    Duration::from_millis(rand::rng().random_range(longest / 2..=longest))
+}
+
+/// The answer of the first model that gives one; the inner error is the text that ends the run.
+///
+/// # Errors
+/// `Unavailable` when a key cannot be read now.
 pub(crate) async fn ask(
-    model: &Model,
+    models: &Models,
+    organization: OrganizationId,
+    choice: &ModelChoice,
     request: &ModelRequest,
     patience: Patience<'_>,
+) -> domain::Result<Result<ModelAnswer, String>> {
+    let mut failures = Vec::new();
+    let names = choice.names();
+    let last = names.len();
+    for (position, name) in names.enumerate() {
+        let model = models.find(organization, name, choice.credential_id);
+        let answer = match model.await? {
+            Ok(model) => {
+                let is_last = position + 1 == last;
+                ask_one(&model, request, models.timeout, patience, is_last).await
+            }
+            Err(why) => Err(why),
+        };
+        match answer {
+            Ok(answer) => return Ok(Ok(answer)),
+            Err(why) => {
+                tracing::info!(model.name = %name, model.is_last = position + 1 == last, "model did not answer");
+                failures.push(format!("{name}: {why}"));
+            }
+        }
+    }
+    Ok(Err(failures.join("; ")))
+}
+
+async fn ask_one(
+    model: &Model,
+    request: &ModelRequest,
+    limit: Duration,
+    patience: Patience<'_>,
+    is_last: bool,
 ) -> Result<ModelAnswer, String> {
     let mut attempt = 1;
     loop {
-        match model.answer(request).await {
+        let timeout = limit.min(patience.rest());
+        let (why, retry_after) = match model.answer(request, timeout).await {
             Ok(answer) => return Ok(answer),
-            Err(ModelError::Refused(why)) => return Err(format!("the model refused: {why}")),
-            Err(ModelError::Unavailable(_)) if patience.before_another(attempt).await => {
-                attempt += 1;
-            }
-            Err(ModelError::Unavailable(why)) => {
-                return Err(format!("model not available: {why}"));
-            }
+            Err(ModelError::Refused(why)) => return Err(why),
+            Err(ModelError::Unavailable { why, retry_after }) => (why, retry_after),
+        };
+        let wanted = retry_after.unwrap_or_default();
+        let wait = wanted + pause(attempt);
+        // The next model shall have its time too.
+        let kept = if is_last { MIN_ANSWER } else { limit };
+        let is_too_long = wait + kept > patience.rest() || (!is_last && wanted > SHORT_WAIT);
+        if attempt == ATTEMPTS || is_too_long {
+            let asked = retry_after.map(|wait| format!(", and asks to wait {} s", wait.as_secs()));
+            return Err(format!("{why}{}", asked.unwrap_or_default()));
         }
+        tokio::time::sleep(wait).await;
+        attempt += 1;
     }
 }
 
@@ -71,6 +136,9 @@ pub(crate) fn check(
 ) -> Result<bool, String> {
     if !definition.tools.contains(&call.tool) {
         return Err(format!("this agent may not call {}", call.tool));
+    }
+    if !call.arguments.is_object() {
+        return Err("the arguments are not a JSON object".to_owned());
     }
     toolbox.validate(&call.tool, &call.arguments)?;
     Ok(toolbox.is_idempotent(&call.tool, &call.arguments))

@@ -1,22 +1,25 @@
 //! What a run follows: an agent's version and the run's input, made into instructions and rules.
 
 use domain::agent::{AgentType, AgentVersion, Prompt};
+use domain::model::ModelName;
 use domain::run::MessageKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// The model of agents that name none.
-const DEFAULT_MODEL: &str = "builtin/extractive";
+use crate::model_choice::ModelChoice;
+
 /// How many model answers a run may take when its agent does not say.
 const DEFAULT_MAX_STEPS: u32 = 20;
 
 /// What a run is told to do, and within which limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    pub model: String,
+    pub model: ModelChoice,
     pub instructions: String,
     /// The first message to the model: the run's input.
     pub opening: String,
+    /// The pictures that go with it, to a hosted model.
+    pub images: Vec<String>,
     /// The tools that the run may call.
     pub tools: Vec<String>,
     /// The hosts that they may reach.
@@ -43,7 +46,7 @@ impl Definition {
     /// The text for people: why such an agent cannot run.
     pub fn of(version: &AgentVersion, input: &Value) -> Result<Self, String> {
         match version.agent_type {
-            AgentType::Freeform => Ok(Self::freeform(&version.parameters, &version.prompts, input)),
+            AgentType::Freeform => Self::freeform(&version.parameters, &version.prompts, input),
             AgentType::WeatherCheck => Self::weather_check(&version.parameters, input),
             other @ (AgentType::MorningBriefing | AgentType::SupportTriage) => {
                 Err(format!("agents of type {} cannot run yet", other.slug()))
@@ -51,7 +54,11 @@ impl Definition {
         }
     }
 
-    fn freeform(parameters: &Map<String, Value>, prompts: &[Prompt], input: &Value) -> Self {
+    fn freeform(
+        parameters: &Map<String, Value>,
+        prompts: &[Prompt],
+        input: &Value,
+    ) -> Result<Self, String> {
         let text = |name: &str| parameters.get(name).and_then(Value::as_str);
         let names = |name: &str| {
             let list = parameters.get(name).and_then(Value::as_array);
@@ -64,17 +71,23 @@ impl Definition {
             instructions.push_str(&section);
         }
         let max_steps = parameters.get("max_steps").and_then(Value::as_u64);
-        Self {
-            model: text("model").unwrap_or(DEFAULT_MODEL).to_owned(),
+        let model = ModelChoice::of(parameters)?;
+        let (opening, images) = match (&model.name, with_images(input)) {
+            (ModelName::Hosted { .. }, Some((rest, images))) => (opening(&rest), images),
+            _ => (opening(input), Vec::new()),
+        };
+        Ok(Self {
+            model,
             instructions: instructions.trim_start().to_owned(),
-            opening: opening(input),
+            opening,
+            images,
             tools: names("tools"),
             allowed_hosts: names("allowed_hosts"),
             max_steps: max_steps
                 .and_then(|steps| u32::try_from(steps).ok())
                 .unwrap_or(DEFAULT_MAX_STEPS),
             result: ResultKind::Text,
-        }
+        })
     }
 
     fn weather_check(parameters: &Map<String, Value>, input: &Value) -> Result<Self, String> {
@@ -89,10 +102,11 @@ impl Definition {
         // Written by serde_json: whatever a location contains stays inside its quotes, on this one line.
         let arguments = json!({ "location": location, "units": units });
         Ok(Self {
-            model: DEFAULT_MODEL.to_owned(),
+            model: ModelChoice::default(),
             instructions: format!("@get_weather {arguments}"),
             // All that the input may say is the location.
             opening: String::new(),
+            images: Vec::new(),
             tools: vec!["get_weather".to_owned()],
             allowed_hosts: Vec::new(),
             max_steps: DEFAULT_MAX_STEPS,
@@ -102,7 +116,7 @@ impl Definition {
 
     /// Whether the model answers within this process, at once and at no cost: its answer can be had again at any time.
     pub fn model_is_in_process(&self) -> bool {
-        self.model.starts_with("builtin/")
+        self.model.name == ModelName::Extractive
     }
 }
 
@@ -114,6 +128,20 @@ impl ResultKind {
             Self::Weather => MessageKind::Text,
         }
     }
+}
+
+/// An input whose `images` are pictures, without them and beside them: `https://` addresses, or `data:` URLs in base64.
+fn with_images(input: &Value) -> Option<(Value, Vec<String>)> {
+    let picture = |value: &Value| {
+        let text = value.as_str()?;
+        let inline = text.starts_with("data:image/") && text.contains(";base64,");
+        (inline || text.starts_with("https://")).then(|| text.to_owned())
+    };
+    let images = input.get("images")?.as_array()?;
+    let images = images.iter().map(picture).collect::<Option<Vec<_>>>()?;
+    let mut rest = input.as_object()?.clone();
+    rest.remove("images");
+    Some((Value::Object(rest), images))
 }
 
 /// The input as a model reads it: a text as it is, anything else as JSON, nothing as nothing.
@@ -182,17 +210,30 @@ mod tests {
             title: Name::parse("Tone").unwrap(),
             content: "Kind.".to_owned(),
         }];
-        let definition = Definition::freeform(&parameters, &prompts, &json!({ "a": 1 }));
+        let definition = Definition::freeform(&parameters, &prompts, &json!({ "a": 1 })).unwrap();
         let expected = Definition {
-            model: "builtin/extractive".to_owned(),
+            model: ModelChoice::default(),
             instructions: "Be brief.\n\n## Tone\nKind.".to_owned(),
             opening: r#"{"a":1}"#.to_owned(),
+            images: Vec::new(),
             tools: vec!["http_request".to_owned()],
             allowed_hosts: vec!["example.com".to_owned()],
             max_steps: 3,
             result: ResultKind::Text,
         };
         assert_eq!(definition, expected);
+        let input = json!({ "text": "What is this?", "images": ["https://example.com/a.png", "data:image/png;base64,aGk="] });
+        let seen = |model: &str| {
+            let definition = Definition::freeform(&map(json!({ "model": model })), &[], &input);
+            let definition = definition.unwrap();
+            (definition.opening, definition.images.len())
+        };
+        let without = r#"{"text":"What is this?"}"#.to_owned();
+        assert_eq!(seen("openai/gpt-5"), (without, 2));
+        assert_eq!(seen("builtin/extractive"), (input.to_string(), 0));
+        for images in [json!("x"), json!(["http://example.com/"]), json!([7])] {
+            assert_eq!(with_images(&json!({ "images": images })), None);
+        }
         for (input, expected) in [
             (json!(null), ""),
             (json!({}), ""),

@@ -27,6 +27,7 @@ pub(crate) struct Ending<'a> {
     /// What of its journal is not written yet.
     pub(crate) events: &'a [StepEvent],
     pub(crate) tokens: TokenUsage,
+    pub(crate) cost_micros: u64,
     /// How a result is shown.
     pub(crate) message: MessageKind,
 }
@@ -40,6 +41,7 @@ impl Ending<'_> {
             },
             events: &[],
             tokens: run.tokens,
+            cost_micros: run.cost_micros,
             message: MessageKind::Alert,
         }
     }
@@ -125,6 +127,7 @@ async fn write(
         Outcome::Failed { error } => next.error = Some(error.clone()),
     }
     next.tokens = ending.tokens;
+    next.cost_micros = ending.cost_micros;
     next.lease = None;
     next.due_at = None;
     next.finished_at = Some(now);
@@ -154,6 +157,10 @@ async fn write(
         audit: &audit,
     };
     store.write_run(write).await?;
+    // Beside the run, since all runs of an organization meet here. A worker that dies in between leaves this one uncounted.
+    if let Err(error) = store.count_usage(&next, now).await {
+        tracing::warn!(run.id = %run.id, %error, "usage not counted");
+    }
     tracing::info!(run.id = %run.id, agent.id = %run.agent_id, run.status = next.status.as_str(), agent.disabled = disabled, "run finished");
     Ok(())
 }

@@ -101,6 +101,7 @@ impl<'a> Held<'a> {
     async fn put_state(&mut self, mut next: Run, state: &mut State) -> Result<()> {
         let steps = number(&mut next, state.unwritten(), self.clock.now());
         next.tokens = state.usage();
+        next.cost_micros = state.cost_micros();
         self.put(next, &steps).await?;
         state.written();
         Ok(())

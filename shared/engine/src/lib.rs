@@ -2,6 +2,7 @@
 //!
 //! * [`definition`] — what a run follows: an agent's version and the run's input, made into instructions and rules.
 //! * [`machine`] — what a run does next, given what has happened. Pure and serialisable.
+//! * [`Models`] — what runs may ask, with the organization's keys.
 //! * [`Runner`] — takes a run as far as it goes, under a lease, writing every step before acting on it.
 //! * [`Starter`] — accepts a run and tells the workers of it.
 //! * [`give_up`] — ends a run that no worker could carry on.
@@ -11,9 +12,13 @@ pub mod definition;
 mod finish;
 mod held;
 pub mod machine;
+mod model_choice;
+mod models;
 mod runner;
 mod start;
 
 pub use finish::give_up;
+pub use model_choice::ModelChoice;
+pub use models::{KeySource, Models, ProviderKey};
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};

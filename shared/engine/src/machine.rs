@@ -13,12 +13,13 @@
 //! * A model within the process costs nothing. The result of a repeatable call, the answer to it and the run's end then
 //!   share one write: a crash before it costs one repetition, under the same idempotency key.
 
-use domain::run::{MAX_PAYLOAD, StepEvent, TokenUsage, ToolCall, ToolOutcome};
+use domain::run::{MAX_PAYLOAD, ProviderContent, StepEvent, TokenUsage, ToolCall, ToolOutcome};
 use llm::{Message, ModelRequest, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::definition::{Definition, ResultKind};
+use crate::model_choice::structured;
 
 #[cfg(test)]
 mod explorer;
@@ -36,6 +37,7 @@ pub struct State {
     definition: Definition,
     turns: Vec<Turn>,
     usage: TokenUsage,
+    cost_micros: u64,
     unwritten: Vec<StepEvent>,
     /// Among the unwritten events is one that a crash must not lose.
     must_write: bool,
@@ -48,6 +50,7 @@ pub struct State {
 struct Turn {
     text: String,
     calls: Vec<Call>,
+    content: Option<ProviderContent>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +109,11 @@ impl State {
     /// What the models have read and written so far.
     pub fn usage(&self) -> TokenUsage {
         self.usage
+    }
+
+    /// What they cost, in millionths of a US dollar.
+    pub fn cost_micros(&self) -> u64 {
+        self.cost_micros
     }
 
     /// What has happened and is not stored.
@@ -184,7 +192,13 @@ impl State {
 
     fn outcome(&self, text: &str) -> Outcome {
         let output = match self.definition.result {
-            ResultKind::Text => json!({ "text": text }),
+            ResultKind::Text => match &self.definition.model.output_schema {
+                None => json!({ "text": text }),
+                Some(schema) => match structured(schema, text) {
+                    Ok(data) => json!({ "text": text, "data": data }),
+                    Err(why) => return Outcome::failed(why),
+                },
+            },
             ResultKind::Weather => {
                 let weather = self.outcomes().find_map(|(call, outcome)| match outcome {
                     ToolOutcome::Ok(weather) if call.tool == "get_weather" => Some(weather),
@@ -220,6 +234,7 @@ impl State {
             messages.push(Message::Assistant {
                 text: turn.text.clone(),
                 tool_calls,
+                content: turn.content.clone(),
             });
             for call in &turn.calls {
                 if let Stage::Returned(outcome) = &call.stage {
@@ -234,7 +249,10 @@ impl State {
         ModelRequest {
             instructions: self.definition.instructions.clone(),
             messages,
+            images: self.definition.images.clone(),
             tools,
+            output_schema: self.definition.model.output_schema.clone(),
+            max_output_tokens: self.definition.model.max_output_tokens,
         }
     }
 }

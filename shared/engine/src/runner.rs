@@ -6,7 +6,6 @@ use domain::agent::AgentVersion;
 use domain::ids::{RunId, WorkspaceId};
 use domain::run::{Run, RunStatus, Step, ToolOutcome};
 use futures::future::try_join;
-use llm::Model;
 use runtime::Clock;
 use serde_json::Value;
 use store::{LoadedRun, Store};
@@ -17,6 +16,7 @@ use crate::definition::Definition;
 use crate::finish::{Ending, finish};
 use crate::held::{Held, is_abandoned, is_held, is_lost};
 use crate::machine::{Action, State};
+use crate::models::Models;
 
 /// So many leases that run out at the same step are the run's own fault.
 const MAX_LOST_LEASES: u8 = 3;
@@ -38,16 +38,24 @@ pub struct Runner {
     store: Store,
     clock: Clock,
     toolbox: Toolbox,
+    models: Models,
     lease: TimeDelta,
 }
 
 impl Runner {
     /// `lease`: how long a worker owns a run without a sign of life.
-    pub fn new(store: Store, clock: Clock, toolbox: Toolbox, lease: TimeDelta) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        toolbox: Toolbox,
+        models: Models,
+        lease: TimeDelta,
+    ) -> Self {
         Self {
             store,
             clock,
             toolbox,
+            models,
             lease,
         }
     }
@@ -108,19 +116,18 @@ impl Runner {
             .store
             .agent_version(run.workspace_id, run.agent_version_id);
         let (held, version) = try_join(taken, version).await?;
-        match Task::prepare(version, &held.run, &steps)? {
-            Ok(task) => self.carry_out(task, held, patience).await,
+        match prepare(version, &held.run, &steps)? {
+            Ok(state) => self.carry_out(state, held, patience).await,
             Err(why) => self.fail(held.run, &why).await,
         }
     }
 
     async fn carry_out(
         &self,
-        task: Task,
+        mut state: State,
         mut held: Held<'_>,
         patience: Patience<'_>,
     ) -> Result<Progress> {
-        let Task { mut state, model } = task;
         let specs = self.toolbox.specs(&state.definition().tools);
         loop {
             match state.next() {
@@ -134,6 +141,13 @@ impl Runner {
                     held.release(&mut state).await?;
                     return Ok(Progress::Yielded);
                 }
+                Action::CallModel
+                    if !state.definition().model_is_in_process()
+                        && !patience.is_left_for(self.models.timeout) =>
+                {
+                    held.release(&mut state).await?;
+                    return Ok(Progress::Yielded);
+                }
                 Action::RecordIntent(call) => {
                     match calls::check(&self.toolbox, state.definition(), &call) {
                         Ok(idempotent) => state.intend(idempotent),
@@ -142,8 +156,10 @@ impl Runner {
                 }
                 Action::CallModel => {
                     let request = state.request(specs.clone());
-                    let answer = calls::ask(&model, &request, patience);
-                    match held.keep_while(answer).await? {
+                    let organization = held.run.organization_id;
+                    let choice = &state.definition().model;
+                    let answer = calls::ask(&self.models, organization, choice, &request, patience);
+                    match held.keep_while(answer).await?? {
                         Ok(answer) => state.answered(answer),
                         Err(why) => state.fail(why),
                     }
@@ -164,6 +180,7 @@ impl Runner {
                         outcome,
                         events: state.unwritten(),
                         tokens: state.usage(),
+                        cost_micros: state.cost_micros(),
                         message: state.definition().result.message_kind(),
                     };
                     finish(&self.store, &self.clock, held.run, ending).await?;
@@ -180,34 +197,20 @@ impl Runner {
     }
 }
 
-/// A run, ready to be carried out.
-struct Task {
-    state: State,
-    model: Model,
-}
-
-impl Task {
-    /// The inner error ends the run; the outer one is a defect of ours.
-    fn prepare(
-        version: Option<AgentVersion>,
-        run: &Run,
-        steps: &[Step],
-    ) -> Result<Result<Self, String>> {
-        let Some(version) = version else {
-            return Ok(Err("the agent's definition is gone".to_owned()));
-        };
-        let definition = match Definition::of(&version, run.input.as_ref().unwrap_or(&Value::Null))
-        {
-            Ok(definition) => definition,
-            Err(why) => return Ok(Err(why)),
-        };
-        let Some(model) = Model::find(&definition.model) else {
-            return Ok(Err(format!(
-                "there is no model called {}",
-                definition.model
-            )));
-        };
-        let state = State::replay(definition, steps).map_err(domain::Error::internal)?;
-        Ok(Ok(Self { state, model }))
-    }
+/// A run as far as its journal goes. The inner error ends the run; the outer one is a defect of ours.
+fn prepare(
+    version: Option<AgentVersion>,
+    run: &Run,
+    steps: &[Step],
+) -> Result<Result<State, String>> {
+    let Some(version) = version else {
+        return Ok(Err("the agent's definition is gone".to_owned()));
+    };
+    let input = run.input.as_ref().unwrap_or(&Value::Null);
+    let definition = match Definition::of(&version, input) {
+        Ok(definition) => definition,
+        Err(why) => return Ok(Err(why)),
+    };
+    let state = State::replay(definition, steps).map_err(domain::Error::internal)?;
+    Ok(Ok(state))
 }

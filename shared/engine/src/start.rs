@@ -208,6 +208,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         output: None,
         error: None,
         tokens: TokenUsage::default(),
+        cost_micros: 0,
         lease: None,
         lost_leases: 0,
         due_at: Some(now + SWEEP_AFTER),

@@ -49,6 +49,7 @@ impl Extractive {
                 input: words_of_request(request),
                 output,
             },
+            ..ModelAnswer::default()
         }
     }
 }
@@ -119,9 +120,9 @@ fn nothing_to_quote(input: &Input) -> String {
 fn words_of_request(request: &ModelRequest) -> u64 {
     let messages = request.messages.iter().map(|message| match message {
         Message::User { text } => words::count(text),
-        Message::Assistant { text, tool_calls } => {
-            words::count(text) + tool_calls.iter().map(words_of_call).sum::<u64>()
-        }
+        Message::Assistant {
+            text, tool_calls, ..
+        } => words::count(text) + tool_calls.iter().map(words_of_call).sum::<u64>(),
         Message::Tool { outcome, .. } => words::count(&report::plain(outcome)),
     });
     words::count(&request.instructions) + messages.sum::<u64>()

@@ -1,11 +1,26 @@
 //! Models: one request and one answer for all providers.
 //!
-//! `builtin/extractive` needs no network and no weights, and is what an agent uses that names no other model.
+//! * `builtin/extractive` needs no network and no weights, and is what an agent uses that names no other model.
+//! * `openai/…` speaks chat completions with OpenAI or with any service that understands them.
+//! * `anthropic/…` speaks Anthropic's messages API.
+//!
+//! A provider is a file with two pure functions, from our request to its body and from its body to our answer, which the
+//! golden tests hold; [`Hosted`] is what they share: the request, the errors, the key.
 
+mod anthropic;
 pub mod extractive;
+#[cfg(test)]
+mod golden;
+mod hosted;
+mod openai;
+mod prices;
 
-use domain::run::{TokenUsage, ToolCall, ToolOutcome};
+use std::time::Duration;
+
+use domain::run::{ProviderContent, TokenUsage, ToolCall, ToolOutcome};
 use serde_json::Value;
+
+pub use hosted::Hosted;
 
 /// What a model is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,8 +29,14 @@ pub struct ModelRequest {
     pub instructions: String,
     /// The conversation so far, oldest first; never empty, the first is the run's input.
     pub messages: Vec<Message>,
+    /// Pictures that belong to the first message: `https://` addresses, or `data:` URLs in base64.
+    pub images: Vec<String>,
     /// The tools that the model may ask for.
     pub tools: Vec<ToolSpec>,
+    /// JSON Schema that the final text shall fit as JSON. Not for the extractive model.
+    pub output_schema: Option<Value>,
+    /// How much a hosted model may write in this answer.
+    pub max_output_tokens: u32,
 }
 
 /// One turn of the conversation.
@@ -27,6 +48,8 @@ pub enum Message {
     Assistant {
         text: String,
         tool_calls: Vec<ToolCall>,
+        /// The answer as its model gave it, for that model.
+        content: Option<ProviderContent>,
     },
     Tool {
         call_id: String,
@@ -47,19 +70,40 @@ pub struct ToolSpec {
 }
 
 /// What a model answers: a final text when `tool_calls` is empty.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelAnswer {
     pub text: String,
+    /// Arguments that were no JSON come as the text that they are.
     pub tool_calls: Vec<ToolCall>,
     pub usage: TokenUsage,
+    /// What it cost, in millionths of a US dollar; 0 where the price is not known.
+    pub cost_micros: u64,
+    /// The answer as the model gave it, where text and calls do not say it all.
+    pub content: Option<ProviderContent>,
+    pub stop: Stop,
 }
 
-/// Why a model did not answer.
-#[derive(Debug, thiserror::Error)]
+/// Why an answer ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stop {
+    /// It is complete.
+    #[default]
+    Finished,
+    /// At the limit of what the model may write.
+    Cut,
+    /// The model, or a filter of its provider, would not go on.
+    Declined,
+}
+
+/// Why a model did not answer. The texts are for people; none has the key in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    /// The same request may succeed later.
-    #[error("the model is not available: {0}")]
-    Unavailable(String),
+    /// The same request may succeed later, as the provider says after `retry_after`.
+    #[error("{why}")]
+    Unavailable {
+        why: String,
+        retry_after: Option<Duration>,
+    },
     /// It will not.
     #[error("{0}")]
     Refused(String),
@@ -68,18 +112,20 @@ pub enum ModelError {
 /// A model that can be asked.
 #[derive(Clone, Debug)]
 pub enum Model {
-    Extractive(extractive::Extractive),
+    Extractive,
+    Hosted(Hosted),
 }
 
 impl Model {
-    /// The model of this name; `None` when there is none.
-    pub fn find(name: &str) -> Option<Self> {
-        (name == "builtin/extractive").then_some(Self::Extractive(extractive::Extractive))
-    }
-
-    pub async fn answer(&self, request: &ModelRequest) -> Result<ModelAnswer, ModelError> {
+    /// Asks once. A hosted model is given up after `timeout`.
+    pub async fn answer(
+        &self,
+        request: &ModelRequest,
+        timeout: Duration,
+    ) -> Result<ModelAnswer, ModelError> {
         match self {
-            Self::Extractive(model) => Ok(model.answer(request)),
+            Self::Extractive => Ok(extractive::Extractive.answer(request)),
+            Self::Hosted(model) => model.answer(request, timeout).await,
         }
     }
 }

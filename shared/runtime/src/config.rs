@@ -111,6 +111,8 @@ pub struct Outbound {
     pub open_meteo_geocoding_url: String,
     /// `OPEN_METEO_FORECAST_URL`: base of Open-Meteo's forecast API.
     pub open_meteo_forecast_url: String,
+    /// `MODEL_TIMEOUT_SECONDS`: how long a hosted model may take for one answer.
+    pub model_timeout_seconds: u32,
 }
 
 impl Config {
@@ -178,6 +180,7 @@ impl Config {
                 ),
                 open_meteo_forecast_url: variables
                     .url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com"),
+                model_timeout_seconds: variables.parsed("MODEL_TIMEOUT_SECONDS", 60)?,
             },
             run_lease_seconds: variables.parsed("RUN_LEASE_SECONDS", 30)?,
         })

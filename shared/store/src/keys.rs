@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::digest::sha256_hex;
 use domain::ids::{
-    AgentId, AgentVersionId, OrganizationId, RunId, SessionId, TokenId, UserId, WorkspaceId,
+    AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId, UserId,
+    WorkspaceId,
 };
 use domain::run::RunStatus;
 use domain::token::{TokenHash, TokenKind};
@@ -161,6 +162,14 @@ pub(crate) fn token_in_workspace(workspace: WorkspaceId, kind: TokenKind, id: To
     }
 }
 
+pub(crate) fn credentials(organization: OrganizationId) -> String {
+    format!("organization#{organization}#credential")
+}
+
+pub(crate) fn credential(organization: OrganizationId, id: CredentialId) -> Key {
+    Key::new(credentials(organization), id.to_string())
+}
+
 /// In the logs table.
 pub(crate) fn token_audit(token: TokenId) -> String {
     format!("token#{token}#audit")
@@ -286,15 +295,19 @@ pub(crate) fn due(
     id: impl ToString,
 ) -> IndexKey {
     let id = id.to_string();
-    let shard = id
-        .bytes()
-        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
-        % DUE_SHARDS;
+    let shard = shard(&id, DUE_SHARDS);
     let sort = format!("{}#{kind}#{}#{id}", due_time(at), tenant.to_string());
     IndexKey {
         index: Index::Due,
         key: Key::new(due_shard(shard), sort),
     }
+}
+
+/// Which of `shards` an id belongs to.
+fn shard(id: &str, shards: u8) -> u8 {
+    id.bytes()
+        .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
+        % shards
 }
 
 pub(crate) fn due_shard(shard: u8) -> String {
@@ -311,6 +324,34 @@ pub(crate) fn due_time(at: DateTime<Utc>) -> String {
 /// A workspace's audit log, a month to a partition: a year's log is at most thirteen queries.
 pub(crate) fn audit_month(workspace: WorkspaceId, month: DateTime<Utc>) -> String {
     format!("workspace#{workspace}#audit#{}", month.format("%Y-%m"))
+}
+
+/// How many partitions an organization's usage is counted in.
+pub(crate) const USAGE_SHARDS: u8 = 8;
+
+pub(crate) fn organization_usage_shard(organization: OrganizationId, shard: u8) -> String {
+    format!("organization#{organization}#usage#{shard}")
+}
+
+/// The run chooses the shard.
+pub(crate) fn organization_usage(organization: OrganizationId, run: RunId, day: NaiveDate) -> Key {
+    let shard = shard(&run.to_string(), USAGE_SHARDS);
+    Key::new(
+        organization_usage_shard(organization, shard),
+        usage_day(day),
+    )
+}
+
+pub(crate) fn agent_usage_days(workspace: WorkspaceId, agent: AgentId) -> String {
+    format!("workspace#{workspace}#agent#{agent}#usage")
+}
+
+pub(crate) fn agent_usage(workspace: WorkspaceId, agent: AgentId, day: NaiveDate) -> Key {
+    Key::new(agent_usage_days(workspace, agent), usage_day(day))
+}
+
+pub(crate) fn usage_day(day: NaiveDate) -> String {
+    day.format("%Y-%m-%d").to_string()
 }
 
 pub(crate) fn log_row(partition: String, id: impl ToString) -> Key {

@@ -9,6 +9,7 @@
 mod agents;
 mod audit;
 mod counters;
+mod credentials;
 mod due;
 mod idempotency;
 mod item;
@@ -19,6 +20,7 @@ mod runs;
 mod sessions;
 mod tokens;
 mod transaction;
+mod usage;
 mod users;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub use members::Invitation;
 pub use runs::{LoadedRun, RunFilter, RunWrite};
 pub use tokens::TokenAuditEntry;
 pub use transaction::Transaction;
+pub use usage::DayUsage;
 
 /// Everything that Signalbox remembers. Cheap to clone.
 #[derive(Clone)]

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::outbound::{OutboundClient, OutboundRequest};
 use crate::place::{Place, Query};
 use crate::toolbox::{ToolError, ToolSettings};
+use outbound::{OutboundClient, OutboundRequest};
 
 pub(crate) fn spec() -> ToolSpec {
     ToolSpec {

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::{Host, Url};
 
-use crate::outbound::{OutboundClient, OutboundRequest, OutboundResponse};
 use crate::toolbox::{ToolError, ToolInvocation};
+use outbound::{OutboundClient, OutboundRequest, OutboundResponse};
 
 /// How much of a reply a model gets to see, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -149,10 +149,9 @@ impl Arguments {
             Bytes::from(text_of(&body))
         });
         Ok(OutboundRequest {
-            method,
-            url,
             headers,
             body,
+            ..OutboundRequest::new(method, url)
         })
     }
 }

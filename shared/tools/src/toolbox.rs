@@ -6,8 +6,8 @@ use jsonschema::Validator;
 use llm::ToolSpec;
 use serde_json::Value;
 
-use crate::outbound::{OutboundClient, OutboundError};
 use crate::{get_weather, http_request};
+use outbound::{OutboundClient, OutboundError};
 
 /// Where tools find what they need.
 #[derive(Clone, Debug)]

@@ -73,5 +73,8 @@ rules! {
     AgentsWrite => |principal| principal.require_scope("agents:write");
     RunsRead => |principal| principal.require_scope("runs:read");
     SignalsWrite => |principal| principal.require_scope("signals:write");
+    UsageRead => |principal| principal.require_scope("usage:read");
+    CredentialsRead => |principal| principal.require_scope("credentials:read");
+    CredentialsWrite => |principal| principal.require_scope("credentials:write");
     AuditLogsRead => |principal| principal.require_scope("audit_logs:read");
 }

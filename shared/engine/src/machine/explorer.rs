@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::DateTime;
-use domain::run::{Step, StepEvent, TokenUsage, ToolCall, ToolOutcome};
+use domain::run::{Step, StepEvent, ToolCall, ToolOutcome};
 use llm::ModelAnswer;
 use serde::Serialize;
 use serde_json::json;
 
 use super::*;
+use crate::model_choice::ModelChoice;
 
 /// More steps than a lone worker needs from anywhere to the end.
 const ENOUGH: usize = 60;
@@ -47,7 +48,7 @@ fn script(turn: usize) -> ModelAnswer {
     ModelAnswer {
         text: format!("turn {turn}"),
         tool_calls: tools.iter().map(call).collect(),
-        usage: TokenUsage::default(),
+        ..ModelAnswer::default()
     }
 }
 
@@ -57,9 +58,13 @@ fn is_idempotent(tool: &str) -> bool {
 
 fn definition(model: &str) -> Definition {
     Definition {
-        model: model.to_owned(),
+        model: ModelChoice {
+            name: model.parse().expect("a model's name"),
+            ..ModelChoice::default()
+        },
         instructions: String::new(),
         opening: String::new(),
+        images: Vec::new(),
         tools: vec!["post".to_owned(), "get".to_owned()],
         allowed_hosts: Vec::new(),
         max_steps: 5,

@@ -1,7 +1,7 @@
 //! What happens to a run, event by event: recording what is reported, and folding a journal that was stored.
 
 use domain::run::{MAX_PAYLOAD, Step, StepEvent, TokenUsage, ToolOutcome};
-use llm::ModelAnswer;
+use llm::{ModelAnswer, Stop};
 
 use super::{Call, Stage, State, Turn, is_too_large};
 use crate::definition::Definition;
@@ -23,6 +23,7 @@ impl State {
             definition,
             turns: Vec::new(),
             usage: TokenUsage::default(),
+            cost_micros: 0,
             unwritten: Vec::new(),
             must_write: false,
             failure: None,
@@ -43,33 +44,60 @@ impl State {
         Ok(state)
     }
 
-    /// The model has answered.
-    pub fn answered(&mut self, answer: ModelAnswer) {
+    /// The model has answered. An answer that cannot be used ends the run; what it cost is kept.
+    pub fn answered(&mut self, mut answer: ModelAnswer) {
+        let ModelAnswer {
+            usage, cost_micros, ..
+        } = answer;
+        let unusable = self.unusable(&answer);
+        if unusable.is_some() {
+            answer = ModelAnswer::default();
+        }
         let ModelAnswer {
             text,
             mut tool_calls,
-            usage,
+            content,
+            ..
         } = answer;
-        if tool_calls.len() > MAX_CALLS {
-            return self.fail(format!(
-                "the model asked for {} calls in one answer; {MAX_CALLS} are allowed",
-                tool_calls.len()
-            ));
-        }
         // Idempotency keys are made of these ids, and no provider promises that its own are unique within a run.
         for (index, call) in tool_calls.iter_mut().enumerate() {
             call.id = format!("call_{}_{}", self.turns.len() + 1, index + 1);
-        }
-        if is_too_large(&(&text, &tool_calls)) {
-            return self.fail(format!(
-                "the model's answer is larger than {MAX_PAYLOAD} bytes"
-            ));
         }
         self.record(StepEvent::ModelAnswered {
             text,
             tool_calls,
             usage,
+            cost_micros,
+            content,
         });
+        if let Some(why) = unusable {
+            self.fail(why);
+        }
+    }
+
+    fn unusable(&self, answer: &ModelAnswer) -> Option<String> {
+        let calls = answer.tool_calls.len();
+        match answer.stop {
+            Stop::Cut => {
+                let limit = self.definition.model.max_output_tokens;
+                Some(format!(
+                    "the model's answer was cut off at the limit of {limit} tokens"
+                ))
+            }
+            Stop::Declined => Some("the model declined to answer".to_owned()),
+            Stop::Finished if calls > MAX_CALLS => Some(format!(
+                "the model asked for {calls} calls in one answer; {MAX_CALLS} are allowed"
+            )),
+            Stop::Finished
+                if is_too_large(&(&answer.text, &answer.tool_calls))
+                    || is_too_large(&answer.content) =>
+            {
+                Some(format!(
+                    "the model's answer is larger than {MAX_PAYLOAD} bytes"
+                ))
+            }
+            Stop::Finished => None,
+        }
     }
 
     /// The call at hand may be made, and is about to be.
@@ -144,8 +172,11 @@ impl State {
                 text,
                 tool_calls,
                 usage,
+                cost_micros,
+                content,
             } => {
                 self.usage += *usage;
+                self.cost_micros += *cost_micros;
                 let calls = tool_calls.iter().map(|request| Call {
                     request: request.clone(),
                     stage: Stage::Asked,
@@ -153,6 +184,7 @@ impl State {
                 self.turns.push(Turn {
                     text: text.clone(),
                     calls: calls.collect(),
+                    content: content.clone(),
                 });
             }
             StepEvent::ToolIntended { idempotent, .. } => self.move_open_call(Stage::Intended {

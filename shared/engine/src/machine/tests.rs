@@ -4,12 +4,14 @@ use serde_json::json;
 
 use super::journal::MAX_ERROR;
 use super::*;
+use crate::model_choice::ModelChoice;
 
 fn state(max_steps: u32, result: ResultKind) -> State {
     let definition = Definition {
-        model: "builtin/extractive".to_owned(),
+        model: ModelChoice::default(),
         instructions: String::new(),
         opening: "hello".to_owned(),
+        images: Vec::new(),
         tools: Vec::new(),
         allowed_hosts: Vec::new(),
         max_steps,
@@ -31,6 +33,8 @@ fn answer(text: &str, tools: &[&str]) -> ModelAnswer {
             input: 3,
             output: 2,
         },
+        cost_micros: 5,
+        ..ModelAnswer::default()
     }
 }
 
@@ -182,6 +186,8 @@ fn a_journal_that_makes_no_sense_is_refused() {
         text: String::new(),
         tool_calls: answer("", &["a"]).tool_calls,
         usage: TokenUsage::default(),
+        cost_micros: 0,
+        content: None,
     };
     let intended = |id: &str| StepEvent::ToolIntended {
         call_id: id.to_owned(),

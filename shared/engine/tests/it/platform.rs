@@ -11,13 +11,18 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::Result;
 use domain::agent::{Agent, AgentState, AgentType, AgentVersion};
 use domain::audit::{Actor, AuditEntry, Caller};
+use domain::ids::CredentialId;
 use domain::ids::{AgentId, AgentVersionId, OrganizationId, RunId, WorkspaceId};
+use domain::model::Provider;
 use domain::page::PageRequest;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
-use engine::{Progress, Runner, StartRun, Starter};
+use engine::{KeySource, Models, Progress, ProviderKey, Runner, StartRun, Starter};
+use futures::future::{self, BoxFuture};
+use outbound::OutboundClient;
 use runtime::{Clock, Config, Services};
 use serde_json::{Value, json};
 use store::Store;
@@ -38,6 +43,20 @@ struct World {
     hits: Arc<Mutex<Vec<Hit>>>,
     /// The path whose next request fails.
     failing: Arc<Mutex<Option<String>>>,
+}
+
+/// An organization without credentials.
+struct NoKeys;
+
+impl KeySource for NoKeys {
+    fn key(
+        &self,
+        _: OrganizationId,
+        _: Provider,
+        _: Option<CredentialId>,
+    ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
+        Box::pin(future::ready(Ok(None)))
+    }
 }
 
 pub(crate) struct Platform {
@@ -85,10 +104,15 @@ impl Platform {
             geocoding_url: format!("http://{address}"),
             forecast_url: format!("http://{address}"),
         });
+        let models = Models::new(
+            OutboundClient::new(true),
+            Arc::new(NoKeys),
+            Duration::from_secs(1),
+        );
         let queue = format!("http://{address}/queue");
         let now = clock.now();
         Self {
-            runner: Runner::new(store.clone(), clock.clone(), toolbox, lease),
+            runner: Runner::new(store.clone(), clock.clone(), toolbox, models, lease),
             starter: Starter::new(store.clone(), services.sqs, queue, clock.clone()),
             caller: Caller::system(OrganizationId::new(now), WorkspaceId::new(now)),
             store,

@@ -19,6 +19,7 @@ fn request(instructions: &str, input: &str) -> ModelRequest {
             text: input.to_owned(),
         }],
         tools: vec![tool("get_weather"), tool("http_request")],
+        ..ModelRequest::default()
     }
 }
 
@@ -37,9 +38,11 @@ fn carry_out(request: &mut ModelRequest, outcome: ToolOutcome) -> ToolCall {
         panic!("one call expected, not {tool_calls:?} and {text}")
     };
     let call = call.clone();
-    request
-        .messages
-        .push(Message::Assistant { text, tool_calls });
+    request.messages.push(Message::Assistant {
+        text,
+        tool_calls,
+        content: None,
+    });
     request.messages.push(Message::Tool {
         call_id: call.id.clone(),
         tool: call.tool.clone(),
@@ -106,6 +109,7 @@ fn a_later_user_message_has_directives_of_its_own() {
     request.messages.push(Message::Assistant {
         text,
         tool_calls: Vec::new(),
+        content: None,
     });
     request.messages.push(Message::User {
         text: "And there?\n@get_weather {\"location\": \"Bern\"}".to_owned(),

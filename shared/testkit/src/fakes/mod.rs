@@ -1,8 +1,10 @@
 //! Other people's systems, as small HTTP servers on this machine.
 
+mod model_api;
 mod open_meteo;
 mod target;
 
+pub use model_api::{ModelApi, Turn};
 pub use open_meteo::OpenMeteo;
 pub use target::{Hit, Target};
 

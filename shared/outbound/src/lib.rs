@@ -13,16 +13,23 @@ use url::{Host, Url};
 
 use crate::address::is_public;
 
-/// How long a request may take, from resolving the name to the last byte of the reply.
+mod address;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod wire;
+
+/// How long a request may take that does not say, from resolving the name to the last byte of the reply.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest reply, in bytes.
-pub(crate) const MAX_REPLY: usize = 1024 * 1024;
+pub const MAX_REPLY: usize = 1024 * 1024;
 
 /// An HTTP client for hosts that a user has named.
 ///
 /// It speaks HTTPS to public addresses only. Every address that a name resolves to is checked by the resolver
 /// of the connection itself, so what was checked is what is connected to. Redirects are answers like others,
-/// the machine's proxy settings are ignored, a request takes at most 15 seconds and a reply at most 1 MB.
+/// the machine's proxy settings are ignored, a request takes at most 15 seconds unless it says otherwise, and a
+/// reply at most 1 MB.
 ///
 /// Cheap to clone and to make: TLS is set up at the first request.
 #[derive(Clone)]
@@ -32,7 +39,6 @@ pub struct OutboundClient {
 
 struct Inner {
     allow_loopback: bool,
-    timeout: Duration,
     lookup: Lookup,
     client: OnceLock<reqwest::Client>,
 }
@@ -46,16 +52,24 @@ pub struct OutboundRequest {
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
+    /// How long it may take, from resolving the name to the last byte of the reply.
+    pub timeout: Duration,
 }
 
 impl OutboundRequest {
-    pub fn get(url: Url) -> Self {
+    /// Without headers or body, and with the usual 15 seconds.
+    pub fn new(method: Method, url: Url) -> Self {
         Self {
-            method: Method::GET,
+            method,
             url,
             headers: HeaderMap::new(),
             body: None,
+            timeout: TIMEOUT,
         }
+    }
+
+    pub fn get(url: Url) -> Self {
+        Self::new(Method::GET, url)
     }
 }
 
@@ -89,18 +103,13 @@ pub enum OutboundError {
 impl OutboundClient {
     /// With `allow_loopback`, `localhost`, 127.0.0.0/8 and `::1` are reachable, over plain HTTP too.
     pub fn new(allow_loopback: bool) -> Self {
-        Self::build(
-            allow_loopback,
-            TIMEOUT,
-            Arc::new(|name| Box::pin(look_up(name))),
-        )
+        Self::build(allow_loopback, Arc::new(|name| Box::pin(look_up(name))))
     }
 
-    fn build(allow_loopback: bool, timeout: Duration, lookup: Lookup) -> Self {
+    fn build(allow_loopback: bool, lookup: Lookup) -> Self {
         Self {
             inner: Arc::new(Inner {
                 allow_loopback,
-                timeout,
                 lookup,
                 client: OnceLock::new(),
             }),
@@ -119,7 +128,8 @@ impl OutboundClient {
             .inner
             .client()?
             .request(request.method, request.url)
-            .headers(request.headers);
+            .headers(request.headers)
+            .timeout(request.timeout);
         if let Some(body) = request.body {
             builder = builder.body(body);
         }
@@ -195,7 +205,6 @@ impl Inner {
             })
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .timeout(self.timeout)
             // A Lambda that was frozen finds its idle connections dead, and then cannot tell whether a request
             // got through.
             .pool_max_idle_per_host(0)
@@ -282,226 +291,5 @@ fn failure(error: reqwest::Error) -> OutboundError {
         OutboundError::Unavailable("the host could not be reached".to_owned())
     } else {
         OutboundError::Failed("the connection broke before the reply was complete".to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::Router;
-    use axum::body::Body;
-    use axum::response::Redirect;
-    use axum::routing::get;
-
-    use super::*;
-    use crate::wire::Server;
-
-    fn url(text: &str) -> Url {
-        Url::parse(text).unwrap()
-    }
-
-    /// Resolves every name to these addresses.
-    fn resolving_to(addresses: &'static [&'static str]) -> Lookup {
-        Arc::new(move |_| {
-            Box::pin(async move {
-                Ok(addresses
-                    .iter()
-                    .map(|address| address.parse().unwrap())
-                    .collect())
-            })
-        })
-    }
-
-    #[test]
-    fn the_guard_reads_urls_as_the_connection_will() {
-        for (description, text, by_default, with_loopback) in [
-            ("a public name", "https://example.com/x", true, true),
-            ("any port", "https://example.com:8443/", true, true),
-            ("a public address", "https://93.184.215.14/", true, true),
-            ("plain HTTP", "http://example.com/", false, false),
-            ("another scheme", "ftp://example.com/", false, false),
-            (
-                "a scheme without a host",
-                "file:///etc/passwd",
-                false,
-                false,
-            ),
-            ("a user name", "https://user@example.com/", false, false),
-            ("a password", "https://:secret@example.com/", false, false),
-            ("a private address", "https://10.0.0.1/", false, false),
-            (
-                "metadata",
-                "http://169.254.169.254/latest/meta-data/",
-                false,
-                false,
-            ),
-            ("metadata, IPv6", "http://[fd00:ec2::254]/", false, false),
-            ("loopback", "http://127.0.0.1:3000/", false, true),
-            ("loopback, TLS", "https://127.0.0.1/", false, true),
-            ("loopback, IPv6", "http://[::1]:3000/", false, true),
-            ("loopback, by name", "http://localhost:3000/", false, true),
-            ("loopback, decimal", "http://2130706433/", false, true),
-            ("loopback, octal", "http://0177.0.0.1/", false, true),
-            ("loopback, hexadecimal", "http://0x7f.1/", false, true),
-            (
-                "loopback, full-width digits",
-                "http://１２７.０.０.１/",
-                false,
-                true,
-            ),
-            ("private, decimal", "https://167772161/", false, false),
-            ("metadata, hexadecimal", "https://0xA9FEA9FE/", false, false),
-            (
-                "IPv4-mapped loopback",
-                "https://[::ffff:127.0.0.1]/",
-                false,
-                false,
-            ),
-            (
-                "IPv4-mapped metadata",
-                "https://[::ffff:a9fe:a9fe]/",
-                false,
-                false,
-            ),
-            (
-                "a name that only begins like localhost",
-                "http://localhost.example.com/",
-                false,
-                false,
-            ),
-        ] {
-            let allowed = |allow_loopback| {
-                OutboundClient::new(allow_loopback)
-                    .check(&url(text))
-                    .is_ok()
-            };
-            assert_eq!(allowed(false), by_default, "{description}");
-            assert_eq!(
-                allowed(true),
-                with_loopback,
-                "{description}, loopback allowed"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_leads_to_public_addresses_only() {
-        for (description, addresses, expected) in [
-            (
-                "private",
-                &["10.0.0.1"][..],
-                "rebind.example does not resolve to a public address",
-            ),
-            (
-                "loopback",
-                &["127.0.0.1", "::1"],
-                "rebind.example does not resolve to a public address",
-            ),
-            (
-                "mapped metadata",
-                &["::ffff:169.254.169.254"],
-                "rebind.example does not resolve to a public address",
-            ),
-            ("nothing", &[], "rebind.example was not found"),
-        ] {
-            for allow_loopback in [false, true] {
-                let client =
-                    OutboundClient::build(allow_loopback, TIMEOUT, resolving_to(addresses));
-                let error = client
-                    .send(OutboundRequest::get(url("https://rebind.example/")))
-                    .await
-                    .unwrap_err();
-                assert_eq!(error.to_string(), expected, "{description}");
-            }
-        }
-
-        let resolver = GuardedResolver {
-            allow_loopback: true,
-            lookup: resolving_to(&["10.0.0.1", "93.184.215.14"]),
-        };
-        let addresses: Vec<_> = resolver
-            .resolve("mixed.example".parse().unwrap())
-            .await
-            .unwrap()
-            .collect();
-        assert_eq!(
-            addresses,
-            ["93.184.215.14:0".parse().unwrap()],
-            "the private one of two is left out"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_redirect_is_an_answer() {
-        let router = Router::new().route(
-            "/",
-            get(|| async { Redirect::temporary("http://169.254.169.254/") }),
-        );
-        let server = Server::start(router).await;
-        // By name, so that the guarded resolver of a real client is passed as well.
-        let port = server.authority.rsplit_once(':').unwrap().1;
-        let target = url(&format!("http://localhost:{port}/"));
-        let response = OutboundClient::new(true)
-            .send(OutboundRequest::get(target))
-            .await
-            .unwrap();
-        assert_eq!(response.status, StatusCode::TEMPORARY_REDIRECT);
-    }
-
-    #[tokio::test]
-    async fn a_reply_beyond_the_cap_is_cut_off() {
-        let endless = || async {
-            Body::from_stream(futures::stream::repeat_with(|| {
-                Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4096]))
-            }))
-        };
-        let router = Router::new()
-            .route("/fits", get(|| async { vec![b'x'; MAX_REPLY] }))
-            .route("/declared", get(|| async { vec![b'x'; MAX_REPLY + 1] }))
-            .route("/endless", get(endless));
-        let server = Server::start(router).await;
-        let client = OutboundClient::new(true);
-        let send = |path: &str| {
-            client.send(OutboundRequest::get(url(&format!(
-                "{}{path}",
-                server.url()
-            ))))
-        };
-        assert_eq!(send("/fits").await.unwrap().body.len(), MAX_REPLY);
-        assert_eq!(
-            send("/declared").await.unwrap_err(),
-            OutboundError::TooLarge
-        );
-        assert_eq!(send("/endless").await.unwrap_err(), OutboundError::TooLarge);
-    }
-
-    #[tokio::test]
-    async fn a_server_that_does_not_finish_is_given_up() {
-        let drip = || async {
-            Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>())
-        };
-        let router = Router::new()
-            .route("/silent", get(std::future::pending::<()>))
-            .route("/drip", get(drip));
-        let server = Server::start(router).await;
-        let client = OutboundClient::build(true, Duration::from_millis(200), resolving_to(&[]));
-        for path in ["/silent", "/drip"] {
-            let target = url(&format!("{}{path}", server.url()));
-            assert_eq!(
-                client.send(OutboundRequest::get(target)).await.unwrap_err(),
-                OutboundError::TimedOut,
-                "{path}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_host_that_does_not_listen_is_unavailable() {
-        let authority = Server::start(Router::new()).await.authority.clone();
-        let target = url(&format!("http://{authority}/"));
-        let error = OutboundClient::new(true)
-            .send(OutboundRequest::get(target))
-            .await
-            .unwrap_err();
-        assert!(matches!(error, OutboundError::Unavailable(_)), "{error:?}");
     }
 }

@@ -1,0 +1,47 @@
+//! What is outside: keys for the providers of models.
+
+mod credentials;
+
+use auth::Keyring;
+use outbound::OutboundClient;
+use runtime::{Lambda, Services};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use web::Host;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct State {
+    host: Host,
+    outbound: OutboundClient,
+}
+
+/// The function, ready to serve. Fetches the secret, which credentials are sealed with.
+///
+/// # Errors
+/// The secret cannot be had.
+pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
+    Keyring::load(&services).await?;
+    let outbound = OutboundClient::new(services.config.outbound.allow_loopback);
+    let host = Host::new(services);
+    let state = State {
+        host: host.clone(),
+        outbound,
+    };
+    Ok(Lambda::Http(web::serve(
+        host,
+        OpenApiRouter::new(),
+        routes(),
+        state,
+    )))
+}
+
+/// All operations of the group. Each needs a credential.
+pub fn routes() -> OpenApiRouter<State> {
+    credentials::routes()
+}
+
+/// What the operations are, for readers.
+pub fn api() -> OpenApi {
+    routes().into_openapi()
+}

@@ -1,0 +1,6 @@
+//! The `usage` function on Lambda.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), runtime::Error> {
+    runtime::bootstrap::run(usage::lambda).await
+}

@@ -1,0 +1,171 @@
+//! Usage as AgentPlatform has it.
+
+use auth::Principal;
+use axum::extract::State as Extract;
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
+use domain::Error;
+use domain::ids::AgentId;
+use domain::page::PageRequest;
+use domain::usage::Usage;
+use futures::future::{try_join, try_join_all};
+use serde::Serialize;
+use store::DayUsage;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::UsageRead;
+use web::{Params, Permitted, Reply, Result};
+
+use crate::State;
+
+/// The longest period, in days.
+const MAX_DAYS: i64 = 366;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct UsageReport {
+    period_start: DateTime<Utc>,
+    period_end: DateTime<Utc>,
+    plan: &'static str,
+    limits: UsageLimits,
+    used: Used,
+    /// The days on which runs ended, in order.
+    days: Vec<DayReport>,
+}
+
+/// What the plan allows in a period; `null` for as much as one likes.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsageLimits {
+    agents: Option<u64>,
+    runs: Option<u64>,
+    tokens: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Used {
+    /// Agents that there are now, counted to 1,000 a workspace; 1 for the usage of one.
+    agents: u64,
+    runs: u64,
+    tokens: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    /// At list prices, in millionths of a US dollar; models whose price is not known count as 0.
+    cost_micros: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct DayReport {
+    date: NaiveDate,
+    runs: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    cost_micros: u64,
+}
+
+impl From<&DayUsage> for DayReport {
+    fn from((date, usage): &DayUsage) -> Self {
+        Self {
+            date: *date,
+            runs: usage.runs,
+            input_tokens: usage.tokens.input,
+            output_tokens: usage.tokens.output,
+            cost_micros: usage.cost_micros,
+        }
+    }
+}
+
+/// Which usage is wanted, for the description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+struct UsagePeriod {
+    /// The first day; that of the current month when left out.
+    from: Option<NaiveDate>,
+    /// The last day; today when left out. A period has at most 366 days.
+    to: Option<NaiveDate>,
+    /// Only this agent's, of the key's workspace.
+    agent_id: Option<AgentId>,
+}
+
+/// Tells what the organization's runs used, by the day on which they ended.
+#[utoipa::path(
+    get, path = "/api/v1/usage", tag = "Usage",
+    params(UsagePeriod),
+    security(("AgentPlatformKey" = ["usage:read"])),
+    responses((status = 200, body = UsageReport)),
+)]
+async fn get_usage(
+    Extract(state): Extract<State>,
+    caller: Permitted<UsageRead>,
+    params: Params,
+) -> Result<Reply<UsageReport>> {
+    let today = state.host.services.clock.now().date_naive();
+    let to = params.parsed("to")?.unwrap_or(today);
+    let month = to.with_day(1).unwrap_or(to);
+    let from: NaiveDate = params.parsed("from")?.unwrap_or(month);
+    if !(0..MAX_DAYS).contains(&(to - from).num_days()) {
+        let message = format!("must be up to {} days before to", MAX_DAYS - 1);
+        return Err(Error::invalid_query("from", message).into());
+    }
+    let store = &state.host.store;
+    let (agents, days) = match params.parsed::<AgentId>("agent_id")? {
+        Some(id) => {
+            let workspace = caller.workspace_id;
+            let agent = store.agent(workspace, id).await?;
+            agent.ok_or(Error::NotFound("agent"))?;
+            let days = store.usage_of_agent(workspace, id, from, to);
+            (1, days.await?)
+        }
+        None => {
+            let organization = caller.organization_id;
+            let days = store.usage_of_organization(organization, from, to);
+            try_join(agents_of(&state, &caller), days).await?
+        }
+    };
+    Ok(Reply::ok(UsageReport::new(from, to, agents, &days)))
+}
+
+/// How many agents the caller's organization has.
+async fn agents_of(state: &State, caller: &Principal) -> Result<u64, Error> {
+    let store = &state.host.store;
+    let all = PageRequest::first(1_000);
+    let workspaces = store.workspaces(caller.organization_id, &all).await?;
+    let counted = PageRequest {
+        wants_total: true,
+        ..PageRequest::first(1)
+    };
+    let totals = workspaces.items.iter().map(async |workspace| {
+        let page = store.agents(workspace.id, &counted).await?;
+        Ok::<_, Error>(u64::from(page.total.unwrap_or(0)))
+    });
+    Ok(try_join_all(totals).await?.into_iter().sum())
+}
+
+impl UsageReport {
+    fn new(from: NaiveDate, to: NaiveDate, agents: u64, days: &[DayUsage]) -> Self {
+        let used: Usage = days.iter().map(|(_, usage)| *usage).sum();
+        let after = to.checked_add_days(Days::new(1)).unwrap_or(to);
+        Self {
+            period_start: from.and_time(NaiveTime::MIN).and_utc(),
+            period_end: after.and_time(NaiveTime::MIN).and_utc(),
+            plan: "unlimited",
+            limits: UsageLimits {
+                agents: None,
+                runs: None,
+                tokens: None,
+            },
+            used: Used {
+                agents,
+                runs: used.runs,
+                tokens: used.tokens.input + used.tokens.output,
+                input_tokens: used.tokens.input,
+                output_tokens: used.tokens.output,
+                cost_micros: used.cost_micros,
+            },
+            days: days.iter().map(DayReport::from).collect(),
+        }
+    }
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(get_usage))
+}

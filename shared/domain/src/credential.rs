@@ -1,0 +1,120 @@
+//! Credentials: an organization's keys for the providers of models.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CredentialId, OrganizationId};
+use crate::model::Provider;
+use crate::text::Name;
+
+/// A provider's secret, as it is given to us. Not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ProviderSecret(String);
+
+impl ProviderSecret {
+    /// The shortest and the longest secret, in characters.
+    pub const LENGTH: std::ops::RangeInclusive<usize> = 8..=2000;
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may be shown: enough to tell two keys apart, and nothing of a short one.
+    pub fn masked(&self) -> String {
+        if self.0.len() < 20 {
+            return "…".to_owned();
+        }
+        format!("{}…{}", &self.0[..3], &self.0[self.0.len() - 4..])
+    }
+}
+
+impl TryFrom<String> for ProviderSecret {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let text = text.trim();
+        let (least, most) = (Self::LENGTH.start(), Self::LENGTH.end());
+        if !Self::LENGTH.contains(&text.len()) {
+            return Err(format!("must have {least} to {most} characters"));
+        }
+        // It goes into a header.
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("must have visible ASCII characters alone".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Debug for ProviderSecret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ProviderSecret(…)")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CredentialStatus {
+    Active,
+    Revoked,
+}
+
+/// A key of an organization. All of its workspaces may use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    pub id: CredentialId,
+    pub organization_id: OrganizationId,
+    pub name: Name,
+    pub provider: Provider,
+    /// Where the provider is reached, when not at its own address.
+    pub base_url: Option<String>,
+    /// The secret, sealed for this organization and this id; gone once revoked.
+    pub sealed: Option<String>,
+    pub masked: String,
+    pub created_at: DateTime<Utc>,
+    /// To the minute.
+    #[serde(skip)]
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// Counts writes of this row; a write names the one that it has seen.
+    #[serde(skip)]
+    pub revision: u64,
+}
+
+impl Credential {
+    pub fn status(&self) -> CredentialStatus {
+        if self.sealed.is_some() {
+            CredentialStatus::Active
+        } else {
+            CredentialStatus::Revoked
+        }
+    }
+
+    /// The credential without its secret. There is no way back.
+    #[must_use]
+    pub fn revoked(self) -> Self {
+        Self {
+            sealed: None,
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_tells_keys_apart_and_keeps_short_ones_to_itself() {
+        let masked = |text: &str| ProviderSecret::try_from(text.to_owned()).map(|it| it.masked());
+        assert_eq!(
+            masked(" sk-proj-0123456789-abcd\n"),
+            Ok("sk-…abcd".to_owned())
+        );
+        assert_eq!(masked("hunter22"), Ok("…".to_owned()));
+        for wrong in ["", "short", "with a space", "ünïcödé-secret"] {
+            assert!(masked(wrong).is_err(), "{wrong}");
+        }
+        let secret = ProviderSecret::try_from("sk-0123456789".to_owned()).unwrap();
+        assert!(!format!("{secret:?}").contains("0123"));
+    }
+}

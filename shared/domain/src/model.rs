@@ -1,0 +1,192 @@
+//! Which model an agent asks, by name: `builtin/extractive`, or a provider and its own word for the model.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::ids::CredentialId;
+
+/// The name of the model within the process, which an agent uses that names no other.
+pub const EXTRACTIVE: &str = "builtin/extractive";
+
+/// The longest name of a model, with its provider.
+const MAX_NAME: usize = 200;
+
+/// Somebody who hosts models and wants a key.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// OpenAI, and whoever speaks its chat completions.
+    OpenAi,
+    Anthropic,
+}
+
+impl Provider {
+    pub const ALL: [Self; 2] = [Self::OpenAi, Self::Anthropic];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A model by name. Its text form is what agents are told: `openai/gpt-5-mini`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ModelName {
+    /// Within the process: at once, at no cost, the same again at any time.
+    Extractive,
+    /// Over the network.
+    Hosted {
+        provider: Provider,
+        /// The provider's word for it, which may contain slashes.
+        model: String,
+    },
+}
+
+impl FromStr for ModelName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == EXTRACTIVE {
+            return Ok(Self::Extractive);
+        }
+        let unknown = || {
+            let providers = Provider::ALL.map(|provider| format!("{provider}/<model>"));
+            format!("must be {EXTRACTIVE} or {}", providers.join(" or "))
+        };
+        let (provider, model) = text.split_once('/').ok_or_else(unknown)?;
+        let provider = Provider::ALL
+            .into_iter()
+            .find(|known| known.as_str() == provider)
+            .ok_or_else(unknown)?;
+        let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@+".contains(&byte);
+        if model.is_empty() || text.len() > MAX_NAME || !model.bytes().all(is_fine) {
+            return Err(format!(
+                "must name a model of {provider} with letters, digits and . _ - : / @ + alone, {MAX_NAME} characters in all"
+            ));
+        }
+        Ok(Self::Hosted {
+            provider,
+            model: model.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Extractive => formatter.write_str(EXTRACTIVE),
+            Self::Hosted { provider, model } => write!(formatter, "{provider}/{model}"),
+        }
+    }
+}
+
+impl TryFrom<String> for ModelName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ModelName> for String {
+    fn from(name: ModelName) -> Self {
+        name.to_string()
+    }
+}
+
+/// The most models that an agent may fall back to.
+const MAX_FALLBACKS: usize = 5;
+/// The most that a model may be asked to write at once, in tokens.
+const MAX_OUTPUT_TOKENS: u64 = 128_000;
+
+/// Whether an agent's parameter about models has a good value; `None` when `name` is none of these parameters.
+pub(crate) fn check_parameter(name: &str, value: &Value) -> Option<Result<(), String>> {
+    let model = |value: &Value| {
+        let text = value.as_str().ok_or("must be a text")?;
+        text.parse::<ModelName>().map(drop)
+    };
+    Some(match name {
+        "model" => model(value),
+        "fallbacks" => match value.as_array() {
+            Some(names) if names.len() <= MAX_FALLBACKS => names.iter().try_for_each(model),
+            _ => Err(format!("must be a list of at most {MAX_FALLBACKS} models")),
+        },
+        "credential_id" => match value.as_str().map(str::parse::<CredentialId>) {
+            Some(Ok(_)) => Ok(()),
+            _ => Err("must be the id of a credential".to_owned()),
+        },
+        "max_output_tokens" => match value.as_u64() {
+            Some(1..=MAX_OUTPUT_TOKENS) => Ok(()),
+            _ => Err(format!(
+                "must be a whole number from 1 to {MAX_OUTPUT_TOKENS}"
+            )),
+        },
+        "output_schema" if !value.is_object() => Err("must be a JSON Schema object".to_owned()),
+        "output_schema" => Ok(()),
+        _ => return None,
+    })
+}
+
+/// Why an agent with these parameters cannot have an output schema.
+pub(crate) fn unfit_schema(parameters: &Map<String, Value>) -> Option<&'static str> {
+    let model = parameters.get("model").and_then(Value::as_str);
+    (parameters.contains_key("output_schema") && model == Some(EXTRACTIVE))
+        .then_some("needs another model: builtin/extractive quotes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_provider_and_its_word_for_a_model() {
+        for name in [
+            "builtin/extractive",
+            "openai/gpt-5-mini",
+            "openai/meta-llama/Llama-3.1-8B:free",
+            "anthropic/claude-sonnet-4-5@20250929",
+        ] {
+            assert_eq!(name.parse::<ModelName>().unwrap().to_string(), name);
+        }
+        let long = format!("openai/{}", "x".repeat(MAX_NAME));
+        for wrong in [
+            "",
+            "gpt-5",
+            "openai",
+            "openai/",
+            "OpenAI/gpt-5",
+            "builtin/other",
+            "elsewhere/gpt-5",
+            "openai/gpt 5",
+            "openai/gpt\"5",
+            "anthropic/cläude",
+            &long,
+        ] {
+            assert!(wrong.parse::<ModelName>().is_err(), "{wrong}");
+        }
+    }
+}

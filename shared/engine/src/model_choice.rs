@@ -1,0 +1,141 @@
+//! Which models answer a run, and what they are asked to keep to.
+
+use domain::ids::CredentialId;
+use domain::model::ModelName;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// How much a hosted model may write in one answer when its agent does not say.
+const DEFAULT_MAX_OUTPUT_TOKENS: u32 = 4096;
+
+/// An agent's parameters about models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelChoice {
+    pub name: ModelName,
+    /// Asked in this order when those before it do not answer.
+    pub fallbacks: Vec<ModelName>,
+    /// The key for models of its provider; the others use the organization's newest.
+    pub credential_id: Option<CredentialId>,
+    /// How much a hosted model may write in one answer.
+    pub max_output_tokens: u32,
+    /// JSON Schema of the result.
+    pub output_schema: Option<Value>,
+}
+
+impl Default for ModelChoice {
+    fn default() -> Self {
+        Self {
+            name: ModelName::Extractive,
+            fallbacks: Vec::new(),
+            credential_id: None,
+            max_output_tokens: DEFAULT_MAX_OUTPUT_TOKENS,
+            output_schema: None,
+        }
+    }
+}
+
+impl ModelChoice {
+    /// The choice that an agent's parameters make.
+    ///
+    /// # Errors
+    /// The text for people: which name is none.
+    pub fn of(parameters: &Map<String, Value>) -> Result<Self, String> {
+        let name = |value: &Value| {
+            let text = value.as_str().unwrap_or_default();
+            text.parse()
+                .map_err(|_| format!("there is no model called {text}"))
+        };
+        let default = Self::default();
+        let fallbacks = parameters.get("fallbacks").and_then(Value::as_array);
+        let credential = parameters.get("credential_id").and_then(Value::as_str);
+        let limit = parameters.get("max_output_tokens").and_then(Value::as_u64);
+        Ok(Self {
+            name: parameters.get("model").map_or(Ok(default.name), name)?,
+            fallbacks: fallbacks
+                .into_iter()
+                .flatten()
+                .map(name)
+                .collect::<Result<_, _>>()?,
+            credential_id: credential.and_then(|id| id.parse().ok()),
+            max_output_tokens: limit
+                .and_then(|limit| u32::try_from(limit).ok())
+                .unwrap_or(default.max_output_tokens),
+            output_schema: parameters.get("output_schema").cloned(),
+        })
+    }
+
+    /// All models, in the order in which they are asked.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &ModelName> {
+        let names: Vec<_> = std::iter::once(&self.name).chain(&self.fallbacks).collect();
+        names.into_iter()
+    }
+}
+
+/// What a text comes to under a schema: the JSON that it is.
+///
+/// # Errors
+/// The text for people: why it does not fit.
+pub(crate) fn structured(schema: &Value, text: &str) -> Result<Value, String> {
+    let validator = jsonschema::validator_for(schema)
+        .map_err(|error| format!("output_schema is not a JSON Schema: {error}"))?;
+    let value = serde_json::from_str(text)
+        .map_err(|_| "the model's answer is not JSON, as output_schema asks".to_owned())?;
+    match validator.validate(&value) {
+        Ok(()) => Ok(value),
+        Err(error) => {
+            let path = error.instance_path().to_string();
+            let fault = error.masked();
+            Err(format!(
+                "the model's answer does not fit output_schema: {path} {fault}"
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn parameters_choose_models_and_limits() {
+        let id = "0190f5a0-b1c2-7d3e-8f4a-5b6c7d8e9f00";
+        let parameters = json!({
+            "model": "openai/gpt-5-mini", "fallbacks": ["anthropic/claude-haiku-4-5", "builtin/extractive"],
+            "credential_id": id, "max_output_tokens": 100,
+        });
+        let choice = ModelChoice::of(parameters.as_object().unwrap()).unwrap();
+        let names: Vec<_> = choice.names().map(ToString::to_string).collect();
+        assert_eq!(
+            names,
+            [
+                "openai/gpt-5-mini",
+                "anthropic/claude-haiku-4-5",
+                "builtin/extractive"
+            ]
+        );
+        assert_eq!(
+            (choice.credential_id, choice.max_output_tokens),
+            (Some(id.parse().unwrap()), 100)
+        );
+        assert_eq!(ModelChoice::of(&Map::new()), Ok(ModelChoice::default()));
+        let wrong = json!({ "model": "gpt-5" });
+        assert!(ModelChoice::of(wrong.as_object().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_result_fits_its_schema_or_says_where_not() {
+        let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+        assert_eq!(structured(&schema, " {\"n\": 3}"), Ok(json!({ "n": 3 })));
+        for (schema, text, expected) in [
+            (&schema, "three", "not JSON"),
+            (&schema, "{\"n\": \"three\"}", "/n"),
+            (&schema, "{}", "required"),
+            (&json!({ "type": 7 }), "{}", "not a JSON Schema"),
+        ] {
+            let error = structured(schema, text).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Chat completions: OpenAI's own, and the tolerant subset of it that other services understand.
+
+use domain::model::ModelName;
+use domain::run::{ProviderContent, TokenUsage, ToolCall};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::hosted::{NO_INPUT, count, outcome_text, unreadable};
+use crate::{Message, ModelAnswer, ModelError, ModelRequest, Stop, ToolSpec};
+
+pub(crate) const BASE_URL: &str = "https://api.openai.com/v1";
+pub(crate) const PATH: &str = "/chat/completions";
+
+/// The members of a message that text and calls say already.
+const KNOWN: [&str; 3] = ["role", "content", "tool_calls"];
+
+/// The request's body. Services other than OpenAI know the old name of the output limit.
+pub(crate) fn body(model: &str, request: &ModelRequest, is_openai: bool) -> Value {
+    let limit = if is_openai {
+        "max_completion_tokens"
+    } else {
+        "max_tokens"
+    };
+    let mut body = json!({
+        "model": model,
+        "messages": messages(model, request),
+        limit: request.max_output_tokens,
+    });
+    if !request.tools.is_empty() {
+        body["tools"] = request.tools.iter().map(tool).collect();
+    }
+    if let Some(schema) = &request.output_schema {
+        body["response_format"] = json!({
+            "type": "json_schema",
+            "json_schema": { "name": "output", "schema": schema },
+        });
+    }
+    body
+}
+
+fn tool(spec: &ToolSpec) -> Value {
+    json!({
+        "type": "function",
+        "function": {
+            "name": spec.name,
+            "description": spec.description,
+            "parameters": spec.input_schema,
+        },
+    })
+}
+
+fn messages(model: &str, request: &ModelRequest) -> Vec<Value> {
+    let mut messages = Vec::new();
+    if !request.instructions.is_empty() {
+        messages.push(json!({ "role": "system", "content": request.instructions }));
+    }
+    // The ids that an answer which goes back verbatim has for our calls.
+    let mut theirs: Map<String, Value> = Map::new();
+    for (position, message) in request.messages.iter().enumerate() {
+        messages.push(match message {
+            Message::User { text } => {
+                let text = if text.is_empty() { NO_INPUT } else { text };
+                let images: &[String] = if position == 0 { &request.images } else { &[] };
+                json!({ "role": "user", "content": user_content(text, images) })
+            }
+            Message::Assistant {
+                text,
+                tool_calls,
+                content,
+            } => match verbatim(model, content.as_ref()) {
+                Some(message) => {
+                    let ids = message["tool_calls"].as_array().into_iter().flatten();
+                    let ids = ids.map(|call| call["id"].clone());
+                    theirs.extend(tool_calls.iter().map(|call| call.id.clone()).zip(ids));
+                    message.clone()
+                }
+                None => assistant(text, tool_calls),
+            },
+            Message::Tool {
+                call_id, outcome, ..
+            } => json!({
+                "role": "tool",
+                "tool_call_id": theirs.get(call_id).unwrap_or(&json!(call_id)),
+                "content": outcome_text(outcome),
+            }),
+        });
+    }
+    messages
+}
+
+fn user_content(text: &str, images: &[String]) -> Value {
+    if images.is_empty() {
+        return json!(text);
+    }
+    let mut parts = vec![json!({ "type": "text", "text": text })];
+    parts.extend(
+        images
+            .iter()
+            .map(|image| json!({ "type": "image_url", "image_url": { "url": image } })),
+    );
+    json!(parts)
+}
+
+/// The message as this very model gave it.
+fn verbatim<'a>(model: &str, content: Option<&'a ProviderContent>) -> Option<&'a Value> {
+    let is_ours = |name: &ModelName| *name == own_name(model);
+    content
+        .filter(|content| is_ours(&content.model))
+        .map(|content| &content.content)
+}
+
+fn own_name(model: &str) -> ModelName {
+    ModelName::Hosted {
+        provider: domain::model::Provider::OpenAi,
+        model: model.to_owned(),
+    }
+}
+
+fn assistant(text: &str, tool_calls: &[ToolCall]) -> Value {
+    let mut message = json!({ "role": "assistant", "content": text });
+    if !tool_calls.is_empty() {
+        if text.is_empty() {
+            message["content"] = Value::Null;
+        }
+        let call = |call: &ToolCall| {
+            json!({
+                "id": call.id,
+                "type": "function",
+                "function": { "name": call.tool, "arguments": call.arguments.to_string() },
+            })
+        };
+        message["tool_calls"] = tool_calls.iter().map(call).collect();
+    }
+    message
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+    #[serde(default)]
+    usage: Value,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Map<String, Value>,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    #[serde(default)]
+    id: String,
+    function: Function,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    #[serde(default)]
+    arguments: Value,
+}
+
+/// The answer in a reply's body.
+pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, ModelError> {
+    let Completion { choices, usage } = serde_json::from_value(body).map_err(|_| unreadable())?;
+    let Choice {
+        mut message,
+        finish_reason,
+    } = choices.into_iter().next().ok_or_else(unreadable)?;
+    message.retain(|_, value| !value.is_null());
+    let calls = message.get("tool_calls").cloned().unwrap_or(json!([]));
+    let calls: Vec<Call> = serde_json::from_value(calls).map_err(|_| unreadable())?;
+    let stop = match finish_reason.as_deref() {
+        Some("length") => Stop::Cut,
+        Some("content_filter") => Stop::Declined,
+        _ if message.contains_key("refusal") => Stop::Declined,
+        _ => Stop::Finished,
+    };
+    let text = text_of(message.get("content"));
+    let says_more = message.keys().any(|key| !KNOWN.contains(&key.as_str()));
+    Ok(ModelAnswer {
+        text,
+        tool_calls: calls.into_iter().map(tool_call).collect(),
+        usage: TokenUsage {
+            input: count(&usage, "prompt_tokens"),
+            output: count(&usage, "completion_tokens"),
+        },
+        content: says_more.then(|| ProviderContent {
+            model: name.clone(),
+            content: Value::Object(message),
+        }),
+        stop,
+        ..ModelAnswer::default()
+    })
+}
+
+/// A text, or the texts of its parts.
+fn text_of(content: Option<&Value>) -> String {
+    match content {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(parts)) => parts
+            .iter()
+            .filter_map(|part| part["text"].as_str())
+            .collect(),
+        _ => String::new(),
+    }
+}
+
+fn tool_call(call: Call) -> ToolCall {
+    let arguments = match call.function.arguments {
+        Value::String(text) if text.trim().is_empty() => json!({}),
+        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        Value::Null => json!({}),
+        // Some services do not wrap them in a text.
+        other => other,
+    };
+    ToolCall {
+        id: call.id,
+        tool: call.function.name,
+        arguments,
+    }
+}

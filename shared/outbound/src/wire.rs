@@ -1,0 +1,29 @@
+//! Other people's servers, faked on loopback.
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// A server that runs until it is dropped.
+pub(crate) struct Server {
+    /// `127.0.0.1:port`
+    pub(crate) authority: String,
+    _serving: JoinSet<std::io::Result<()>>,
+}
+
+impl Server {
+    pub(crate) async fn start(router: Router) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let mut serving = JoinSet::new();
+        serving.spawn(async move { axum::serve(listener, router).await });
+        Self {
+            authority,
+            _serving: serving,
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.authority)
+    }
+}

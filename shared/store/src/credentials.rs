@@ -1,0 +1,124 @@
+//! An organization's keys for providers of models.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::Result;
+use domain::audit::AuditEntry;
+use domain::credential::Credential;
+use domain::ids::{CredentialId, OrganizationId};
+use domain::page::{Page, PageRequest};
+
+use crate::item::{Item, List, NewItem, aws_error, entity, number, revision, sent};
+use crate::{Store, keys};
+
+/// Uses within this time of each other count as one.
+const SAME_USE: TimeDelta = TimeDelta::minutes(1);
+
+impl Store {
+    pub async fn credential(
+        &self,
+        organization: OrganizationId,
+        id: CredentialId,
+    ) -> Result<Option<Credential>> {
+        let item = self
+            .get_item(&self.tables.records, &keys::credential(organization, id))
+            .await?;
+        item.as_ref().map(read_credential).transpose()
+    }
+
+    /// An organization's credentials, newest first, revoked ones included.
+    pub async fn credentials(
+        &self,
+        organization: OrganizationId,
+        page: &PageRequest,
+    ) -> Result<Page<Credential>> {
+        let list = List::new(&self.tables.records, keys::credentials(organization));
+        self.page(&list, page, read_credential, |credential| {
+            credential.id.to_string()
+        })
+        .await
+    }
+
+    pub async fn create_credential(
+        &self,
+        credential: &Credential,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_revision(credential_item(credential), None);
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Replaces a credential that was read at `credential.revision`.
+    pub async fn update_credential(
+        &self,
+        credential: &Credential,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_revision(credential_item(credential), Some(credential.revision));
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Notes that a credential is used, to the minute: most calls of a busy one write nothing.
+    pub async fn record_credential_use(
+        &self,
+        credential: &Credential,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        if credential
+            .last_used_at
+            .is_some_and(|at| now - at < SAME_USE)
+        {
+            return Ok(());
+        }
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(
+                keys::credential(credential.organization_id, credential.id).attributes(),
+            ))
+            .update_expression("SET last_used_at = :now")
+            .condition_expression(format!("attribute_exists({})", keys::PARTITION))
+            .expression_attribute_values(
+                ":now",
+                AttributeValue::N(now.timestamp_millis().to_string()),
+            );
+        match sent(update.send()).await {
+            Ok(_) => Ok(()),
+            // It is gone meanwhile, and with it whom this would tell.
+            Err(SdkError::ServiceError(error))
+                if matches!(
+                    error.err(),
+                    UpdateItemError::ConditionalCheckFailedException(_)
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(aws_error(error)),
+        }
+    }
+}
+
+fn credential_item(credential: &Credential) -> Result<NewItem> {
+    let key = keys::credential(credential.organization_id, credential.id);
+    let item = NewItem::new(key, "credential", credential)?;
+    Ok(match credential.last_used_at {
+        Some(at) => item.number("last_used_at", at.timestamp_millis()),
+        None => item,
+    })
+}
+
+fn read_credential(item: &Item) -> Result<Credential> {
+    Ok(Credential {
+        revision: revision(item),
+        last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at"))
+            .filter(|at| at.timestamp_millis() > 0),
+        ..entity(item)?
+    })
+}

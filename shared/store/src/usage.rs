@@ -1,0 +1,116 @@
+//! What runs used, counted by day: per agent, and per organization in shards, since many of its runs end at once.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::Result;
+use domain::ids::{AgentId, OrganizationId, WorkspaceId};
+use domain::run::{Run, TokenUsage};
+use domain::usage::Usage;
+use futures::future::{try_join, try_join_all};
+
+use crate::item::{Item, aws_error, number, sent, sort_key};
+use crate::keys::{self, Key, USAGE_SHARDS};
+use crate::{Store, keys::usage_day};
+
+/// How long a day's counts are kept.
+const KEPT_FOR: TimeDelta = TimeDelta::days(400);
+
+/// What was used on a day.
+pub type DayUsage = (NaiveDate, Usage);
+
+impl Store {
+    /// Counts a run that has ended. Counting it again counts it twice.
+    pub async fn count_usage(&self, run: &Run, now: DateTime<Utc>) -> Result<()> {
+        let day = now.date_naive();
+        let usage = Usage::of(run);
+        let organization = keys::organization_usage(run.organization_id, run.id, day);
+        let agent = keys::agent_usage(run.workspace_id, run.agent_id, day);
+        try_join(
+            self.add_usage(organization, usage, now),
+            self.add_usage(agent, usage, now),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// What an organization used on each day of a range, both ends included; days without runs are left out.
+    pub async fn usage_of_organization(
+        &self,
+        organization: OrganizationId,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<DayUsage>> {
+        let partitions =
+            (0..USAGE_SHARDS).map(|shard| keys::organization_usage_shard(organization, shard));
+        let partitions: Vec<_> = partitions.collect();
+        let shards = partitions
+            .iter()
+            .map(|partition| self.usage_days(partition, from, to));
+        let mut days = std::collections::BTreeMap::<NaiveDate, Usage>::new();
+        for (day, usage) in try_join_all(shards).await?.into_iter().flatten() {
+            *days.entry(day).or_default() += usage;
+        }
+        Ok(days.into_iter().collect())
+    }
+
+    /// Likewise, an agent.
+    pub async fn usage_of_agent(
+        &self,
+        workspace: WorkspaceId,
+        agent: AgentId,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<DayUsage>> {
+        let partition = keys::agent_usage_days(workspace, agent);
+        self.usage_days(&partition, from, to).await
+    }
+
+    async fn usage_days(
+        &self,
+        partition: &str,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<DayUsage>> {
+        let (first, last) = (usage_day(from), usage_day(to));
+        let items = self
+            .collection(&self.tables.logs, partition, &first, &last)
+            .await?;
+        Ok(items.iter().filter_map(read_day).collect())
+    }
+
+    async fn add_usage(&self, key: Key, usage: Usage, now: DateTime<Utc>) -> Result<()> {
+        let count = |value: u64| AttributeValue::N(value.to_string());
+        let expires = (now + KEPT_FOR).timestamp();
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.logs)
+            .set_key(Some(key.attributes()))
+            .update_expression(
+                "ADD runs :runs, input_tokens :input, output_tokens :output, cost_micros :cost \
+                 SET expires = :expires, #type = :type",
+            )
+            .expression_attribute_names("#type", "type")
+            .expression_attribute_values(":runs", count(usage.runs))
+            .expression_attribute_values(":input", count(usage.tokens.input))
+            .expression_attribute_values(":output", count(usage.tokens.output))
+            .expression_attribute_values(":cost", count(usage.cost_micros))
+            .expression_attribute_values(":expires", AttributeValue::N(expires.to_string()))
+            .expression_attribute_values(":type", AttributeValue::S("usage".to_owned()));
+        sent(update.send()).await.map_err(aws_error)?;
+        Ok(())
+    }
+}
+
+fn read_day(item: &Item) -> Option<DayUsage> {
+    let count = |name| u64::try_from(number(item, name)).unwrap_or(0);
+    let usage = Usage {
+        runs: count("runs"),
+        tokens: TokenUsage {
+            input: count("input_tokens"),
+            output: count("output_tokens"),
+        },
+        cost_micros: count("cost_micros"),
+    };
+    Some((sort_key(item).parse().ok()?, usage))
+}

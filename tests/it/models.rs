@@ -1,0 +1,396 @@
+//! Runs that ask hosted models: `openai/…` and `anthropic/…`, with the organization's keys, in all weathers.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::fakes::{ModelApi, OpenMeteo, Turn};
+use testkit::{Account, TestApp};
+
+use crate::secrets::everything_stored;
+
+const SECRET: &str = "sk-planted-0123456789-abcd";
+/// A model of each provider, whose prices are known.
+const MODELS: [&str; 2] = ["openai/gpt-5", "anthropic/claude-sonnet-4-5"];
+
+struct Desk {
+    app: TestApp,
+    api: ModelApi,
+    token: String,
+    key: String,
+    _weather: OpenMeteo,
+}
+
+impl Desk {
+    /// A platform and a provider, without credentials.
+    async fn without_keys() -> Self {
+        let (api, weather) = (ModelApi::start().await, OpenMeteo::start().await);
+        let url = weather.url().to_owned();
+        let app = TestApp::with(|options| {
+            options
+                .parameter("OpenMeteoGeocodingUrl", &url)
+                .parameter("OpenMeteoForecastUrl", &url)
+                .parameter("ModelTimeoutSeconds", "1")
+        })
+        .await;
+        let account: Account = app.register().await;
+        let token = account.prodgy_token(&app).await;
+        let scopes = [
+            "agents:read",
+            "agents:write",
+            "runs:read",
+            "credentials:read",
+            "credentials:write",
+        ];
+        let key = account.agentplatform_key(&app, &scopes).await;
+        Self {
+            app,
+            api,
+            token,
+            key,
+            _weather: weather,
+        }
+    }
+
+    /// Likewise, with a key to each of the provider's APIs.
+    async fn start() -> Self {
+        let desk = Self::without_keys().await;
+        for model in MODELS {
+            desk.credential(provider_of(model)).await;
+        }
+        desk
+    }
+
+    async fn credential(&self, provider: &str) -> String {
+        let body = json!({"name": "x", "provider": provider, "secret": SECRET, "base_url": self.api.url()});
+        let post = self.app.post("/api/v1/credentials", body);
+        let created = post.bearer(&self.key).send().await.expect(201);
+        created["data"]["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn agent(&self, config: Value) -> String {
+        let body = json!({"name": "Agent", "type": "freeform", "config": config});
+        let post = self.app.post("/api/v1/agents", body);
+        let created = post.bearer(&self.key).send().await.expect(201);
+        created["data"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The end of a run of a fresh agent.
+    async fn run(&self, config: Value, input: Value) -> Value {
+        let agent = self.agent(config).await;
+        let path = format!("/api/agent-base/{agent}/executions");
+        let post = self.app.post(&path, json!({"input": input}));
+        let started = post.bearer(&self.token).send().await.expect(202);
+        let id = started["data"]["execution_id"].as_str().unwrap();
+        let path = format!("/api/v1/runs/{id}");
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let shown = self.app.get(&path).bearer(&self.key).send().await;
+            let run = shown.expect(200)["data"].clone();
+            if run["status"] == "completed" || run["status"] == "failed" {
+                return run;
+            }
+            assert!(Instant::now() < until, "stuck: {run}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The bodies of the requests that the provider got.
+    fn asked(&self) -> Vec<Value> {
+        let hits = self.api.take_hits().into_iter();
+        hits.map(|hit| serde_json::from_str(&hit.body).unwrap())
+            .collect()
+    }
+}
+
+fn provider_of(model: &str) -> &str {
+    model.split_once('/').unwrap().0
+}
+
+#[tokio::test]
+async fn a_hosted_model_answers_with_the_organizations_key() {
+    let desk = Desk::start().await;
+    for (model, header, value, cost) in [
+        (MODELS[0], "authorization", format!("Bearer {SECRET}"), 2250),
+        (MODELS[1], "x-api-key", SECRET.to_owned(), 4500),
+    ] {
+        desk.api.play([Turn::Text("Paris.".to_owned())]);
+        let config = json!({"instructions": "Be brief.", "model": model, "max_output_tokens": 77});
+        let run = desk
+            .run(config, json!({"text": "The capital of France?"}))
+            .await;
+        assert_eq!(
+            (&run["status"], &run["output"], &run["tokens"]),
+            (
+                &json!("completed"),
+                &json!({"text": "Paris."}),
+                &json!({"input": 1000, "output": 100})
+            )
+        );
+        assert_eq!(run["cost_micros"], cost);
+        let hits = desk.api.take_hits();
+        assert_eq!(hits.len(), 1);
+        assert_eq!(hits[0].headers[header], value);
+        let body: Value = serde_json::from_str(&hits[0].body).unwrap();
+        assert_eq!(body["max_tokens"], 77);
+        assert!(body.to_string().contains("The capital of France?"));
+    }
+    let listed = desk.app.get("/api/v1/credentials").bearer(&desk.key);
+    for credential in listed.send().await.expect(200)["data"].as_array().unwrap() {
+        assert!(credential["last_used_at"].is_string(), "{credential}");
+    }
+}
+
+#[tokio::test]
+async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
+    let desk = Desk::start().await;
+    for (model, reasoning) in [
+        (MODELS[0], json!("A tool knows.")),
+        (
+            MODELS[1],
+            json!({"type": "thinking", "thinking": "A tool knows.", "signature": "c2lnbmVk"}),
+        ),
+    ] {
+        desk.api.play([
+            Turn::Calls(vec![
+                ("get_weather", json!({"location": "New York"})),
+                ("get_weather", json!({"location": "Nowhere"})),
+            ]),
+            Turn::Text("Mild.".to_owned()),
+        ]);
+        let config = json!({"instructions": "x", "model": model, "tools": ["get_weather"]});
+        let run = desk.run(config, json!({"text": "Compare."})).await;
+        assert_eq!(run["output"]["text"], "Mild.", "{run}");
+        assert_eq!(run["tokens"], json!({"input": 2000, "output": 200}));
+
+        let asked = desk.asked();
+        let [_, second] = &asked[..] else {
+            panic!("{asked:?}")
+        };
+        let messages = second["messages"].as_array().unwrap();
+        if provider_of(model) == "openai" {
+            assert_eq!(messages[2]["reasoning_content"], reasoning);
+            let results: Vec<_> = messages[3..]
+                .iter()
+                .map(|message| &message["tool_call_id"])
+                .collect();
+            assert_eq!(results, ["call_0", "call_1"]);
+            assert!(
+                messages[3]["content"]
+                    .as_str()
+                    .unwrap()
+                    .contains("New York")
+            );
+            assert!(
+                messages[4]["content"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("Error: ")
+            );
+        } else {
+            assert_eq!(messages[1]["content"][0], reasoning);
+            let results = &messages[2]["content"];
+            assert_eq!(
+                (&results[0]["tool_use_id"], &results[1]["tool_use_id"]),
+                (&json!("toolu_0"), &json!("toolu_1"))
+            );
+            assert_eq!(results[1]["is_error"], true);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
+    let fails = |status| Turn::Fails(status, None);
+    let done = || Turn::Text("Done.".to_owned());
+    let faults = [
+        ("one 500", vec![fails(500), done()], "", 2),
+        ("one 529", vec![fails(529), done()], "", 2),
+        (
+            "a 429 that says when",
+            vec![Turn::Fails(429, Some("2")), done()],
+            "",
+            2,
+        ),
+        (
+            "a 429 that says: much later",
+            vec![Turn::Fails(429, Some("3600"))],
+            "429 Too Many Requests, and asks to wait 3600 s",
+            1,
+        ),
+        (
+            "500 for good",
+            vec![fails(500), fails(502), fails(503)],
+            "the provider answered 503",
+            3,
+        ),
+        ("a broken reply", vec![Turn::Broken, done()], "", 2),
+        (
+            "a proxy's page",
+            vec![Turn::NotJson, Turn::NotJson, Turn::NotJson],
+            "cannot be read",
+            3,
+        ),
+        (
+            "too slow",
+            vec![
+                Turn::Slow(Duration::from_secs(3)),
+                Turn::Slow(Duration::from_secs(3)),
+                Turn::Slow(Duration::from_secs(3)),
+            ],
+            "no complete reply in time",
+            3,
+        ),
+        (
+            "a refused key",
+            vec![fails(401)],
+            "the provider refused the key",
+            1,
+        ),
+        (
+            "a wrong request",
+            vec![fails(400)],
+            "the provider answered 400 Bad Request: not with",
+            1,
+        ),
+        (
+            "endless output",
+            vec![Turn::Endless],
+            "larger than 1048576 bytes",
+            1,
+        ),
+        (
+            "too much output",
+            vec![Turn::Cut],
+            "cut off at the limit of 4096 tokens",
+            1,
+        ),
+        ("a refusal", vec![Turn::Declined], "declined to answer", 1),
+        (
+            "a call that is no JSON",
+            vec![Turn::InvalidCall("get_weather"), done()],
+            "",
+            2,
+        ),
+        (
+            "a tool that does not exist",
+            vec![Turn::Calls(vec![("rm", json!({}))]), done()],
+            "",
+            2,
+        ),
+    ];
+    let one_by_one = async |model: &str| {
+        let desk = Desk::start().await;
+        for (description, turns, error, requests) in &faults {
+            desk.api.play(turns.clone());
+            let config = json!({"instructions": "x", "model": model, "tools": ["get_weather"]});
+            let began = Instant::now();
+            let run = desk.run(config, json!({"text": "Go."})).await;
+            let asked = desk.asked();
+            assert_eq!(asked.len(), *requests, "{model}, {description}");
+            if error.is_empty() {
+                assert_eq!(run["output"]["text"], "Done.", "{model}, {description}");
+            } else {
+                let told = run["error"].as_str().unwrap();
+                assert_eq!(run["status"], "failed", "{model}, {description}");
+                assert!(told.contains(error), "{model}, {description}: {told}");
+            }
+            if description.ends_with("says when") {
+                assert!(began.elapsed() >= Duration::from_secs(2));
+            }
+            if description.ends_with("no JSON") {
+                let told = asked[1].to_string();
+                assert!(told.contains("the arguments are not a JSON object"));
+            }
+        }
+        let stored = everything_stored(&desk.app).await;
+        assert!(!stored.contains(SECRET), "the key is stored");
+    };
+    futures::join!(one_by_one(MODELS[0]), one_by_one(MODELS[1]));
+}
+
+#[tokio::test]
+async fn fallbacks_are_asked_in_order() {
+    let desk = Desk::start().await;
+    let config = json!({"instructions": "x", "model": MODELS[0], "fallbacks": [MODELS[1]]});
+    // There is somebody else to ask, so nobody waits.
+    desk.api.play([
+        Turn::Fails(429, Some("20")),
+        Turn::Text("From the second.".to_owned()),
+    ]);
+    let run = desk.run(config.clone(), json!({"text": "Go."})).await;
+    assert_eq!(run["output"]["text"], "From the second.");
+    assert_eq!(
+        run["cost_micros"], 4500,
+        "the price of the one that answered"
+    );
+    let paths: Vec<_> = desk
+        .api
+        .take_hits()
+        .into_iter()
+        .map(|hit| hit.path)
+        .collect();
+    assert_eq!(paths, ["/chat/completions", "/v1/messages"]);
+
+    desk.api
+        .play([Turn::Fails(403, None), Turn::Fails(401, None)]);
+    let run = desk.run(config, json!({"text": "Go."})).await;
+    let refused = "the provider refused the key";
+    assert_eq!(
+        run["error"],
+        format!("{}: {refused}; {}: {refused}", MODELS[0], MODELS[1])
+    );
+}
+
+#[tokio::test]
+async fn a_key_is_chosen_by_its_id_or_is_the_newest_and_a_revoked_one_is_not_used() {
+    let desk = Desk::without_keys().await;
+    let run = async |config: Value| desk.run(config, json!({"text": "Go."})).await;
+    let missing = format!("{}: there is no active credential for openai", MODELS[0]);
+    let any = json!({"instructions": "x", "model": MODELS[0]});
+    assert_eq!(run(any.clone()).await["error"], missing);
+    let id = desk.credential("openai").await;
+    let named = json!({"instructions": "x", "model": MODELS[0], "credential_id": id});
+    assert_eq!(run(any.clone()).await["status"], "completed");
+    assert_eq!(run(named.clone()).await["status"], "completed");
+
+    let path = format!("/api/v1/credentials/{id}/revoke");
+    let revoke = desk.app.post(&path, json!({})).bearer(&desk.key);
+    revoke.send().await.expect(200);
+    desk.api.take_hits();
+    assert_eq!(run(any.clone()).await["error"], missing);
+    desk.credential("openai").await;
+    assert_eq!(
+        run(named).await["error"],
+        missing,
+        "not replaced by another"
+    );
+    assert!(desk.api.take_hits().is_empty());
+    assert_eq!(run(any).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_result_has_the_form_that_was_asked_for_or_there_is_none() {
+    let desk = Desk::start().await;
+    let schema = json!({"type": "object", "properties": {"capital": {"type": "string"}}, "required": ["capital"]});
+    for model in MODELS {
+        let config = json!({"instructions": "x", "model": model, "output_schema": schema});
+        let images = json!(["https://example.com/flag.png"]);
+        let input = json!({"question": "Whose flag?", "images": images});
+        desk.api
+            .play([Turn::Text("{\"capital\": \"Paris\"}".to_owned())]);
+        let run = desk.run(config.clone(), input).await;
+        assert_eq!(run["output"]["data"], json!({"capital": "Paris"}), "{run}");
+        let asked = desk.asked().pop().unwrap().to_string();
+        assert!(
+            asked.contains("json_schema") && asked.contains("flag.png"),
+            "{asked}"
+        );
+
+        desk.api.play([Turn::Text("Paris.".to_owned())]);
+        let run = desk.run(config, json!({"text": "France?"})).await;
+        assert_eq!(
+            run["error"],
+            "the model's answer is not JSON, as output_schema asks"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! `/api/v1/usage`: what runs used, by day.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use testkit::fakes::{ModelApi, Turn};
+use testkit::{Account, TestApp};
+
+const SCOPES: &[&str] = &["agents:write", "credentials:write", "usage:read"];
+
+struct Desk {
+    app: TestApp,
+    account: Account,
+    key: String,
+}
+
+impl Desk {
+    async fn start() -> Self {
+        let app = TestApp::start().await;
+        let account = app.register().await;
+        let key = account.agentplatform_key(&app, SCOPES).await;
+        Self { app, account, key }
+    }
+
+    async fn agent(&self, config: Value) -> String {
+        let body = json!({"name": "Agent", "type": "freeform", "config": config});
+        let post = self.app.post("/api/v1/agents", body).bearer(&self.key);
+        let created = post.send().await.expect(201);
+        created["data"]["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn run(&self, agent: &str) {
+        let token = self.account.prodgy_token(&self.app).await;
+        let path = format!("/api/agent-base/{agent}/executions");
+        let body = json!({"input": {"text": "Go."}, "wait": true});
+        let done = self.app.post(&path, body).bearer(&token).send().await;
+        done.expect(200);
+    }
+
+    async fn usage(&self, query: &str) -> Value {
+        let get = self.app.get(&format!("/api/v1/usage{query}"));
+        get.bearer(&self.key).send().await.expect(200)["data"].clone()
+    }
+}
+
+#[tokio::test]
+async fn usage_is_counted_by_day_for_the_organization_and_each_agent() {
+    let desk = Desk::start().await;
+    let api = ModelApi::start().await;
+    let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "base_url": api.url()});
+    let post = desk.app.post("/api/v1/credentials", body);
+    post.bearer(&desk.key).send().await.expect(201);
+    let busy = desk
+        .agent(json!({"instructions": "x", "model": "openai/gpt-5"}))
+        .await;
+    let other = desk
+        .agent(json!({"instructions": "x", "model": "openai/gpt-5-mini"}))
+        .await;
+    let today = desk.app.clock.now().date_naive();
+    assert_eq!(desk.usage("").await["used"]["runs"], 0);
+
+    api.play([Turn::Fails(429, Some("0")), Turn::Cut]);
+    for agent in [&busy, &busy, &other] {
+        desk.run(agent).await;
+    }
+    let day = json!({"date": today, "runs": 3, "input_tokens": 3000, "output_tokens": 300, "cost_micros": 2250 * 2 + 450});
+    let all = desk.usage("").await;
+    assert_eq!(
+        all["used"],
+        json!({"agents": 2, "runs": 3, "tokens": 3300, "input_tokens": 3000, "output_tokens": 300, "cost_micros": 4950})
+    );
+    assert_eq!(all["days"], json!([day]));
+    let one = desk.usage(&format!("?agent_id={busy}")).await;
+    assert_eq!(
+        one["used"],
+        json!({"agents": 1, "runs": 2, "tokens": 2200, "input_tokens": 2000, "output_tokens": 200, "cost_micros": 4500})
+    );
+
+    let tomorrow = today + TimeDelta::days(1);
+    let later = desk.usage(&format!("?from={tomorrow}&to={tomorrow}")).await;
+    assert_eq!(
+        (&later["used"]["runs"], &later["days"]),
+        (&json!(0), &json!([]))
+    );
+    let around = desk.usage(&format!("?from={today}&to={tomorrow}")).await;
+    assert_eq!(around["days"], json!([day]));
+    assert_eq!(around["period_start"], format!("{today}T00:00:00Z"));
+    assert_eq!(
+        around["period_end"],
+        format!("{}T00:00:00Z", today + TimeDelta::days(2))
+    );
+}
+
+#[tokio::test]
+async fn usage_of_others_and_of_no_period_is_refused() {
+    let desk = Desk::start().await;
+    let agent = desk.agent(json!({"instructions": "x"})).await;
+    let stranger = desk.app.register().await;
+    let strangers = stranger.agentplatform_key(&desk.app, SCOPES).await;
+    let get = |key: &str, query: &str| {
+        let get = desk.app.get(&format!("/api/v1/usage?{query}"));
+        get.bearer(key).send()
+    };
+    let of_agent = format!("agent_id={agent}");
+    get(&strangers, &of_agent).await.expect_refused(404);
+    let other = desk.account.agentplatform_key(&desk.app, &["runs:read"]);
+    get(&other.await, "").await.expect_refused(403);
+    for (query, field) in [
+        ("from=yesterday", "from"),
+        ("to=2026-02-30", "to"),
+        ("from=2026-03-02&to=2026-03-01", "from"),
+        ("from=2020-01-01&to=2026-03-01", "from"),
+        ("agent_id=x", "agent_id"),
+    ] {
+        let told = get(&desk.key, query).await.expect_refused(422);
+        assert!(told.contains(field), "{query}: {told}");
+    }
+}
