@@ -13,13 +13,23 @@ use web::openapi::{Collision, Outline, document};
 
 use crate::State;
 
-/// What both documents begin with.
-const DESCRIPTION: &str = "\
-One platform, three published APIs. Each path follows the rules of one of them: how it is authenticated, what envelopes, errors \
-and lists look like, and how requests are counted.
+/// What the document of everything begins with.
+const DIALECTS: &str = "\
+One platform, three published APIs. Each path follows the rules of one of them.
 
-Every answer carries `X-Request-Id`. A trailing slash makes no difference. A `POST` with an `Idempotency-Key` is done once, \
-however often it is sent.";
+| Paths | API | Credentials | Success | Error |
+|---|---|---|---|---|
+| `/api/v1/…` | AgentPlatform | `Authorization: Bearer ap_live_…` | `{data}`, lists with `meta` | `{errors}` |
+| `/api/agent-base…`, `/api/api-token…` | Prodgy | `X-API-Token: prodgy_…`, or the same or a session as bearer | \
+`{success, message, data}`, lists with `pagination` | `{success, error, message}` |
+| `/api/auth…`, `/api/workspaces…`, `/api/organization…` | ours, for accounts | a session as bearer | as Prodgy | as Prodgy |
+| others | Prowpt | `X-API-Key: pk_live_…`, or the same or a session as bearer | bare, lists as `{items, total, …}` | `{detail}` |
+
+";
+/// What is true of all paths.
+const COMMON: &str = "\
+Every answer carries `X-Request-Id`. A trailing slash makes no difference. A query parameter that is empty counts as absent, and \
+one that is not described is ignored. A `POST` with an `Idempotency-Key` is done once, however often it is sent.";
 
 /// The documents as they are sent, each made once.
 pub(crate) struct Documents {
@@ -40,6 +50,7 @@ impl Documents {
     fn make(
         &self,
         title: &str,
+        description: &str,
         root: &str,
         is_wanted: fn(&str) -> bool,
     ) -> Result<String, Collision> {
@@ -55,7 +66,7 @@ impl Documents {
         ];
         let outline = Outline {
             title,
-            description: DESCRIPTION,
+            description,
             root,
             public_url: self.public_url.as_deref(),
         };
@@ -73,7 +84,7 @@ async fn get_document(Extract(state): Extract<State>) -> Result<Response> {
     let documents = &state.documents;
     let text = documents
         .everything
-        .get_or_init(|| documents.make("Signalbox", ".", |_| true));
+        .get_or_init(|| documents.make("Signalbox", &format!("{DIALECTS}{COMMON}"), ".", |_| true));
     sent(text)
 }
 
@@ -87,7 +98,7 @@ async fn get_agentplatform_document(Extract(state): Extract<State>) -> Result<Re
     let documents = &state.documents;
     let text = documents.agentplatform.get_or_init(|| {
         let is_wanted = |path: &str| path.starts_with("/api/v1/");
-        documents.make("Signalbox: AgentPlatform API", "../..", is_wanted)
+        documents.make("Signalbox: AgentPlatform API", COMMON, "../..", is_wanted)
     });
     sent(text)
 }
