@@ -29,8 +29,8 @@ const fn anthropic(model: &'static str, input: u64, output: u64) -> Price {
     }
 }
 
-/// List prices without discounts, as the providers' price pages had them at the end of 2025. A model that is not here is
-/// counted in tokens and costs nothing.
+/// List prices without discounts, from general knowledge as of the end of 2025 and not checked against the providers' pages:
+/// check yours before you rely on a cost. A model that is not here is counted in tokens and costs nothing.
 const PRICES: [Price; 20] = [
     openai("gpt-5", 1_250, 10_000),
     openai("gpt-5.1", 1_250, 10_000),

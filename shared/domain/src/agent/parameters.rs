@@ -1,0 +1,262 @@
+//! Parameters of agents: their kinds, and whether what a client gives fits.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::catalogue::AgentType;
+use crate::error::{FieldError, Result, all_valid};
+use crate::model;
+use crate::run::MAX_PAYLOAD;
+
+/// A kind of value that a parameter takes [found:PU-AG].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum ParameterKind {
+    Text,
+    Number,
+    Selection { options: &'static [&'static str] },
+    Boolean,
+    Json,
+}
+
+/// A parameter that an agent of some type takes.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct ParameterSpec {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub description: &'static str,
+    #[serde(flatten)]
+    pub kind: ParameterKind,
+    pub required: bool,
+    pub default: Option<Value>,
+}
+impl AgentType {
+    /// Checks parameters against the type and fills in defaults. Errors name `<prefix>.<parameter>`.
+    pub fn validate_parameters(
+        self,
+        prefix: &str,
+        mut given: Map<String, Value>,
+    ) -> Result<Map<String, Value>> {
+        let specs = self.parameters();
+        let mut errors = Vec::new();
+        let mut wrong = |name: &str, message: String| {
+            errors.push(FieldError::new(format!("{prefix}.{name}"), message))
+        };
+        for name in given
+            .keys()
+            .filter(|name| !specs.iter().any(|spec| spec.name == name.as_str()))
+        {
+            wrong(
+                &name.chars().take(100).collect::<String>(),
+                format!("is not a parameter of {}", self.slug()),
+            );
+        }
+        for spec in &specs {
+            match given.get(spec.name).filter(|value| !value.is_null()) {
+                None if spec.required => wrong(spec.name, "can't be blank".to_owned()),
+                None => {
+                    given.remove(spec.name);
+                    if let Some(default) = &spec.default {
+                        given.insert(spec.name.to_owned(), default.clone());
+                    }
+                }
+                Some(value) => {
+                    if let Err(message) = spec.accepts(value) {
+                        wrong(spec.name, message);
+                    }
+                }
+            }
+        }
+        if let Some(message) = model::unfit_schema(&given) {
+            wrong("output_schema", message.to_owned());
+        }
+        if serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
+            errors.push(FieldError::new(
+                prefix,
+                format!("must be at most {MAX_PAYLOAD} bytes"),
+            ));
+        }
+        all_valid(errors)?;
+        Ok(given)
+    }
+}
+impl ParameterSpec {
+    fn accepts(&self, value: &Value) -> Result<(), String> {
+        if let Some(verdict) = model::check_parameter(self.name, value) {
+            return verdict;
+        }
+        let text_of = |value: &Value| value.as_str().map(str::to_owned);
+        match &self.kind {
+            ParameterKind::Text => match text_of(value) {
+                None => Err("must be a text".to_owned()),
+                Some(text) if text.trim().is_empty() && self.required => {
+                    Err("can't be blank".to_owned())
+                }
+                Some(text) if text.chars().count() > 20_000 => {
+                    Err("must be at most 20000 characters".to_owned())
+                }
+                Some(_) => Ok(()),
+            },
+            ParameterKind::Number => match value.as_f64() {
+                None => Err("must be a number".to_owned()),
+                Some(number)
+                    if self.name == "max_steps"
+                        && !(value.is_u64() && (1.0..=50.0).contains(&number)) =>
+                {
+                    Err("must be a whole number from 1 to 50".to_owned())
+                }
+                Some(_) => Ok(()),
+            },
+            ParameterKind::Selection { options } => match text_of(value) {
+                Some(choice) if options.contains(&choice.as_str()) => Ok(()),
+                _ => Err(format!("must be one of {}", options.join(", "))),
+            },
+            ParameterKind::Boolean => {
+                if value.is_boolean() {
+                    Ok(())
+                } else {
+                    Err("must be true or false".to_owned())
+                }
+            }
+            ParameterKind::Json => match self.name {
+                "tools" => names_within(value, &TOOLS),
+                "allowed_hosts" => hosts(value),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+/// The tools that an agent may be allowed.
+pub const TOOLS: [&str; 2] = ["get_weather", "http_request"];
+
+fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
+    let fine = value.as_array().is_some_and(|names| {
+        names
+            .iter()
+            .all(|name| name.as_str().is_some_and(|name| known.contains(&name)))
+    });
+    if fine {
+        Ok(())
+    } else {
+        Err(format!("must be a list of: {}", known.join(", ")))
+    }
+}
+
+fn hosts(value: &Value) -> Result<(), String> {
+    let is_host = |host: &str| {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        !name.is_empty()
+            && host.len() <= 253
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
+    };
+    let fine = value.as_array().is_some_and(|hosts| {
+        hosts.len() <= 100 && hosts.iter().all(|host| host.as_str().is_some_and(is_host))
+    });
+    if fine {
+        Ok(())
+    } else {
+        Err("must be a list of at most 100 host names, each with an optional leading *.".to_owned())
+    }
+}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::Error;
+
+    fn check(kind: AgentType, parameters: Value) -> Result<Map<String, Value>> {
+        kind.validate_parameters("config", parameters.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn parameters_are_checked_by_kind_and_completed_with_defaults() {
+        let complete = check(AgentType::WeatherCheck, json!({"location": "New York"})).unwrap();
+        assert_eq!(
+            Value::from(complete),
+            json!({"location": "New York", "units": "metric"})
+        );
+
+        for (kind, wrong, field) in [
+            (AgentType::WeatherCheck, json!({}), "config.location"),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": "  "}),
+                "config.location",
+            ),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": 7}),
+                "config.location",
+            ),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": "x", "units": "kelvin"}),
+                "config.units",
+            ),
+            (
+                AgentType::WeatherCheck,
+                json!({"location": "x", "colour": "red"}),
+                "config.colour",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "tools": ["rm"]}),
+                "config.tools",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "model": "elsewhere/gpt"}),
+                "config.model",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "fallbacks": ["openai/gpt-5", 7]}),
+                "config.fallbacks",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "credential_id": "mine"}),
+                "config.credential_id",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_output_tokens": 0}),
+                "config.max_output_tokens",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "model": "openai/gpt-5", "output_schema": []}),
+                "config.output_schema",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "output_schema": {}}),
+                "config.output_schema",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_steps": 0}),
+                "config.max_steps",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_steps": 2.5}),
+                "config.max_steps",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "allowed_hosts": ["a/b"]}),
+                "config.allowed_hosts",
+            ),
+        ] {
+            match check(kind, wrong.clone()) {
+                Err(Error::Invalid(errors)) => assert_eq!(errors[0].field, field, "{wrong}"),
+                other => panic!("{wrong}: {other:?}"),
+            }
+        }
+    }
+}
