@@ -454,3 +454,25 @@ async fn what_somebody_sends_is_never_a_directive() {
     }
     assert!(target.hits().is_empty());
 }
+
+#[tokio::test]
+async fn arguments_that_break_a_tools_schema_reach_nobody() {
+    let target = Target::start().await;
+    let desk = Desk::start().await;
+    let host = target.url().trim_start_matches("http://");
+    for arguments in [
+        json!({"method": "FETCH", "url": target.url()}),
+        json!({"url": 7}),
+        json!({"url": target.url(), "headers": ["x"]}),
+        json!({"url": target.url(), "colour": "red"}),
+        json!([]),
+    ] {
+        let instructions = format!("@http_request {arguments}");
+        let config = json!({"instructions": instructions, "tools": ["http_request"], "allowed_hosts": [host]});
+        let agent = desk.agent("freeform", config).await;
+        let done = desk.execute(&agent, json!({"wait": true})).await;
+        let done = done.expect(200)["data"].clone();
+        assert_eq!(done["status"], "completed", "{arguments}: {done}");
+    }
+    assert!(target.hits().is_empty());
+}

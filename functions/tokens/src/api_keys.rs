@@ -42,7 +42,7 @@ impl From<KeyKind> for TokenKind {
     }
 }
 
-/// How long an AgentPlatform key lasts: the five presets [seed:004].
+/// How long an AgentPlatform key lasts: the five presets (AgentPlatform's API reference).
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 enum ExpiresIn {
     #[serde(rename = "30d")]

@@ -1,4 +1,4 @@
-//! Prodgy's API tokens, `/api/api-tokens` [seed:002]. For user sessions only.
+//! Prodgy's API tokens, `/api/api-tokens` (Prodgy's endpoint list). For user sessions only.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
@@ -290,7 +290,7 @@ async fn renew_token(
     Ok(Reply::ok(TokenData::new(token, now)))
 }
 
-/// Gives a token a new secret. The old one is refused from the next request on [seed:000].
+/// Gives a token a new secret. The old one is refused from the next request on (Prodgy's developer FAQ).
 #[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = Option<RegenerateToken>, security(("Session" = [])), responses((status = 200, body = TokenWithSecret)))]
 async fn regenerate_token(
     Extract(state): Extract<State>,

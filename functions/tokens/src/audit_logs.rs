@@ -1,4 +1,4 @@
-//! The audit log, `/api/v1/audit-logs` [seed:004]: what was done in the key's workspace, newest first.
+//! The audit log, `/api/v1/audit-logs` (AgentPlatform's API reference): what was done in the key's workspace, newest first.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};

@@ -386,7 +386,8 @@ impl Authenticator {
     }
 }
 
-/// The organization that a super admin names in `X-Organization-Id` [found:PA]; from anyone else the header is ignored.
+/// The organization that a super admin names in `X-Organization-Id` (Prodgy's authentication page); from anyone else the
+/// header is ignored.
 fn chosen_organization(incoming: Incoming<'_>, crosses: bool) -> Result<Option<OrganizationId>> {
     let Some(value) = incoming
         .headers

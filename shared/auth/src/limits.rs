@@ -20,7 +20,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Prodgy limits by address [seed:001].
+    /// Prodgy limits by address (Prodgy's REST introduction).
     pub(crate) fn prodgy(limits: &Limits, ip: &str, strict: bool) -> Self {
         let (name, limit) = if strict {
             ("prodgy_strict", limits.prodgy_strict)
@@ -34,7 +34,7 @@ impl Policy {
         }
     }
 
-    /// The others by key [seed:003][seed:004].
+    /// The others by key (Prowpt's agent integration page, AgentPlatform's API reference).
     pub(crate) fn key(dialect: Dialect, limits: &Limits, key: impl ToString) -> Self {
         let (name, limit) = match dialect {
             Dialect::AgentPlatform => ("agentplatform", limits.agentplatform),

@@ -50,7 +50,7 @@ impl Principal {
         self.role.require(role)
     }
 
-    /// The session, where nothing else will do. A token is refused as if it were unknown [seed:002].
+    /// The session, where nothing else will do. A token is refused as if it were unknown (Prodgy's endpoint list).
     pub fn require_session(&self) -> Result<SessionId> {
         match self.identity {
             Identity::Session(id) => Ok(id),

@@ -39,7 +39,7 @@ impl Role {
     }
 }
 
-/// The scopes of AgentPlatform keys [seed:004].
+/// The scopes of AgentPlatform keys (AgentPlatform's API reference).
 pub const AGENTPLATFORM_SCOPES: [&str; 16] = [
     "agents:read",
     "agents:write",
@@ -59,7 +59,7 @@ pub const AGENTPLATFORM_SCOPES: [&str; 16] = [
     "mcp:tools",
 ];
 
-/// The scopes of Prowpt keys [seed:003]. `*` and `<resource>:*` are accepted beside them.
+/// The scopes of Prowpt keys (Prowpt's agent integration page). `*` and `<resource>:*` are accepted beside them.
 pub const PROWPT_SCOPES: [&str; 22] = [
     "projects:read",
     "projects:write",

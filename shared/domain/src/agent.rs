@@ -17,7 +17,7 @@ use crate::text::{Description, Name};
 pub use self::catalogue::{AgentTemplate, AgentType};
 pub use self::parameters::{ParameterKind, ParameterSpec, TOOLS};
 
-/// So many failures in a row disable an agent [found:AN].
+/// So many failures in a row disable an agent (AgentPlatform's notifications page).
 pub const MAX_CONSECUTIVE_FAILURES: u32 = 5;
 
 /// The largest set of prompts an agent may have.

@@ -88,7 +88,7 @@ impl Member {
     }
 }
 
-/// How far an invitation has come [found:PU-USR].
+/// How far an invitation has come (Prodgy's page on users).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum MemberStatus {
     Pending,
@@ -163,7 +163,7 @@ impl std::fmt::Debug for Email {
     }
 }
 
-/// A password that may be set: 8 to 128 characters with upper and lower case, a digit and another character [found:PU-FAQ].
+/// A password that may be set: 8 to 128 characters with upper and lower case, a digit and another character (Prodgy's user FAQ).
 #[derive(Clone, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
 #[schema(value_type = String, format = "password", min_length = 8, max_length = 128, example = "Correct-horse-7")]

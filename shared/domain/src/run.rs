@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::ids::{
     AgentId, AgentVersionId, MessageId, OrganizationId, RunId, SignalId, WorkspaceId,
@@ -88,11 +87,9 @@ impl std::ops::AddAssign for TokenUsage {
     }
 }
 
-/// A worker's claim on a run.
+/// A worker's claim on a run. Which worker it is matters to nobody: the run's version fences the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// The invocation that holds it.
-    pub owner: Uuid,
     pub acquired_at: DateTime<Utc>,
     /// From when on another worker may take over.
     pub until: DateTime<Utc>,

@@ -22,7 +22,8 @@ pub enum TokenKind {
 impl TokenKind {
     const ALL: [Self; 3] = [Self::Prodgy, Self::Prowpt, Self::AgentPlatform];
 
-    /// What every token of the kind starts with. `ap_live_` is ours, the others are documented [found:PA][seed:003].
+    /// What every token of the kind starts with. `ap_live_` is ours, the others are documented (Prodgy's authentication
+    /// page, Prowpt's agent integration page).
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Prodgy => "prodgy_",
@@ -79,7 +80,8 @@ impl TokenSecret {
         TokenHash(Sha256::digest(self.text.as_bytes()).into())
     }
 
-    /// The first characters, for telling tokens apart on a list: 8 for Prodgy [found:PU-TOK], 12 for the longer prefixes.
+    /// The first characters, for telling tokens apart on a list: 8 for Prodgy (its page on API tokens),
+    /// 12 for the longer prefixes.
     pub fn display_prefix(&self) -> String {
         let length = if self.kind == TokenKind::Prodgy {
             8
@@ -148,7 +150,7 @@ pub enum TokenState {
     Deleted,
 }
 
-/// How a token stands at some moment [found:PU-TOK].
+/// How a token stands at some moment (Prodgy's page on API tokens).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {
@@ -248,7 +250,7 @@ impl Token {
     }
 }
 
-/// The six things that the audit log of a Prodgy token records [seed:000].
+/// The six things that the audit log of a Prodgy token records (Prodgy's developer FAQ).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenAction {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::run::{Lease, Run, RunStatus, Step, StepEvent};
-use domain::{Error, Result, ids};
+use domain::{Error, Result};
 use runtime::Clock;
 use store::{RunWrite, Store};
 
@@ -36,7 +36,6 @@ impl<'a> Held<'a> {
             started_at: run.started_at.or(Some(now)),
             lost_leases: lost,
             lease: Some(Lease {
-                owner: ids::fresh(now),
                 acquired_at: now,
                 until: now,
             }),

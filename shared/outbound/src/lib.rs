@@ -1,4 +1,4 @@
-//! The one HTTP client that everything which talks out goes through (contract 5.7).
+//! The one HTTP client that everything which talks out goes through.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};

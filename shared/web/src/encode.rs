@@ -121,7 +121,8 @@ pub(crate) fn failure(dialect: Dialect, error: &Error, request_id: &str) -> Resp
     response
 }
 
-/// How a window stands, in the dialect's headers. The published products name them differently [seed:001][seed:004].
+/// How a window stands, in the dialect's headers. The published products name them differently (Prodgy's REST
+/// introduction, AgentPlatform's API reference).
 pub(crate) fn rate_limit_headers(
     dialect: Dialect,
     limit: &RateLimit,
@@ -155,7 +156,7 @@ pub(crate) fn rate_limit_headers(
     }
 }
 
-/// The status of an error. Prodgy's document lists neither 409, 413 nor 422, so these are 400 there [seed:001].
+/// The status of an error. Prodgy's document lists neither 409, 413 nor 422, so these are 400 there (Prodgy's REST introduction).
 pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
     let prodgy = matches!(dialect, Dialect::Prodgy | Dialect::Account);
     match error {
@@ -194,7 +195,7 @@ fn kind_of(error: &Error) -> &'static str {
     }
 }
 
-/// A field error as FastAPI shows it: `loc` is never empty [client-run].
+/// A field error as FastAPI shows it: `loc` is never empty (seen with prowpt-mcp-server 0.3.1).
 fn located(error: &FieldError) -> Value {
     let location = match error.location {
         Location::Body => "body",

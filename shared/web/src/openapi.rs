@@ -86,7 +86,6 @@ pub fn document(
         },
     });
     drop_unused(&mut document);
-    drop_marks(&mut document);
     Ok(document)
 }
 
@@ -151,45 +150,6 @@ fn drop_unused(document: &mut Value) {
     if let Some(all) = document["components"]["securitySchemes"].as_object_mut() {
         all.retain(|name, _| paths.contains(&format!("\"{name}\":[")));
     }
-}
-
-/// Takes the marks of the contract's sources, such as `[seed:004]`, out of the descriptions: they are for us.
-fn drop_marks(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                match member {
-                    Value::String(text) if name == "description" || name == "summary" => {
-                        *text = without_marks(text);
-                    }
-                    _ => drop_marks(member),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_marks),
-        _ => {}
-    }
-}
-
-fn without_marks(text: &str) -> String {
-    let mut rest = text;
-    let mut kept = String::new();
-    while let Some((before, after)) = rest.split_once(" [") {
-        let mark = after.split_once(']').filter(|(mark, _)| {
-            ["seed:", "found:", "client"]
-                .iter()
-                .any(|kind| mark.starts_with(kind))
-        });
-        kept.push_str(before);
-        rest = match mark {
-            Some((_, after)) => after,
-            None => {
-                kept.push_str(" [");
-                after
-            }
-        };
-    }
-    kept + rest
 }
 
 fn collect_references(value: &Value, document: &Value, found: &mut BTreeSet<String>) {

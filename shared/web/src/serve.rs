@@ -230,7 +230,7 @@ async fn note_route(route: MatchedPath, request: Request, next: Next) -> Respons
     next.run(request).await
 }
 
-/// `/x/` is `/x`, without a redirect: clients of these APIs take redirects for errors [client].
+/// `/x/` is `/x`, without a redirect: clients of these APIs take redirects for errors (prowpt-mcp-server 0.3.1).
 fn without_trailing_slash(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
     let trimmed = path.trim_end_matches('/');

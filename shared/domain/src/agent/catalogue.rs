@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::parameters::{ParameterKind, ParameterSpec};
 use crate::model;
 
-/// What an agent does [found:AA].
+/// What an agent does (AgentPlatform's agents page).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentType {

@@ -8,7 +8,7 @@ use crate::error::{FieldError, Result, all_valid};
 use crate::model;
 use crate::run::MAX_PAYLOAD;
 
-/// A kind of value that a parameter takes [found:PU-AG].
+/// A kind of value that a parameter takes (Prodgy's agent settings page).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ParameterKind {

@@ -90,7 +90,6 @@ async fn three_lost_leases_at_one_step_end_the_run() {
         stored.status = RunStatus::Running;
         stored.lost_leases = lost;
         stored.lease = Some(domain::run::Lease {
-            owner: domain::ids::fresh(now),
             acquired_at: now,
             until: now + TimeDelta::seconds(30),
         });

@@ -143,14 +143,3 @@ fn two_things_of_one_name_are_not_mixed_up() {
         "Thing is described twice, differently"
     );
 }
-
-#[test]
-fn the_marks_of_our_sources_stay_with_us() {
-    for (text, expected) in [
-        ("Four types [found:AA].", "Four types."),
-        ("A [seed:000] b [c] [client-run]", "A b [c]"),
-        ("[x] and [y", "[x] and [y"),
-    ] {
-        assert_eq!(without_marks(text), expected);
-    }
-}
