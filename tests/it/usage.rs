@@ -101,7 +101,7 @@ async fn usage_of_others_and_of_no_period_is_refused() {
         get.bearer(key).send()
     };
     let of_agent = format!("agent_id={agent}");
-    get(&strangers, &of_agent).await.expect_refused(404);
+    get(&strangers, &of_agent).await.expect_refused(422);
     let other = desk.account.agentplatform_key(&desk.app, &["runs:read"]);
     get(&other.await, "").await.expect_refused(403);
     for (query, field) in [

@@ -111,7 +111,7 @@ async fn get_usage(
         Some(id) => {
             let workspace = caller.workspace_id;
             let agent = store.agent(workspace, id).await?;
-            agent.ok_or(Error::NotFound("agent"))?;
+            agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
             let days = store.usage_of_agent(workspace, id, from, to);
             (1, days.await?)
         }
