@@ -19,16 +19,7 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
     let key = account
         .agentplatform_key(&app, &["agents:read", "agents:write", "runs:read"])
         .await;
-    let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "x"}});
-    let agent = app
-        .post("/api/v1/agents", body)
-        .bearer(&key)
-        .send()
-        .await
-        .expect(201)["data"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let agent = app.agent(&key, "x").await;
     let run = json!({"input": {"text": "A sentence."}, "wait": true});
     let run = app
         .post(&format!("/api/agent-base/{agent}/executions"), run)

@@ -88,16 +88,7 @@ async fn a_run_whose_message_was_lost_is_picked_up_by_the_tick() {
     .await;
     let account = app.register().await;
     let key = key(&app, &account).await;
-    let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "x"}});
-    let agent = app
-        .post("/api/v1/agents", body)
-        .bearer(&key)
-        .send()
-        .await
-        .expect(201)["data"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let agent = app.agent(&key, "x").await;
     app.post(
         &format!("/api/v1/agents/{agent}/signals"),
         json!({"type": "x"}),

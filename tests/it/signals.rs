@@ -103,16 +103,7 @@ async fn a_signal_sent_again_with_its_key_starts_one_run() {
     let app = TestApp::start().await;
     let account = app.register().await;
     let key = account.agentplatform_key(&app, SCOPES).await;
-    let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "x"}});
-    let agent = app
-        .post("/api/v1/agents", body)
-        .bearer(&key)
-        .send()
-        .await
-        .expect(201)["data"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let agent = app.agent(&key, "x").await;
     let path = format!("/api/v1/agents/{agent}/signals");
     let send = |payload: Value| {
         app.post(&path, json!({"type": "x", "payload": payload}))
@@ -137,16 +128,7 @@ async fn a_paused_agent_and_a_wrong_signal_are_refused() {
     let app = TestApp::start().await;
     let account = app.register().await;
     let key = account.agentplatform_key(&app, SCOPES).await;
-    let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "x"}});
-    let agent = app
-        .post("/api/v1/agents", body)
-        .bearer(&key)
-        .send()
-        .await
-        .expect(201)["data"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let agent = app.agent(&key, "x").await;
     let path = format!("/api/v1/agents/{agent}/signals");
     for body in [
         json!({}),
@@ -185,16 +167,7 @@ async fn a_hundred_signals_at_once_make_a_hundred_finished_runs() {
     let app = TestApp::start().await;
     let account = app.register().await;
     let key = account.agentplatform_key(&app, SCOPES).await;
-    let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "Summarise."}});
-    let agent = app
-        .post("/api/v1/agents", body)
-        .bearer(&key)
-        .send()
-        .await
-        .expect(201)["data"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let agent = app.agent(&key, "Summarise.").await;
     let path = format!("/api/v1/agents/{agent}/signals");
     let sent = (0..100).map(|number| {
         let request = app.post(&path, json!({"type": "burst", "payload": {"text": format!("Event number {number} happened.")}})).bearer(&key);

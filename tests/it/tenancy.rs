@@ -18,16 +18,7 @@ async fn ids_of_another_tenant_are_not_found_by_any_route() {
     let (owner, stranger) = (app.register().await, app.register().await);
     let owners_key = owner.agentplatform_key(&app, SCOPES).await;
     let owners_token = owner.prodgy_token(&app).await;
-    let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "x"}});
-    let agent = app
-        .post("/api/v1/agents", body)
-        .bearer(&owners_key)
-        .send()
-        .await
-        .expect(201)["data"]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let agent = app.agent(&owners_key, "x").await;
     let run = json!({"input": {"text": "A sentence."}, "wait": true});
     let run = app
         .post(&format!("/api/agent-base/{agent}/executions"), run)

@@ -100,6 +100,15 @@ impl TestApp {
         Account::from_answer(email, answer.expect(201)["data"].clone())
     }
 
+    /// A freeform agent with these instructions, made with an AgentPlatform key; its id.
+    pub async fn agent(&self, key: &str, instructions: &str) -> String {
+        let config = json!({ "instructions": instructions });
+        let body = json!({"name": "A", "type": "freeform", "config": config});
+        let made = self.post("/api/v1/agents", body).bearer(key).send().await;
+        let id = made.expect(201)["data"]["id"].clone();
+        id.as_str().expect("an id").to_owned()
+    }
+
     /// Runs the tick that a schedule runs once in a minute.
     pub async fn tick(&self) -> Value {
         self.platform
