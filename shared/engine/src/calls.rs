@@ -109,7 +109,7 @@ async fn ask_one(
     let mut attempt = 1;
     loop {
         let timeout = limit.min(patience.rest());
-        let (why, retry_after) = match model.answer(request, timeout).await {
+        let (why, retry_after) = match model.answer(request, timeout, &mut |_| {}).await {
             Ok(answer) => return Ok(answer),
             Err(ModelError::Refused(why)) => return Err(why),
             Err(ModelError::Unavailable { why, retry_after }) => (why, retry_after),
