@@ -179,7 +179,7 @@ impl Starter {
     }
 
     /// Tells the workers of a run that is written. It is accepted already, and the sweep finds what this loses.
-    async fn announce(&self, run: &Run) {
+    pub(crate) async fn announce(&self, run: &Run) {
         let sent = self
             .enqueue(run.workspace_id, run.id, Duration::ZERO, None)
             .await;
