@@ -9,6 +9,7 @@ use domain::run::{ToolCall, ToolOutcome};
 use llm::{Model, ModelAnswer, ModelError, ModelRequest};
 use rand::RngExt;
 use runtime::Clock;
+use tokio::time::Instant;
 use tools::{ToolError, ToolInvocation, Toolbox};
 
 use crate::definition::Definition;
@@ -33,8 +34,8 @@ pub(crate) struct Patience<'a> {
     pub(crate) clock: &'a Clock,
     /// When the worker's host ends it.
     pub(crate) deadline: DateTime<Utc>,
-    /// When the run has taken as long as it may.
-    pub(crate) run_ends: DateTime<Utc>,
+    /// When the run has taken as long as it may, once that is known.
+    pub(crate) run_ends: Option<Instant>,
 }
 
 impl Patience<'_> {
@@ -51,13 +52,13 @@ impl Patience<'_> {
 
     /// Whether the run has taken as long as it may.
     pub(crate) fn run_is_over(self) -> bool {
-        self.run_ends <= self.clock.now()
+        self.rest_of_run().is_zero()
     }
 
     /// What is left of the run's own time.
     pub(crate) fn rest_of_run(self) -> Duration {
-        let rest = self.run_ends - self.clock.now();
-        rest.to_std().unwrap_or_default()
+        let rest = self.run_ends.map(|end| end - Instant::now());
+        rest.unwrap_or(Duration::MAX)
     }
 
     /// What a model may take at most.

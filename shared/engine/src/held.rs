@@ -23,6 +23,10 @@ pub(crate) struct Held<'a> {
     pub(crate) run: Run,
     /// What has been shown of the answer that the journal waits for.
     shown: Shown,
+    /// How long workers have had the run before.
+    pub(crate) worked_before: Duration,
+    /// Since when this one has it.
+    pub(crate) since: Instant,
     store: &'a Store,
     clock: &'a Clock,
     lease: TimeDelta,
@@ -74,6 +78,8 @@ impl<'a> Held<'a> {
         };
         let mut held = Self {
             shown: Shown::of(run.steps, partials),
+            worked_before: Duration::from_millis(run.worked_millis),
+            since: Instant::now(),
             run,
             store,
             clock,
@@ -83,9 +89,16 @@ impl<'a> Held<'a> {
         Ok(held)
     }
 
-    /// Stores what has happened.
+    /// Stores what has happened. When it turns out that the run shall pause, calls that are about to be made are left for later:
+    /// their intents are not stored, and the pause comes first.
     pub(crate) async fn write(&mut self, state: &mut State) -> Result<()> {
-        self.put_state(self.renewed(), state).await
+        let (next, steps) = self.with_state(self.renewed(), state);
+        if self.try_put(&next, &steps).await? {
+            state.written();
+        } else {
+            state.withdraw_intents();
+        }
+        Ok(())
     }
 
     /// Stores what has happened and gives the run back, for another worker to go on with at once.
@@ -95,7 +108,10 @@ impl<'a> Held<'a> {
             due_at: Some(self.clock.now()),
             ..self.run.clone()
         };
-        self.put_state(released, state).await
+        let (released, steps) = self.with_state(released, state);
+        self.put(released, &steps).await?;
+        state.written();
+        Ok(())
     }
 
     /// Stores what has happened and that the run is paused: no worker takes it before somebody continues it.
@@ -207,6 +223,11 @@ impl<'a> Held<'a> {
         }
     }
 
+    fn worked_millis(&self) -> u64 {
+        let worked = self.worked_before + self.since.elapsed();
+        u64::try_from(worked.as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn third(&self) -> Duration {
         let third = self.lease / 3;
         third.to_std().unwrap_or(Duration::from_secs(1))
@@ -221,39 +242,48 @@ impl<'a> Held<'a> {
         }
     }
 
-    async fn put_state(&mut self, mut next: Run, state: &mut State) -> Result<()> {
+    /// `next` with what has happened, and the steps that tell of it.
+    fn with_state(&self, mut next: Run, state: &State) -> (Run, Vec<Step>) {
         let steps = number(&mut next, state.unwritten(), self.clock.now());
         next.tokens = state.usage();
         next.cost_micros = state.cost_micros();
-        self.put(next, &steps).await?;
-        state.written();
-        Ok(())
+        next.worked_millis = self.worked_millis();
+        (next, steps)
     }
 
     async fn put(&mut self, mut next: Run, steps: &[Step]) -> Result<()> {
-        loop {
-            let write = RunWrite {
-                run: &next,
-                wanted: self.run.wanted,
-                steps,
-                messages: &[],
-                agent: None,
-                audit: &[],
-            };
-            match self.store.write_run(write).await {
-                Err(error) if is_lost(&error) => {
-                    self.learn(error).await?;
-                    // A run that is paused by this write has what was wanted.
-                    if next.status == RunStatus::Running {
-                        next.wanted = self.run.wanted;
-                    }
-                }
-                result => {
-                    result?;
-                    next.version += 1;
-                    self.run = next;
-                    return Ok(());
-                }
+        next.worked_millis = self.worked_millis();
+        while !self.try_put(&next, steps).await? {
+            // A run that is paused by this write has what was wanted.
+            if next.status == RunStatus::Running {
+                next.wanted = self.run.wanted;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes, or learns that something is wanted that the write does not know of; `false` then.
+    async fn try_put(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
+        let write = RunWrite {
+            run: next,
+            wanted: self.run.wanted,
+            steps,
+            messages: &[],
+            agent: None,
+            audit: &[],
+        };
+        match self.store.write_run(write).await {
+            Err(error) if is_lost(&error) => {
+                self.learn(error).await?;
+                Ok(false)
+            }
+            result => {
+                result?;
+                self.run = Run {
+                    version: next.version + 1,
+                    ..next.clone()
+                };
+                Ok(true)
             }
         }
     }

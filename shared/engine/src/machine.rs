@@ -13,7 +13,6 @@
 //! * A model within the process costs nothing. The result of a repeatable call, the answer to it and the run's end then
 //!   share one write: a crash before it costs one repetition, under the same idempotency key.
 
-use chrono::{DateTime, TimeDelta, Utc};
 use domain::run::{MAX_PAYLOAD, ProviderContent, StepEvent, TokenUsage, ToolCall, ToolOutcome};
 use llm::{Message, ModelRequest, ToolSpec};
 use serde::{Deserialize, Serialize};
@@ -47,9 +46,8 @@ pub struct State {
     must_write: bool,
     /// Why the run cannot go on.
     failure: Option<String>,
-    /// How long the run was paused before, in milliseconds, and since when it is.
-    paused_millis: i64,
-    paused_since: Option<DateTime<Utc>>,
+    /// Somebody paused it.
+    paused: bool,
     /// Somebody ended it.
     stopped: bool,
 }
@@ -150,11 +148,6 @@ impl State {
     /// Whether something is not stored that a crash must not lose.
     pub fn must_write(&self) -> bool {
         self.must_write
-    }
-
-    /// How long the run was paused, up to the last time that it was continued.
-    pub fn paused(&self) -> TimeDelta {
-        TimeDelta::milliseconds(self.paused_millis)
     }
 
     /// Calls whose intent is stored, and of which nobody knows whether they took effect.

@@ -117,7 +117,7 @@ impl Runner {
         let mut patience = Patience {
             clock: &self.clock,
             deadline,
-            run_ends: DateTime::<Utc>::MAX_UTC,
+            run_ends: None,
         };
         if !patience.is_left() {
             return Ok(Progress::Yielded);
@@ -128,7 +128,8 @@ impl Runner {
         let (held, version) = try_join(taken, version).await?;
         match prepare(version, &held.run, &steps)? {
             Ok(state) => {
-                patience.run_ends = end_of(&held.run, &state);
+                let limit = state.definition().limits.time;
+                patience.run_ends = Some(held.since + limit.saturating_sub(held.worked_before));
                 self.carry_out(state, held, patience).await
             }
             Err(why) => self.fail(held.run, &why).await,
@@ -275,15 +276,6 @@ impl Runner {
         finish(&self.store, &self.clock, run, ending, &caller).await?;
         Ok(Progress::Finished)
     }
-}
-
-/// When a run has taken as long as it may. Pauses do not count.
-fn end_of(run: &Run, state: &State) -> DateTime<Utc> {
-    let time = TimeDelta::from_std(state.definition().limits.time).ok();
-    let end = time
-        .zip(run.started_at)
-        .and_then(|(time, start)| start.checked_add_signed(time + state.paused()));
-    end.unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// A run as far as its journal goes. The inner error ends the run; the outer one is a defect of ours.

@@ -209,6 +209,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         error: None,
         tokens: TokenUsage::default(),
         cost_micros: 0,
+        worked_millis: 0,
         lease: None,
         lost_leases: 0,
         wanted: None,

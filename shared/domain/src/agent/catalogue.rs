@@ -190,7 +190,7 @@ impl AgentType {
                 ParameterSpec {
                     name: "max_seconds",
                     label: "Time limit",
-                    description: "Seconds that a run may take, pauses excepted, 1 to 86400; 3600 when left out.",
+                    description: "Seconds that a run may be worked on, pauses excepted, 1 to 86400; 3600 when left out.",
                     kind: ParameterKind::Number,
                     required: false,
                     default: None,

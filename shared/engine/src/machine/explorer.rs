@@ -187,6 +187,7 @@ impl World {
             if worker.fenced {
                 return;
             }
+            worker.pause_seen |= self.pause_wanted;
             self.store(&mut worker);
         }
         self.workers[slot] = Some(worker);
@@ -207,6 +208,10 @@ impl World {
                     self.pause_wanted = false;
                 }
                 return;
+            }
+            Action::Write if self.pause_wanted && !worker.pause_seen => {
+                worker.pause_seen = true;
+                worker.state.withdraw_intents();
             }
             Action::Write => self.store(&mut worker),
             Action::Done(outcome) => {
@@ -241,9 +246,8 @@ impl World {
         self.workers[slot] = Some(worker);
     }
 
-    /// A write that succeeds, and on which the mark beside the head is seen.
+    /// A write of a worker that still has the run. One that does not know of the mark beside the head fails at first.
     fn store(&mut self, worker: &mut Worker) {
-        worker.pause_seen = self.pause_wanted;
         for event in worker.state.unwritten().to_vec() {
             self.append(event);
         }

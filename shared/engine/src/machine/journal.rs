@@ -1,6 +1,5 @@
 //! What happens to a run, event by event: recording what is reported, and folding a journal that was stored.
 
-use chrono::{DateTime, Utc};
 use domain::run::{MAX_PAYLOAD, Step, StepEvent, TokenUsage, ToolOutcome};
 use llm::{ModelAnswer, Stop};
 
@@ -28,15 +27,14 @@ impl State {
             unwritten: Vec::new(),
             must_write: false,
             failure: None,
-            paused_millis: 0,
-            paused_since: None,
+            paused: false,
             stopped: false,
         };
         for (position, step) in journal.iter().enumerate() {
             if step.index as usize != position || !state.follows(&step.event) {
                 return Err(BrokenJournal(position));
             }
-            state.apply(&step.event, step.at);
+            state.apply(&step.event);
         }
         for call in state
             .turns
@@ -115,6 +113,18 @@ impl State {
         });
     }
 
+    /// The calls that were about to be made are not made now: none of their intents is stored.
+    pub fn withdraw_intents(&mut self) {
+        let events = std::mem::take(&mut self.unwritten);
+        for event in events {
+            if let StepEvent::ToolIntended { call_id, .. } = &event {
+                self.move_call(call_id, Stage::Asked);
+            } else {
+                self.unwritten.push(event);
+            }
+        }
+    }
+
     /// The call cannot be made; the model is told why.
     pub fn refuse(&mut self, call_id: &str, why: impl Into<String>) {
         self.returned(call_id, ToolOutcome::Error(why.into()));
@@ -159,19 +169,17 @@ impl State {
 
     fn record(&mut self, event: StepEvent) {
         debug_assert!(self.follows(&event), "{event:?} does not follow");
-        // Only what others write has to do with time.
-        self.apply(&event, DateTime::UNIX_EPOCH);
+        self.apply(&event);
         self.unwritten.push(event);
     }
 
     /// Whether `event` can be the next.
     fn follows(&self, event: &StepEvent) -> bool {
-        let is_paused = self.paused_since.is_some();
         match event {
             _ if self.stopped => false,
             StepEvent::Stopped => true,
-            StepEvent::Continued => is_paused,
-            _ if is_paused => false,
+            StepEvent::Continued => self.paused,
+            _ if self.paused => false,
             StepEvent::Paused => true,
             StepEvent::ModelAnswered { .. } => self.open_calls().next().is_none(),
             StepEvent::ToolIntended { call_id, .. } => self
@@ -181,7 +189,7 @@ impl State {
         }
     }
 
-    fn apply(&mut self, event: &StepEvent, at: DateTime<Utc>) {
+    fn apply(&mut self, event: &StepEvent) {
         match event {
             StepEvent::ModelAnswered {
                 text,
@@ -215,11 +223,8 @@ impl State {
             StepEvent::ToolReturned { call_id, outcome } => {
                 self.move_call(call_id, Stage::Returned(outcome.clone()));
             }
-            StepEvent::Paused => self.paused_since = Some(at),
-            StepEvent::Continued => {
-                let since = self.paused_since.take();
-                self.paused_millis += since.map_or(0, |since| (at - since).num_milliseconds());
-            }
+            StepEvent::Paused => self.paused = true,
+            StepEvent::Continued => self.paused = false,
             StepEvent::Stopped => self.stopped = true,
         }
     }

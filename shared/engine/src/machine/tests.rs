@@ -244,25 +244,6 @@ fn a_limit_keeps_a_run_from_asking_again_and_not_from_ending() {
 }
 
 #[test]
-fn pauses_do_not_count() {
-    let second = |second| chrono::DateTime::from_timestamp(second, 0).unwrap();
-    let step = |index, at, event| Step {
-        index,
-        at: second(at),
-        event,
-    };
-    let journal = [
-        step(0, 10, StepEvent::Paused),
-        step(1, 70, StepEvent::Continued),
-        step(2, 80, StepEvent::Paused),
-        step(3, 85, StepEvent::Continued),
-    ];
-    let definition = state(20, ResultKind::Text).definition;
-    let state = State::replay(definition, &journal).unwrap();
-    assert_eq!(state.paused(), chrono::TimeDelta::seconds(65));
-}
-
-#[test]
 fn a_journal_that_makes_no_sense_is_refused() {
     let step = |index, event| Step {
         index,
