@@ -8,6 +8,7 @@
 mod accounts;
 mod administration;
 mod bench;
+mod child;
 pub mod cli;
 mod data_directory;
 mod demo;

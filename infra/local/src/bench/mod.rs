@@ -1,7 +1,6 @@
 //! `signalbox bench`: how fast the platform is on this machine, and what it adds to the DynamoDB calls that it makes.
 
 mod capture;
-mod child;
 mod load;
 mod replay;
 mod requests;
@@ -22,8 +21,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Options;
+use crate::child::ChildPlatform;
 use capture::Capture;
-use child::ChildPlatform;
 use table::Table;
 use tenant::Tenant;
 
@@ -82,7 +81,7 @@ pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::R
 
     let capture = Capture::start(template).await?;
     show(round_trips::measure(&capture).await?)?;
-    let platform = ChildPlatform::start(template).await?;
+    let platform = child(template).await?;
     let tenant = Tenant::found(platform.url()).await?;
     let each = Duration::from_secs(arguments.seconds);
     show(requests::measure(&platform, &tenant, &capture, each).await?)?;
@@ -104,6 +103,12 @@ fn options(template: &Path) -> Options {
     LIMITS.iter().fold(quiet, |options, limit| {
         options.parameter(*limit, RAISED_LIMIT)
     })
+}
+
+/// A platform in a process of its own, with limits that do not bite.
+async fn child(template: &Path) -> anyhow::Result<ChildPlatform> {
+    let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
+    ChildPlatform::start(template, None, &limits).await
 }
 
 fn say(text: &str) -> io::Result<()> {
