@@ -1,7 +1,11 @@
 //! `signalbox bench`: how fast the platform is on this machine, and what it adds to the DynamoDB calls that it makes.
 
+mod capacity;
 mod capture;
+mod costs;
+mod growth;
 mod load;
+mod prices;
 mod replay;
 mod requests;
 mod round_trips;
@@ -9,6 +13,7 @@ mod runs;
 mod sample;
 mod starts;
 mod startup;
+mod streams;
 mod table;
 mod tenant;
 
@@ -46,6 +51,9 @@ pub(crate) struct BenchArguments {
     /// How long each kind of request is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
+    /// How many agents and runs the large workspace gets; 0 leaves growth out
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    growth: usize,
 }
 
 /// What was measured: a table for people and a value for programs.
@@ -88,6 +96,11 @@ pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::R
     // Its agents are many by now.
     drop((platform, tenant, capture));
     show(runs::measure(template).await?)?;
+    show(streams::measure(template).await?)?;
+    show(costs::measure(template).await?)?;
+    if arguments.growth > 0 {
+        show(growth::measure(template, arguments.growth).await?)?;
+    }
 
     say(&json!(summary).to_string())?;
     Ok(())

@@ -106,13 +106,13 @@ async fn at_once(tenant: &Tenant) -> anyhow::Result<(Sample, f64)> {
 }
 
 /// Returns the run that the signal has started.
-async fn send_signal(tenant: &Tenant) -> anyhow::Result<String> {
+pub(super) async fn send_signal(tenant: &Tenant) -> anyhow::Result<String> {
     let accepted = tenant.send(&tenant.signal(json!({"text": REPORT}))).await?;
     text(&accepted, "/data/run_id")
 }
 
 /// The run once it is completed.
-async fn finished(tenant: &Tenant, run: &str, pause: Duration) -> anyhow::Result<Value> {
+pub(super) async fn finished(tenant: &Tenant, run: &str, pause: Duration) -> anyhow::Result<Value> {
     let request = tenant.run(run);
     let looking = async {
         loop {
