@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::Result;
-use domain::run::Run;
+use domain::run::{Run, RunStatus};
 use store::Store;
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +15,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The run once it is over, or as it stands when the time is up. The host, if it told its `deadline`, is answered before that.
+/// The run once it is over, as a whole, or as it stands when the time is up. The host, if it told its `deadline`, is answered
+/// before that.
 pub(crate) async fn settled(
     store: &Store,
     mut run: Run,
@@ -31,12 +32,18 @@ pub(crate) async fn settled(
         }
         sleep(pause.min(left)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        match store.run(run.workspace_id, run.id).await {
+        match store.run_head(run.workspace_id, run.id).await {
             Ok(current) => run = current.unwrap_or(run),
             // The run is accepted whether or not we can look at it now.
             Err(error) if error.is_retryable() => {}
             Err(error) => return Err(error),
         }
+    }
+    let lacks_output = run.status == RunStatus::Completed && run.output.is_none();
+    if run.status.is_final() && (run.input.is_none() || lacks_output) {
+        // They are too large for the head.
+        let whole = store.run(run.workspace_id, run.id).await?;
+        return Ok(whole.unwrap_or(run));
     }
     Ok(run)
 }

@@ -149,9 +149,17 @@ mod tests {
     #[test]
     fn a_call_is_what_a_policy_would_call_it() {
         for (method, uri, expected) in [
-            (Method::GET, "/b/v/1/2?x-id=GetObject", ("s3:GetObject", "v/1/2")),
+            (
+                Method::GET,
+                "/b/v/1/2?x-id=GetObject",
+                ("s3:GetObject", "v/1/2"),
+            ),
             (Method::HEAD, "/b/v/1", ("s3:GetObject", "v/1")),
-            (Method::PUT, "/b/v/1?x-id=PutObject", ("s3:PutObject", "v/1")),
+            (
+                Method::PUT,
+                "/b/v/1?x-id=PutObject",
+                ("s3:PutObject", "v/1"),
+            ),
             (Method::DELETE, "/b/v/1", ("s3:DeleteObject", "v/1")),
             (Method::GET, "/b?list-type=2", ("s3:ListBucket", "")),
             (Method::GET, "/b/?list-type=2", ("s3:ListBucket", "")),

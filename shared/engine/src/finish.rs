@@ -58,7 +58,7 @@ pub async fn give_up(
     workspace: WorkspaceId,
     id: RunId,
 ) -> Result<()> {
-    let Some(run) = store.run(workspace, id).await? else {
+    let Some(run) = store.run_head(workspace, id).await? else {
         return Ok(());
     };
     let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
@@ -91,7 +91,7 @@ pub(crate) async fn finish(
             return Err(error);
         }
         // Either the run has moved on, which ends this, or only its agent has, which is read again.
-        let now_stored = store.run(run.workspace_id, run.id).await?;
+        let now_stored = store.run_head(run.workspace_id, run.id).await?;
         if now_stored.is_none_or(|stored| stored.version != run.version) {
             return Err(error);
         }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::deployment::{
-    Attribute, Bucket, GeneratedSecret, Index, KeyElement, Queue, Redrive, Secret, SecretContent, Table,
+    Attribute, Bucket, GeneratedSecret, Index, KeyElement, Queue, Redrive, Secret, SecretContent,
+    Table,
 };
 use super::evaluate::Evaluator;
 use super::place::{Place, Problem};
