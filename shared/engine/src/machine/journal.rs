@@ -164,6 +164,7 @@ impl State {
             }
             (StepEvent::ToolReturned { call_id, .. }, Some(call)) => call.request.id == *call_id,
             (StepEvent::ToolIntended { .. } | StepEvent::ToolReturned { .. }, None) => false,
+            (StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped, _) => true,
         }
     }
 
@@ -195,6 +196,7 @@ impl State {
             StepEvent::ToolReturned { outcome, .. } => {
                 self.move_open_call(Stage::Returned(outcome.clone()));
             }
+            StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped => {}
         }
     }
 
