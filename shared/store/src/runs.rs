@@ -1,12 +1,7 @@
 //! Runs: journal, head and messages in one partition.
 //!
-<<<<<<< HEAD
-//! Head, input and output are read together; the journal only by workers. A small input or output is kept in the head, so
-//! that lists can show it; a larger one has an item of its own, and beyond 100 KB that item is in S3.
-=======
-//! Head, input and output are read together; the journal by workers and by those who watch. A small input or output is kept in the head, so
-//! that lists can show it; a large one has an item of its own.
->>>>>>> main
+//! Head, input and output are read together; the journal by workers and by those who watch. A small input or output is kept
+//! in the head, so that lists can show it; a larger one has an item of its own, and beyond 100 KB that item is in S3.
 
 use chrono::{DateTime, Utc};
 use domain::agent::Agent;
@@ -109,13 +104,6 @@ impl Store {
             )
             .await?;
         assemble(&items)
-    }
-
-    /// How a run stands, in one read of its head: input and output only where they are small.
-    pub async fn run_head(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<Run>> {
-        let key = keys::run_head(workspace, id);
-        let item = self.get_item(&self.tables.records, &key).await?;
-        item.as_ref().map(read_head).transpose()
     }
 
     /// A run with its journal, in one read.
