@@ -237,6 +237,11 @@ impl Scenario {
             let body = json!({"wait": true, "input": {"location": location}});
             self.call(token, Method::POST, &executions, body).await;
         }
+        // What is too large for a table, also when the same request comes again.
+        let large = json!({"location": "New York", "note": "x".repeat(110_000)});
+        let body = json!({"wait": true, "input": large});
+        let shown = self.once(token, &executions, body).await["data"].clone();
+        assert_eq!(shown["input"], large);
         let run = text(&done["id"]);
         for query in ["", "?status=failed", "?status=paused", "?from=2020-01-01"] {
             self.get(token, &format!("{executions}{query}")).await;
@@ -248,6 +253,8 @@ impl Scenario {
         let signal = json!({"type": "order.created", "payload": {"location": "New York"}});
         self.once(key, &format!("{agent}/signals"), signal.clone())
             .await;
+        let signal = json!({"type": "order.created", "payload": large});
+        self.once(key, &format!("{agent}/signals"), signal).await;
         for path in [
             format!("{agent}/runs"),
             format!("{agent}/runs?status=failed"),
@@ -315,7 +322,7 @@ impl Scenario {
         let host = target.url().trim_start_matches("http://");
         let Credentials { token, key } = &Credentials::of(&self.app, account).await;
         let config = json!({
-            "instructions": format!("@http_request {{\"method\": \"GET\", \"url\": \"{}/slow\"}}", target.url()),
+            "instructions": format!("@http_request {{\"method\": \"GET\", \"url\": \"{}/slow/large\"}}", target.url()),
             "tools": ["http_request"], "allowed_hosts": [host],
         });
         let body =

@@ -20,7 +20,17 @@ pub struct Hit {
     pub body: String,
 }
 
-/// A server that answers everything with 200 and `{"ok":true}`, `/slow` after a while, `/fail` with 500.
+/// A text that is twice as long as JSON, and then too large for a table.
+pub const LARGE: &str = {
+    const TEXT: [u8; 60_000] = [b'"'; 60_000];
+    match std::str::from_utf8(&TEXT) {
+        Ok(text) => text,
+        Err(_) => unreachable!(),
+    }
+};
+
+/// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`LARGE`]; what begins with
+/// `/slow` after a while.
 #[derive(Debug)]
 pub struct Target {
     server: Server,
@@ -62,12 +72,12 @@ async fn answer(
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     hits.lock().expect("no test panics with it").push(hit);
+    if path.starts_with("/slow") {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
     match path.as_str() {
         "/fail" => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"ok":false}"#),
-        "/slow" => {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-            (StatusCode::OK, r#"{"ok":true}"#)
-        }
+        "/large" | "/slow/large" => (StatusCode::OK, LARGE),
         _ => (StatusCode::OK, r#"{"ok":true}"#),
     }
 }
