@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 use signalbox::{Data, Options};
-use testkit::fakes::{LARGE, ModelApi, Target, Turn};
+use testkit::fakes::{ModelApi, Target, Turn, large};
 use testkit::{S3Recorder, TestApp};
 
 struct Desk {
@@ -221,7 +221,7 @@ async fn a_run_goes_on_from_a_large_tool_result_in_another_process() {
     let before: Value = serde_json::from_str(&asked[1].body).unwrap();
     assert!(again["messages"] == before["messages"]);
     let told = again["messages"][3]["content"].to_string();
-    assert!(told.len() > LARGE.len());
+    assert!(told.len() > large().len());
 }
 
 #[tokio::test]

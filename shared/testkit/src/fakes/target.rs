@@ -21,15 +21,11 @@ pub struct Hit {
 }
 
 /// A text that is twice as long as JSON, and then too large for a table.
-pub const LARGE: &str = {
-    const TEXT: [u8; 60_000] = [b'"'; 60_000];
-    match std::str::from_utf8(&TEXT) {
-        Ok(text) => text,
-        Err(_) => unreachable!(),
-    }
-};
+pub fn large() -> String {
+    "\"".repeat(60_000)
+}
 
-/// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`LARGE`]; what begins with
+/// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`large`]; what begins with
 /// `/slow` after a while.
 #[derive(Debug)]
 pub struct Target {
@@ -76,8 +72,11 @@ async fn answer(
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
     match path.as_str() {
-        "/fail" => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"ok":false}"#),
-        "/large" | "/slow/large" => (StatusCode::OK, LARGE),
-        _ => (StatusCode::OK, r#"{"ok":true}"#),
+        "/fail" => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            r#"{"ok":false}"#.to_owned(),
+        ),
+        "/large" | "/slow/large" => (StatusCode::OK, large()),
+        _ => (StatusCode::OK, r#"{"ok":true}"#.to_owned()),
     }
 }
