@@ -22,7 +22,7 @@ use web::{
 
 use crate::State;
 use crate::listing::{runs_in, statuses_shown_as};
-use crate::waiting::settled;
+use crate::waiting::{settled, whole};
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Execution {
@@ -49,7 +49,7 @@ struct Execution {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum ExecutionStatus {
+pub(crate) enum ExecutionStatus {
     Queued,
     Running,
     /// Also while somebody has to approve.
@@ -189,8 +189,16 @@ async fn start_execution(
     };
     let mut run = state.starter.start(start).await?;
     if body.wait {
-        run = settled(store, run, deadline, state.host.services.clock.now()).await?;
+        run = settled(
+            store,
+            run,
+            deadline,
+            state.host.services.clock.now(),
+            |run| run.status.is_final(),
+        )
+        .await?;
         if run.status.is_final() {
+            let run = whole(store, run).await?;
             return Ok(Reply::ok(Execution::from(run)).into_response());
         }
     }

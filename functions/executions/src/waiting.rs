@@ -1,4 +1,4 @@
-//! Waiting for a run to end.
+//! Waiting for a run to end, or to come to some other state.
 
 use std::time::Duration;
 
@@ -15,17 +15,18 @@ const MARGIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The run once it is over, as a whole, or as it stands when the time is up. The host, if it told its `deadline`, is answered
+/// The head of the run once `is_settled`, or as it stands when the time is up. The host, if it told its `deadline`, is answered
 /// before that.
 pub(crate) async fn settled(
     store: &Store,
     mut run: Run,
     deadline: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
+    is_settled: impl Fn(&Run) -> bool,
 ) -> Result<Run> {
     let until = Instant::now() + patience(deadline, now);
     let mut pause = FIRST_PAUSE;
-    while !run.status.is_final() {
+    while !is_settled(&run) {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
@@ -39,13 +40,17 @@ pub(crate) async fn settled(
             Err(error) => return Err(error),
         }
     }
-    let lacks_output = run.status == RunStatus::Completed && run.output.is_none();
-    if run.status.is_final() && (run.input.is_none() || lacks_output) {
-        // They are too large for the head.
-        let whole = store.run(run.workspace_id, run.id).await?;
-        return Ok(whole.unwrap_or(run));
-    }
     Ok(run)
+}
+
+/// A run that is over, as a whole: its head has no room for a large input or output.
+pub(crate) async fn whole(store: &Store, run: Run) -> Result<Run> {
+    let lacks_output = run.status == RunStatus::Completed && run.output.is_none();
+    if run.input.is_some() && !lacks_output {
+        return Ok(run);
+    }
+    let whole = store.run(run.workspace_id, run.id).await?;
+    Ok(whole.unwrap_or(run))
 }
 
 fn patience(deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
