@@ -11,6 +11,7 @@ mod cors;
 mod credentials;
 mod docs;
 mod executions;
+mod large_values;
 mod limits;
 mod members;
 mod models;

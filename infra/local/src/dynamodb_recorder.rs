@@ -112,7 +112,7 @@ impl DynamoDbRecorder {
     }
 
     /// The front to give to the platform's options. It serves on the runtime that starts the platform.
-    pub fn front(&self) -> crate::DynamoDbFront {
+    pub fn front(&self) -> crate::Front {
         let recorder = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream, recorder)))
     }
@@ -222,7 +222,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
 }
 
 /// Whose signature a request has: `Authorization: AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
-fn caller(headers: &HeaderMap) -> String {
+pub(crate) fn caller(headers: &HeaderMap) -> String {
     let authorization = headers.get(AUTHORIZATION);
     let signed = authorization
         .and_then(|value| value.to_str().ok()?.split_once("Credential="))
