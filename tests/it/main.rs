@@ -9,6 +9,7 @@ mod bad_input;
 mod cors;
 mod credentials;
 mod docs;
+mod events;
 mod executions;
 mod limits;
 mod members;
