@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import threading
+import time
 import uuid
 from collections import Counter, defaultdict
 
@@ -72,6 +73,14 @@ def run():
     return call("POST", f"/api/v1/agents/{once(runner)}/signals", GIVEN["AgentPlatform"], json=body)["data"]["run_id"]
 
 
+def finished():
+    """A run that is over: its stream of events comes to an end."""
+    made = once(run)
+    while call("GET", f"/api/v1/runs/{made}", GIVEN["AgentPlatform"])["data"]["status"] in ("queued", "running"):
+        time.sleep(0.1)
+    return made
+
+
 def token():
     return call("POST", "/api/api-tokens", session(), json={"name": "made"})["data"]["id"]
 
@@ -101,6 +110,7 @@ NAMED = {
     "/api/api-tokens/": token,
     "/api/settings/api-keys/": key,
     "/api/organization/members/": member,
+    "/api/workflow/": finished,
     "/api/workspaces/": workspace,
 }
 CREDENTIALS = {

@@ -211,8 +211,19 @@ async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
         .account
         .agentplatform_key(&desk.app, &["agents:write"])
         .await;
-    let directive = format!("@http_request {{\"url\": \"{}\"}}", target.url());
-    let agent = desk.app.agent(&key, &directive).await;
+    let host = target.url().trim_start_matches("http://");
+    let url = format!("{}/{}", target.url(), "x".repeat(3000));
+    let directive = format!("@http_request {{\"method\": \"GET\", \"url\": \"{url}\"}}");
+    let config =
+        json!({"instructions": directive, "tools": ["http_request"], "allowed_hosts": [host]});
+    let body = json!({"name": "A", "type": "freeform", "config": config});
+    let agent = desk
+        .app
+        .post("/api/v1/agents", body)
+        .bearer(&key)
+        .send()
+        .await;
+    let agent = agent.expect(201)["data"]["id"].as_str().unwrap().to_owned();
     let path = format!("/api/agent-base/{agent}/executions");
     let body = json!({"input": {}, "wait": true});
     let run = desk.app.post(&path, body).bearer(&desk.token).send().await;
@@ -230,7 +241,11 @@ async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
     };
     let (started, completed) = (of_tool("node_started"), of_tool("node_completed"));
     assert_eq!(started["tool"], "http_request");
-    assert!(started["arguments"]["url"].is_string(), "{started}");
+    assert_eq!(started["cut"], true);
+    assert!(
+        started["arguments"].as_str().unwrap().contains("xxx"),
+        "{started}"
+    );
     assert_eq!(completed["node_id"], started["node_id"]);
     assert_eq!(completed["tool"], "http_request");
     assert!(completed["ok"].is_boolean(), "{completed}");
