@@ -144,7 +144,7 @@ impl EventStream {
         }
     }
 
-    async fn to_its_end(mut self) -> Vec<Event> {
+    async fn read_all(mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
             events.push(event);
@@ -168,7 +168,7 @@ fn text_of(events: &[Event]) -> String {
 async fn a_runs_events_are_complete_and_in_order_and_end_with_done() {
     let desk = Desk::start().await;
     let run = desk.run(json!({ "text": TEXT }), false).await;
-    let live = desk.open(&run, None).await.to_its_end().await;
+    let live = desk.open(&run, None).await.read_all().await;
     let mut seen = names(&live);
     seen.dedup();
     let whole = [
@@ -192,7 +192,7 @@ async fn a_runs_events_are_complete_and_in_order_and_end_with_done() {
     assert!(live.iter().filter(|event| event.name == "delta").count() > 1);
 
     // Later the same events are told, to a session too.
-    assert_eq!(desk.open(&run, None).await.to_its_end().await, live);
+    assert_eq!(desk.open(&run, None).await.read_all().await, live);
     let path = format!("/api/workflow/{run}/events");
     let answer = desk
         .app
@@ -229,7 +229,7 @@ async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
     let run = desk.app.post(&path, body).bearer(&desk.token).send().await;
     let run = run.expect(200)["data"].clone();
     let events = desk.open(run["id"].as_str().unwrap(), None).await;
-    let events = events.to_its_end().await;
+    let events = events.read_all().await;
     let of_tool = |name: &str| {
         let of = |event: &&Event| event.name == name && event.data["node_type"] == "tool";
         events
@@ -327,7 +327,7 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
     };
     write(&mut run, &steps).await;
 
-    let whole = desk.open(&id, None).await.to_its_end().await;
+    let whole = desk.open(&id, None).await.read_all().await;
     assert_eq!(text_of(&whole), text);
     let done = whole.last().unwrap();
     assert_eq!(
@@ -340,7 +340,7 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
             let answer = desk.app.get(&path).bearer(&desk.token).send().await;
             assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
         } else {
-            let rest = desk.open(&id, Some(&event.id)).await.to_its_end().await;
+            let rest = desk.open(&id, Some(&event.id)).await.read_all().await;
             assert_eq!(rest, whole[index + 1..]);
         }
     }
@@ -391,7 +391,7 @@ async fn fifty_streams_at_once_all_come_to_their_end() {
     let desk = Desk::start().await;
     let streams = (0..50).map(|_| async {
         let run = desk.run(json!({ "text": TEXT }), false).await;
-        desk.open(&run, None).await.to_its_end().await
+        desk.open(&run, None).await.read_all().await
     });
     for events in join_all(streams).await {
         assert_eq!(events[0].data["status"], "queued");
@@ -421,7 +421,7 @@ async fn silence_is_broken_by_comments() {
     // An open stream does not keep the platform from stopping.
     let (stopped, rest) = tokio::join!(
         tokio::time::timeout(PATIENCE, desk.app.platform.stop()),
-        stream.to_its_end()
+        stream.read_all()
     );
     stopped.unwrap();
     assert!(rest.iter().all(|frame| frame.comment.is_some()));

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
 use domain::ids::RunId;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Anyone;
@@ -24,6 +25,37 @@ const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// What is left before the host's deadline for ending a stream.
 const MARGIN: TimeDelta = TimeDelta::seconds(10);
+
+/// One event of a stream.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "id": "1500001",
+    "event": "delta",
+    "data": "{\"at\":\"2026-11-22T10:00:00Z\",\"execution_id\":\"0193a5c8-7b40-7c6e-9d2f-5b1e8a4c3d70\",\"node_id\":\"model-1\",\"text\":\"An expired \"}",
+}))]
+#[expect(dead_code, reason = "only described")]
+struct ExecutionEvent {
+    /// A number.
+    #[schema(pattern = "^[0-9]+$")]
+    id: String,
+    event: EventName,
+    /// JSON with `execution_id`, `node_id`, `at` and what belongs to the event.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only described")]
+enum EventName {
+    Status,
+    NodeStarted,
+    NodeCompleted,
+    Log,
+    Delta,
+    Error,
+    Done,
+}
 
 /// Tells what happens in an execution, as it happens, in server-sent events.
 ///
@@ -43,7 +75,7 @@ const MARGIN: TimeDelta = TimeDelta::seconds(10);
         ("last_event_id" = Option<u64>, Query, description = "The same, for clients that cannot set the header"),
     ),
     responses(
-        (status = 200, description = "The events that follow", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events that follow", body = ExecutionEvent, content_type = "text/event-stream"),
         (status = 204, description = "`done` was the last event that was seen: there is nothing to come back for"),
     ),
 )]
