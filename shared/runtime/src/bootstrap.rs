@@ -5,8 +5,11 @@ use std::future::Future;
 
 use aws_lambda_events::sqs::SqsEvent;
 use chrono::{DateTime, Utc};
-use lambda_runtime::{Context, LambdaEvent, service_fn};
+use lambda_http::Adapter;
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{Context, LambdaEvent, Runtime, service_fn};
 use serde_json::Value;
+use tower::util::ThenLayer;
 
 use crate::{Clock, Config, Error, Invocation, Lambda, Services, logging};
 
@@ -23,8 +26,22 @@ where
     let environment: HashMap<String, String> = std::env::vars().collect();
     logging::start(&environment);
     let services = Services::new(Config::from_map(&environment)?, Clock::system());
+    let afterwards = services.afterwards.clone();
     match build(services).await? {
-        Lambda::Http(router) => lambda_http::run(router).await,
+        Lambda::Http(router) => {
+            let runtime = Runtime::new(Adapter::from(router)).layer(TracingLayer::new());
+            // A layer ends once the response is posted, which is when API Gateway gets it. The next event is asked for only after
+            // that, so Lambda freezes nothing before its time. No extension is needed for it, which would have to be registered
+            // in a cold start.
+            let finish = ThenLayer::new(move |posted| {
+                let afterwards = afterwards.clone();
+                async move {
+                    afterwards.finish().await;
+                    posted
+                }
+            });
+            runtime.layer(finish).run().await
+        }
         Lambda::Queue(handle) => {
             lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
                 let response = handle(event.payload, invocation(&event.context));

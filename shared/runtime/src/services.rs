@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use crate::{Clock, Config, Secrets};
+use crate::{Afterwards, Clock, Config, Secrets};
 
 /// Configuration, clock and AWS clients. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub struct Services {
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub secrets: Secrets,
+    /// What is done once a response is on its way. Held until the host finishes it, unless the host puts in its own.
+    pub afterwards: Afterwards,
 }
 
 impl Services {
@@ -60,6 +62,7 @@ impl Services {
             secrets: Secrets::new(secrets_manager, config.secret_arn.clone(), clock.clone()),
             clock,
             config: Arc::new(config),
+            afterwards: Afterwards::held(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! * What changes together is one [`Transaction`], the audit row included.
 //! * Uniqueness is a companion item in the same transaction; a write names the revision that it has seen.
 
+mod activity;
 mod agents;
 mod audit;
 mod counters;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use runtime::Services;
 use runtime::config::Tables;
 
+pub use activity::ActivityFilter;
 pub use audit::AuditFilter;
 pub use counters::Window;
 pub use due::{DueItem, DueKind};
