@@ -36,6 +36,16 @@ impl Account {
         }
     }
 
+    /// A session of its own: for when the first has run out with the clock.
+    pub async fn sign_in(&self, app: &TestApp) -> String {
+        let body = json!({"email": self.email, "password": Self::PASSWORD});
+        let answer = app.post("/api/auth/login", body).send().await;
+        answer.expect(200)["data"]["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
+    }
+
     /// A Prodgy token of the account's workspace.
     pub async fn prodgy_token(&self, app: &TestApp) -> String {
         let answer = app
