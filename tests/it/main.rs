@@ -15,6 +15,7 @@ mod limits;
 mod members;
 mod models;
 mod permissions;
+mod plans;
 mod round_trips;
 mod schedules;
 mod secrets;

@@ -7,8 +7,10 @@ use domain::agent::{Agent, AgentState};
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::RunMessage;
+use domain::plan::Standing;
 use domain::run::{MAX_PAYLOAD, Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
+use futures::future::join;
 use runtime::Clock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -36,6 +38,8 @@ pub struct StartRun<'a> {
     /// What the client calls the input, for the error when it is too large.
     pub input_field: &'a str,
     pub caller: &'a Caller,
+    /// How the agent's organization stands, read beside the agent.
+    pub standing: &'a Standing,
 }
 
 /// Starts runs. Cheap to clone.
@@ -60,7 +64,7 @@ impl Starter {
     /// Accepts a run. From here on it happens, whether or not the workers hear of it at once.
     ///
     /// # Errors
-    /// `Refused` when the agent does not run, `Invalid` when the input is too large.
+    /// `Refused` when the agent does not run, `Invalid` when the input is too large, `Forbidden` when the plan allows no more.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
         match start.agent.state {
             AgentState::Active => {}
@@ -77,12 +81,17 @@ impl Starter {
                 format!("must be at most {MAX_PAYLOAD} bytes"),
             ));
         }
+        if let Err(refusal) = start.standing.admit_run() {
+            // Not for one that was started before.
+            let existing = self.store.run(start.agent.workspace_id, start.id).await?;
+            return existing.ok_or(refusal);
+        }
         let now = self.clock.now();
         let run = queued(&start, now, now);
         let audit = AuditEntry::new(start.caller, "run.started", "run", run.id, now);
         match self.store.create_run(&run, None, &audit).await {
             Ok(()) => {
-                self.announce(&run).await;
+                join(self.announce(&run), self.count(&run)).await;
                 Ok(run)
             }
             Err(conflict @ Error::Conflict(_)) => {
@@ -96,7 +105,8 @@ impl Starter {
     /// Starts the run that an agent's schedule is due for, and moves the schedule on, in one write: every firing starts one
     /// run, however often this is called. Firings that were missed altogether become one run.
     ///
-    /// `None` when there is nothing to fire: too early, not active, or fired by somebody else.
+    /// `None` when there is nothing to fire: too early, not active, fired by somebody else, or more than the plan allows. That
+    /// firing is left out for good, which the audit log tells.
     pub async fn fire(&self, agent: &Agent) -> Result<Option<Run>> {
         let now = self.clock.now();
         let firing = agent.next_run_at.filter(|at| *at <= now);
@@ -109,6 +119,21 @@ impl Starter {
             firing
         };
         let caller = Caller::system(agent.organization_id, agent.workspace_id);
+        let moved_on = Agent {
+            next_run_at: agent.next_firing(now),
+            ..agent.clone()
+        };
+        let standing = self.store.plan(agent.organization_id, now).await?;
+        if standing.admit_run().is_err() {
+            let audit = AuditEntry::new(&caller, "run.refused_by_plan", "agent", agent.id, now);
+            let mut transaction = self.store.transaction();
+            transaction.put_agent(&moved_on);
+            transaction.audit(&audit);
+            return match transaction.commit().await {
+                Err(error) if !is_lost(&error) => Err(error),
+                _ => Ok(None),
+            };
+        }
         let start = StartRun {
             id: RunId::from(ids::derived(created_at, &seed(agent, firing))),
             agent,
@@ -117,16 +142,13 @@ impl Starter {
             input: json!({}),
             input_field: "input",
             caller: &caller,
+            standing: &standing,
         };
         let run = queued(&start, created_at, now);
-        let moved_on = Agent {
-            next_run_at: agent.next_firing(now),
-            ..agent.clone()
-        };
         let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
         match self.store.create_run(&run, Some(&moved_on), &audit).await {
             Ok(()) => {
-                self.announce(&run).await;
+                join(self.announce(&run), self.count(&run)).await;
                 Ok(Some(run))
             }
             Err(Error::Conflict(_)) => {
@@ -176,6 +198,17 @@ impl Starter {
             .await
             .map_err(Error::unavailable)?;
         Ok(())
+    }
+
+    /// Counts a run against the plan of its organization.
+    async fn count(&self, run: &Run) {
+        let counted = self
+            .store
+            .count_started_run(run.organization_id, self.clock.now());
+        if let Err(error) = counted.await {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(run.id = %run.id, %error, source, "run not counted against the plan");
+        }
     }
 
     /// Tells the workers of a run that is written. It is accepted already, and the sweep finds what this loses.

@@ -104,6 +104,11 @@ pub(crate) fn organization(id: OrganizationId) -> Key {
     Key::new(format!("organization#{id}"), "organization")
 }
 
+/// What an organization may use, and has used this month.
+pub(crate) fn plan(organization: OrganizationId) -> Key {
+    Key::new(format!("organization#{organization}"), "plan")
+}
+
 pub(crate) fn workspaces(organization: OrganizationId) -> String {
     format!("organization#{organization}#workspace")
 }

@@ -17,6 +17,7 @@ mod item;
 mod keys;
 mod members;
 mod organizations;
+mod plan;
 mod runs;
 mod sessions;
 mod tokens;
@@ -26,6 +27,7 @@ mod users;
 
 use std::sync::Arc;
 
+use domain::plan::PlanLimits;
 use runtime::Services;
 use runtime::config::Tables;
 
@@ -45,6 +47,8 @@ pub use usage::DayUsage;
 pub struct Store {
     dynamodb: aws_sdk_dynamodb::Client,
     tables: Arc<Tables>,
+    /// What organizations may use for which nothing else was decided.
+    plan: PlanLimits,
 }
 
 impl Store {
@@ -52,6 +56,7 @@ impl Store {
         Self {
             dynamodb: services.dynamodb.clone(),
             tables: Arc::new(services.config.tables.clone()),
+            plan: services.config.plan,
         }
     }
 

@@ -95,6 +95,11 @@ impl Scenario {
     async fn organization(&self, account: &Account) {
         let session = &account.access_token;
         self.get(session, "/api/organization").await;
+        account.make_super_admin(&self.app).await;
+        let plan = "/api/organization/plan";
+        let limits = json!({"runs": 1000, "agents": 0});
+        self.call(session, Method::PUT, plan, limits).await;
+        self.get(session, plan).await;
         let renamed = json!({"name": "Engines"});
         self.call(session, Method::PATCH, "/api/organization", renamed)
             .await;
