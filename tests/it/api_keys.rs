@@ -176,7 +176,7 @@ async fn a_rotated_key_may_have_a_grace_which_ends_to_the_second() {
     assert_eq!(key.good().await, [false, true]);
     assert_eq!(key.listed().await["previous"], Value::Null);
     key.change(json!({"name": "desk"})).await;
-    key.rotate(Value::Null).await;
+    key.rotate(json!({})).await;
     assert_eq!(key.good().await, [false, false, true]);
 }
 

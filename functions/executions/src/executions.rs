@@ -166,7 +166,11 @@ async fn list_executions(
     post, path = "/api/agent-base/{id}/executions", tag = "Executions",
     params(("id" = AgentId, Path)),
     request_body = Option<StartExecution>,
-    responses((status = 200, body = Execution), (status = 202, body = AcceptedExecution)),
+    responses(
+        (status = 200, body = Execution),
+        (status = 202, body = AcceptedExecution),
+        (status = 403, description = "The plan allows no more runs this month"),
+    ),
 )]
 async fn start_execution(
     Extract(state): Extract<State>,
