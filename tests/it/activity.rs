@@ -110,7 +110,10 @@ async fn every_request_with_a_known_key_is_kept_whatever_became_of_it() {
     assert_eq!(log_of(&app, &account, 8).await[0]["status"], 401);
     let stranger = app.register().await;
     let theirs = read(&app, &stranger.access_token, "").await;
-    assert_eq!((&theirs["total"], &theirs["items"]), (&json!(0), &json!([])));
+    assert_eq!(
+        (&theirs["total"], &theirs["items"]),
+        (&json!(0), &json!([]))
+    );
     let path = format!("{LOG}?workspace_id={}", account.workspace_id);
     let get = app.get(&path).bearer(&stranger.access_token);
     get.send().await.expect_refused(404);
@@ -135,14 +138,18 @@ async fn the_log_is_filtered_paged_and_counted() {
             (&second, Method::POST),
         ] {
             app.clock.advance(TimeDelta::seconds(1));
-            app.request(method, "/api/v1/agents").bearer(key).send().await;
+            app.request(method, "/api/v1/agents")
+                .bearer(key)
+                .send()
+                .await;
         }
         app.clock.advance(TimeDelta::days(3));
     }
     let rows = log_of(&app, &account, 6).await;
     let key = rows[2]["key_id"].as_str().unwrap();
     let last_day = (start + TimeDelta::days(3)).date_naive();
-    let at = |row: &Value| -> DateTime<Utc> { row["created_at"].as_str().unwrap().parse().unwrap() };
+    let at =
+        |row: &Value| -> DateTime<Utc> { row["created_at"].as_str().unwrap().parse().unwrap() };
     let time = at(&rows[1]).to_rfc3339().replace("+00:00", "Z");
     let session = &account.sign_in(&app).await;
     for (query, expected) in [

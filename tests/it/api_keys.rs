@@ -123,9 +123,13 @@ impl Rotating {
     async fn rotate(&mut self, body: Value) -> Value {
         let path = format!("{}/rotate", self.path);
         let post = self.app.post(&path, body);
-        let answer = post.bearer(&self.account.sign_in(&self.app).await).send().await;
+        let answer = post
+            .bearer(&self.account.sign_in(&self.app).await)
+            .send()
+            .await;
         let rotated = answer.expect(200);
-        self.secrets.push(rotated["key"].as_str().unwrap().to_owned());
+        self.secrets
+            .push(rotated["key"].as_str().unwrap().to_owned());
         rotated
     }
 
@@ -137,7 +141,10 @@ impl Rotating {
 
     async fn listed(&self) -> Value {
         let get = self.app.get("/api/settings/api-keys");
-        let listed = get.bearer(&self.account.sign_in(&self.app).await).send().await;
+        let listed = get
+            .bearer(&self.account.sign_in(&self.app).await)
+            .send()
+            .await;
         listed.expect(200)["items"][0].clone()
     }
 
@@ -146,7 +153,11 @@ impl Rotating {
         let mut good = Vec::new();
         for secret in &self.secrets {
             let answer = self.app.get("/api/auth/me").bearer(secret).send().await;
-            assert!(matches!(answer.status.as_u16(), 200 | 401), "{}", answer.text);
+            assert!(
+                matches!(answer.status.as_u16(), 200 | 401),
+                "{}",
+                answer.text
+            );
             good.push(answer.status == 200);
         }
         good
@@ -168,9 +179,14 @@ async fn a_rotated_key_may_have_a_grace_which_ends_to_the_second() {
     // What is changed is changed for both.
     key.change(json!({"scopes": ["projects:read"]})).await;
     let get = key.app.get("/api/auth/me").bearer(&key.secrets[0]);
-    assert_eq!(get.send().await.expect(200)["key"]["scopes"], json!(["projects:read"]));
+    assert_eq!(
+        get.send().await.expect(200)["key"]["scopes"],
+        json!(["projects:read"])
+    );
 
-    key.app.clock.advance(until - key.app.clock.now() - TimeDelta::seconds(2));
+    key.app
+        .clock
+        .advance(until - key.app.clock.now() - TimeDelta::seconds(2));
     assert_eq!(key.good().await, [true, true]);
     key.app.clock.advance(TimeDelta::seconds(2));
     assert_eq!(key.good().await, [false, true]);

@@ -165,10 +165,15 @@ async fn a_firing_above_the_plan_is_left_out_and_said_so() {
     assert_eq!(started, [1, 0, 0, 0, 0, 0]);
     let log = tenant.get("/api/v1/audit-logs?action=run.*").await;
     let rows = log["data"].as_array().unwrap();
-    let refused = rows.iter().filter(|row| row["action"] == "run.refused_by_plan");
+    let refused = rows
+        .iter()
+        .filter(|row| row["action"] == "run.refused_by_plan");
     let refused: Vec<&Value> = refused.collect();
     assert_eq!(refused.len(), 2, "{log}");
-    assert_eq!(refused[0]["resource"], json!({"type": "agent", "id": agent}));
+    assert_eq!(
+        refused[0]["resource"],
+        json!({"type": "agent", "id": agent})
+    );
 
     tenant.next_month();
     app.clock.advance(TimeDelta::hours(13));

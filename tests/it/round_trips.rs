@@ -67,6 +67,38 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
 }
 
 #[tokio::test]
+async fn a_start_waits_for_three_round_trips_its_plan_included() {
+    let recorder = DynamoDbRecorder::default();
+    let front = recorder.front();
+    let app = TestApp::with(|options| {
+        let options = signalbox::Options {
+            dynamodb_front: Some(front),
+            schedules: false,
+            ..options
+        };
+        options.parameter("PlanRunsPerMonth", "100")
+    })
+    .await;
+    let account = app.register().await;
+    let scopes = ["agents:write", "signals:write"];
+    let key = account.agentplatform_key(&app, &scopes).await;
+    let agent = app.agent(&key, "x").await;
+    let path = format!("/api/v1/agents/{agent}/signals");
+    for expected in [None, Some(3)] {
+        recorder.take();
+        let signal = app.post(&path, json!({"type": "x"})).bearer(&key);
+        signal.send().await.expect(202);
+        let mut seen = recorder.take();
+        seen.retain(|call| call.caller == "TriggersFunction" && !call.is_request_log());
+        // The first one of a month makes the month's count.
+        if let Some(expected) = expected {
+            let operations: Vec<&str> = seen.iter().map(|call| call.operation.as_str()).collect();
+            assert_eq!(DynamoDbRecorder::nesting(&seen), expected, "{operations:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_request_waits_for_the_request_log() {
     let recorder = DynamoDbRecorder::default();
     let front = recorder.front();

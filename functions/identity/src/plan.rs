@@ -3,9 +3,9 @@
 use auth::Principal;
 use axum::extract::State as Extract;
 use domain::audit::AuditEntry;
+use domain::error::all_valid;
 use domain::plan::{PlanLimits, PlanOverride, Standing};
 use domain::{Error, FieldError};
-use domain::error::all_valid;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;

@@ -217,7 +217,9 @@ mod tests {
         assert_eq!(statuses("404").unwrap(), (404, 404));
         assert_eq!(statuses("4xx").unwrap(), (400, 499));
         assert_eq!(statuses("5XX").unwrap(), (500, 599));
-        for wrong in ["", "0xx", "6xx", "600", "99", "40x", "-4xx", "655xx", "1000xx"] {
+        for wrong in [
+            "", "0xx", "6xx", "600", "99", "40x", "-4xx", "655xx", "1000xx",
+        ] {
             assert!(statuses(wrong).is_err(), "{wrong}");
         }
     }

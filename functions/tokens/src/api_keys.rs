@@ -15,8 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
 use web::{
-    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Params, Permitted, ProwptPaging, Reply,
-    Result,
+    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Params, Permitted,
+    ProwptPaging, Reply, Result,
 };
 
 use crate::State;

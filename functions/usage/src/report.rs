@@ -108,18 +108,18 @@ async fn get_usage(
     let standing = store.plan(caller.organization_id, now);
     let used = async {
         match params.parsed::<AgentId>("agent_id")? {
-        Some(id) => {
-            let workspace = caller.workspace_id;
-            let agent = store.agent(workspace, id).await?;
-            agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
-            let days = store.usage_of_agent(workspace, id, from, to);
-            Ok((1, days.await?))
-        }
-        None => {
-            let organization = caller.organization_id;
-            let days = store.usage_of_organization(organization, from, to);
-            try_join(agents_of(&state, &caller), days).await
-        }
+            Some(id) => {
+                let workspace = caller.workspace_id;
+                let agent = store.agent(workspace, id).await?;
+                agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
+                let days = store.usage_of_agent(workspace, id, from, to);
+                Ok((1, days.await?))
+            }
+            None => {
+                let organization = caller.organization_id;
+                let days = store.usage_of_organization(organization, from, to);
+                try_join(agents_of(&state, &caller), days).await
+            }
         }
     };
     let (standing, (agents, days)) = try_join(standing, used).await?;

@@ -119,7 +119,8 @@ pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Re
                 tokens,
             };
             let limits = accounts.decide_plan(&owner, &own).await?;
-            let shown = |limit: Option<u64>| limit.map_or("any".to_owned(), |limit| limit.to_string());
+            let shown =
+                |limit: Option<u64>| limit.map_or("any".to_owned(), |limit| limit.to_string());
             let (agents, runs) = (shown(limits.agents), shown(limits.runs));
             let tokens = shown(limits.tokens);
             format!("agents: {agents}, runs a month: {runs}, tokens a month: {tokens}")

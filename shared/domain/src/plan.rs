@@ -141,10 +141,19 @@ mod tests {
             now: "2026-12-31T23:59:59Z".parse().unwrap(),
         };
         assert!(standing.admit_run().is_ok());
-        let over = Standing { tokens: 9, ..standing };
+        let over = Standing {
+            tokens: 9,
+            ..standing
+        };
         let told = over.admit_run().unwrap_err().to_string();
-        assert!(told.contains("9 tokens") && told.contains("2027-01-01"), "{told}");
-        let over = Standing { runs: 6, ..standing };
+        assert!(
+            told.contains("9 tokens") && told.contains("2027-01-01"),
+            "{told}"
+        );
+        let over = Standing {
+            runs: 6,
+            ..standing
+        };
         assert!(over.admit_run().unwrap_err().to_string().contains("5 runs"));
     }
 }

@@ -89,9 +89,9 @@ impl Starter {
         let now = self.clock.now();
         let run = queued(&start, now, now);
         let audit = AuditEntry::new(start.caller, "run.started", "run", run.id, now);
-        match self.store.create_run(&run, None, &audit).await {
+        match self.create(&run, None, &audit).await {
             Ok(()) => {
-                join(self.announce(&run), self.count(&run)).await;
+                self.announce(&run).await;
                 Ok(run)
             }
             Err(conflict @ Error::Conflict(_)) => {
@@ -146,9 +146,9 @@ impl Starter {
         };
         let run = queued(&start, created_at, now);
         let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
-        match self.store.create_run(&run, Some(&moved_on), &audit).await {
+        match self.create(&run, Some(&moved_on), &audit).await {
             Ok(()) => {
-                join(self.announce(&run), self.count(&run)).await;
+                self.announce(&run).await;
                 Ok(Some(run))
             }
             Err(Error::Conflict(_)) => {
@@ -200,11 +200,19 @@ impl Starter {
         Ok(())
     }
 
-    /// Counts a run against the plan of its organization.
-    async fn count(&self, run: &Run) {
-        let counted = self
-            .store
-            .count_started_run(run.organization_id, self.clock.now());
+    /// Writes a run and counts it against its organization's plan, side by side. One that was there before does not count.
+    async fn create(&self, run: &Run, agent: Option<&Agent>, audit: &AuditEntry) -> Result<()> {
+        let created = self.store.create_run(run, agent, audit);
+        let (created, ()) = join(created, self.count(run, 1)).await;
+        if matches!(created, Err(Error::Conflict(_))) {
+            self.count(run, -1).await;
+        }
+        created
+    }
+
+    async fn count(&self, run: &Run, runs: i64) {
+        let now = self.clock.now();
+        let counted = self.store.count_runs(run.organization_id, runs, now);
         if let Err(error) = counted.await {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(run.id = %run.id, %error, source, "run not counted against the plan");

@@ -11,9 +11,9 @@ use domain::page::{Page, PageRequest, REACH};
 use domain::{Error, Result};
 use futures::future::{OptionFuture, try_join, try_join_all};
 
+use crate::Store;
 use crate::item::{List, NewItem, aws_error, entity, number, sent, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
-use crate::Store;
 
 /// How long the log and its counts are kept.
 const KEPT_FOR: TimeDelta = TimeDelta::days(90);
@@ -43,7 +43,10 @@ impl ActivityFilter {
     fn admits(&self, row: &Activity) -> bool {
         self.key_id.is_none_or(|key| key == row.key_id)
             && self.project_id.is_none_or(|id| row.project_id == Some(id))
-            && self.method.as_ref().is_none_or(|method| *method == row.method)
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|method| *method == row.method)
             && self
                 .status
                 .is_none_or(|(first, last)| (first..=last).contains(&row.status))
@@ -102,7 +105,11 @@ impl Store {
     }
 
     /// How many requests a workspace's keys made on each of the days that are kept; days without any are left out.
-    pub async fn activity_counts(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> Result<Days> {
+    pub async fn activity_counts(
+        &self,
+        workspace: WorkspaceId,
+        now: DateTime<Utc>,
+    ) -> Result<Days> {
         let first = usage_day((now - KEPT_FOR).date_naive());
         let last = usage_day((now + AHEAD).date_naive());
         let partitions: Vec<String> = (0..ACTIVITY_SHARDS)
@@ -150,9 +157,8 @@ impl Store {
             filter,
             days,
         };
-        let counted = OptionFuture::from(
-            (page.wants_total && !filter.admits_all()).then(|| walk.total()),
-        );
+        let counted =
+            OptionFuture::from((page.wants_total && !filter.admits_all()).then(|| walk.total()));
         let (mut found, counted) =
             try_join(walk.page(cursor, page), async { counted.await.transpose() }).await?;
         found.total = page.wants_total.then(|| match counted {
@@ -181,7 +187,10 @@ impl Walk<'_> {
         let newest = [self.filter.to, cursor.map(ActivityId::created_at)];
         let newest = newest.into_iter().flatten().min();
         let last = newest.map_or(NaiveDate::MAX, |time| time.date_naive());
-        let first = self.filter.from.map_or(NaiveDate::MIN, |from| from.date_naive());
+        let first = self
+            .filter
+            .from
+            .map_or(NaiveDate::MIN, |from| from.date_naive());
         if first > last {
             return Ok(());
         }
@@ -213,7 +222,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    async fn page(&self, cursor: Option<ActivityId>, request: &PageRequest) -> Result<Page<Activity>> {
+    async fn page(
+        &self,
+        cursor: Option<ActivityId>,
+        request: &PageRequest,
+    ) -> Result<Page<Activity>> {
         let wanted = request.limit.get() as usize;
         let (mut skip, mut examined) = (request.offset, 0);
         let mut items = Vec::new();

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::digest::sha256_hex;
 use domain::ids::{
-    ActivityId, AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId, UserId,
-    WorkspaceId,
+    ActivityId, AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId,
+    UserId, WorkspaceId,
 };
 use domain::run::RunStatus;
 use domain::token::{TokenHash, TokenKind};

@@ -79,24 +79,25 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Counts a run that was started.
-    pub async fn count_started_run(
+    /// Counts runs that are started, or takes the count back.
+    pub async fn count_runs(
         &self,
         organization: OrganizationId,
+        runs: i64,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        self.count_in_month(organization, 1, 0, now).await
+        self.count_in_month(organization, runs, 0, now).await
     }
 
     pub(crate) async fn count_in_month(
         &self,
         organization: OrganizationId,
-        runs: u64,
+        runs: i64,
         tokens: u64,
         now: DateTime<Utc>,
     ) -> Result<()> {
         let key = keys::plan(organization);
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             for (expression, condition) in [
                 (
                     "ADD month_runs :runs, month_tokens :tokens",
@@ -120,7 +121,11 @@ impl Store {
                 match sent(update.send()).await {
                     Ok(_) => return Ok(()),
                     Err(error) if refused_by(&error).is_some() => {}
-                    Err(error) => return Err(aws_error(error)),
+                    Err(error) => match aws_error(error) {
+                        // An agent may be counted in this very moment.
+                        error if error.is_retryable() && attempt < ATTEMPTS => {}
+                        error => return Err(error),
+                    },
                 }
             }
         }
