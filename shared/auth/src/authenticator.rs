@@ -170,7 +170,7 @@ impl Authenticator {
         };
         Authenticated {
             // As it was looked up: by the secret of before while its grace lasts.
-            used: outcome.is_ok().then(|| Token { hash, ..token }),
+            used: outcome.is_ok().then_some(Token { hash, ..token }),
             outcome,
             limit: state,
             key,
