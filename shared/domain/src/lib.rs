@@ -14,6 +14,7 @@ pub mod ids;
 pub mod message;
 pub mod model;
 pub mod page;
+pub mod payload;
 pub mod plan;
 pub mod run;
 pub mod schedule;

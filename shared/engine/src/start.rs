@@ -7,8 +7,9 @@ use domain::agent::{Agent, AgentState};
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::RunMessage;
+use domain::payload;
 use domain::plan::Standing;
-use domain::run::{MAX_PAYLOAD, Run, RunStatus, RunTrigger, Signal, TokenUsage};
+use domain::run::{Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
 use futures::future::join;
 use runtime::Clock;
@@ -65,6 +66,8 @@ impl Starter {
     ///
     /// # Errors
     /// `Refused` when the agent does not run, `Invalid` when the input is too large, `Forbidden` when the plan allows no more.
+    ///
+    /// A run that existed already comes without a large input or output.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
         match start.agent.state {
             AgentState::Active => {}
@@ -75,15 +78,13 @@ impl Starter {
                 ));
             }
         }
-        if serde_json::to_vec(&start.input).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
-            return Err(Error::invalid(
-                start.input_field,
-                format!("must be at most {MAX_PAYLOAD} bytes"),
-            ));
+        if payload::is_too_large(&start.input) {
+            return Err(Error::invalid(start.input_field, payload::too_large()));
         }
         if let Err(refusal) = start.standing.admit_run() {
             // Not for one that was started before.
-            let existing = self.store.run(start.agent.workspace_id, start.id).await?;
+            let existing = self.store.run_head(start.agent.workspace_id, start.id);
+            let existing = existing.await?;
             return existing.ok_or(refusal);
         }
         let now = self.clock.now();
@@ -95,7 +96,7 @@ impl Starter {
                 Ok(run)
             }
             Err(conflict @ Error::Conflict(_)) => {
-                let existing = self.store.run(run.workspace_id, run.id).await?;
+                let existing = self.store.run_head(run.workspace_id, run.id).await?;
                 existing.ok_or(conflict)
             }
             Err(error) => Err(error),
