@@ -22,6 +22,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 HERE = Path(__file__).resolve().parent
 DOCUMENTS = ["/swagger.json", "/api/v1/openapi.json"]
+# For super admins, whom only the command line makes, while no platform runs.
+REFUSED = {"PUT /api/organization/plan"}
 
 
 def operations(document):
@@ -34,6 +36,7 @@ def missing(seen, documented):
         statuses = seen.get(name, {})
         for word, first in (("succeed", "2"), ("refuse", "4")):
             promised = any(status.startswith(first) for status in operation["responses"])
+            promised = promised and not (word == "succeed" and name in REFUSED)
             if promised and not any(status.startswith(first) for status in statuses):
                 yield f"{name} was never seen to {word}: {statuses}"
 

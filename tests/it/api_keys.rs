@@ -96,6 +96,143 @@ async fn a_prowpt_key_works_in_both_headers_and_dies_when_rotated() {
         .expect_refused(404);
 }
 
+struct Rotating {
+    app: TestApp,
+    account: Account,
+    path: String,
+    /// All secrets, oldest first.
+    secrets: Vec<String>,
+}
+
+impl Rotating {
+    async fn start() -> Self {
+        let app = TestApp::start().await;
+        let account = app.register().await;
+        let body = json!({"name": "laptop", "scopes": ["*"]});
+        let made = create(&app, &account, body).await.expect(201);
+        let path = format!("/api/settings/api-keys/{}", made["id"].as_str().unwrap());
+        let secrets = vec![made["key"].as_str().unwrap().to_owned()];
+        Self {
+            app,
+            account,
+            path,
+            secrets,
+        }
+    }
+
+    async fn rotate(&mut self, body: Value) -> Value {
+        let path = format!("{}/rotate", self.path);
+        let post = self.app.post(&path, body);
+        let answer = post
+            .bearer(&self.account.sign_in(&self.app).await)
+            .send()
+            .await;
+        let rotated = answer.expect(200);
+        self.secrets
+            .push(rotated["key"].as_str().unwrap().to_owned());
+        rotated
+    }
+
+    async fn change(&self, body: Value) {
+        let patch = self.app.request(Method::PATCH, &self.path).json(body);
+        let patch = patch.bearer(&self.account.sign_in(&self.app).await);
+        patch.send().await.expect(200);
+    }
+
+    async fn listed(&self) -> Value {
+        let get = self.app.get("/api/settings/api-keys");
+        let listed = get
+            .bearer(&self.account.sign_in(&self.app).await)
+            .send()
+            .await;
+        listed.expect(200)["items"][0].clone()
+    }
+
+    /// Which of the secrets are good, oldest first.
+    async fn good(&self) -> Vec<bool> {
+        let mut good = Vec::new();
+        for secret in &self.secrets {
+            let answer = self.app.get("/api/auth/me").bearer(secret).send().await;
+            assert!(
+                matches!(answer.status.as_u16(), 200 | 401),
+                "{}",
+                answer.text
+            );
+            good.push(answer.status == 200);
+        }
+        good
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_key_may_have_a_grace_which_ends_to_the_second() {
+    let mut key = Rotating::start().await;
+    let rotated = key.rotate(json!({"grace_seconds": 3600})).await;
+    let rotated_at = key.app.clock.now();
+    assert_eq!(key.good().await, [true, true]);
+    let previous = &key.listed().await["previous"];
+    assert_eq!(previous, &rotated["previous"]);
+    assert_eq!(previous["prefix"], key.secrets[0][..12]);
+    let until: DateTime<Utc> = previous["valid_until"].as_str().unwrap().parse().unwrap();
+    assert!((until - rotated_at - TimeDelta::hours(1)).abs() < TimeDelta::seconds(30));
+
+    // What is changed is changed for both.
+    key.change(json!({"scopes": ["projects:read"]})).await;
+    let get = key.app.get("/api/auth/me").bearer(&key.secrets[0]);
+    assert_eq!(
+        get.send().await.expect(200)["key"]["scopes"],
+        json!(["projects:read"])
+    );
+
+    key.app
+        .clock
+        .advance(until - key.app.clock.now() - TimeDelta::seconds(2));
+    assert_eq!(key.good().await, [true, true]);
+    key.app.clock.advance(TimeDelta::seconds(2));
+    assert_eq!(key.good().await, [false, true]);
+    assert_eq!(key.listed().await["previous"], Value::Null);
+    key.change(json!({"name": "desk"})).await;
+    key.rotate(json!({})).await;
+    assert_eq!(key.good().await, [false, false, true]);
+}
+
+#[tokio::test]
+async fn a_grace_ends_with_the_next_rotation_and_with_the_key() {
+    let mut key = Rotating::start().await;
+    let grace = json!({"grace_seconds": 86_400});
+    key.rotate(grace.clone()).await;
+    key.rotate(grace.clone()).await;
+    assert_eq!(key.good().await, [false, true, true]);
+    key.rotate(json!({"grace_seconds": 0})).await;
+    assert_eq!(key.good().await, [false, false, false, true]);
+
+    key.rotate(grace.clone()).await;
+    key.change(json!({"is_active": false})).await;
+    assert_eq!(key.listed().await["previous"], Value::Null);
+    assert_eq!(key.good().await, [false; 5]);
+    key.change(json!({"is_active": true})).await;
+    assert_eq!(key.good().await, [false, false, false, false, true]);
+
+    key.rotate(grace).await;
+    let delete = key.app.request(Method::DELETE, &key.path);
+    let deleted = delete.bearer(&key.account.access_token).send().await;
+    assert_eq!(deleted.status, 204);
+    assert_eq!(key.good().await, [false; 6]);
+}
+
+#[tokio::test]
+async fn a_wrong_grace_is_refused_and_rotates_nothing() {
+    let key = Rotating::start().await;
+    let path = format!("{}/rotate", key.path);
+    for wrong in [json!(-1), json!(86_401), json!("1h"), json!(1.5)] {
+        let post = key.app.post(&path, json!({"grace_seconds": wrong}));
+        let answer = post.bearer(&key.account.access_token).send().await;
+        let told = answer.expect_refused(422);
+        assert!(told.contains("grace_seconds"), "{wrong}: {told}");
+    }
+    assert_eq!(key.good().await, [true]);
+}
+
 #[tokio::test]
 async fn an_agentplatform_key_has_presets_scopes_and_a_last_use() {
     let app = TestApp::start().await;

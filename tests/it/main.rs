@@ -1,6 +1,7 @@
 //! The platform through HTTP, as its clients see it. Every test has a platform of its own.
 
 mod account;
+mod activity;
 mod agents;
 mod api_keys;
 mod api_tokens;
@@ -17,6 +18,7 @@ mod limits;
 mod members;
 mod models;
 mod permissions;
+mod plans;
 mod round_trips;
 mod schedules;
 mod secrets;

@@ -1,5 +1,7 @@
 //! How many DynamoDB round trips a request waits for, one after another.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::json;
 use testkit::{DynamoDbRecorder, S3Recorder, TestApp};
@@ -56,7 +58,8 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
             .send()
             .await
             .expect(200);
-        let seen = recorder.take();
+        let mut seen = recorder.take();
+        seen.retain(|call| !call.is_request_log());
         let operations: Vec<&str> = seen.iter().map(|call| call.operation.as_str()).collect();
         assert!(
             DynamoDbRecorder::nesting(&seen) <= 2,
@@ -65,6 +68,68 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
         assert!(seen.len() <= calls, "{path}: {operations:?}");
     }
     assert_eq!(objects.take(), [], "small values stay in the table");
+}
+
+#[tokio::test]
+async fn a_start_waits_for_three_round_trips_its_plan_included() {
+    let recorder = DynamoDbRecorder::default();
+    let front = recorder.front();
+    let app = TestApp::with(|options| {
+        let options = signalbox::Options {
+            dynamodb_front: Some(front),
+            schedules: false,
+            ..options
+        };
+        options.parameter("PlanRunsPerMonth", "100")
+    })
+    .await;
+    let account = app.register().await;
+    let scopes = ["agents:write", "signals:write"];
+    let key = account.agentplatform_key(&app, &scopes).await;
+    let agent = app.agent(&key, "x").await;
+    let path = format!("/api/v1/agents/{agent}/signals");
+    for expected in [None, Some(3)] {
+        recorder.take();
+        let signal = app.post(&path, json!({"type": "x"})).bearer(&key);
+        signal.send().await.expect(202);
+        let mut seen = recorder.take();
+        seen.retain(|call| call.caller == "TriggersFunction" && !call.is_request_log());
+        // The first one of a month makes the month's count.
+        if let Some(expected) = expected {
+            let operations: Vec<&str> = seen.iter().map(|call| call.operation.as_str()).collect();
+            assert_eq!(DynamoDbRecorder::nesting(&seen), expected, "{operations:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_request_waits_for_the_request_log() {
+    let recorder = DynamoDbRecorder::default();
+    let front = recorder.front();
+    let app = TestApp::with(|options| signalbox::Options {
+        dynamodb_front: Some(front),
+        schedules: false,
+        ..options
+    })
+    .await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, &["agents:read"]).await;
+    for _ in 0..2 {
+        recorder.take();
+        let get = app.get("/api/v1/agents").bearer(&key);
+        get.send().await.expect(200);
+        let answered = Instant::now();
+        let mut written = Vec::new();
+        while written.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let calls = recorder.take().into_iter();
+            written.extend(calls.filter(|call| call.is_request_log()));
+        }
+        assert_eq!(DynamoDbRecorder::nesting(&written), 1);
+        for call in written {
+            assert!(call.ended > answered, "{}", call.operation);
+        }
+    }
 }
 
 #[tokio::test]

@@ -215,7 +215,7 @@ async fn list_agent_bases_of_product(
 #[utoipa::path(
     post, path = "/api/agent-base", tag = "Agents",
     request_body = InstallAgentBase,
-    responses((status = 201, body = AgentBase)),
+    responses((status = 201, body = AgentBase), (status = 403, description = "The plan allows no more agents")),
 )]
 async fn create_agent_base(
     extract: Extract<State>,
@@ -230,7 +230,7 @@ async fn create_agent_base(
 #[utoipa::path(
     post, path = "/api/agent-base/install", tag = "Agents",
     request_body = InstallAgentBase,
-    responses((status = 201, body = AgentBase)),
+    responses((status = 201, body = AgentBase), (status = 403, description = "The plan allows no more agents")),
 )]
 async fn install_agent_base(
     Extract(state): Extract<State>,

@@ -167,3 +167,30 @@ async fn refusals_have_the_faces_that_the_gateway_shows() {
         answer.expect_refused(status);
     }
 }
+
+#[tokio::test]
+async fn the_binary_keeps_its_requests_in_the_log_once_they_are_answered() {
+    let app = TestApp::start().await;
+    let binary = env!("CARGO_BIN_EXE_agents");
+    let function = TestFunction::start(&app, "AgentsFunction", binary).await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, &["agents:read"]).await;
+    for path in ["/api/v1/agents", "/api/v1/agents?limit=0"] {
+        function
+            .send(RestRequest::new(Method::GET, path).bearer(&key))
+            .await;
+    }
+    // An event that is none is answered too, and holds nothing up.
+    function.invoke(json!({})).await.unwrap_err();
+    for _ in 0..500 {
+        let log = app.get("/api/settings/api-keys/activity");
+        let log = log.bearer(&account.access_token).send().await.expect(200);
+        let rows = log["items"].as_array().unwrap();
+        let statuses: Vec<&Value> = rows.iter().map(|row| &row["status"]).collect();
+        if statuses == [422, 200] {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the requests were not kept");
+}

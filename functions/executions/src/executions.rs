@@ -166,7 +166,11 @@ async fn list_executions(
     post, path = "/api/agent-base/{id}/executions", tag = "Executions",
     params(("id" = AgentId, Path)),
     request_body = Option<StartExecution>,
-    responses((status = 200, body = Execution), (status = 202, body = AcceptedExecution)),
+    responses(
+        (status = 200, body = Execution),
+        (status = 202, body = AcceptedExecution),
+        (status = 403, description = "The plan allows no more runs this month"),
+    ),
 )]
 async fn start_execution(
     Extract(state): Extract<State>,
@@ -177,15 +181,21 @@ async fn start_execution(
     OptionalJson(body): OptionalJson<StartExecution>,
 ) -> Result<Response> {
     let store = &state.host.store;
-    let agent = store.agent(caller.workspace_id, id).await?;
+    let now = state.host.services.clock.now();
+    let (agent, standing) = try_join(
+        store.agent(caller.workspace_id, id),
+        store.plan(caller.organization_id, now),
+    )
+    .await?;
     let start = StartRun {
-        id: fresh.id(state.host.services.clock.now()),
+        id: fresh.id(now),
         agent: &agent.ok_or(Error::NotFound("agent"))?,
         trigger: RunTrigger::Manual,
         signal: None,
         input: Value::Object(body.input),
         input_field: "input",
         caller: &caller.caller,
+        standing: &standing,
     };
     let mut run = state.starter.start(start).await?;
     if body.wait {

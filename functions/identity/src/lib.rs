@@ -6,6 +6,7 @@ mod health;
 mod me;
 mod members;
 mod organization;
+mod plan;
 mod sign_in;
 mod token_alignment;
 mod workspaces;
@@ -56,5 +57,6 @@ fn guarded_routes() -> OpenApiRouter<State> {
         .merge(me::routes())
         .merge(members::routes())
         .merge(organization::routes())
+        .merge(plan::routes())
         .merge(workspaces::routes())
 }

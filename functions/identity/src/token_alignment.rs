@@ -27,7 +27,8 @@ pub async fn bring_tokens_in_line(
     for token in store.tokens_of_user(organization, user).await? {
         let mut seen = Some(token);
         for _ in 0..ATTEMPTS {
-            let Some(changed) = seen.as_ref().and_then(|token| in_line(token, standing)) else {
+            let Some(before) = seen else { break };
+            let Some(changed) = in_line(&before, standing) else {
                 break;
             };
             let revoked = changed.state == TokenState::Revoked;
@@ -39,7 +40,7 @@ pub async fn bring_tokens_in_line(
             };
             let audit = AuditEntry::new(caller, action, "api_key", changed.id, now);
             match store
-                .update_token(&changed, None, log.as_ref(), Some(&audit))
+                .update_token(&before, &changed, log.as_ref(), Some(&audit))
                 .await
             {
                 Err(Error::Conflict(_)) => seen = store.token(organization, changed.id).await?,
@@ -67,6 +68,7 @@ fn in_line(token: &Token, standing: Option<&Member>) -> Option<Token> {
         }
         _ => Some(Token {
             state: TokenState::Revoked,
+            previous: None,
             ..token.clone()
         }),
     }

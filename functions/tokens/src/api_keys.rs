@@ -15,8 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
 use web::{
-    FreshId, Id, Json, Listed, NoContent, PageParams, Params, Permitted, ProwptPaging, Reply,
-    Result,
+    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Params, Permitted,
+    ProwptPaging, Reply, Result,
 };
 
 use crate::State;
@@ -25,6 +25,8 @@ use crate::changes;
 const KINDS: &[TokenKind] = &[TokenKind::Prowpt, TokenKind::AgentPlatform];
 /// The most that a key's own limit may be, per minute.
 const MAX_REQUESTS_PER_MINUTE: u32 = 100_000;
+/// The longest that an old secret may go on working.
+const MAX_GRACE_SECONDS: i64 = 86_400;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +105,14 @@ struct UpdateKey {
     rate_limit_per_minute: Option<u32>,
 }
 
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(example = json!({"grace_seconds": 3600}))]
+struct RotateKey {
+    /// How long the old secret goes on working. Default: 0.
+    #[schema(minimum = 0, maximum = 86_400)]
+    grace_seconds: Option<i64>,
+}
+
 /// A key as it is listed: without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 struct KeyData {
@@ -111,6 +121,8 @@ struct KeyData {
     name: Name,
     #[schema(example = "pk_live_")]
     prefix: String,
+    /// The secret of before a rotation, while it still works.
+    previous: Option<PreviousKey>,
     workspace_id: WorkspaceId,
     scopes: Vec<String>,
     status: TokenStatus,
@@ -119,6 +131,15 @@ struct KeyData {
     usage_count: u64,
     last_used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
+}
+
+/// A replaced secret in its grace.
+#[derive(Debug, Serialize, ToSchema)]
+struct PreviousKey {
+    #[schema(example = "pk_live_k8d9")]
+    prefix: String,
+    /// From this moment on it is refused.
+    valid_until: DateTime<Utc>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -134,6 +155,13 @@ impl KeyData {
         Self {
             id: token.id,
             status: token.status(now),
+            previous: token
+                .previous_at(now)
+                .filter(|_| token.status(now) == TokenStatus::Active)
+                .map(|previous| PreviousKey {
+                    prefix: previous.prefix.clone(),
+                    valid_until: previous.valid_until,
+                }),
             kind: token.kind,
             name: token.name,
             prefix: token.prefix,
@@ -236,27 +264,28 @@ async fn update_key(
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateKey>,
 ) -> Result<Reply<KeyData>> {
-    let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
-    if token.state == TokenState::Revoked {
+    let seen = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    if seen.state == TokenState::Revoked {
         return Err(changes::revoked().into());
     }
     if let Some(scopes) = &body.scopes {
-        check_scopes(token.kind, scopes)?;
+        check_scopes(seen.kind, scopes)?;
     }
-    check_rate(&state, &caller, token.kind, body.rate_limit_per_minute)?;
-    let new_state = match body.is_active {
-        Some(true) => TokenState::Active,
-        Some(false) => TokenState::Inactive,
-        None => token.state,
-    };
-    let token = Token {
-        name: body.name.unwrap_or(token.name),
-        scopes: body.scopes.unwrap_or(token.scopes),
-        requests_per_minute: body.rate_limit_per_minute.or(token.requests_per_minute),
-        state: new_state,
-        ..token
-    };
-    changes::update(&state, &caller, &token, None, "api_key.updated").await?;
+    check_rate(&state, &caller, seen.kind, body.rate_limit_per_minute)?;
+    let mut token = seen.clone();
+    if let Some(name) = body.name {
+        token.name = name;
+    }
+    if let Some(scopes) = body.scopes {
+        token.scopes = scopes;
+    }
+    match body.is_active {
+        Some(true) => token.state = TokenState::Active,
+        Some(false) => token.state = TokenState::Inactive,
+        None => {}
+    }
+    token.requests_per_minute = body.rate_limit_per_minute.or(token.requests_per_minute);
+    let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
     Ok(Reply::ok(KeyData::new(
         token,
         state.host.services.clock.now(),
@@ -275,15 +304,24 @@ async fn delete_key(
     Ok(NoContent)
 }
 
-/// Gives a key a new secret. The old one is refused from the next request on.
-#[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = KeyWithSecret)))]
+/// Gives a key a new secret. The old one is refused from the next request on, or works for `grace_seconds` more beside the new
+/// one. To rotate again ends an earlier grace at once; so does switching the key off.
+#[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), request_body = Option<RotateKey>, security(("Session" = [])), responses((status = 200, body = KeyWithSecret)))]
 async fn rotate_key(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
     Id(id): Id<TokenId>,
+    OptionalJson(body): OptionalJson<RotateKey>,
 ) -> Result<Reply<KeyWithSecret>> {
-    let token = changes::find_to_change(&state, &caller, id, KINDS).await?;
-    let (token, secret) = changes::regenerate(&state, &caller, token).await?;
+    let seconds = body.grace_seconds.unwrap_or(0);
+    if !(0..=MAX_GRACE_SECONDS).contains(&seconds) {
+        let message = format!("must be from 0 to {MAX_GRACE_SECONDS}");
+        return Err(Error::invalid("grace_seconds", message).into());
+    }
+    let grace = TimeDelta::seconds(seconds);
+    let seen = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    let token = seen.clone();
+    let (token, secret) = changes::regenerate(&state, &caller, &seen, token, grace).await?;
     let now = state.host.services.clock.now();
     Ok(Reply::ok(KeyWithSecret {
         key_data: KeyData::new(token, now),

@@ -1,7 +1,7 @@
 //! Prodgy's API tokens, `/api/api-tokens` (Prodgy's endpoint list). For user sessions only.
 
 use axum::extract::State as Extract;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
 use domain::access::Role;
 use domain::audit::Actor;
@@ -212,21 +212,20 @@ async fn update_token(
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateToken>,
 ) -> Result<Reply<TokenData>> {
-    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
-    if token.state == TokenState::Revoked {
+    let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
+    if seen.state == TokenState::Revoked {
         return Err(changes::revoked().into());
     }
-    let new_state = match body.is_active {
-        Some(true) => TokenState::Active,
-        Some(false) => TokenState::Inactive,
-        None => token.state,
-    };
-    let token = Token {
-        name: body.name.unwrap_or(token.name),
-        state: new_state,
-        ..token
-    };
-    changes::update(&state, &caller, &token, None, "api_key.updated").await?;
+    let mut token = seen.clone();
+    if let Some(name) = body.name {
+        token.name = name;
+    }
+    match body.is_active {
+        Some(true) => token.state = TokenState::Active,
+        Some(false) => token.state = TokenState::Inactive,
+        None => {}
+    }
+    let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
     Ok(Reply::ok(TokenData::new(
         token,
         state.host.services.clock.now(),
@@ -241,18 +240,19 @@ async fn revoke_token(
     Id(id): Id<TokenId>,
 ) -> Result<Reply<TokenData>> {
     let now = state.host.services.clock.now();
-    let token = changes::find_to_end(&state, &caller, id, KIND).await?;
-    if token.state == TokenState::Revoked {
-        return Ok(Reply::ok(TokenData::new(token, now)));
+    let seen = changes::find_to_end(&state, &caller, id, KIND).await?;
+    if seen.state == TokenState::Revoked {
+        return Ok(Reply::ok(TokenData::new(seen, now)));
     }
     let token = Token {
         state: TokenState::Revoked,
-        ..token
+        ..seen.clone()
     };
-    changes::update(
+    let token = changes::update(
         &state,
         &caller,
-        &token,
+        &seen,
+        token,
         Some(TokenAction::Revoked),
         "api_key.revoked",
     )
@@ -270,19 +270,20 @@ async fn renew_token(
 ) -> Result<Reply<TokenData>> {
     let now = state.host.services.clock.now();
     changes::check_expiry(body.expires_at, now)?;
-    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
-    if token.state == TokenState::Revoked {
+    let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
+    if seen.state == TokenState::Revoked {
         return Err(changes::revoked().into());
     }
     let token = Token {
         expires_at: body.expires_at,
         expiry_recorded: false,
-        ..token
+        ..seen.clone()
     };
-    changes::update(
+    let token = changes::update(
         &state,
         &caller,
-        &token,
+        &seen,
+        token,
         Some(TokenAction::Renewed),
         "api_key.renewed",
     )
@@ -300,14 +301,14 @@ async fn regenerate_token(
 ) -> Result<Reply<TokenWithSecret>> {
     let now = state.host.services.clock.now();
     changes::check_expiry(body.expires_at, now)?;
-    let token = changes::find_to_change(&state, &caller, id, KIND).await?;
-    let expiry_recorded = token.expiry_recorded && body.expires_at.is_none();
+    let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
     let token = Token {
-        expires_at: body.expires_at.or(token.expires_at),
-        expiry_recorded,
-        ..token
+        expires_at: body.expires_at.or(seen.expires_at),
+        expiry_recorded: seen.expiry_recorded && body.expires_at.is_none(),
+        ..seen.clone()
     };
-    let (token, secret) = changes::regenerate(&state, &caller, token).await?;
+    let at_once = TimeDelta::zero();
+    let (token, secret) = changes::regenerate(&state, &caller, &seen, token, at_once).await?;
     Ok(Reply::ok(TokenWithSecret {
         token_data: TokenData::new(token, now),
         token: secret.expose().to_owned(),

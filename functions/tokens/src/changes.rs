@@ -1,11 +1,13 @@
 //! What all dialects do to a token: make, change, replace its secret, end.
 
 use auth::Principal;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::access::Role;
 use domain::audit::AuditEntry;
 use domain::ids::TokenId;
-use domain::token::{NewToken, Token, TokenAction, TokenKind, TokenSecret, TokenState};
+use domain::token::{
+    NewToken, PreviousSecret, Token, TokenAction, TokenKind, TokenSecret, TokenState,
+};
 use domain::{Error, Result};
 use store::TokenAuditEntry;
 
@@ -40,7 +42,8 @@ pub(crate) async fn create(
             let made = store.token(token.organization_id, token.id).await?;
             let made =
                 made.filter(|made| made.user_id == caller.user_id && made.kind == token.kind);
-            regenerate(state, caller, made.ok_or(conflict)?).await
+            let made = made.ok_or(conflict)?;
+            regenerate(state, caller, &made, made.clone(), TimeDelta::zero()).await
         }
         Err(error) => Err(error),
     }
@@ -120,29 +123,40 @@ pub(crate) async fn find_to_change(
     Ok(token)
 }
 
-/// Writes a changed token; `action` is the row of its own log, `None` for changes that are not among the six.
+/// Writes a token that was changed from `seen`, and gives it as it is now. `action` is the row of its own log, `None` for
+/// changes that are not among the six. A token that is not active any more has no secret in its grace either.
 pub(crate) async fn update(
     state: &State,
     caller: &Principal,
-    token: &Token,
+    seen: &Token,
+    token: Token,
     action: Option<TokenAction>,
     audit: &str,
-) -> Result<()> {
+) -> Result<Token> {
     let now = state.host.services.clock.now();
+    let previous = token.previous_at(now).cloned();
+    let token = Token {
+        previous: previous.filter(|_| token.state == TokenState::Active),
+        ..token
+    };
     let log = action.map(|action| TokenAuditEntry::new(action, &caller.caller, now));
     let audit = AuditEntry::new(&caller.caller, audit, "api_key", token.id, now);
     state
         .host
         .store
-        .update_token(token, None, log.as_ref(), Some(&audit))
-        .await
+        .update_token(seen, &token, log.as_ref(), Some(&audit))
+        .await?;
+    Ok(token)
 }
 
-/// Gives a token a new secret. The old one is unknown from the next request on.
+/// Gives a token a new secret. The old one is good for `grace` more, and so unknown from the next request on without one; a
+/// grace that still lasts from the time before ends at once.
 pub(crate) async fn regenerate(
     state: &State,
     caller: &Principal,
+    seen: &Token,
     token: Token,
+    grace: TimeDelta,
 ) -> Result<(Token, TokenSecret)> {
     if token.state == TokenState::Revoked {
         return Err(revoked());
@@ -150,10 +164,16 @@ pub(crate) async fn regenerate(
     let now = state.host.services.clock.now();
     check_expiry(token.expires_at, now)?;
     let secret = TokenSecret::generate(token.kind);
-    let old = token.hash;
+    let previous = PreviousSecret {
+        hash: token.hash,
+        prefix: token.prefix,
+        valid_until: now + grace,
+    };
+    let lives_on = grace > TimeDelta::zero() && token.state == TokenState::Active;
     let token = Token {
         hash: secret.hash(),
         prefix: secret.display_prefix(),
+        previous: Some(previous).filter(|_| lives_on),
         ..token
     };
     let log = TokenAuditEntry::new(TokenAction::Regenerated, &caller.caller, now);
@@ -167,7 +187,7 @@ pub(crate) async fn regenerate(
     state
         .host
         .store
-        .update_token(&token, Some(old), Some(&log), Some(&audit))
+        .update_token(seen, &token, Some(&log), Some(&audit))
         .await?;
     Ok((token, secret))
 }
@@ -190,7 +210,7 @@ pub(crate) fn check_expiry(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>
     match expires_at {
         Some(at) if at <= now => Err(Error::invalid("expires_at", "must be in the future")),
         // Beyond this, times have no four-digit year any more.
-        Some(at) if at > now + chrono::TimeDelta::days(365 * 100) => {
+        Some(at) if at > now + TimeDelta::days(365 * 100) => {
             Err(Error::invalid("expires_at", "must be within 100 years"))
         }
         _ => Ok(()),

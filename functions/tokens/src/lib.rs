@@ -1,5 +1,6 @@
 //! API tokens and keys of all dialects, and the audit log.
 
+mod activity;
 mod api_keys;
 mod api_tokens;
 mod audit_logs;
@@ -34,6 +35,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
 pub fn routes() -> OpenApiRouter<State> {
     api_tokens::routes()
         .merge(api_keys::routes())
+        .merge(activity::routes())
         .merge(audit_logs::routes())
         .merge(validate::routes())
 }

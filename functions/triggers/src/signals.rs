@@ -5,6 +5,7 @@ use domain::Error;
 use domain::ids::{AgentId, RunId, SignalId};
 use domain::run::{RunTrigger, Signal};
 use engine::StartRun;
+use futures::future::try_join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -79,8 +80,13 @@ async fn send_signal(
     fresh: FreshId,
     Json(body): Json<SendSignal>,
 ) -> Result<Reply<AcceptedSignal>> {
-    let agent = state.host.store.agent(caller.workspace_id, id).await?;
     let now = state.host.services.clock.now();
+    let store = &state.host.store;
+    let (agent, standing) = try_join(
+        store.agent(caller.workspace_id, id),
+        store.plan(caller.organization_id, now),
+    )
+    .await?;
     let signal = Signal {
         id: fresh.id(now),
         kind: body.kind.0,
@@ -93,6 +99,7 @@ async fn send_signal(
         input: body.payload.unwrap_or_else(|| json!({})),
         input_field: "payload",
         caller: &caller.caller,
+        standing: &standing,
     };
     let run = state.starter.start(start).await?;
     Ok(Reply::accepted(AcceptedSignal {

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
 use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
 use domain::run::{Run, RunStatus};
-use domain::token::{TokenAction, TokenState};
+use domain::token::{Token, TokenAction, TokenState};
 use domain::{Error, Result};
 use engine::Starter;
 use futures::StreamExt;
@@ -245,7 +245,7 @@ impl Tick {
     }
 
     async fn expire(&self, organization: OrganizationId, id: TokenId) -> Result<bool> {
-        let Some(mut token) = self.store.token(organization, id).await? else {
+        let Some(token) = self.store.token(organization, id).await? else {
             return Ok(false);
         };
         let now = self.clock.now();
@@ -253,12 +253,15 @@ impl Tick {
         if !expired || token.expiry_recorded || token.state == TokenState::Revoked {
             return Ok(false);
         }
-        token.expiry_recorded = true;
+        let recorded = Token {
+            expiry_recorded: true,
+            ..token.clone()
+        };
         let caller = Caller::system(token.organization_id, token.workspace_id);
         let log = TokenAuditEntry::new(TokenAction::Expired, &caller, now);
         unless_lost(
             self.store
-                .update_token(&token, None, Some(&log), None)
+                .update_token(&token, &recorded, Some(&log), None)
                 .await,
         )
     }

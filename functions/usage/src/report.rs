@@ -6,6 +6,7 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
 use domain::Error;
 use domain::ids::AgentId;
 use domain::page::PageRequest;
+use domain::plan::PlanLimits;
 use domain::usage::Usage;
 use futures::future::{try_join, try_join_all};
 use serde::Serialize;
@@ -25,25 +26,21 @@ const MAX_DAYS: i64 = 366;
 struct UsageReport {
     period_start: DateTime<Utc>,
     period_end: DateTime<Utc>,
+    /// `limited` or `unlimited`.
+    #[schema(example = "unlimited")]
     plan: &'static str,
-    limits: UsageLimits,
+    /// In a calendar month (UTC), whatever the period; `null` for as much as one likes.
+    limits: PlanLimits,
     used: Used,
     /// The days on which runs ended, in order.
     days: Vec<DayReport>,
-}
-
-/// What the plan allows in a period; `null` for as much as one likes.
-#[derive(Debug, Serialize, ToSchema)]
-struct UsageLimits {
-    agents: Option<u64>,
-    runs: Option<u64>,
-    tokens: Option<u64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Used {
     /// Agents that there are now, counted to 1,000 a workspace; 1 for the usage of one.
     agents: u64,
+    /// That ended in the period.
     runs: u64,
     tokens: u64,
     input_tokens: u64,
@@ -98,7 +95,8 @@ async fn get_usage(
     caller: Permitted<UsageRead>,
     params: Params,
 ) -> Result<Reply<UsageReport>> {
-    let today = state.host.services.clock.now().date_naive();
+    let now = state.host.services.clock.now();
+    let today = now.date_naive();
     let to = params.parsed("to")?.unwrap_or(today);
     let month = to.with_day(1).unwrap_or(to);
     let from: NaiveDate = params.parsed("from")?.unwrap_or(month);
@@ -107,21 +105,26 @@ async fn get_usage(
         return Err(Error::invalid_query("from", message).into());
     }
     let store = &state.host.store;
-    let (agents, days) = match params.parsed::<AgentId>("agent_id")? {
-        Some(id) => {
-            let workspace = caller.workspace_id;
-            let agent = store.agent(workspace, id).await?;
-            agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
-            let days = store.usage_of_agent(workspace, id, from, to);
-            (1, days.await?)
-        }
-        None => {
-            let organization = caller.organization_id;
-            let days = store.usage_of_organization(organization, from, to);
-            try_join(agents_of(&state, &caller), days).await?
+    let standing = store.plan(caller.organization_id, now);
+    let used = async {
+        match params.parsed::<AgentId>("agent_id")? {
+            Some(id) => {
+                let workspace = caller.workspace_id;
+                let agent = store.agent(workspace, id).await?;
+                agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
+                let days = store.usage_of_agent(workspace, id, from, to);
+                Ok((1, days.await?))
+            }
+            None => {
+                let organization = caller.organization_id;
+                let days = store.usage_of_organization(organization, from, to);
+                try_join(agents_of(&state, &caller), days).await
+            }
         }
     };
-    Ok(Reply::ok(UsageReport::new(from, to, agents, &days)))
+    let (standing, (agents, days)) = try_join(standing, used).await?;
+    let limits = standing.limits;
+    Ok(Reply::ok(UsageReport::new(from, to, limits, agents, &days)))
 }
 
 /// How many agents the caller's organization has.
@@ -141,18 +144,20 @@ async fn agents_of(state: &State, caller: &Principal) -> Result<u64, Error> {
 }
 
 impl UsageReport {
-    fn new(from: NaiveDate, to: NaiveDate, agents: u64, days: &[DayUsage]) -> Self {
+    fn new(
+        from: NaiveDate,
+        to: NaiveDate,
+        limits: PlanLimits,
+        agents: u64,
+        days: &[DayUsage],
+    ) -> Self {
         let used: Usage = days.iter().map(|(_, usage)| *usage).sum();
         let after = to.checked_add_days(Days::new(1)).unwrap_or(to);
         Self {
             period_start: from.and_time(NaiveTime::MIN).and_utc(),
             period_end: after.and_time(NaiveTime::MIN).and_utc(),
-            plan: "unlimited",
-            limits: UsageLimits {
-                agents: None,
-                runs: None,
-                tokens: None,
-            },
+            plan: limits.name(),
+            limits,
             used: Used {
                 agents,
                 runs: used.runs,

@@ -6,6 +6,7 @@ use domain::access::Role;
 use domain::audit::{AuditEntry, Caller};
 use domain::identity::{Email, Member, Organization, User};
 use domain::ids::{TokenId, WorkspaceId};
+use domain::plan::{PlanLimits, PlanOverride};
 use domain::text::Name;
 use domain::token::{NewToken, TokenAction, TokenKind, TokenSecret};
 use identity::{Founding, bring_tokens_in_line};
@@ -133,6 +134,21 @@ impl Accounts {
         )
         .await?;
         Ok(())
+    }
+
+    /// Decides what the owner's organization may use, and tells what that comes to.
+    pub(crate) async fn decide_plan(
+        &self,
+        owner: &Owner,
+        own: &PlanOverride,
+    ) -> anyhow::Result<PlanLimits> {
+        let organization = owner.member.organization_id;
+        let now = self.services.clock.now();
+        let caller = Caller::system(organization, workspace_of(&owner.member)?);
+        let action = "organization.plan_decided";
+        let audit = AuditEntry::new(&caller, action, "organization", organization, now);
+        self.store.decide_plan(organization, own, &audit).await?;
+        Ok(self.store.plan(organization, now).await?.limits)
     }
 
     /// Gives a user a new password and ends the sessions of before.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use domain::access::Role;
+use domain::plan::PlanOverride;
 use domain::token::TokenKind;
 
 use crate::accounts::Accounts;
@@ -31,6 +32,20 @@ pub(crate) enum TokenCommand {
 pub(crate) enum AdminCommand {
     /// Give a user a role in their organization
     Grant(Grant),
+    /// Decide what a user's organization may use; what is left out is as for all organizations, 0 means no limit
+    Plan {
+        /// Whose organization
+        #[arg(long, default_value = DEMO_EMAIL)]
+        email: String,
+        #[arg(long)]
+        agents: Option<u64>,
+        /// Started in a calendar month (UTC)
+        #[arg(long)]
+        runs: Option<u64>,
+        /// Used in a calendar month (UTC)
+        #[arg(long)]
+        tokens: Option<u64>,
+    },
     /// Give a user a new password and show it
     ResetPassword {
         #[arg(long, default_value = DEMO_EMAIL)]
@@ -90,6 +105,25 @@ pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Re
             let owner = accounts.find(&email).await?;
             accounts.grant(&owner, role).await?;
             format!("{email} is {} now", role.as_str())
+        }
+        AdminCommand::Plan {
+            email,
+            agents,
+            runs,
+            tokens,
+        } => {
+            let owner = accounts.find(&email).await?;
+            let own = PlanOverride {
+                agents,
+                runs,
+                tokens,
+            };
+            let limits = accounts.decide_plan(&owner, &own).await?;
+            let shown =
+                |limit: Option<u64>| limit.map_or("any".to_owned(), |limit| limit.to_string());
+            let (agents, runs) = (shown(limits.agents), shown(limits.runs));
+            let tokens = shown(limits.tokens);
+            format!("agents: {agents}, runs a month: {runs}, tokens a month: {tokens}")
         }
         AdminCommand::ResetPassword { email } => {
             let owner = accounts.find(&email).await?;

@@ -49,6 +49,12 @@ pub struct Access {
 }
 
 impl Call {
+    /// Whether the call writes the request log, which happens once the answer is on its way.
+    pub fn is_request_log(&self) -> bool {
+        matches!(self.operation.as_str(), "PutItem" | "UpdateItem")
+            && String::from_utf8_lossy(&self.body).contains("#activity")
+    }
+
     /// What the call needs to be allowed. A transaction needs what each of its items would need alone, a batch an action of
     /// its own on every table.
     pub fn accesses(&self) -> BTreeSet<Access> {

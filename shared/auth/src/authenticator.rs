@@ -5,7 +5,7 @@ use domain::access::Role;
 use domain::audit::{Actor, Caller};
 use domain::error::RateLimit;
 use domain::identity::{Member, Workspace};
-use domain::ids::{OrganizationId, WorkspaceId};
+use domain::ids::{OrganizationId, TokenId, WorkspaceId};
 use domain::token::{Token, TokenAction, TokenKind, TokenSecret, TokenStatus};
 use domain::{Error, Result};
 use futures::future::{OptionFuture, join, try_join, try_join3};
@@ -38,6 +38,15 @@ pub struct Authenticated {
     pub limit: Option<RateLimit>,
     /// The token that was used, whose use is still to be recorded.
     pub used: Option<Token>,
+    /// The key that the request showed, if there is such a one: also when it is over its limit or not good any more.
+    pub key: Option<KnownKey>,
+}
+
+/// A key that exists, and the workspace that it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownKey {
+    pub id: TokenId,
+    pub workspace_id: WorkspaceId,
 }
 
 /// Checks credentials and rate limits.
@@ -46,6 +55,17 @@ pub struct Authenticator {
     services: Services,
     store: Store,
     limiter: Limiter,
+}
+
+impl Authenticated {
+    fn refused(error: Error, limit: Option<RateLimit>) -> Self {
+        Self {
+            outcome: Err(error),
+            limit,
+            used: None,
+            key: None,
+        }
+    }
 }
 
 impl Authenticator {
@@ -64,11 +84,7 @@ impl Authenticator {
     /// Finds out who calls, and whether they may call now. Malformed credentials are refused without any I/O.
     pub async fn authenticate(&self, incoming: Incoming<'_>) -> Authenticated {
         match Credential::read(incoming.dialect, incoming.headers) {
-            Err(error) => Authenticated {
-                outcome: Err(error),
-                limit: None,
-                used: None,
-            },
+            Err(error) => Authenticated::refused(error, None),
             Ok(Credential::Token(secret)) => self.token(incoming, &secret).await,
             Ok(Credential::Session(token)) => self.session(incoming, &token).await,
         }
@@ -119,15 +135,14 @@ impl Authenticator {
         )
         .await;
         let token = match token {
-            Ok(token) => token,
-            Err(error) => {
-                return Authenticated {
-                    outcome: Err(error),
-                    limit: None,
-                    used: None,
-                };
-            }
+            // A secret that was replaced and whose grace is over is as good as one that never was.
+            Ok(token) => token.filter(|token| token.accepts(hash, now)),
+            Err(error) => return Authenticated::refused(error, None),
         };
+        let key = token.as_ref().map(|token| KnownKey {
+            id: token.id,
+            workspace_id: token.workspace_id,
+        });
         let limit = token
             .as_ref()
             .and_then(|token| token.requests_per_minute)
@@ -137,34 +152,28 @@ impl Authenticator {
         if let Some(limit) = over
             && (incoming.dialect == Dialect::Prodgy || token.is_some())
         {
-            return limited(limit);
+            return Authenticated {
+                key,
+                ..limited(limit)
+            };
         }
         let Some(token) = token else {
             return self.unknown(incoming, state, now).await;
         };
-        match token.status(now) {
-            TokenStatus::Active => {
-                let principal = self.token_principal(incoming, &token).await;
-                let used = principal.is_ok().then_some(token);
-                Authenticated {
-                    outcome: principal,
-                    limit: state,
-                    used,
-                }
-            }
+        let outcome = match token.status(now) {
+            TokenStatus::Active => self.token_principal(incoming, &token).await,
             TokenStatus::Expired if !token.expiry_recorded => {
                 self.record_expiry(&token, now).await;
-                Authenticated {
-                    outcome: Err(refused()),
-                    limit: state,
-                    used: None,
-                }
+                Err(refused())
             }
-            _ => Authenticated {
-                outcome: Err(refused()),
-                limit: state,
-                used: None,
-            },
+            _ => Err(refused()),
+        };
+        Authenticated {
+            // As it was looked up: by the secret of before while its grace lasts.
+            used: outcome.is_ok().then_some(Token { hash, ..token }),
+            outcome,
+            limit: state,
+            key,
         }
     }
 
@@ -200,11 +209,7 @@ impl Authenticator {
 
     async fn session(&self, incoming: Incoming<'_>, token: &str) -> Authenticated {
         let now = self.services.clock.now();
-        let refuse = |outcome| Authenticated {
-            outcome: Err(outcome),
-            limit: None,
-            used: None,
-        };
+        let refuse = |error| Authenticated::refused(error, None);
         let keyring = match Keyring::load(&self.services).await {
             Ok(keyring) => keyring,
             Err(error) => return refuse(error),
@@ -254,6 +259,7 @@ impl Authenticator {
             outcome,
             limit: state,
             used: None,
+            key: None,
         }
     }
 
@@ -326,41 +332,28 @@ impl Authenticator {
         let policy = Policy::unauthenticated(&self.services.config.limits, incoming.ip);
         let limited_to = match self.limiter.require(&policy, now).await {
             Err(error @ Error::RateLimited(limit)) => {
-                return Authenticated {
-                    outcome: Err(error),
-                    limit: Some(limit),
-                    used: None,
-                };
+                return Authenticated::refused(error, Some(limit));
             }
             _ if incoming.dialect == Dialect::Prodgy => state,
             _ => None,
         };
-        Authenticated {
-            outcome: Err(refused()),
-            limit: limited_to,
-            used: None,
-        }
+        Authenticated::refused(refused(), limited_to)
     }
 
     /// Writes the `expired` row, unless the due tick has done so.
     async fn record_expiry(&self, token: &Token, now: DateTime<Utc>) {
         let caller = Caller::system(token.organization_id, token.workspace_id);
         let log = TokenAuditEntry::new(TokenAction::Expired, &caller, now);
-        let recorded = Token {
-            expiry_recorded: true,
-            ..token.clone()
-        };
         match self.store.token(token.organization_id, token.id).await {
             // The owner's item has the use count, which the lookup item lacks.
-            Ok(Some(owned)) if !owned.expiry_recorded => {
+            Ok(Some(owned)) if owned.revision == token.revision && !owned.expiry_recorded => {
                 let recorded = Token {
-                    usage_count: owned.usage_count,
-                    last_used_at: owned.last_used_at,
-                    ..recorded
+                    expiry_recorded: true,
+                    ..owned.clone()
                 };
                 match self
                     .store
-                    .update_token(&recorded, None, Some(&log), None)
+                    .update_token(&owned, &recorded, Some(&log), None)
                     .await
                 {
                     Ok(()) | Err(Error::Conflict(_)) => {}
@@ -411,11 +404,7 @@ fn measured(count: Option<Count>, limit: u32) -> (Option<RateLimit>, Option<Rate
 }
 
 fn limited(limit: RateLimit) -> Authenticated {
-    Authenticated {
-        outcome: Err(Error::RateLimited(limit)),
-        limit: Some(limit),
-        used: None,
-    }
+    Authenticated::refused(Error::RateLimited(limit), Some(limit))
 }
 
 fn caller(

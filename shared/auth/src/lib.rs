@@ -13,7 +13,7 @@ mod principal;
 mod provider_keys;
 mod session;
 
-pub use authenticator::{Authenticated, Authenticator, Incoming};
+pub use authenticator::{Authenticated, Authenticator, Incoming, KnownKey};
 pub use credential::Credential;
 pub use dialect::Dialect;
 pub use keyring::Keyring;

@@ -100,6 +100,8 @@ id_type! {
     /// A display message.
     MessageId
     AuditId
+    /// A request in the request log.
+    ActivityId
     SignalId
     /// A key for a provider of models.
     CredentialId

@@ -3,6 +3,7 @@
 //! Everything here is a value. The store persists it, the dialects of `web` give it a face, the engine moves it along.
 
 pub mod access;
+pub mod activity;
 pub mod agent;
 pub mod audit;
 pub mod credential;
@@ -14,6 +15,7 @@ pub mod message;
 pub mod model;
 pub mod page;
 pub mod payload;
+pub mod plan;
 pub mod run;
 pub mod schedule;
 pub mod text;

@@ -168,6 +168,9 @@ pub struct Token {
     pub hash: TokenHash,
     /// The first characters of the secret.
     pub prefix: String,
+    /// The secret of before a rotation, while it is still good beside the new one.
+    #[serde(default)]
+    pub previous: Option<PreviousSecret>,
     pub organization_id: OrganizationId,
     pub workspace_id: WorkspaceId,
     /// Who made it, and in whose name it acts.
@@ -195,6 +198,16 @@ pub struct Token {
     pub used_hour: i64,
 }
 
+/// A secret that was replaced, with a time of grace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    pub hash: TokenHash,
+    /// The first characters of the secret.
+    pub prefix: String,
+    /// From this moment on it is refused.
+    pub valid_until: DateTime<Utc>,
+}
+
 /// A token to be made.
 #[derive(Clone, Debug)]
 pub struct NewToken {
@@ -219,6 +232,7 @@ impl NewToken {
             kind: self.kind,
             hash: secret.hash(),
             prefix: secret.display_prefix(),
+            previous: None,
             organization_id: self.organization_id,
             workspace_id: self.workspace_id,
             user_id: self.user_id,
@@ -240,6 +254,27 @@ impl NewToken {
 }
 
 impl Token {
+    /// Whether this is its secret, or the one of before while its grace lasts.
+    pub fn accepts(&self, hash: TokenHash, now: DateTime<Utc>) -> bool {
+        self.hash == hash
+            || self
+                .previous_at(now)
+                .is_some_and(|previous| previous.hash == hash)
+    }
+
+    /// The secret of before, if it is still good.
+    pub fn previous_at(&self, now: DateTime<Utc>) -> Option<&PreviousSecret> {
+        self.previous
+            .as_ref()
+            .filter(|previous| now < previous.valid_until)
+    }
+
+    /// The hashes of the secrets that lead to it.
+    pub fn hashes(&self) -> impl Iterator<Item = TokenHash> {
+        let previous = self.previous.as_ref().map(|previous| previous.hash);
+        std::iter::once(self.hash).chain(previous)
+    }
+
     pub fn status(&self, now: DateTime<Utc>) -> TokenStatus {
         match self.state {
             TokenState::Revoked | TokenState::Deleted => TokenStatus::Revoked,

@@ -8,8 +8,10 @@ use domain::audit::{AuditEntry, Caller};
 use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::RunMessage;
 use domain::payload;
+use domain::plan::Standing;
 use domain::run::{Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
+use futures::future::join;
 use runtime::Clock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -37,6 +39,8 @@ pub struct StartRun<'a> {
     /// What the client calls the input, for the error when it is too large.
     pub input_field: &'a str,
     pub caller: &'a Caller,
+    /// How the agent's organization stands, read beside the agent.
+    pub standing: &'a Standing,
 }
 
 /// Starts runs. Cheap to clone.
@@ -61,7 +65,7 @@ impl Starter {
     /// Accepts a run. From here on it happens, whether or not the workers hear of it at once.
     ///
     /// # Errors
-    /// `Refused` when the agent does not run, `Invalid` when the input is too large.
+    /// `Refused` when the agent does not run, `Invalid` when the input is too large, `Forbidden` when the plan allows no more.
     ///
     /// A run that existed already comes without a large input or output.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
@@ -77,10 +81,16 @@ impl Starter {
         if payload::is_too_large(&start.input) {
             return Err(Error::invalid(start.input_field, payload::too_large()));
         }
+        if let Err(refusal) = start.standing.admit_run() {
+            // Not for one that was started before.
+            let existing = self.store.run_head(start.agent.workspace_id, start.id);
+            let existing = existing.await?;
+            return existing.ok_or(refusal);
+        }
         let now = self.clock.now();
         let run = queued(&start, now, now);
         let audit = AuditEntry::new(start.caller, "run.started", "run", run.id, now);
-        match self.store.create_run(&run, None, &audit).await {
+        match self.create(&run, None, &audit).await {
             Ok(()) => {
                 self.announce(&run).await;
                 Ok(run)
@@ -96,7 +106,8 @@ impl Starter {
     /// Starts the run that an agent's schedule is due for, and moves the schedule on, in one write: every firing starts one
     /// run, however often this is called. Firings that were missed altogether become one run.
     ///
-    /// `None` when there is nothing to fire: too early, not active, or fired by somebody else.
+    /// `None` when there is nothing to fire: too early, not active, fired by somebody else, or more than the plan allows. That
+    /// firing is left out for good, which the audit log tells.
     pub async fn fire(&self, agent: &Agent) -> Result<Option<Run>> {
         let now = self.clock.now();
         let firing = agent.next_run_at.filter(|at| *at <= now);
@@ -109,6 +120,21 @@ impl Starter {
             firing
         };
         let caller = Caller::system(agent.organization_id, agent.workspace_id);
+        let moved_on = Agent {
+            next_run_at: agent.next_firing(now),
+            ..agent.clone()
+        };
+        let standing = self.store.plan(agent.organization_id, now).await?;
+        if standing.admit_run().is_err() {
+            let audit = AuditEntry::new(&caller, "run.refused_by_plan", "agent", agent.id, now);
+            let mut transaction = self.store.transaction();
+            transaction.put_agent(&moved_on);
+            transaction.audit(&audit);
+            return match transaction.commit().await {
+                Err(error) if !is_lost(&error) => Err(error),
+                _ => Ok(None),
+            };
+        }
         let start = StartRun {
             id: RunId::from(ids::derived(created_at, &seed(agent, firing))),
             agent,
@@ -117,14 +143,11 @@ impl Starter {
             input: json!({}),
             input_field: "input",
             caller: &caller,
+            standing: &standing,
         };
         let run = queued(&start, created_at, now);
-        let moved_on = Agent {
-            next_run_at: agent.next_firing(now),
-            ..agent.clone()
-        };
         let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
-        match self.store.create_run(&run, Some(&moved_on), &audit).await {
+        match self.create(&run, Some(&moved_on), &audit).await {
             Ok(()) => {
                 self.announce(&run).await;
                 Ok(Some(run))
@@ -176,6 +199,25 @@ impl Starter {
             .await
             .map_err(Error::unavailable)?;
         Ok(())
+    }
+
+    /// Writes a run and counts it against its organization's plan, side by side. One that was there before does not count.
+    async fn create(&self, run: &Run, agent: Option<&Agent>, audit: &AuditEntry) -> Result<()> {
+        let created = self.store.create_run(run, agent, audit);
+        let (created, ()) = join(created, self.count(run, 1)).await;
+        if matches!(created, Err(Error::Conflict(_))) {
+            self.count(run, -1).await;
+        }
+        created
+    }
+
+    async fn count(&self, run: &Run, runs: i64) {
+        let now = self.clock.now();
+        let counted = self.store.count_runs(run.organization_id, runs, now);
+        if let Err(error) = counted.await {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(run.id = %run.id, %error, source, "run not counted against the plan");
+        }
     }
 
     /// Tells the workers of a run that is written. It is accepted already, and the sweep finds what this loses.

@@ -5,10 +5,13 @@ use std::future::Future;
 
 use aws_lambda_events::sqs::SqsEvent;
 use chrono::{DateTime, Utc};
-use lambda_runtime::{Context, LambdaEvent, service_fn};
+use lambda_http::Adapter;
+use lambda_runtime::layers::TracingLayer;
+use lambda_runtime::{Context, LambdaEvent, LambdaInvocation, Runtime, Service, service_fn};
 use serde_json::Value;
+use tower::util::ThenLayer;
 
-use crate::{Clock, Config, Error, Invocation, Lambda, Services, logging};
+use crate::{Afterwards, Clock, Config, Error, Invocation, Lambda, Services, logging};
 
 /// Builds the function from the process's environment and serves it until Lambda ends the process.
 ///
@@ -23,23 +26,45 @@ where
     let environment: HashMap<String, String> = std::env::vars().collect();
     logging::start(&environment);
     let services = Services::new(Config::from_map(&environment)?, Clock::system());
+    let afterwards = services.afterwards.clone();
     match build(services).await? {
-        Lambda::Http(router) => lambda_http::run(router).await,
-        Lambda::Stream(router) => lambda_http::run_with_streaming_response(router).await,
+        Lambda::Http(router) => serve(Runtime::new(Adapter::from(router)), afterwards).await,
+        Lambda::Stream(router) => {
+            serve(lambda_http::streaming_runtime(router), afterwards).await
+        }
         Lambda::Queue(handle) => {
-            lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
+            let handle = service_fn(move |event: LambdaEvent<SqsEvent>| {
                 let response = handle(event.payload, invocation(&event.context));
                 async move { Ok::<_, Error>(response.await) }
-            }))
-            .await
+            });
+            serve(Runtime::new(handle), afterwards).await
         }
         Lambda::Event(handle) => {
-            lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+            let handle = service_fn(move |event: LambdaEvent<Value>| {
                 handle(event.payload, invocation(&event.context))
-            }))
-            .await
+            });
+            serve(Runtime::new(handle), afterwards).await
         }
     }
+}
+
+/// Asks for events and answers them. What was put off is done between an answer and the next event.
+///
+/// A layer ends once the response is posted, which is when its caller gets it, and Lambda freezes the process only when it asks
+/// for its next event. So no extension is needed, which would have to be registered in every cold start.
+async fn serve<S>(runtime: Runtime<S>, afterwards: Afterwards) -> Result<(), Error>
+where
+    S: Service<LambdaInvocation, Response = (), Error = Error>,
+{
+    let finish = ThenLayer::new(move |posted| {
+        let afterwards = afterwards.clone();
+        async move {
+            afterwards.finish().await;
+            posted
+        }
+    });
+    let runtime = runtime.layer(TracingLayer::new()).layer(finish);
+    runtime.run().await
 }
 
 fn invocation(context: &Context) -> Invocation {

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use domain::plan::PlanLimits;
+
 /// A variable that is missing or cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -36,6 +38,8 @@ pub struct Config {
     /// `ALLOWED_ORIGINS`: the browser origins that may call with credentials, comma-separated.
     pub allowed_origins: Vec<String>,
     pub limits: Limits,
+    /// `PLAN_AGENTS`, `PLAN_RUNS_PER_MONTH`, `PLAN_TOKENS_PER_MONTH`: what an organization may use; 0 means no limit.
+    pub plan: PlanLimits,
     pub outbound: Outbound,
     /// `RUN_LEASE_SECONDS`: how long a worker owns a run without renewing.
     pub run_lease_seconds: u32,
@@ -178,6 +182,11 @@ impl Config {
                 sign_in: variables.parsed("SIGN_IN_LIMIT_PER_MINUTE", 5)?,
                 unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
             },
+            plan: PlanLimits {
+                agents: variables.bound("PLAN_AGENTS")?,
+                runs: variables.bound("PLAN_RUNS_PER_MONTH")?,
+                tokens: variables.bound("PLAN_TOKENS_PER_MONTH")?,
+            },
             outbound: Outbound {
                 allow_loopback: variables.parsed("OUTBOUND_ALLOW_LOOPBACK", false)?,
                 open_meteo_geocoding_url: variables.url(
@@ -215,6 +224,11 @@ impl Variables<'_> {
                 .parse()
                 .map_err(|error: T::Err| unreadable(name, &value, error.to_string())),
         }
+    }
+
+    /// An upper bound; 0 means that there is none.
+    fn bound(&self, name: &'static str) -> Result<Option<u64>, ConfigError> {
+        Ok(Some(self.parsed(name, 0)?).filter(|bound| *bound > 0))
     }
 
     fn url(&self, name: &'static str, default: &str) -> String {

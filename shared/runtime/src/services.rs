@@ -6,7 +6,7 @@ use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use crate::{Clock, Config, Secrets};
+use crate::{Afterwards, Clock, Config, Secrets};
 
 /// Configuration, clock and AWS clients. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +17,8 @@ pub struct Services {
     pub s3: aws_sdk_s3::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub secrets: Secrets,
+    /// What is done once a response is on its way. Held until the host finishes it, unless the host puts in its own.
+    pub afterwards: Afterwards,
 }
 
 impl Services {
@@ -69,6 +71,7 @@ impl Services {
             secrets: Secrets::new(secrets_manager, config.secret_arn.clone(), clock.clone()),
             clock,
             config: Arc::new(config),
+            afterwards: Afterwards::held(),
         }
     }
 }

@@ -28,6 +28,8 @@ impl Store {
             .await
     }
 
+    /// # Errors
+    /// `Forbidden` when the organization has as many as its plan allows.
     pub async fn create_agent(
         &self,
         agent: &Agent,
@@ -37,8 +39,15 @@ impl Store {
         let mut transaction = self.transaction();
         transaction.put_revision(agent_item(agent), None);
         transaction.create_version(version);
+        transaction.count_agent(agent.organization_id);
         transaction.audit(audit);
-        transaction.commit().await
+        match transaction.commit().await {
+            Err(Error::Forbidden(_)) => {
+                let standing = self.plan(agent.organization_id, audit.created_at).await?;
+                Err(standing.no_more_agents())
+            }
+            outcome => outcome,
+        }
     }
 
     /// Replaces an agent that was read at `agent.revision`, with a new version when its definition changed.
@@ -67,6 +76,7 @@ impl Store {
             Condition::exists(),
             || Error::NotFound("agent"),
         );
+        transaction.discount_agent(agent.organization_id);
         transaction.audit(audit);
         transaction.commit().await
     }

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::digest::sha256_hex;
 use domain::ids::{
-    AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId, UserId,
-    WorkspaceId,
+    ActivityId, AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId,
+    UserId, WorkspaceId,
 };
 use domain::run::RunStatus;
 use domain::token::{TokenHash, TokenKind};
@@ -102,6 +102,11 @@ pub(crate) fn email(email: &str) -> Key {
 
 pub(crate) fn organization(id: OrganizationId) -> Key {
     Key::new(format!("organization#{id}"), "organization")
+}
+
+/// What an organization may use, and has used this month.
+pub(crate) fn plan(organization: OrganizationId) -> Key {
+    Key::new(format!("organization#{organization}"), "plan")
 }
 
 pub(crate) fn workspaces(organization: OrganizationId) -> String {
@@ -344,6 +349,24 @@ pub(crate) fn due_time(at: DateTime<Utc>) -> String {
 /// A workspace's audit log, a month to a partition: a year's log is at most thirteen queries.
 pub(crate) fn audit_month(workspace: WorkspaceId, month: DateTime<Utc>) -> String {
     format!("workspace#{workspace}#audit#{}", month.format("%Y-%m"))
+}
+
+/// A workspace's request log, a day to a partition, so that no partition grows with the workspace's age.
+pub(crate) fn activity_day(workspace: WorkspaceId, day: NaiveDate) -> String {
+    format!("workspace#{workspace}#activity#{day}")
+}
+
+/// How many partitions a workspace's requests are counted in: one item takes 1,000 writes a second.
+pub(crate) const ACTIVITY_SHARDS: u8 = 4;
+
+pub(crate) fn activity_count_shard(workspace: WorkspaceId, shard: u8) -> String {
+    format!("workspace#{workspace}#activity_count#{shard}")
+}
+
+/// The request chooses the shard.
+pub(crate) fn activity_count(workspace: WorkspaceId, request: ActivityId, day: NaiveDate) -> Key {
+    let shard = shard(&request.to_string(), ACTIVITY_SHARDS);
+    Key::new(activity_count_shard(workspace, shard), usage_day(day))
 }
 
 /// How many partitions an organization's usage is counted in.

@@ -6,6 +6,7 @@
 //! * What changes together is one [`Transaction`], the audit row included.
 //! * Uniqueness is a companion item in the same transaction; a write names the revision that it has seen.
 
+mod activity;
 mod agents;
 mod audit;
 mod counters;
@@ -17,6 +18,7 @@ mod keys;
 mod large;
 mod members;
 mod organizations;
+mod plan;
 mod run_entries;
 mod runs;
 mod sessions;
@@ -27,9 +29,11 @@ mod users;
 
 use std::sync::Arc;
 
+use domain::plan::PlanLimits;
 use runtime::Services;
 use runtime::config::Tables;
 
+pub use activity::ActivityFilter;
 pub use audit::AuditFilter;
 pub use counters::Window;
 pub use due::{DueItem, DueKind};
@@ -47,6 +51,8 @@ pub struct Store {
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
     tables: Arc<Tables>,
+    /// What organizations may use for which nothing else was decided.
+    plan: PlanLimits,
     bucket: Arc<str>,
 }
 
@@ -56,6 +62,7 @@ impl Store {
             dynamodb: services.dynamodb.clone(),
             s3: services.s3.clone(),
             tables: Arc::new(services.config.tables.clone()),
+            plan: services.config.plan,
             bucket: services.config.files_bucket.as_str().into(),
         }
     }

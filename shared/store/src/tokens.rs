@@ -1,5 +1,6 @@
 //! API tokens and keys. Each has two items: the one that requests are checked against, under the hash of its secret, and
-//! the one that its owner lists and edits. Both hold the whole token and are written together.
+//! the one that its owner lists and edits. While the secret of before a rotation is still good, there is one under its hash as
+//! well. All hold the whole token and are written together.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -96,7 +97,7 @@ impl Store {
         let records = &self.tables.records;
         let exists_already = || Error::Conflict("the token exists already".to_owned());
         let mut transaction = self.transaction();
-        transaction.create(records, lookup_item(token), exists_already);
+        transaction.create(records, lookup_item(token, token.hash), exists_already);
         transaction.create(records, owner_item(token), exists_already);
         if let Some(revision) = maker_revision {
             transaction.check_member(token.organization_id, token.user_id, revision);
@@ -106,31 +107,37 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Replaces a token that was read at `token.revision`; the counts of its use go on. With `old_hash`, its secret is
-    /// replaced too: the old one is unknown from then on.
+    /// Replaces `seen`, as it was read, by `token`; the counts of its use go on. A secret that `seen` has and `token` has not is
+    /// unknown from then on.
     pub async fn update_token(
         &self,
+        seen: &Token,
         token: &Token,
-        old_hash: Option<TokenHash>,
         log: Option<&TokenAuditEntry>,
         audit: Option<&AuditEntry>,
     ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         let next = Token {
-            revision: token.revision + 1,
+            revision: seen.revision + 1,
             ..token.clone()
         };
-        let unchanged = || Condition::revision(token.revision);
+        let unchanged = || Condition::revision(seen.revision);
         transaction.merge(records, owner_item(&next), Index::Due, unchanged(), stale);
-        match old_hash {
-            Some(old) => {
-                transaction.delete(records, &keys::token_by_hash(old), Condition::none(), stale);
-                let lookup =
-                    lookup_item(&next).map(|item| item.number("used_hour", token.used_hour));
+        let known: Vec<TokenHash> = seen.hashes().collect();
+        for hash in next.hashes() {
+            let lookup = lookup_item(&next, hash);
+            if known.contains(&hash) {
+                transaction.merge(records, lookup, Index::Due, unchanged(), stale);
+            } else {
+                let lookup = lookup.map(|item| item.number("used_hour", seen.used_hour));
                 transaction.create(records, lookup, stale);
             }
-            None => transaction.merge(records, lookup_item(&next), Index::Due, unchanged(), stale),
+        }
+        for old in known {
+            if !next.hashes().any(|hash| hash == old) {
+                transaction.delete(records, &keys::token_by_hash(old), Condition::none(), stale);
+            }
         }
         if let Some(log) = log {
             transaction.token_audit(token.id, log);
@@ -165,12 +172,10 @@ impl Store {
             Condition::revision(token.revision),
             stale,
         );
-        transaction.delete(
-            records,
-            &keys::token_by_hash(token.hash),
-            Condition::none(),
-            stale,
-        );
+        for hash in token.hashes() {
+            let lookup = keys::token_by_hash(hash);
+            transaction.delete(records, &lookup, Condition::none(), stale);
+        }
         if let Some(log) = log {
             transaction.token_audit(token.id, log);
         }
@@ -199,7 +204,8 @@ impl Store {
             .collect())
     }
 
-    /// Counts one use of a token as it was looked up. The first in an hour is logged in the same breath.
+    /// Counts one use of a token, whose `hash` is the one that it was looked up by. The first in an hour is logged in the same
+    /// breath; while two secrets are good, that of each.
     pub async fn record_use(
         &self,
         token: &Token,
@@ -295,9 +301,9 @@ fn audit_item(token: TokenId, log: &TokenAuditEntry) -> Result<NewItem> {
     Ok(NewItem::new(key, "token_audit", log)?.expires(log.created_at + AUDIT_KEPT_FOR))
 }
 
-fn lookup_item(token: &Token) -> Result<NewItem> {
+fn lookup_item(token: &Token, hash: TokenHash) -> Result<NewItem> {
     Ok(
-        NewItem::new(keys::token_by_hash(token.hash), "token_lookup", token)?
+        NewItem::new(keys::token_by_hash(hash), "token_lookup", token)?
             .number("revision", token.revision),
     )
 }

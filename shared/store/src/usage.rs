@@ -6,7 +6,7 @@ use domain::Result;
 use domain::ids::{AgentId, OrganizationId, WorkspaceId};
 use domain::run::{Run, TokenUsage};
 use domain::usage::Usage;
-use futures::future::{try_join, try_join_all};
+use futures::future::{try_join_all, try_join3};
 
 use crate::item::{Item, aws_error, number, sent, sort_key};
 use crate::keys::{self, Key, USAGE_SHARDS};
@@ -25,9 +25,12 @@ impl Store {
         let usage = Usage::of(run);
         let organization = keys::organization_usage(run.organization_id, run.id, day);
         let agent = keys::agent_usage(run.workspace_id, run.agent_id, day);
-        try_join(
+        let tokens = usage.tokens.input + usage.tokens.output;
+        try_join3(
             self.add_usage(organization, usage, now),
             self.add_usage(agent, usage, now),
+            // Runs were counted when they started.
+            self.count_in_month(run.organization_id, 0, tokens, now),
         )
         .await?;
         Ok(())

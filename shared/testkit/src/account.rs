@@ -1,6 +1,11 @@
 //! Somebody to act as.
 
+use domain::access::Role;
+use domain::audit::{AuditEntry, Caller};
+use domain::identity::Member;
+use domain::ids::{OrganizationId, UserId};
 use serde_json::{Value, json};
+use store::Store;
 
 use crate::TestApp;
 
@@ -34,6 +39,35 @@ impl Account {
             organization_id: text(&data["organization"]["id"]),
             workspace_id: text(&data["workspace"]["id"]),
         }
+    }
+
+    /// Makes the user a super admin, as `signalbox admin grant` does.
+    pub async fn make_super_admin(&self, app: &TestApp) {
+        let store = Store::new(&app.platform.services());
+        let organization: OrganizationId = self.organization_id.parse().expect("an id");
+        let user: UserId = self.user_id.parse().expect("an id");
+        let member = store.member(organization, user).await.expect("an answer");
+        let member = Member {
+            role: Role::SuperAdmin,
+            ..member.expect("a member")
+        };
+        let found = store.organization(organization).await.expect("an answer");
+        let caller = Caller::system(organization, member.default_workspace_id);
+        let now = app.clock.now();
+        let audit = AuditEntry::new(&caller, "member.updated", "user", user, now);
+        let found = found.expect("an organization");
+        let updated = store.update_member(&found, &member, &audit);
+        updated.await.expect("a super admin");
+    }
+
+    /// A session of its own: for when the first has run out with the clock.
+    pub async fn sign_in(&self, app: &TestApp) -> String {
+        let body = json!({"email": self.email, "password": Self::PASSWORD});
+        let answer = app.post("/api/auth/login", body).send().await;
+        answer.expect(200)["data"]["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     /// A Prodgy token of the account's workspace.

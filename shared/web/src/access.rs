@@ -69,6 +69,10 @@ rules! {
     Session => |principal| principal.require_session().map(drop);
     /// A user session of an administrator.
     AdminSession => |principal| principal.require_session().and_then(|_| principal.require_role(Role::Admin));
+    /// A user session of whoever operates the platform.
+    SuperAdminSession => |principal| principal.require_session().and_then(|_| principal.require_role(Role::SuperAdmin));
+    /// A user session, or a key that may do everything.
+    Everything => |principal| principal.require_scope("*");
     AgentsRead => |principal| principal.require_scope("agents:read");
     AgentsWrite => |principal| principal.require_scope("agents:write");
     RunsRead => |principal| principal.require_scope("runs:read");

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use auth::{Authenticated, Authenticator, Dialect, Incoming, is_strict};
+use auth::{Authenticated, Authenticator, Dialect, Incoming, KnownKey, is_strict};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
@@ -12,8 +12,9 @@ use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use domain::Error;
+use domain::activity::{Activity, kept_path};
 use domain::error::RateLimit;
-use domain::ids::WorkspaceId;
+use domain::ids::{ActivityId, WorkspaceId};
 use domain::token::Token;
 use futures::FutureExt;
 use futures::channel::oneshot;
@@ -77,6 +78,7 @@ struct Learned {
     limit: Option<RateLimit>,
     route: Option<MatchedPath>,
     organization: Option<domain::ids::OrganizationId>,
+    key: Option<KnownKey>,
     /// Takes the work that runs beside the handler.
     beside: Option<oneshot::Sender<BoxFuture<'static, ()>>>,
 }
@@ -89,6 +91,7 @@ impl Facts {
 
 async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) -> Response {
     let started = Instant::now();
+    let received_at = host.services.clock.now();
     let (mut parts, body) = request.into_parts();
     let client = Client::of(&parts);
     let method = parts.method.clone();
@@ -98,6 +101,7 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
         parts.uri = trimmed;
     }
     let dialect = Dialect::of(parts.uri.path());
+    let path = kept_path(parts.uri.path()).to_owned();
     let facts = Facts::default();
 
     let mut response = if is_preflight {
@@ -139,8 +143,10 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
     } else if let Some(payload) = response.extensions_mut().remove::<Payload>() {
         response = encode::success(dialect, response.status(), payload);
     }
-    let (limit, route, organization) =
-        facts.with(|learned| (learned.limit, learned.route.take(), learned.organization));
+    let (limit, route, organization, key) = facts.with(|learned| {
+        let route = learned.route.take();
+        (learned.limit, route, learned.organization, learned.key)
+    });
     let over = match failed.as_deref() {
         Some(Error::RateLimited(limit)) => Some(*limit),
         _ => None,
@@ -158,10 +164,33 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
     );
     cors::annotate(headers, origin, is_preflight);
 
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    let status = response.status().as_u16();
+    if let Some(key) = key {
+        let duration = started.elapsed().as_micros();
+        keep(
+            &host,
+            Activity {
+                id: ActivityId::new(received_at),
+                key_id: key.id,
+                workspace_id: key.workspace_id,
+                method: method.to_string(),
+                path,
+                route: route.to_owned(),
+                status,
+                duration_micros: u64::try_from(duration).unwrap_or(u64::MAX),
+                project_id: None,
+                ip: client.ip,
+                user_agent: client.user_agent,
+                request_id: client.request_id.clone(),
+                created_at: received_at,
+            },
+        );
+    }
     log(&Line {
         method: &method,
-        route: route.as_ref().map_or("", MatchedPath::as_str),
-        status: response.status().as_u16(),
+        route,
+        status,
         error: failed.as_deref(),
         request_id: &client.request_id,
         organization,
@@ -195,9 +224,13 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         outcome,
         limit,
         used,
+        key,
     } = host.authenticator.authenticate(incoming).await;
     let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
-    facts.with(|learned| learned.limit = limit);
+    facts.with(|learned| {
+        learned.limit = limit;
+        learned.key = key;
+    });
     let principal = match outcome.and_then(|principal| product_id.map(|_| principal)) {
         Ok(principal) => principal,
         Err(error) => return Failure(error).into_response(),
@@ -220,6 +253,17 @@ fn record_use_beside(host: &Host, facts: &Facts, token: Token, principal: &auth:
         // The receiver lives as long as the request.
         drop(sender.send(work));
     }
+}
+
+/// Has a request kept in the request log once its answer is on the way. The answer does not depend on it.
+fn keep(host: &Host, row: Activity) {
+    let store = host.store.clone();
+    host.services.afterwards.run(async move {
+        if let Err(error) = store.record_activity(&row).await {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, source, request.id = row.request_id, "a request was not kept in the request log");
+        }
+    });
 }
 
 /// Keeps the route's pattern for the log: a path has ids in it, a pattern does not.

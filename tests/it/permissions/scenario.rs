@@ -95,6 +95,11 @@ impl Scenario {
     async fn organization(&self, account: &Account) {
         let session = &account.access_token;
         self.get(session, "/api/organization").await;
+        account.make_super_admin(&self.app).await;
+        let plan = "/api/organization/plan";
+        let limits = json!({"runs": 1000, "agents": 0});
+        self.call(session, Method::PUT, plan, limits).await;
+        self.get(session, plan).await;
         let renamed = json!({"name": "Engines"});
         self.call(session, Method::PATCH, "/api/organization", renamed)
             .await;
@@ -175,7 +180,19 @@ impl Scenario {
                 Value::Null,
             )
             .await;
-        self.get(&text(&rotated["key"]), "/api/auth/me").await;
+        let key = text(&rotated["key"]);
+        self.get(&key, "/api/auth/me").await;
+        // The secret of before is forgotten with the next change, or with the key.
+        let grace = json!({"grace_seconds": 60});
+        let rotate = format!("{path}/rotate");
+        self.call(session, Method::POST, &rotate, grace).await;
+        self.get(&key, "/api/auth/me").await;
+        eventually("the key's requests are in the log", async || {
+            let log = self.get(session, &format!("{keys}/activity")).await;
+            log["total"].as_u64() >= Some(2)
+        })
+        .await;
+        self.get(session, &format!("{keys}/activity/stats")).await;
         self.call(session, Method::DELETE, &path, json!({})).await;
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use runtime::services::http_client;
-use runtime::{Config, Lambda, Services};
+use runtime::{Afterwards, Config, Lambda, Services};
 use tokio::runtime::Handle;
 
 use super::{Data, Options, Platform, Running, Tasks, Threads};
@@ -116,12 +116,14 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         .iter()
         .map(|function| environment(function, &endpoints))
         .collect();
+    let invoker = Invoker::new(options.clock.clone(), runtime.clone());
     let (functions, config) = build(
         &template,
         &deployment,
         environments,
         &options.registry,
         &options.clock,
+        &invoker,
         runtime,
     )
     .await?;
@@ -136,7 +138,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         template: &template,
         deployment: &deployment,
         functions: &functions,
-        invoker: Invoker::new(options.clock.clone(), runtime.clone()),
+        invoker,
     };
     let mut intake = Tasks::default();
     let address = gateway_listener.local_addr()?;
@@ -271,8 +273,13 @@ async fn build(
     environments: Vec<HashMap<String, String>>,
     registry: &crate::Registry,
     clock: &runtime::Clock,
+    invoker: &Invoker,
     runtime: &Handle,
 ) -> anyhow::Result<(HashMap<String, Running>, Option<Config>)> {
+    let afterwards = {
+        let invoker = invoker.clone();
+        Afterwards::started_by(move |work| invoker.spawn(work))
+    };
     let mut shared = None;
     let mut building = Vec::new();
     for (function, environment) in deployment.functions.iter().zip(environments) {
@@ -282,7 +289,8 @@ async fn build(
             template.function_error(id, &["Environment", "Variables"], error.to_string())
         })?;
         let (_, http) = shared.get_or_insert_with(|| (config.clone(), http_client(&config)));
-        let services = Services::with_http_client(config, clock.clone(), http.clone());
+        let mut services = Services::with_http_client(config, clock.clone(), http.clone());
+        services.afterwards = afterwards.clone();
         let built = registry
             .build(&function.bin, services)
             .with_context(|| format!("there is no code for {}", function.bin))?;

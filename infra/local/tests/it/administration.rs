@@ -183,6 +183,25 @@ async fn a_super_admin_reads_other_organizations_until_the_role_is_taken_back() 
 }
 
 #[tokio::test]
+async fn the_operator_decides_what_an_organization_may_use() {
+    let home = Home::new();
+    let platform = home.start(&[]).await;
+    let password = platform.line("sign in").rsplit(' ').next().unwrap();
+    let password = password.to_owned();
+    assert!(platform.stop().await.success());
+
+    let plan = ["admin", "plan", "--runs", "0", "--agents", "3"];
+    let said = shown(home.run(&plan).await);
+    assert_eq!(said, "agents: 3, runs a month: any, tokens a month: any");
+
+    let platform = home.start(&[]).await;
+    let owner = sign_in(&platform, &password).await.unwrap();
+    let limits = &owner.get("/api/organization/plan").await["data"]["limits"];
+    assert_eq!(limits, &json!({"agents": 3, "runs": null, "tokens": null}));
+    assert!(platform.stop().await.success());
+}
+
+#[tokio::test]
 async fn what_cannot_be_administered_is_said_in_one_line() {
     let commands: [&[&str]; 3] = [
         &["token", "create"],

@@ -18,6 +18,7 @@ use domain::ids::CredentialId;
 use domain::ids::{AgentId, AgentVersionId, OrganizationId, RunId, WorkspaceId};
 use domain::model::Provider;
 use domain::page::PageRequest;
+use domain::plan::Standing;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
 use engine::{KeySource, Models, Progress, ProviderKey, Runner, StartRun, Starter};
@@ -67,6 +68,7 @@ pub(crate) struct Platform {
     pub(crate) address: SocketAddr,
     world: World,
     caller: Caller,
+    standing: Standing,
 }
 
 impl Platform {
@@ -116,6 +118,7 @@ impl Platform {
             runner: Runner::new(store.clone(), clock.clone(), toolbox, models, lease),
             starter: Starter::new(store.clone(), services.sqs, queue, clock.clone()),
             caller: Caller::system(OrganizationId::new(now), WorkspaceId::new(now)),
+            standing: Standing::unlimited(now),
             store,
             clock,
             address,
@@ -225,6 +228,7 @@ impl Platform {
             input,
             input_field: "payload",
             caller: &self.caller,
+            standing: &self.standing,
         }
     }
 

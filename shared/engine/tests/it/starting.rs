@@ -40,6 +40,20 @@ async fn starting_a_run_again_gives_the_run_that_exists() {
     );
     assert_eq!(runs(&platform, &agent).await.len(), 1);
     assert_eq!(platform.messages_sent(), 1);
+
+    // It counts once, and is there also when no other may start any more.
+    let organization = agent.organization_id;
+    let standing = platform.store.plan(organization, platform.clock.now());
+    let mut standing = standing.await.unwrap();
+    assert_eq!(standing.runs, 1);
+    standing.limits.runs = Some(1);
+    let mut again = platform.start_run(&agent, json!({}));
+    (again.id, again.standing) = (id, &standing);
+    assert_eq!(platform.starter.start(again).await.unwrap().id, id);
+    let mut other = platform.start_run(&agent, json!({}));
+    other.standing = &standing;
+    let refused = platform.starter.start(other).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
 }
 
 #[tokio::test]

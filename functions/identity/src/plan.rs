@@ -1,0 +1,111 @@
+//! What the caller's organization may use: `/api/organization/plan`. Whoever operates the platform decides it.
+
+use auth::Principal;
+use axum::extract::State as Extract;
+use domain::audit::AuditEntry;
+use domain::error::all_valid;
+use domain::plan::{PlanLimits, PlanOverride, Standing};
+use domain::{Error, FieldError};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::{Session, SuperAdminSession};
+use web::{Json, Permitted, Reply, Result};
+
+use crate::State;
+
+/// Above this a limit is none.
+const MAX_LIMIT: u64 = 1_000_000_000_000_000;
+
+/// A decision for one organization. What is `null` or left out is as for all organizations; 0 means no limit.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"agents": 20, "runs": 1000, "tokens": 0}))]
+struct DecidePlan {
+    agents: Option<u64>,
+    /// Started in a calendar month (UTC).
+    runs: Option<u64>,
+    /// Used in a calendar month (UTC).
+    tokens: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PlanData {
+    /// `limited` or `unlimited`.
+    #[schema(example = "limited")]
+    plan: &'static str,
+    /// `null` for as much as one likes.
+    limits: PlanLimits,
+    /// What was decided for this organization alone.
+    decided: PlanOverride,
+    /// Runs that were started this month.
+    runs: u64,
+    /// Tokens that runs which ended this month have used.
+    tokens: u64,
+}
+
+impl From<Standing> for PlanData {
+    fn from(standing: Standing) -> Self {
+        Self {
+            plan: standing.limits.name(),
+            limits: standing.limits,
+            decided: standing.own,
+            runs: standing.runs,
+            tokens: standing.tokens,
+        }
+    }
+}
+
+/// What the organization may use, and has used this month.
+#[utoipa::path(get, path = "/api/organization/plan", tag = "Organization", security(("Session" = [])), responses((status = 200, body = PlanData)))]
+async fn get_plan(
+    Extract(state): Extract<State>,
+    caller: Permitted<Session>,
+) -> Result<Reply<PlanData>> {
+    Ok(Reply::ok(standing(&state, &caller).await?.into()))
+}
+
+/// Decides what an organization may use: the caller's, or the one that `X-Organization-Id` names. For super admins.
+#[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = [])), responses((status = 200, body = PlanData)))]
+async fn decide_plan(
+    Extract(state): Extract<State>,
+    caller: Permitted<SuperAdminSession>,
+    Json(body): Json<DecidePlan>,
+) -> Result<Reply<PlanData>> {
+    let decided = [
+        ("agents", body.agents),
+        ("runs", body.runs),
+        ("tokens", body.tokens),
+    ];
+    let too_large = decided
+        .into_iter()
+        .filter(|(_, limit)| limit.is_some_and(|limit| limit > MAX_LIMIT))
+        .map(|(field, _)| FieldError::new(field, format!("must be at most {MAX_LIMIT}")));
+    all_valid(too_large.collect())?;
+    let own = PlanOverride {
+        agents: body.agents,
+        runs: body.runs,
+        tokens: body.tokens,
+    };
+    let now = state.host.services.clock.now();
+    let organization = caller.organization_id;
+    let audit = AuditEntry::new(
+        &caller.caller,
+        "organization.plan_decided",
+        "organization",
+        organization,
+        now,
+    );
+    let store = &state.host.store;
+    store.decide_plan(organization, &own, &audit).await?;
+    Ok(Reply::ok(standing(&state, &caller).await?.into()))
+}
+
+async fn standing(state: &State, caller: &Principal) -> Result<Standing, Error> {
+    let now = state.host.services.clock.now();
+    state.host.store.plan(caller.organization_id, now).await
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(get_plan, decide_plan))
+}

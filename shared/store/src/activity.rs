@@ -1,0 +1,276 @@
+//! The request log of a workspace: a row for each request, a day to a partition, and counts by day beside them.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::activity::{Activity, ActivityCount};
+use domain::ids::{ActivityId, TokenId, WorkspaceId};
+use domain::page::{Page, PageRequest, REACH};
+use domain::{Error, Result};
+use futures::future::{OptionFuture, try_join, try_join_all};
+
+use crate::Store;
+use crate::item::{List, NewItem, aws_error, entity, number, sent, sort_key};
+use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
+
+/// How long the log and its counts are kept.
+const KEPT_FOR: TimeDelta = TimeDelta::days(90);
+
+/// The most rows that one request looks at: as far as an offset reaches, and a page behind it.
+const MAX_EXAMINED: u32 = REACH + 200;
+
+/// How far ahead the clock of another machine may be.
+const AHEAD: TimeDelta = TimeDelta::hours(1);
+
+/// Which requests are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct ActivityFilter {
+    pub key_id: Option<TokenId>,
+    pub project_id: Option<u64>,
+    /// In upper case.
+    pub method: Option<String>,
+    /// From the first to the last status, both included.
+    pub status: Option<(u16, u16)>,
+    /// At or after.
+    pub from: Option<DateTime<Utc>>,
+    /// Before.
+    pub to: Option<DateTime<Utc>>,
+}
+
+impl ActivityFilter {
+    fn admits(&self, row: &Activity) -> bool {
+        self.key_id.is_none_or(|key| key == row.key_id)
+            && self.project_id.is_none_or(|id| row.project_id == Some(id))
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|method| *method == row.method)
+            && self
+                .status
+                .is_none_or(|(first, last)| (first..=last).contains(&row.status))
+    }
+
+    /// Whether every request passes.
+    fn admits_all(&self) -> bool {
+        self.key_id.is_none()
+            && self.project_id.is_none()
+            && self.method.is_none()
+            && self.status.is_none()
+            && self.from.is_none()
+            && self.to.is_none()
+    }
+}
+
+/// The days with requests, and how many there were.
+type Days = BTreeMap<NaiveDate, ActivityCount>;
+
+impl Store {
+    /// Keeps a request and counts it, side by side.
+    pub async fn record_activity(&self, row: &Activity) -> Result<()> {
+        let day = row.created_at.date_naive();
+        let expires = row.created_at + KEPT_FOR;
+        let key = keys::log_row(keys::activity_day(row.workspace_id, day), row.id);
+        let item = NewItem::new(key, "activity", row)?.expires(expires);
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.tables.logs)
+            .set_item(Some(item.item));
+        let count = |value: u64| AttributeValue::N(value.to_string());
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.logs)
+            .set_key(Some(
+                keys::activity_count(row.workspace_id, row.id, day).attributes(),
+            ))
+            .update_expression(
+                "ADD requests :one, duration_micros :duration SET expires = :expires, #type = :type",
+            )
+            .expression_attribute_names("#type", "type")
+            .expression_attribute_values(":one", count(1))
+            .expression_attribute_values(":duration", count(row.duration_micros))
+            .expression_attribute_values(
+                ":expires",
+                AttributeValue::N(expires.timestamp().to_string()),
+            )
+            .expression_attribute_values(":type", AttributeValue::S("activity_count".to_owned()));
+        // Each is worth having without the other.
+        let (put, update) = futures::future::join(sent(put.send()), sent(update.send())).await;
+        put.map_err(aws_error)?;
+        update.map_err(aws_error)?;
+        Ok(())
+    }
+
+    /// How many requests a workspace's keys made on each of the days that are kept; days without any are left out.
+    pub async fn activity_counts(
+        &self,
+        workspace: WorkspaceId,
+        now: DateTime<Utc>,
+    ) -> Result<Days> {
+        let first = usage_day((now - KEPT_FOR).date_naive());
+        let last = usage_day((now + AHEAD).date_naive());
+        let partitions: Vec<String> = (0..ACTIVITY_SHARDS)
+            .map(|shard| keys::activity_count_shard(workspace, shard))
+            .collect();
+        let shards = partitions
+            .iter()
+            .map(|partition| self.collection(&self.tables.logs, partition, &first, &last));
+        let mut days = Days::new();
+        for item in try_join_all(shards).await?.into_iter().flatten() {
+            let Ok(day) = sort_key(&item).parse() else {
+                continue;
+            };
+            *days.entry(day).or_default() += ActivityCount {
+                requests: u64::try_from(number(&item, "requests")).unwrap_or(0),
+                duration_micros: u64::try_from(number(&item, "duration_micros")).unwrap_or(0),
+            };
+        }
+        Ok(days)
+    }
+
+    /// A workspace's requests, newest first, read day by day until the page is full.
+    ///
+    /// One request looks at 1,200 rows at most. A filter that lets few of them pass gives a short page, or an empty one, with
+    /// a cursor to go on from. The total is exact to 1,000 without a filter; with one it is counted among the newest 1,000.
+    pub async fn activity(
+        &self,
+        workspace: WorkspaceId,
+        filter: &ActivityFilter,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<Activity>> {
+        let cursor = page.cursor.as_deref().map(str::parse::<ActivityId>);
+        let cursor = cursor
+            .transpose()
+            .map_err(|_| Error::invalid_query("cursor", "is not one of ours"))?;
+        // Days without a request need not be asked for. Those that are being counted right now are asked for anyway.
+        let mut days = self.activity_counts(workspace, now).await?;
+        let all: u64 = days.values().map(|count| count.requests).sum();
+        days.entry(now.date_naive()).or_default();
+        days.entry((now + AHEAD).date_naive()).or_default();
+        let walk = Walk {
+            store: self,
+            workspace,
+            filter,
+            days,
+        };
+        let counted =
+            OptionFuture::from((page.wants_total && !filter.admits_all()).then(|| walk.total()));
+        let (mut found, counted) =
+            try_join(walk.page(cursor, page), async { counted.await.transpose() }).await?;
+        found.total = page.wants_total.then(|| match counted {
+            Some(counted) => counted,
+            None => u32::try_from(all).unwrap_or(REACH).min(REACH),
+        });
+        Ok(found)
+    }
+}
+
+/// A way through the log, from the newest row to the oldest.
+struct Walk<'a> {
+    store: &'a Store,
+    workspace: WorkspaceId,
+    filter: &'a ActivityFilter,
+    days: Days,
+}
+
+impl Walk<'_> {
+    /// Shows `visit` the rows behind `cursor`, wanted or not, until it has enough.
+    async fn rows(
+        &self,
+        cursor: Option<ActivityId>,
+        mut visit: impl FnMut(Activity) -> ControlFlow<()> + Send,
+    ) -> Result<()> {
+        let newest = [self.filter.to, cursor.map(ActivityId::created_at)];
+        let newest = newest.into_iter().flatten().min();
+        let last = newest.map_or(NaiveDate::MAX, |time| time.date_naive());
+        let first = self
+            .filter
+            .from
+            .map_or(NaiveDate::MIN, |from| from.date_naive());
+        if first > last {
+            return Ok(());
+        }
+        let mut seen = cursor.map(|cursor| cursor.to_string());
+        for day in self.days.range(first..=last).rev().map(|(day, _)| *day) {
+            let partition = keys::activity_day(self.workspace, day);
+            let mut list = List::new(&self.store.tables.logs, partition);
+            let bound = |time: DateTime<Utc>| ActivityId::first_at(time).to_string();
+            list.from = self.filter.from.map(bound);
+            list.to = self.filter.to.map(bound);
+            loop {
+                let request = PageRequest {
+                    cursor: seen.clone(),
+                    ..PageRequest::first(250)
+                };
+                let id_of = |row: &Activity| row.id.to_string();
+                let rows = self.store.page(&list, &request, entity, id_of).await?;
+                for row in rows.items {
+                    seen = Some(row.id.to_string());
+                    if visit(row).is_break() {
+                        return Ok(());
+                    }
+                }
+                if rows.next_cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn page(
+        &self,
+        cursor: Option<ActivityId>,
+        request: &PageRequest,
+    ) -> Result<Page<Activity>> {
+        let wanted = request.limit.get() as usize;
+        let (mut skip, mut examined) = (request.offset, 0);
+        let mut items = Vec::new();
+        let (mut last, mut more) = (None, false);
+        self.rows(cursor, |row| {
+            if examined == MAX_EXAMINED {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            examined += 1;
+            let wants = self.filter.admits(&row);
+            if wants && items.len() == wanted {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            if items.len() < wanted {
+                last = Some(row.id.to_string());
+            }
+            match (wants, skip) {
+                (false, _) => {}
+                (true, 0) => items.push(row),
+                (true, _) => skip -= 1,
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(Page {
+            items,
+            next_cursor: last.filter(|_| more),
+            total: None,
+        })
+    }
+
+    async fn total(&self) -> Result<u32> {
+        let (mut examined, mut total) = (0, 0);
+        self.rows(None, |row| {
+            examined += 1;
+            total += u32::from(self.filter.admits(&row));
+            if examined == REACH {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(total)
+    }
+}

@@ -1,0 +1,179 @@
+//! An organization's plan: one item with what the operator has decided for it and what is used this month, so that one read
+//! tells whether a run may start. The counts are added to without a condition on each other, so runs that start at once may
+//! exceed a limit by as many; an agent is counted in the transaction that makes it.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use domain::audit::AuditEntry;
+use domain::ids::OrganizationId;
+use domain::plan::{PlanOverride, Standing};
+use domain::{Error, Result};
+
+use crate::item::{Item, aws_error, number, refused_by, sent, text};
+use crate::keys;
+use crate::transaction::Condition;
+use crate::{Store, Transaction};
+
+/// How often a count is tried while others begin a new month.
+const ATTEMPTS: u32 = 3;
+
+impl Store {
+    /// How an organization stands against its plan now.
+    pub async fn plan(&self, organization: OrganizationId, now: DateTime<Utc>) -> Result<Standing> {
+        let key = keys::plan(organization);
+        let item = self.get_item(&self.tables.records, &key).await?;
+        let item = item.unwrap_or_default();
+        let own = PlanOverride {
+            agents: decided(&item, "max_agents"),
+            runs: decided(&item, "max_runs"),
+            tokens: decided(&item, "max_tokens"),
+        };
+        let counts = text(&item, "counted_month") == Some(&month(now));
+        let used = |name| match counts {
+            true => u64::try_from(number(&item, name)).unwrap_or(0),
+            false => 0,
+        };
+        Ok(Standing {
+            own,
+            limits: own.over(self.plan),
+            runs: used("month_runs"),
+            tokens: used("month_tokens"),
+            now,
+        })
+    }
+
+    /// Decides what an organization may use.
+    pub async fn decide_plan(
+        &self,
+        organization: OrganizationId,
+        own: &PlanOverride,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut condition = Condition::none();
+        let (mut set, mut removed) = (Vec::new(), Vec::new());
+        for (name, limit) in [
+            ("max_agents", own.agents),
+            ("max_runs", own.runs),
+            ("max_tokens", own.tokens),
+        ] {
+            match limit {
+                Some(limit) => {
+                    set.push(format!("{name} = :{name}"));
+                    condition = condition.number(&format!(":{name}"), limit);
+                }
+                None => removed.push(name),
+            }
+        }
+        let clause = |word: &str, parts: String| match parts.as_str() {
+            "" => String::new(),
+            parts => format!("{word} {parts} "),
+        };
+        let expression = clause("SET", set.join(", ")) + &clause("REMOVE", removed.join(", "));
+        let mut transaction = self.transaction();
+        let records = &self.tables.records;
+        let key = keys::plan(organization);
+        transaction.update(records, &key, expression.trim(), condition, || {
+            Error::internal("an unconditional write failed")
+        });
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Counts runs that are started, or takes the count back.
+    pub async fn count_runs(
+        &self,
+        organization: OrganizationId,
+        runs: i64,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        self.count_in_month(organization, runs, 0, now).await
+    }
+
+    pub(crate) async fn count_in_month(
+        &self,
+        organization: OrganizationId,
+        runs: i64,
+        tokens: u64,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let key = keys::plan(organization);
+        for attempt in 1..=ATTEMPTS {
+            for (expression, condition) in [
+                (
+                    "ADD month_runs :runs, month_tokens :tokens",
+                    "counted_month = :month",
+                ),
+                (
+                    "SET counted_month = :month, month_runs = :runs, month_tokens = :tokens",
+                    "attribute_not_exists(counted_month) OR counted_month < :month",
+                ),
+            ] {
+                let update = self
+                    .dynamodb
+                    .update_item()
+                    .table_name(&self.tables.records)
+                    .set_key(Some(key.attributes()))
+                    .update_expression(expression)
+                    .condition_expression(condition)
+                    .expression_attribute_values(":runs", AttributeValue::N(runs.to_string()))
+                    .expression_attribute_values(":tokens", AttributeValue::N(tokens.to_string()))
+                    .expression_attribute_values(":month", AttributeValue::S(month(now)));
+                match sent(update.send()).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) if refused_by(&error).is_some() => {}
+                    Err(error) => match aws_error(error) {
+                        // An agent may be counted in this very moment.
+                        error if error.is_retryable() && attempt < ATTEMPTS => {}
+                        error => return Err(error),
+                    },
+                }
+            }
+        }
+        // A later month is being counted already: by a machine whose clock is ahead.
+        Ok(())
+    }
+}
+
+impl Transaction<'_> {
+    /// Counts an agent that is made, unless the organization has as many as its plan allows: `Forbidden` then.
+    pub(crate) fn count_agent(&mut self, organization: OrganizationId) {
+        let below = |limit: &str| format!("attribute_not_exists(agents) OR agents < {limit}");
+        let own = format!(
+            "attribute_exists(max_agents) AND (max_agents = :zero OR {})",
+            below("max_agents")
+        );
+        let mut condition = match self.store().plan.agents {
+            None => Condition::that(format!("attribute_not_exists(max_agents) OR ({own})")),
+            Some(limit) => Condition::that(format!(
+                "(attribute_not_exists(max_agents) AND ({})) OR ({own})",
+                below(":common")
+            ))
+            .number(":common", limit),
+        };
+        condition = condition.number(":zero", 0).number(":one", 1);
+        let records = &self.store().tables.records;
+        let key = keys::plan(organization);
+        self.update(records, &key, "ADD agents :one", condition, || {
+            Error::Forbidden("the plan's limit of agents is reached".to_owned())
+        });
+    }
+
+    /// Counts an agent that goes.
+    pub(crate) fn discount_agent(&mut self, organization: OrganizationId) {
+        let records = &self.store().tables.records;
+        let key = keys::plan(organization);
+        let less = Condition::none().number(":less", -1);
+        self.update(records, &key, "ADD agents :less", less, || {
+            Error::internal("an unconditional write failed")
+        });
+    }
+}
+
+fn month(now: DateTime<Utc>) -> String {
+    now.format("%Y-%m").to_string()
+}
+
+/// A limit that the operator has set, 0 included.
+fn decided(item: &Item, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
