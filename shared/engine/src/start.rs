@@ -7,7 +7,7 @@ use domain::agent::{Agent, AgentState};
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::RunMessage;
-use domain::run::{MAX_PAYLOAD, Run, RunStatus, RunTrigger, Signal, TokenUsage};
+use domain::run::{Ancestry, MAX_PAYLOAD, Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
 use runtime::Clock;
 use serde_json::{Value, json};
@@ -62,6 +62,15 @@ impl Starter {
     /// # Errors
     /// `Refused` when the agent does not run, `Invalid` when the input is too large.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
+        self.accept(start, None).await
+    }
+
+    /// Accepts a run that another run wants; otherwise like [`Self::start`].
+    pub(crate) async fn start_below(&self, ancestry: Ancestry, start: StartRun<'_>) -> Result<Run> {
+        self.accept(start, Some(ancestry)).await
+    }
+
+    async fn accept(&self, start: StartRun<'_>, ancestry: Option<Ancestry>) -> Result<Run> {
         match start.agent.state {
             AgentState::Active => {}
             AgentState::Paused => return Err(Error::Refused("agent is paused".to_owned())),
@@ -78,7 +87,10 @@ impl Starter {
             ));
         }
         let now = self.clock.now();
-        let run = queued(&start, now, now);
+        let run = Run {
+            ancestry,
+            ..queued(&start, now, now)
+        };
         let audit = AuditEntry::new(start.caller, "run.started", "run", run.id, now);
         match self.store.create_run(&run, None, &audit).await {
             Ok(()) => {
@@ -204,6 +216,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         steps: 0,
         trigger: start.trigger,
         signal: start.signal.clone(),
+        ancestry: None,
         input: Some(start.input.clone()),
         output: None,
         error: None,

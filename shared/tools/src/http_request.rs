@@ -363,6 +363,8 @@ mod tests {
                     .iter()
                     .map(ToString::to_string)
                     .collect::<Vec<_>>(),
+                allowed_agents: &[],
+                run: None,
                 idempotency_key: "run-7/call_1",
             })
             .await
