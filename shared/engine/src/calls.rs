@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::{OrganizationId, RunId};
+use domain::ids::OrganizationId;
 use domain::run::{ToolCall, ToolOutcome};
+use llm::extractive::Extractive;
 use llm::{Model, ModelAnswer, ModelError, ModelRequest};
 use rand::RngExt;
 use runtime::Clock;
-use tools::{ToolError, ToolInvocation, Toolbox};
+use tools::{CallingRun, ToolError, ToolInvocation, Toolbox};
 
 use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
@@ -76,6 +77,16 @@ pub(crate) async fn ask(
     request: &ModelRequest,
     patience: Patience<'_>,
 ) -> domain::Result<Result<ModelAnswer, String>> {
+    if let Some(directives) = &choice.directives {
+        let request = ModelRequest {
+            instructions: directives.clone(),
+            ..request.clone()
+        };
+        let answer = Extractive.answer(&request);
+        if !answer.tool_calls.is_empty() {
+            return Ok(Ok(answer));
+        }
+    }
     let mut failures = Vec::new();
     let names = choice.names();
     let last = names.len();
@@ -148,17 +159,19 @@ pub(crate) fn check(
 pub(crate) async fn call(
     toolbox: &Toolbox,
     definition: &Definition,
-    run: RunId,
+    run: &CallingRun,
     call: &ToolCall,
     patience: Patience<'_>,
 ) -> ToolOutcome {
     // The same in every attempt, on every worker.
-    let idempotency_key = format!("{run}:{}", call.id);
+    let idempotency_key = format!("{}:{}", run.id, call.id);
     let invocation = ToolInvocation {
         tool: &call.tool,
         arguments: &call.arguments,
         allowed_tools: &definition.tools,
         allowed_hosts: &definition.allowed_hosts,
+        allowed_agents: &definition.allowed_agents,
+        run: Some(run),
         idempotency_key: &idempotency_key,
     };
     let idempotent = toolbox.is_idempotent(&call.tool, &call.arguments);

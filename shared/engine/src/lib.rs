@@ -5,8 +5,10 @@
 //! * [`Models`] — what runs may ask, with the organization's keys.
 //! * [`Runner`] — takes a run as far as it goes, under a lease, writing every step before acting on it.
 //! * [`Starter`] — accepts a run and tells the workers of it.
+//! * [`WorkspaceTools`] — what tools may do with the agents and runs of their run's workspace.
 //! * [`give_up`] — ends a run that no worker could carry on.
 
+mod briefing;
 mod calls;
 pub mod definition;
 mod finish;
@@ -14,11 +16,15 @@ mod held;
 pub mod machine;
 mod model_choice;
 mod models;
+mod result;
 mod runner;
 mod start;
+mod triage;
+mod workspace;
 
 pub use finish::give_up;
 pub use model_choice::ModelChoice;
 pub use models::{KeySource, Models, ProviderKey};
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};
+pub use workspace::WorkspaceTools;

@@ -9,7 +9,7 @@ use futures::future::try_join;
 use runtime::Clock;
 use serde_json::Value;
 use store::{LoadedRun, Store};
-use tools::Toolbox;
+use tools::{CallingRun, Toolbox};
 
 use crate::calls::{self, Patience};
 use crate::definition::Definition;
@@ -17,6 +17,7 @@ use crate::finish::{Ending, finish};
 use crate::held::{Held, is_abandoned, is_held, is_lost};
 use crate::machine::{Action, State};
 use crate::models::Models;
+use crate::result;
 
 /// So many leases that run out at the same step are the run's own fault.
 const MAX_LOST_LEASES: u8 = 3;
@@ -165,23 +166,23 @@ impl Runner {
                     }
                 }
                 Action::CallTool { call, repeat } => {
-                    let run = held.run.id;
-                    tracing::debug!(run.id = %run, tool = call.tool, repeat, "tool call");
+                    let run = CallingRun::of(&held.run);
+                    tracing::debug!(run.id = %run.id, tool = call.tool, repeat, "tool call");
                     let outcome =
-                        calls::call(&self.toolbox, state.definition(), run, &call, patience);
+                        calls::call(&self.toolbox, state.definition(), &run, &call, patience);
                     let outcome = held.keep_while(outcome).await?;
                     if let ToolOutcome::Error(_) = outcome {
-                        tracing::info!(run.id = %run, tool = call.tool, "tool call failed");
+                        tracing::info!(run.id = %run.id, tool = call.tool, "tool call failed");
                     }
                     state.returned(outcome);
                 }
                 Action::Done(outcome) => {
                     let ending = Ending {
+                        shown: result::shown(&state.definition().result, &outcome),
                         outcome,
                         events: state.unwritten(),
                         tokens: state.usage(),
                         cost_micros: state.cost_micros(),
-                        message: state.definition().result.message_kind(),
                     };
                     finish(&self.store, &self.clock, held.run, ending).await?;
                     return Ok(Progress::Finished);

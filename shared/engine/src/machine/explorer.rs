@@ -67,6 +67,7 @@ fn definition(model: &str) -> Definition {
         images: Vec::new(),
         tools: vec!["post".to_owned(), "get".to_owned()],
         allowed_hosts: Vec::new(),
+        allowed_agents: Vec::new(),
         max_steps: 5,
         result: ResultKind::Text,
     }
