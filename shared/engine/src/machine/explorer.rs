@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::*;
+use crate::definition::ResultKind;
 use crate::model_choice::ModelChoice;
 
 /// More steps than a lone worker needs from anywhere to the end.
