@@ -1,6 +1,7 @@
 //! The platform through HTTP, as its clients see it. Every test has a platform of its own.
 
 mod account;
+mod agent_types;
 mod agents;
 mod api_keys;
 mod api_tokens;
