@@ -7,6 +7,7 @@ mod api_keys;
 mod api_tokens;
 mod audit_logs;
 mod bad_input;
+mod control;
 mod cors;
 mod credentials;
 mod docs;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::definition::{
     DEFAULT_MAX_STEPS, Definition, ResultKind, weather_directive, with_prompts,
 };
+use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 use crate::result::first_of;
 
@@ -71,6 +72,7 @@ pub(crate) fn definition(version: &AgentVersion, input: &Value) -> Result<Defini
         allowed_hosts: Vec::new(),
         allowed_agents: Vec::new(),
         max_steps: DEFAULT_MAX_STEPS,
+        limits: Limits::default(),
         result: ResultKind::Briefing(briefing),
     })
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::briefing::{self, Briefing};
+use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 use crate::triage::{self, Triage};
 
@@ -29,6 +30,7 @@ pub struct Definition {
     pub allowed_agents: Vec<String>,
     /// How many answers the model may give.
     pub max_steps: u32,
+    pub limits: Limits,
     pub result: ResultKind,
 }
 
@@ -57,6 +59,22 @@ impl Definition {
             AgentType::WeatherCheck => Self::weather_check(&version.parameters, input),
             AgentType::MorningBriefing => briefing::definition(version, input),
             AgentType::SupportTriage => triage::definition(version, input),
+        }
+    }
+
+    /// A definition for looking at a journal, without going on with it.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            model: ModelChoice::default(),
+            instructions: String::new(),
+            opening: String::new(),
+            images: Vec::new(),
+            tools: Vec::new(),
+            allowed_hosts: Vec::new(),
+            allowed_agents: Vec::new(),
+            max_steps: DEFAULT_MAX_STEPS,
+            limits: Limits::default(),
+            result: ResultKind::Text,
         }
     }
 
@@ -92,6 +110,7 @@ impl Definition {
             max_steps: max_steps
                 .and_then(|steps| u32::try_from(steps).ok())
                 .unwrap_or(DEFAULT_MAX_STEPS),
+            limits: Limits::of(parameters),
             result: ResultKind::Text,
         })
     }
@@ -108,6 +127,7 @@ impl Definition {
             allowed_hosts: Vec::new(),
             allowed_agents: Vec::new(),
             max_steps: DEFAULT_MAX_STEPS,
+            limits: Limits::default(),
             result: ResultKind::Weather,
         })
     }
@@ -234,6 +254,7 @@ mod tests {
             allowed_hosts: vec!["example.com".to_owned()],
             allowed_agents: vec!["*".to_owned()],
             max_steps: 3,
+            limits: Limits::default(),
             result: ResultKind::Text,
         };
         assert_eq!(definition, expected);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::definition::{DEFAULT_MAX_STEPS, Definition, ResultKind, given, with_prompts};
+use crate::limits::Limits;
 use crate::model_choice::{ModelChoice, structured};
 
 /// How much of a request is repeated that has no sentence to quote, in characters.
@@ -82,6 +83,7 @@ pub(crate) fn definition(version: &AgentVersion, input: &Value) -> Result<Defini
         allowed_hosts: Vec::new(),
         allowed_agents: Vec::new(),
         max_steps: DEFAULT_MAX_STEPS,
+        limits: Limits::default(),
         result: ResultKind::Triage(Box::new(triage)),
     })
 }

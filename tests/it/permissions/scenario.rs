@@ -37,6 +37,7 @@ impl Scenario {
         self.agents(&account, &credentials).await;
         self.runs(&account, &credentials).await;
         self.delegation(&credentials).await;
+        self.control(&credentials).await;
         self.models(&credentials).await;
         self.later(&account).await;
     }
@@ -245,6 +246,10 @@ impl Scenario {
         self.get(token, &format!("{executions}/{run}")).await;
         self.get(&account.access_token, &executions).await;
 
+        self.get(token, &format!("/api/workflow/{run}/status"))
+            .await;
+        self.control(credentials).await;
+
         let agent = format!("/api/v1/agents/{agent}");
         let signal = json!({"type": "order.created", "payload": {"location": "New York"}});
         self.once(key, &format!("{agent}/signals"), signal.clone())
@@ -284,6 +289,27 @@ impl Scenario {
                 name == "Summary" || output.contains("is completed"),
                 "{done}"
             );
+        }
+    }
+
+    /// An execution that is paused when its first call is back, goes on and is stopped.
+    async fn control(&self, credentials: &Credentials) {
+        let Credentials { token, key } = credentials;
+        let target = Target::start().await;
+        let host = target.url().trim_start_matches("http://");
+        let directive = format!("@http_request {{\"url\": \"{}/slow\"}}\n", target.url());
+        let config = json!({
+            "instructions": directive.repeat(2), "tools": ["http_request"], "allowed_hosts": [host],
+        });
+        let body = json!({"name": "Slower", "type": "freeform", "config": config});
+        let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
+        let path = format!("/api/agent-base/{}/executions", text(&agent["data"]["id"]));
+        let run = self.call(token, Method::POST, &path, json!({})).await;
+        let run = text(&run["data"]["execution_id"]);
+        eventually("the run is at work", async || !target.hits().is_empty()).await;
+        for what in ["pause", "continue", "stop"] {
+            let path = format!("/api/workflow/{run}/{what}");
+            self.call(token, Method::POST, &path, json!({})).await;
         }
     }
 

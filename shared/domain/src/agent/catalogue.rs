@@ -159,6 +159,30 @@ impl AgentType {
                     required: false,
                     default: Some(Value::from(20)),
                 },
+                ParameterSpec {
+                    name: "max_tokens",
+                    label: "Token limit",
+                    description: "Tokens that the models of a run may read and write together, 1 to 1000000000; no limit when left out.",
+                    kind: ParameterKind::Number,
+                    required: false,
+                    default: None,
+                },
+                ParameterSpec {
+                    name: "max_seconds",
+                    label: "Time limit",
+                    description: "Seconds that a run may be worked on, pauses excepted, 1 to 86400; 3600 when left out.",
+                    kind: ParameterKind::Number,
+                    required: false,
+                    default: None,
+                },
+                ParameterSpec {
+                    name: "max_cost_usd",
+                    label: "Cost limit",
+                    description: "US dollars that the models of a run may cost, by the price table, 0.000001 to 10000; no limit when left out.",
+                    kind: ParameterKind::Number,
+                    required: false,
+                    default: None,
+                },
                 ]);
                 specs
             }
