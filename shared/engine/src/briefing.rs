@@ -203,7 +203,7 @@ impl Briefing {
                 ("latest_result", "Latest result"),
             ] {
                 if let Some(said) = agent[field].as_str() {
-                    _ = write!(text, " {title}: {said}");
+                    _ = write!(text, "\n  - {title}: {said}");
                 }
             }
         }

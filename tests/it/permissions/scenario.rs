@@ -37,7 +37,6 @@ impl Scenario {
         self.agents(&account, &credentials).await;
         self.runs(&account, &credentials).await;
         self.delegation(&credentials).await;
-        self.control(&credentials).await;
         self.models(&credentials).await;
         self.later(&account).await;
     }
