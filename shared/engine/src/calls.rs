@@ -20,6 +20,8 @@ use crate::telling::Telling;
 
 /// How often something unavailable is tried.
 const ATTEMPTS: u32 = 3;
+/// How many runs of other agents a run may start. Each of them may do likewise, down to the depth that runs may have.
+const MAX_TRIGGERED: usize = 20;
 /// How long a provider may ask to be left alone while there is another model to ask.
 const SHORT_WAIT: Duration = Duration::from_secs(5);
 /// What a worker keeps of its time for the writes after a model's answer.
@@ -181,14 +183,21 @@ async fn ask_one(
     }
 }
 
-/// Whether the run may make this call, and if so, whether it may be repeated. The error is for the model.
+/// Whether the run may make this call, and if so, whether it may be repeated. `before`: how many calls of this tool the run asked
+/// for before. The error is for the model.
 pub(crate) fn check(
     toolbox: &Toolbox,
     definition: &Definition,
     call: &ToolCall,
+    before: usize,
 ) -> Result<bool, String> {
     if !definition.tools.contains(&call.tool) {
         return Err(format!("this agent may not call {}", call.tool));
+    }
+    if call.tool == "trigger_agent" && before >= MAX_TRIGGERED {
+        return Err(format!(
+            "a run may start {MAX_TRIGGERED} others, and this one has tried so many"
+        ));
     }
     if !call.arguments.is_object() {
         return Err("the arguments are not a JSON object".to_owned());

@@ -252,6 +252,15 @@ impl State {
         Outcome::Completed { output }
     }
 
+    /// How many calls of its tool the run asked for before this one.
+    pub(crate) fn calls_before(&self, call: &ToolCall) -> usize {
+        let calls = self.turns.iter().flat_map(|turn| &turn.calls);
+        calls
+            .take_while(|other| other.request.id != call.id)
+            .filter(|other| other.request.tool == call.tool)
+            .count()
+    }
+
     fn outcomes(&self) -> impl Iterator<Item = (&ToolCall, &ToolOutcome)> {
         let calls = self.turns.iter().flat_map(|turn| &turn.calls);
         calls.filter_map(|call| match &call.stage {

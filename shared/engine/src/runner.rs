@@ -170,7 +170,8 @@ impl Runner {
                 Action::Write => held.write(&mut state).await?,
                 Action::RecordIntents(calls) => {
                     for call in calls {
-                        match calls::check(&self.toolbox, state.definition(), &call) {
+                        let before = state.calls_before(&call);
+                        match calls::check(&self.toolbox, state.definition(), &call, before) {
                             Ok(idempotent) => state.intend(&call.id, idempotent),
                             Err(why) => state.refuse(&call.id, why),
                         }

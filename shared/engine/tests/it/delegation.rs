@@ -152,3 +152,24 @@ async fn who_cannot_be_started_is_said_to_the_model() {
     assert!(platform.runs_of(&paused).await.is_empty());
     assert_eq!(platform.runs_of(&delegator).await.len(), 4);
 }
+
+#[tokio::test]
+async fn a_run_starts_only_so_many_others() {
+    let platform = Platform::start().await;
+    let worker = worker(&platform).await;
+    let directive = format!("@trigger_agent {{\"agent\": \"{}\"}}\n", worker.id);
+    let parameters = json!({
+        "instructions": directive.repeat(22), "tools": ["trigger_agent"], "allowed_agents": [worker.id], "max_steps": 30,
+    });
+    let busy = platform.agent(AgentType::Freeform, parameters).await;
+    let run = platform.run_of(&busy, json!({})).await;
+    platform.advance(&run).await;
+    let said = said(&platform, &run).await;
+    assert_eq!(said.matches("is queued").count(), 20, "{said}");
+    assert_eq!(
+        said.matches("a run may start 20 others").count(),
+        2,
+        "{said}"
+    );
+    assert_eq!(platform.runs_of(&worker).await.len(), 20);
+}
