@@ -12,6 +12,7 @@ mod cors;
 mod credentials;
 mod docs;
 mod executions;
+mod large_values;
 mod limits;
 mod members;
 mod models;

@@ -76,7 +76,7 @@ impl WorkspaceTools {
             Err(why @ ToolError::Unavailable(_)) => return Err(why),
             // An earlier attempt may have started it, before the agent was paused, say.
             Err(why) => {
-                let earlier = self.store.run(by.workspace_id, id).await;
+                let earlier = self.store.run_head(by.workspace_id, id).await;
                 earlier.map_err(tool_error)?.ok_or(why)?
             }
         };
@@ -163,9 +163,13 @@ impl WorkspaceTools {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             // The run is accepted whether or not we can look at it now.
-            if let Ok(Some(current)) = self.store.run(run.workspace_id, run.id).await {
+            if let Ok(Some(current)) = self.store.run_head(run.workspace_id, run.id).await {
                 run = current;
             }
+        }
+        let lacks_output = run.status == RunStatus::Completed && run.output.is_none();
+        if lacks_output && let Ok(Some(whole)) = self.store.run(run.workspace_id, run.id).await {
+            run = whole;
         }
         run
     }

@@ -11,4 +11,4 @@ pub use answer::Answer;
 pub use app::{Request, TestApp};
 pub use lambda::TestFunction;
 pub use signalbox::runtime_api::{QueueMessage, RestRequest};
-pub use signalbox::{Access, Call, DynamoDbRecorder};
+pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};

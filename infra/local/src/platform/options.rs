@@ -15,8 +15,8 @@ const STRICT_BODY_LIMIT: usize = 10 * 1024 * 1024;
 /// More than any route of ours documents.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
-/// Puts itself between the functions and DynamoDB: is given where DynamoDB listens and says what functions are to be told.
-pub type DynamoDbFront = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
+/// Puts itself between the functions and a service: is given where the service listens and says what functions are to be told.
+pub type Front = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
 
 /// Where a platform keeps its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,10 @@ pub struct Options {
     pub body_limit: usize,
     /// How long [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
-    pub dynamodb_front: Option<DynamoDbFront>,
+    /// Before DynamoDB.
+    pub dynamodb_front: Option<Front>,
+    /// Before S3. Signatures name the host that the client was told, so it must pass that header on as it is.
+    pub s3_front: Option<Front>,
 }
 
 impl Options {
@@ -67,6 +70,7 @@ impl Options {
             body_limit: BODY_LIMIT,
             drain: Duration::from_secs(25),
             dynamodb_front: None,
+            s3_front: None,
         }
     }
 
