@@ -245,8 +245,8 @@ async fn the_catalogue_tells_what_can_be_installed() {
         [
             ("freeform", true),
             ("weather_check", true),
-            ("morning_briefing", false),
-            ("support_triage", false)
+            ("morning_briefing", true),
+            ("support_triage", true)
         ]
     );
 
@@ -264,7 +264,7 @@ async fn the_catalogue_tells_what_can_be_installed() {
             json!({"slug": "support_triage"}),
         )
         .await
-        .expect_refused(400);
+        .expect(201);
 }
 
 #[tokio::test]
@@ -285,8 +285,20 @@ async fn wrong_agents_are_refused_by_field_and_change_nothing() {
         ),
         (weather(json!({"type": "daily_weather"})), "type"),
         (
-            weather(json!({"type": "support_triage", "config": {}})),
-            "type",
+            weather(
+                json!({"type": "support_triage", "config": {"priority_rules": [{"priority": "asap"}]}}),
+            ),
+            "config.priority_rules",
+        ),
+        (
+            weather(json!({"type": "morning_briefing", "config": {"sections": ["news"]}})),
+            "config.sections",
+        ),
+        (
+            weather(
+                json!({"type": "freeform", "config": {"instructions": "x", "allowed_agents": ["all"]}}),
+            ),
+            "config.allowed_agents",
         ),
         (weather(json!({"config": {}})), "config.location"),
         (

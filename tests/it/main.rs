@@ -2,6 +2,7 @@
 
 mod account;
 mod activity;
+mod agent_types;
 mod agents;
 mod api_keys;
 mod api_tokens;

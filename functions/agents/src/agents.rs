@@ -142,7 +142,8 @@ async fn list_agents(
     ))
 }
 
-/// Creates an agent.
+/// Creates an agent. What its `config` takes depends on its type; `GET /api/agent-base/catalog` lists the types with their
+/// parameters.
 #[utoipa::path(
     post, path = "/api/v1/agents", tag = "Agents",
     request_body = CreateAgent,

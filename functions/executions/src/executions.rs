@@ -34,6 +34,8 @@ struct Execution {
     /// The version of the agent that the execution follows.
     workflow_version_id: AgentVersionId,
     trigger: RunTrigger,
+    /// The execution that started one of trigger `agent`.
+    parent_run_id: Option<RunId>,
     status: ExecutionStatus,
     /// `null` in lists where it is large.
     input: Option<Value>,
@@ -81,6 +83,7 @@ impl From<Run> for Execution {
             trigger_id: (),
             workflow_version_id: run.agent_version_id,
             trigger: run.trigger,
+            parent_run_id: run.ancestry.map(|ancestry| ancestry.parent),
             status: run.status.into(),
             input: run.input,
             output: run.output,

@@ -26,6 +26,8 @@ struct Run {
     trigger: RunTrigger,
     /// What started a run of trigger `signal`.
     signal: Option<RunSignal>,
+    /// The run that started a run of trigger `agent`.
+    parent_run_id: Option<RunId>,
     /// `null` in lists where it is large.
     input: Option<Value>,
     /// The result once completed; likewise.
@@ -80,6 +82,7 @@ impl From<run::Run> for Run {
             agent_id: run.agent_id,
             status: run.status.into(),
             trigger: run.trigger,
+            parent_run_id: run.ancestry.map(|ancestry| ancestry.parent),
             signal: run.signal.map(|signal| RunSignal {
                 kind: signal.kind,
                 payload: input.clone(),

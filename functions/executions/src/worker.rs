@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Result;
 use domain::message::RunMessage;
-use engine::{Models, Progress, Runner, Starter};
+use engine::{Models, Progress, Runner, Starter, WorkspaceTools};
 use outbound::OutboundClient;
 use runtime::{Invocation, Lambda, Services, queue};
 use store::Store;
@@ -28,11 +28,19 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
         .run_queue_url
         .clone()
         .ok_or("RUN_QUEUE_URL is not set")?;
+    let starter = Starter::new(
+        store.clone(),
+        services.sqs.clone(),
+        queue_url,
+        services.clock.clone(),
+    );
+    let workspace = WorkspaceTools::new(store.clone(), starter.clone(), services.clock.clone());
     let toolbox = Toolbox::new(ToolSettings {
         allow_loopback: config.outbound.allow_loopback,
         geocoding_url: config.outbound.open_meteo_geocoding_url.clone(),
         forecast_url: config.outbound.open_meteo_forecast_url.clone(),
-    });
+    })
+    .with_workspace(Arc::new(workspace));
     let lease = TimeDelta::seconds(config.run_lease_seconds.into());
     let models = Models::new(
         OutboundClient::new(config.outbound.allow_loopback),
@@ -40,13 +48,7 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
         Duration::from_secs(config.outbound.model_timeout_seconds.into()),
     );
     let clock = services.clock.clone();
-    let runner = Runner::new(store.clone(), clock, toolbox, models, lease);
-    let starter = Starter::new(
-        store,
-        services.sqs.clone(),
-        queue_url,
-        services.clock.clone(),
-    );
+    let runner = Runner::new(store, clock, toolbox, models, lease);
     Ok(Lambda::queue(move |batch, invocation| {
         let (runner, starter) = (runner.clone(), starter.clone());
         async move {

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod parameters;
+pub mod triage;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::schedule::{self, Schedule};
 use crate::text::{Description, Name};
 
 pub use self::catalogue::{AgentTemplate, AgentType};
-pub use self::parameters::{ParameterKind, ParameterSpec, TOOLS};
+pub use self::parameters::{ParameterKind, ParameterSpec, SECTIONS, TOOLS};
 
 /// So many failures in a row disable an agent (AgentPlatform's notifications page).
 pub const MAX_CONSECUTIVE_FAILURES: u32 = 5;

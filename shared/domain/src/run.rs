@@ -70,6 +70,46 @@ pub struct Signal {
     pub kind: String,
 }
 
+/// How many runs deep below the first one a run of trigger `agent` may be.
+pub const MAX_DEPTH: usize = 5;
+
+/// Where a run of trigger `agent` comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ancestry {
+    /// The run that started it.
+    pub parent: RunId,
+    /// The agents of the runs above it, the first one first: as many as it is runs deep.
+    pub agents: Vec<AgentId>,
+}
+
+impl Ancestry {
+    /// That of a run of `agent` which `run` starts.
+    ///
+    /// # Errors
+    /// The text for people: it would go round in a circle, or too deep.
+    pub fn below(
+        run: RunId,
+        of: AgentId,
+        above: Option<&Self>,
+        agent: AgentId,
+    ) -> Result<Self, String> {
+        let mut agents = above.map_or_else(Vec::new, |above| above.agents.clone());
+        agents.push(of);
+        if agents.contains(&agent) {
+            return Err("that agent is already at work above this run: agents cannot start each other in a circle".to_owned());
+        }
+        if agents.len() > MAX_DEPTH {
+            return Err(format!(
+                "this run is {MAX_DEPTH} runs deep already, and no agent is started below that"
+            ));
+        }
+        Ok(Self {
+            parent: run,
+            agents,
+        })
+    }
+}
+
 /// What the models of a run have read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenUsage {
@@ -123,6 +163,9 @@ pub struct Run {
     pub steps: u32,
     pub trigger: RunTrigger,
     pub signal: Option<Signal>,
+    /// Of a run of trigger `agent`.
+    #[serde(default)]
+    pub ancestry: Option<Ancestry>,
     /// `None` where it is too large for a list, and in lists then.
     pub input: Option<Value>,
     /// The result once completed; likewise.
@@ -265,4 +308,36 @@ pub enum MessageLevel {
     Info,
     Warning,
     Critical,
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn agents_start_each_other_neither_in_circles_nor_without_end() {
+        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
+        let run = RunId::new(at(1));
+        let agents: Vec<_> = (0..8).map(|millis| AgentId::new(at(millis))).collect();
+        let mut above = None;
+        for depth in 0..MAX_DEPTH {
+            let itself = Ancestry::below(run, agents[depth], above.as_ref(), agents[depth]);
+            assert!(itself.unwrap_err().contains("circle"));
+            above = Some(
+                Ancestry::below(run, agents[depth], above.as_ref(), agents[depth + 1]).unwrap(),
+            );
+            let first = Ancestry::below(run, agents[depth + 1], above.as_ref(), agents[0]);
+            assert!(first.unwrap_err().contains("circle"));
+        }
+        assert_eq!(above.as_ref().unwrap().agents, agents[..MAX_DEPTH]);
+        let deeper = Ancestry::below(
+            run,
+            agents[MAX_DEPTH],
+            above.as_ref(),
+            agents[MAX_DEPTH + 1],
+        );
+        assert!(deeper.unwrap_err().contains("5 runs deep"));
+    }
 }

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::{OrganizationId, RunId};
+use domain::ids::OrganizationId;
 use domain::model::ModelName;
 use domain::run::{ToolCall, ToolOutcome};
+use llm::extractive::Extractive;
 use llm::{Model, ModelAnswer, ModelError, ModelRequest};
 use rand::RngExt;
 use runtime::Clock;
 use tokio::time::Instant;
-use tools::{ToolError, ToolInvocation, Toolbox};
+use tools::{CallingRun, ToolError, ToolInvocation, Toolbox};
 
 use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
@@ -19,6 +20,8 @@ use crate::telling::Telling;
 
 /// How often something unavailable is tried.
 const ATTEMPTS: u32 = 3;
+/// How many runs of other agents a run may start. Each of them may do likewise, down to the depth that runs may have.
+const MAX_TRIGGERED: usize = 20;
 /// How long a provider may ask to be left alone while there is another model to ask.
 const SHORT_WAIT: Duration = Duration::from_secs(5);
 /// What a worker keeps of its time for the writes after a model's answer.
@@ -96,6 +99,16 @@ pub(crate) async fn ask(
     telling: &Telling,
     patience: Patience<'_>,
 ) -> domain::Result<Result<ModelAnswer, String>> {
+    if let Some(directives) = &choice.directives {
+        let request = ModelRequest {
+            instructions: directives.clone(),
+            ..request.clone()
+        };
+        let answer = Extractive.answer(&request);
+        if !answer.tool_calls.is_empty() {
+            return Ok(Ok(answer));
+        }
+    }
     let mut failures = Vec::new();
     let names = choice.names();
     let last = names.len();
@@ -170,14 +183,21 @@ async fn ask_one(
     }
 }
 
-/// Whether the run may make this call, and if so, whether it may be repeated. The error is for the model.
+/// Whether the run may make this call, and if so, whether it may be repeated. `before`: how many calls of this tool the run asked
+/// for before. The error is for the model.
 pub(crate) fn check(
     toolbox: &Toolbox,
     definition: &Definition,
     call: &ToolCall,
+    before: usize,
 ) -> Result<bool, String> {
     if !definition.tools.contains(&call.tool) {
         return Err(format!("this agent may not call {}", call.tool));
+    }
+    if call.tool == "trigger_agent" && before >= MAX_TRIGGERED {
+        return Err(format!(
+            "a run may start {MAX_TRIGGERED} others, and this one has tried so many"
+        ));
     }
     if !call.arguments.is_object() {
         return Err("the arguments are not a JSON object".to_owned());
@@ -190,6 +210,7 @@ pub(crate) fn check(
 pub(crate) struct Allowed {
     tools: Vec<String>,
     hosts: Vec<String>,
+    agents: Vec<String>,
 }
 
 impl Allowed {
@@ -197,6 +218,7 @@ impl Allowed {
         Self {
             tools: definition.tools.clone(),
             hosts: definition.allowed_hosts.clone(),
+            agents: definition.allowed_agents.clone(),
         }
     }
 }
@@ -205,17 +227,19 @@ impl Allowed {
 pub(crate) async fn call(
     toolbox: &Toolbox,
     allowed: &Allowed,
-    run: RunId,
+    run: &CallingRun,
     call: &ToolCall,
     patience: Patience<'_>,
 ) -> ToolOutcome {
     // The same in every attempt, on every worker.
-    let idempotency_key = format!("{run}:{}", call.id);
+    let idempotency_key = format!("{}:{}", run.id, call.id);
     let invocation = ToolInvocation {
         tool: &call.tool,
         arguments: &call.arguments,
         allowed_tools: &allowed.tools,
         allowed_hosts: &allowed.hosts,
+        allowed_agents: &allowed.agents,
+        run: Some(run),
         idempotency_key: &idempotency_key,
     };
     let idempotent = toolbox.is_idempotent(&call.tool, &call.arguments);

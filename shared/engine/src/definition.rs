@@ -2,15 +2,16 @@
 
 use domain::agent::{AgentType, AgentVersion, Prompt};
 use domain::model::ModelName;
-use domain::run::MessageKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::briefing::{self, Briefing};
 use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
+use crate::triage::{self, Triage};
 
 /// How many model answers a run may take when its agent does not say.
-const DEFAULT_MAX_STEPS: u32 = 20;
+pub(crate) const DEFAULT_MAX_STEPS: u32 = 20;
 
 /// What a run is told to do, and within which limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Definition {
     pub tools: Vec<String>,
     /// The hosts that they may reach.
     pub allowed_hosts: Vec<String>,
+    /// The agents that they may start, by id; `*` for any.
+    pub allowed_agents: Vec<String>,
     /// How many answers the model may give.
     pub max_steps: u32,
     pub limits: Limits,
@@ -32,13 +35,17 @@ pub struct Definition {
 }
 
 /// What a run's result is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResultKind {
     /// The model's last text. What a tool could not do is the model's to deal with.
     Text,
     /// The text and the weather that it tells of. Without weather there is no result: a tool's error ends the run.
     Weather,
+    /// The text and the weather and activity that it tells of, as far as they could be had.
+    Briefing(Briefing),
+    /// What is to be done about a support request, by its operator's rules first.
+    Triage(Box<Triage>),
 }
 
 impl Definition {
@@ -50,9 +57,8 @@ impl Definition {
         match version.agent_type {
             AgentType::Freeform => Self::freeform(&version.parameters, &version.prompts, input),
             AgentType::WeatherCheck => Self::weather_check(&version.parameters, input),
-            other @ (AgentType::MorningBriefing | AgentType::SupportTriage) => {
-                Err(format!("agents of type {} cannot run yet", other.slug()))
-            }
+            AgentType::MorningBriefing => briefing::definition(version, input),
+            AgentType::SupportTriage => triage::definition(version, input),
         }
     }
 
@@ -65,6 +71,7 @@ impl Definition {
             images: Vec::new(),
             tools: Vec::new(),
             allowed_hosts: Vec::new(),
+            allowed_agents: Vec::new(),
             max_steps: DEFAULT_MAX_STEPS,
             limits: Limits::default(),
             result: ResultKind::Text,
@@ -82,11 +89,7 @@ impl Definition {
             let names = list.into_iter().flatten().filter_map(Value::as_str);
             names.map(str::to_owned).collect()
         };
-        let mut instructions = text("instructions").unwrap_or_default().to_owned();
-        for prompt in prompts {
-            let section = format!("\n\n## {}\n{}", prompt.title.as_str(), prompt.content);
-            instructions.push_str(&section);
-        }
+        let instructions = text("instructions").unwrap_or_default();
         let max_steps = parameters.get("max_steps").and_then(Value::as_u64);
         let model = ModelChoice::of(parameters)?;
         let (opening, images) = match (&model.name, with_images(input)) {
@@ -95,11 +98,15 @@ impl Definition {
         };
         Ok(Self {
             model,
-            instructions: instructions.trim_start().to_owned(),
+            instructions: with_prompts(instructions, prompts),
             opening,
             images,
             tools: names("tools"),
             allowed_hosts: names("allowed_hosts"),
+            allowed_agents: match text("allowed_agents") {
+                Some(any) => vec![any.to_owned()],
+                None => names("allowed_agents"),
+            },
             max_steps: max_steps
                 .and_then(|steps| u32::try_from(steps).ok())
                 .unwrap_or(DEFAULT_MAX_STEPS),
@@ -109,24 +116,16 @@ impl Definition {
     }
 
     fn weather_check(parameters: &Map<String, Value>, input: &Value) -> Result<Self, String> {
-        let given = |value: Option<&Value>| {
-            let text = value.and_then(Value::as_str).map(str::trim);
-            text.filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        let location = given(input.get("location"))
-            .or_else(|| given(parameters.get("location")))
-            .ok_or("the agent has no location")?;
-        let units = given(parameters.get("units")).unwrap_or_else(|| "metric".to_owned());
-        // Written by serde_json: whatever a location contains stays inside its quotes, on this one line.
-        let arguments = json!({ "location": location, "units": units });
+        let directive = weather_directive(parameters, input).ok_or("the agent has no location")?;
         Ok(Self {
             model: ModelChoice::default(),
-            instructions: format!("@get_weather {arguments}"),
+            instructions: directive,
             // All that the input may say is the location.
             opening: String::new(),
             images: Vec::new(),
             tools: vec!["get_weather".to_owned()],
             allowed_hosts: Vec::new(),
+            allowed_agents: Vec::new(),
             max_steps: DEFAULT_MAX_STEPS,
             limits: Limits::default(),
             result: ResultKind::Weather,
@@ -139,14 +138,29 @@ impl Definition {
     }
 }
 
-impl ResultKind {
-    /// How the text is shown.
-    pub fn message_kind(self) -> MessageKind {
-        match self {
-            Self::Text => MessageKind::Markdown,
-            Self::Weather => MessageKind::Text,
-        }
+/// Instructions with the sections that follow them.
+pub(crate) fn with_prompts(instructions: &str, prompts: &[Prompt]) -> String {
+    let mut whole = instructions.to_owned();
+    for prompt in prompts {
+        let section = format!("\n\n## {}\n{}", prompt.title.as_str(), prompt.content);
+        whole.push_str(&section);
     }
+    whole.trim_start().to_owned()
+}
+
+/// A text that is there and says something.
+pub(crate) fn given(value: Option<&Value>) -> Option<String> {
+    let text = value.and_then(Value::as_str).map(str::trim);
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// The directive that looks up the weather of the agent's place, unless the input names another; `None` without a place.
+pub(crate) fn weather_directive(parameters: &Map<String, Value>, input: &Value) -> Option<String> {
+    let location = given(input.get("location")).or_else(|| given(parameters.get("location")))?;
+    let units = given(parameters.get("units")).unwrap_or_else(|| "metric".to_owned());
+    // Written by serde_json: whatever a location contains stays inside its quotes, on this one line.
+    let arguments = json!({ "location": location, "units": units });
+    Some(format!("@get_weather {arguments}"))
 }
 
 /// An input whose `images` are pictures, without them and beside them: `https://` addresses, or `data:` URLs in base64.
@@ -223,7 +237,8 @@ mod tests {
     #[test]
     fn a_freeform_agent_is_its_parameters_and_prompts() {
         let parameters = map(json!({
-            "instructions": "Be brief.", "tools": ["http_request"], "allowed_hosts": ["example.com"], "max_steps": 3,
+            "instructions": "Be brief.", "tools": ["http_request"], "allowed_hosts": ["example.com"],
+            "allowed_agents": "*", "max_steps": 3,
         }));
         let prompts = [Prompt {
             title: Name::parse("Tone").unwrap(),
@@ -237,6 +252,7 @@ mod tests {
             images: Vec::new(),
             tools: vec!["http_request".to_owned()],
             allowed_hosts: vec!["example.com".to_owned()],
+            allowed_agents: vec!["*".to_owned()],
             max_steps: 3,
             limits: Limits::default(),
             result: ResultKind::Text,

@@ -29,7 +29,7 @@ pub(crate) struct Ending<'a> {
     pub(crate) tokens: TokenUsage,
     pub(crate) cost_micros: u64,
     /// How a result is shown.
-    pub(crate) message: MessageKind,
+    pub(crate) shown: (MessageKind, MessageLevel),
 }
 
 impl Ending<'_> {
@@ -42,7 +42,7 @@ impl Ending<'_> {
             events: &[],
             tokens: run.tokens,
             cost_micros: run.cost_micros,
-            message: MessageKind::Alert,
+            shown: (MessageKind::Alert, MessageLevel::Warning),
         }
     }
 }
@@ -215,11 +215,8 @@ fn message(
     let (kind, level, content) = match &ending.outcome {
         Outcome::Completed { output } => {
             let text = output.get("text").and_then(Value::as_str);
-            (
-                ending.message,
-                MessageLevel::Info,
-                text.unwrap_or_default().to_owned(),
-            )
+            let (kind, level) = ending.shown;
+            (kind, level, text.unwrap_or_default().to_owned())
         }
         Outcome::Failed { error } if disabled => (
             MessageKind::Alert,

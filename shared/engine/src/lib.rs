@@ -5,9 +5,11 @@
 //! * [`Models`] — what runs may ask, with the organization's keys.
 //! * [`Runner`] — takes a run as far as it goes, under a lease, writing every step before acting on it.
 //! * [`Starter`] — accepts a run and tells the workers of it.
+//! * [`WorkspaceTools`] — what tools may do with the agents and runs of their run's workspace.
 //! * [`Control`] — stops, pauses and continues runs.
 //! * [`give_up`] — ends a run that no worker could carry on.
 
+mod briefing;
 mod calls;
 mod control;
 pub mod definition;
@@ -17,9 +19,12 @@ mod limits;
 pub mod machine;
 mod model_choice;
 mod models;
+mod result;
 mod runner;
 mod start;
 mod telling;
+mod triage;
+mod workspace;
 
 pub use control::Control;
 pub use finish::give_up;
@@ -28,3 +33,4 @@ pub use model_choice::ModelChoice;
 pub use models::{KeySource, Models, ProviderKey};
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};
+pub use workspace::WorkspaceTools;

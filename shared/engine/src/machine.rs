@@ -17,10 +17,10 @@ use domain::payload::{MAX_PAYLOAD, is_too_large};
 use domain::run::{ProviderContent, StepEvent, TokenUsage, ToolCall, ToolOutcome};
 use llm::{Message, ModelRequest, ToolSpec};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::definition::{Definition, ResultKind};
-use crate::model_choice::structured;
+use crate::definition::Definition;
+use crate::result;
 
 #[cfg(test)]
 mod explorer;
@@ -239,39 +239,27 @@ impl State {
 
     /// The error of a tool that the run cannot do without.
     fn fatal_error(&self) -> Option<&str> {
-        match self.definition.result {
-            ResultKind::Text => None,
-            ResultKind::Weather => self.outcomes().find_map(|(_, outcome)| match outcome {
-                ToolOutcome::Error(error) => Some(error.as_str()),
-                ToolOutcome::Ok(_) => None,
-            }),
-        }
+        result::fatal_error(&self.definition.result, self.outcomes())
     }
 
     fn outcome(&self, text: &str) -> Outcome {
-        let output = match self.definition.result {
-            ResultKind::Text => match &self.definition.model.output_schema {
-                None => json!({ "text": text }),
-                Some(schema) => match structured(schema, text) {
-                    Ok(data) => json!({ "text": text, "data": data }),
-                    Err(why) => return Outcome::failed(why),
-                },
-            },
-            ResultKind::Weather => {
-                let weather = self.outcomes().find_map(|(call, outcome)| match outcome {
-                    ToolOutcome::Ok(weather) if call.tool == "get_weather" => Some(weather),
-                    _ => None,
-                });
-                match weather {
-                    Some(weather) => json!({ "text": text, "weather": weather }),
-                    None => return Outcome::failed("the weather was not looked up"),
-                }
-            }
+        let output = match result::of(&self.definition, text, self.outcomes()) {
+            Ok(output) => output,
+            Err(why) => return Outcome::failed(why),
         };
         if is_too_large(&output) {
             return Outcome::failed(format!("the output is larger than {MAX_PAYLOAD} bytes"));
         }
         Outcome::Completed { output }
+    }
+
+    /// How many calls of its tool the run asked for before this one.
+    pub(crate) fn calls_before(&self, call: &ToolCall) -> usize {
+        let calls = self.turns.iter().flat_map(|turn| &turn.calls);
+        calls
+            .take_while(|other| other.request.id != call.id)
+            .filter(|other| other.request.tool == call.tool)
+            .count()
     }
 
     fn outcomes(&self) -> impl Iterator<Item = (&ToolCall, &ToolOutcome)> {

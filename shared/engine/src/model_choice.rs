@@ -20,6 +20,8 @@ pub struct ModelChoice {
     pub max_output_tokens: u32,
     /// JSON Schema of the result.
     pub output_schema: Option<Value>,
+    /// Directives that are carried out before any of the models is asked.
+    pub directives: Option<String>,
 }
 
 impl Default for ModelChoice {
@@ -30,6 +32,7 @@ impl Default for ModelChoice {
             credential_id: None,
             max_output_tokens: DEFAULT_MAX_OUTPUT_TOKENS,
             output_schema: None,
+            directives: None,
         }
     }
 }
@@ -61,6 +64,7 @@ impl ModelChoice {
                 .and_then(|limit| u32::try_from(limit).ok())
                 .unwrap_or(default.max_output_tokens),
             output_schema: parameters.get("output_schema").cloned(),
+            directives: None,
         })
     }
 

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use runtime::Clock;
 use serde_json::Value;
 use store::{LoadedRun, Store};
-use tools::Toolbox;
+use tools::{CallingRun, Toolbox};
 
 use crate::calls::{self, Allowed, Patience};
 use crate::definition::Definition;
@@ -20,6 +20,7 @@ use crate::finish::{Ending, finish};
 use crate::held::{Held, is_abandoned, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::Models;
+use crate::result;
 use crate::telling::Telling;
 
 /// So many leases that run out at the same step are the run's own fault.
@@ -169,7 +170,8 @@ impl Runner {
                 Action::Write => held.write(&mut state).await?,
                 Action::RecordIntents(calls) => {
                     for call in calls {
-                        match calls::check(&self.toolbox, state.definition(), &call) {
+                        let before = state.calls_before(&call);
+                        match calls::check(&self.toolbox, state.definition(), &call, before) {
                             Ok(idempotent) => state.intend(&call.id, idempotent),
                             Err(why) => state.refuse(&call.id, why),
                         }
@@ -197,11 +199,11 @@ impl Runner {
                 }
                 Action::Done(outcome) => {
                     let ending = Ending {
+                        shown: result::shown(&state.definition().result, &outcome),
                         outcome,
                         events: state.unwritten(),
                         tokens: state.usage(),
                         cost_micros: state.cost_micros(),
-                        message: state.definition().result.message_kind(),
                     };
                     let caller = Caller::system(held.run.organization_id, held.run.workspace_id);
                     finish(&self.store, &self.clock, held.run, ending, &caller).await?;
@@ -232,12 +234,12 @@ impl Runner {
         held: &mut Held<'_>,
         patience: Patience<'_>,
     ) -> Result<()> {
-        let run = held.run.id;
+        let run = CallingRun::of(&held.run);
         let call = async |PendingCall { call, repeat }: PendingCall| {
-            tracing::debug!(run.id = %run, tool = call.tool, repeat, "tool call");
-            let outcome = calls::call(&self.toolbox, allowed, run, &call, patience).await;
+            tracing::debug!(run.id = %run.id, tool = call.tool, repeat, "tool call");
+            let outcome = calls::call(&self.toolbox, allowed, &run, &call, patience).await;
             if let ToolOutcome::Error(_) = outcome {
-                tracing::info!(run.id = %run, tool = call.tool, "tool call failed");
+                tracing::info!(run.id = %run.id, tool = call.tool, "tool call failed");
             }
             (call.id, outcome)
         };

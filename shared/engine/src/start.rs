@@ -9,7 +9,7 @@ use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::RunMessage;
 use domain::payload;
 use domain::plan::Standing;
-use domain::run::{Run, RunStatus, RunTrigger, Signal, TokenUsage};
+use domain::run::{Ancestry, Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
 use futures::future::join;
 use runtime::Clock;
@@ -69,6 +69,15 @@ impl Starter {
     ///
     /// A run that existed already comes without a large input or output.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
+        self.accept(start, None).await
+    }
+
+    /// Accepts a run that another run wants; otherwise like [`Self::start`].
+    pub(crate) async fn start_below(&self, ancestry: Ancestry, start: StartRun<'_>) -> Result<Run> {
+        self.accept(start, Some(ancestry)).await
+    }
+
+    async fn accept(&self, start: StartRun<'_>, ancestry: Option<Ancestry>) -> Result<Run> {
         match start.agent.state {
             AgentState::Active => {}
             AgentState::Paused => return Err(Error::Refused("agent is paused".to_owned())),
@@ -88,7 +97,10 @@ impl Starter {
             return existing.ok_or(refusal);
         }
         let now = self.clock.now();
-        let run = queued(&start, now, now);
+        let run = Run {
+            ancestry,
+            ..queued(&start, now, now)
+        };
         let audit = AuditEntry::new(start.caller, "run.started", "run", run.id, now);
         match self.create(&run, None, &audit).await {
             Ok(()) => {
@@ -246,6 +258,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         steps: 0,
         trigger: start.trigger,
         signal: start.signal.clone(),
+        ancestry: None,
         input: Some(start.input.clone()),
         output: None,
         error: None,

@@ -29,9 +29,7 @@ where
     let afterwards = services.afterwards.clone();
     match build(services).await? {
         Lambda::Http(router) => serve(Runtime::new(Adapter::from(router)), afterwards).await,
-        Lambda::Stream(router) => {
-            serve(lambda_http::streaming_runtime(router), afterwards).await
-        }
+        Lambda::Stream(router) => serve(lambda_http::streaming_runtime(router), afterwards).await,
         Lambda::Queue(handle) => {
             let handle = service_fn(move |event: LambdaEvent<SqsEvent>| {
                 let response = handle(event.payload, invocation(&event.context));

@@ -50,7 +50,7 @@ impl Key {
 pub(crate) enum Index {
     /// Children of something, by age.
     Children,
-    /// Runs of a workspace by status.
+    /// Runs of a workspace by status, and their messages likewise.
     Status,
     /// What must happen later, by time. Sparse, keys only.
     Due,
@@ -307,6 +307,22 @@ pub(crate) fn message_of_agent(
     IndexKey {
         index: Index::Children,
         key: Key::new(messages_of(workspace, agent), message.to_string()),
+    }
+}
+
+/// What the runs of a workspace have shown when they were in a status, by age.
+pub(crate) fn messages_in_status(workspace: WorkspaceId, status: RunStatus) -> String {
+    format!("workspace#{workspace}#message#{}", status.as_str())
+}
+
+pub(crate) fn message_in_status(
+    workspace: WorkspaceId,
+    status: RunStatus,
+    message: impl ToString,
+) -> IndexKey {
+    IndexKey {
+        index: Index::Status,
+        key: Key::new(messages_in_status(workspace, status), message.to_string()),
     }
 }
 

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use domain::agent::Agent;
 use domain::audit::AuditEntry;
-use domain::ids::{AgentId, RunId, WorkspaceId};
+use domain::ids::{AgentId, MessageId, RunId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 use domain::run::{DisplayMessage, Partial, Run, RunStatus, Step, Wanted};
 use domain::{Error, Result};
@@ -207,7 +207,10 @@ impl Store {
                 message,
             )
             .map(|item| item.may_be_large(id))
-            .map(|item| item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id)));
+            .map(|item| {
+                item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id))
+                    .indexed(keys::message_in_status(workspace, run.status, message.id))
+            });
             transaction.create(records, item, moved_on);
         }
         if let Some(agent) = write.agent {
@@ -246,6 +249,26 @@ impl Store {
             Index::Children,
             keys::messages_of(workspace, agent),
         );
+        self.page(&list, page, entity, |message: &DisplayMessage| {
+            message.id.to_string()
+        })
+        .await
+    }
+
+    /// What the runs of a workspace have shown since `from` on coming to `status`, newest first.
+    pub async fn messages_in_status(
+        &self,
+        workspace: WorkspaceId,
+        status: RunStatus,
+        from: DateTime<Utc>,
+        page: &PageRequest,
+    ) -> Result<Page<DisplayMessage>> {
+        let mut list = List::of_index(
+            &self.tables.records,
+            Index::Status,
+            keys::messages_in_status(workspace, status),
+        );
+        list.from = Some(MessageId::first_at(from).to_string());
         self.page(&list, page, entity, |message: &DisplayMessage| {
             message.id.to_string()
         })

@@ -307,6 +307,8 @@ mod tests {
             arguments: &arguments,
             allowed_tools: &allowed_tools,
             allowed_hosts: &[],
+            allowed_agents: &[],
+            run: None,
             idempotency_key: "k",
         };
         toolbox.call(call).await

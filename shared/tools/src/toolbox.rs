@@ -6,7 +6,8 @@ use jsonschema::Validator;
 use llm::ToolSpec;
 use serde_json::Value;
 
-use crate::{get_weather, http_request};
+use crate::workspace::{CallingRun, Workspace};
+use crate::{get_activity, get_weather, http_request, trigger_agent};
 use outbound::{OutboundClient, OutboundError};
 
 /// Where tools find what they need.
@@ -29,6 +30,10 @@ pub struct ToolInvocation<'a> {
     pub allowed_tools: &'a [String],
     /// The hosts that `http_request` may reach: `example.com`, `example.com:8443`, `*.example.com`.
     pub allowed_hosts: &'a [String],
+    /// The agents that `trigger_agent` may start, by id; `*` for any of the workspace.
+    pub allowed_agents: &'a [String],
+    /// The run that calls; tools that act in its workspace do nothing without.
+    pub run: Option<&'a CallingRun>,
     /// The same for every attempt at this call, and for no other call.
     pub idempotency_key: &'a str,
 }
@@ -63,20 +68,28 @@ impl From<OutboundError> for ToolError {
 }
 
 /// The tools of this platform. Cheap to clone and to make: connections and schemas are set up when first needed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Toolbox {
     settings: Arc<ToolSettings>,
     outbound: OutboundClient,
+    workspace: Option<Arc<dyn Workspace>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tool {
     GetWeather,
     HttpRequest,
+    TriggerAgent,
+    GetActivity,
 }
 
 impl Tool {
-    const ALL: [Self; 2] = [Self::GetWeather, Self::HttpRequest];
+    const ALL: [Self; 4] = [
+        Self::GetWeather,
+        Self::HttpRequest,
+        Self::TriggerAgent,
+        Self::GetActivity,
+    ];
 
     fn find(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
@@ -86,6 +99,8 @@ impl Tool {
         match self {
             Self::GetWeather => "get_weather",
             Self::HttpRequest => "http_request",
+            Self::TriggerAgent => "trigger_agent",
+            Self::GetActivity => "get_activity",
         }
     }
 
@@ -93,6 +108,8 @@ impl Tool {
         match self {
             Self::GetWeather => get_weather::spec(),
             Self::HttpRequest => http_request::spec(),
+            Self::TriggerAgent => trigger_agent::spec(),
+            Self::GetActivity => get_activity::spec(),
         }
     }
 
@@ -135,6 +152,16 @@ impl Toolbox {
         Self {
             settings: Arc::new(settings),
             outbound,
+            workspace: None,
+        }
+    }
+
+    /// Lets the tools that act in the workspace of their run do so.
+    #[must_use]
+    pub fn with_workspace(self, workspace: Arc<dyn Workspace>) -> Self {
+        Self {
+            workspace: Some(workspace),
+            ..self
         }
     }
 
@@ -157,7 +184,8 @@ impl Toolbox {
     /// Whether this call may be repeated, under the same idempotency key, when its outcome is unknown.
     pub fn is_idempotent(&self, tool: &str, arguments: &Value) -> bool {
         match Tool::find(tool) {
-            Some(Tool::GetWeather) => true,
+            // A run is started under an id that the call alone determines.
+            Some(Tool::GetWeather | Tool::TriggerAgent | Tool::GetActivity) => true,
             Some(Tool::HttpRequest) => http_request::is_idempotent(arguments),
             None => false,
         }
@@ -180,7 +208,18 @@ impl Toolbox {
                 get_weather::call(&self.outbound, &self.settings, call.arguments).await
             }
             Tool::HttpRequest => http_request::call(&self.outbound, &call).await,
+            Tool::TriggerAgent => trigger_agent::call(self.workspace.as_deref(), &call).await,
+            Tool::GetActivity => get_activity::call(self.workspace.as_deref(), &call).await,
         }
+    }
+}
+
+impl std::fmt::Debug for Toolbox {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Toolbox")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -252,6 +291,8 @@ mod tests {
                 arguments: &json!({ "location": "Bern" }),
                 allowed_tools: &["http_request".to_owned()],
                 allowed_hosts: &[],
+                allowed_agents: &[],
+                run: None,
                 idempotency_key: "k",
             };
             assert_eq!(

@@ -36,6 +36,7 @@ impl Scenario {
         let credentials = Credentials::of(&self.app, &account).await;
         self.agents(&account, &credentials).await;
         self.runs(&account, &credentials).await;
+        self.delegation(&credentials).await;
         self.models(&credentials).await;
         self.later(&account).await;
     }
@@ -287,6 +288,33 @@ impl Scenario {
             format!("/api/v1/runs/{run}/messages"),
         ] {
             self.get(key, &path).await;
+        }
+    }
+
+    /// An agent that starts another by its name, and a briefing of what they did.
+    async fn delegation(&self, credentials: &Credentials) {
+        let Credentials { token, key } = credentials;
+        let directive = "@trigger_agent {\"agent\": \"Summary\", \"wait\": true}\n@get_activity {}";
+        let tools = ["trigger_agent", "get_activity"];
+        for (name, config) in [
+            ("Summary", json!({"instructions": "x"})),
+            (
+                "Chief",
+                json!({"instructions": directive, "tools": tools, "allowed_agents": "*"}),
+            ),
+        ] {
+            let body = json!({"name": name, "type": "freeform", "config": config});
+            let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
+            let agent = text(&agent["data"]["id"]);
+            let executions = format!("/api/agent-base/{agent}/executions");
+            let done = self
+                .call(token, Method::POST, &executions, json!({"wait": true}))
+                .await;
+            let output = done["data"]["output"]["text"].to_string();
+            assert!(
+                name == "Summary" || output.contains("is completed"),
+                "{done}"
+            );
         }
     }
 

@@ -27,7 +27,7 @@ pub struct AgentTemplate {
     pub agent_type: AgentType,
     pub name: &'static str,
     pub description: &'static str,
-    /// Whether it can be installed yet.
+    /// Whether it can be installed.
     pub available: bool,
     pub parameters: Vec<ParameterSpec>,
 }
@@ -80,13 +80,13 @@ impl AgentType {
             ),
             Self::MorningBriefing => (
                 "Morning Briefing",
-                "Sums up the day's calendar, mail and weather.",
-                false,
+                "Tells the weather, and what the other agents of the workspace have done since yesterday.",
+                true,
             ),
             Self::SupportTriage => (
                 "Support Triage",
-                "Rates a support request and suggests an answer.",
-                false,
+                "Rates a support request by your rules, suggests an answer, and says when a person must look.",
+                true,
             ),
         };
         AgentTemplate {
@@ -110,43 +110,15 @@ impl AgentType {
             default: None,
         };
         match self {
-            Self::Freeform => vec![
-                text(
+            Self::Freeform => {
+                let mut specs = vec![text(
                     "instructions",
                     "Instructions",
                     "What the agent shall do, in your words.",
                     true,
-                ),
-                ParameterSpec {
-                    name: "model",
-                    label: "Model",
-                    description: "Which model answers: `builtin/extractive`, which quotes and does not generate, `openai/<model>` or `anthropic/<model>`.",
-                    kind: ParameterKind::Text,
-                    required: false,
-                    default: Some(Value::from(model::EXTRACTIVE)),
-                },
-                ParameterSpec {
-                    name: "fallbacks",
-                    label: "Fallback models",
-                    description: "At most 5 models to ask, in this order, when those before do not answer.",
-                    kind: ParameterKind::Json,
-                    required: false,
-                    default: None,
-                },
-                text(
-                    "credential_id",
-                    "Credential",
-                    "The key for the model's provider; the organization's newest when left out.",
-                    false,
-                ),
-                ParameterSpec {
-                    name: "max_output_tokens",
-                    label: "Output limit",
-                    description: "Tokens that a hosted model may write in one answer, 1 to 128000; 4096 when left out.",
-                    kind: ParameterKind::Number,
-                    required: false,
-                    default: None,
-                },
+                )];
+                specs.extend(models());
+                specs.extend([
                 ParameterSpec {
                     name: "output_schema",
                     label: "Output schema",
@@ -158,7 +130,7 @@ impl AgentType {
                 ParameterSpec {
                     name: "tools",
                     label: "Tools",
-                    description: "Names of the tools that the agent may call: `get_weather`, `http_request`.",
+                    description: "Names of the tools that the agent may call: `get_weather`, `http_request`, `trigger_agent`, `get_activity`.",
                     kind: ParameterKind::Json,
                     required: false,
                     default: Some(Value::Array(Vec::new())),
@@ -167,6 +139,14 @@ impl AgentType {
                     name: "allowed_hosts",
                     label: "Allowed hosts",
                     description: "Host names that `http_request` may reach, `*.example.com` for all below one.",
+                    kind: ParameterKind::Json,
+                    required: false,
+                    default: Some(Value::Array(Vec::new())),
+                },
+                ParameterSpec {
+                    name: "allowed_agents",
+                    label: "Allowed agents",
+                    description: "Ids of the agents that `trigger_agent` may start, at most 20, or `*` for any of the workspace.",
                     kind: ParameterKind::Json,
                     required: false,
                     default: Some(Value::Array(Vec::new())),
@@ -203,56 +183,139 @@ impl AgentType {
                     required: false,
                     default: None,
                 },
-            ],
+                ]);
+                specs
+            }
             Self::WeatherCheck => vec![
                 text("location", "Location", "City or postal code.", true),
-                ParameterSpec {
-                    name: "units",
-                    label: "Units",
-                    description: "Celsius and km/h, or Fahrenheit and mph.",
-                    kind: ParameterKind::Selection {
-                        options: &["metric", "imperial"],
+                units(),
+            ],
+            Self::MorningBriefing => {
+                let mut specs = vec![
+                    ParameterSpec {
+                        name: "style",
+                        label: "Style",
+                        description: "How much to say.",
+                        kind: ParameterKind::Selection {
+                            options: &["concise", "detailed"],
+                        },
+                        required: false,
+                        default: Some(Value::from("concise")),
                     },
-                    required: false,
-                    default: Some(Value::from("metric")),
-                },
-            ],
-            Self::MorningBriefing => vec![
-                ParameterSpec {
-                    name: "style",
-                    label: "Style",
-                    description: "How much to say.",
-                    kind: ParameterKind::Selection {
-                        options: &["concise", "detailed"],
+                    text(
+                        "location",
+                        "Location",
+                        "Where to report the weather of; without one there is no weather.",
+                        false,
+                    ),
+                    units(),
+                    ParameterSpec {
+                        name: "sections",
+                        label: "Sections",
+                        description: "What to tell of: `weather`, `activity`. `calendar` and `email` are not connected yet, which the briefing then says.",
+                        kind: ParameterKind::Json,
+                        required: false,
+                        default: Some(Value::from(vec!["weather", "activity"])),
                     },
-                    required: false,
-                    default: Some(Value::from("concise")),
-                },
-                text(
-                    "location",
-                    "Location",
-                    "Where to report the weather of.",
-                    false,
-                ),
-            ],
-            Self::SupportTriage => vec![
-                ParameterSpec {
-                    name: "priority_rules",
-                    label: "Priority rules",
-                    description: "What makes a request urgent.",
-                    kind: ParameterKind::Json,
-                    required: false,
-                    default: None,
-                },
-                text(
-                    "escalation_criteria",
-                    "Escalation criteria",
-                    "When a person must look.",
-                    false,
-                ),
-            ],
+                ];
+                specs.extend(models());
+                specs
+            }
+            Self::SupportTriage => {
+                let mut specs = vec![
+                    ParameterSpec {
+                        name: "priority_rules",
+                        label: "Priority rules",
+                        description: "At most 50 of {\"priority\": \"urgent|high|normal|low\", \"when\": {\"any\": [keywords], \"all\": [keywords]} or a text, \"escalate\"?: bool, \"name\"?: text}. Where keywords are found, the rule decides, whatever a model thinks; the highest priority wins. A text is for a hosted model.",
+                        kind: ParameterKind::Json,
+                        required: false,
+                        default: Some(Value::Array(Vec::new())),
+                    },
+                    ParameterSpec {
+                        name: "escalation_criteria",
+                        label: "Escalation criteria",
+                        description: "When a person must look: keywords as in a rule, or a text for a hosted model.",
+                        kind: ParameterKind::Json,
+                        required: false,
+                        default: None,
+                    },
+                    ParameterSpec {
+                        name: "auto_notify",
+                        label: "Notify",
+                        description: "Whether a request that a person must look at is shown as a critical alert.",
+                        kind: ParameterKind::Boolean,
+                        required: false,
+                        default: Some(Value::from(true)),
+                    },
+                    text(
+                        "tone",
+                        "Tone",
+                        "How a hosted model shall write the suggested response.",
+                        false,
+                    ),
+                    text(
+                        "instructions",
+                        "Instructions",
+                        "What else a hosted model shall know or do.",
+                        false,
+                    ),
+                ];
+                specs.extend(models());
+                specs
+            }
         }
     }
+}
+
+fn units() -> ParameterSpec {
+    ParameterSpec {
+        name: "units",
+        label: "Units",
+        description: "Celsius and km/h, or Fahrenheit and mph.",
+        kind: ParameterKind::Selection {
+            options: &["metric", "imperial"],
+        },
+        required: false,
+        default: Some(Value::from("metric")),
+    }
+}
+
+/// Which models an agent asks.
+fn models() -> [ParameterSpec; 4] {
+    [
+        ParameterSpec {
+            name: "model",
+            label: "Model",
+            description: "Which model answers: `builtin/extractive`, which quotes and does not generate, `openai/<model>` or `anthropic/<model>`.",
+            kind: ParameterKind::Text,
+            required: false,
+            default: Some(Value::from(model::EXTRACTIVE)),
+        },
+        ParameterSpec {
+            name: "fallbacks",
+            label: "Fallback models",
+            description: "At most 5 models to ask, in this order, when those before do not answer.",
+            kind: ParameterKind::Json,
+            required: false,
+            default: None,
+        },
+        ParameterSpec {
+            name: "credential_id",
+            label: "Credential",
+            description: "The key for the model's provider; the organization's newest when left out.",
+            kind: ParameterKind::Text,
+            required: false,
+            default: None,
+        },
+        ParameterSpec {
+            name: "max_output_tokens",
+            label: "Output limit",
+            description: "Tokens that a hosted model may write in one answer, 1 to 128000; 4096 when left out.",
+            kind: ParameterKind::Number,
+            required: false,
+            default: None,
+        },
+    ]
 }
 
 #[cfg(test)]

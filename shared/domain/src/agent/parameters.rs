@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use super::MAX_DEFINITION;
 use super::catalogue::AgentType;
+use super::triage;
 use crate::error::{FieldError, Result, all_valid};
+use crate::ids::AgentId;
 use crate::model;
 
 /// A kind of value that a parameter takes (Prodgy's agent settings page).
@@ -123,6 +125,10 @@ impl ParameterSpec {
             ParameterKind::Json => match self.name {
                 "tools" => names_within(value, &TOOLS),
                 "allowed_hosts" => hosts(value),
+                "allowed_agents" => agents(value),
+                "sections" => names_within(value, &SECTIONS),
+                "priority_rules" => triage::check_rules(value),
+                "escalation_criteria" => triage::check_criteria(value),
                 _ => Ok(()),
             },
         }
@@ -130,7 +136,18 @@ impl ParameterSpec {
 }
 
 /// The tools that an agent may be allowed.
-pub const TOOLS: [&str; 2] = ["get_weather", "http_request"];
+pub const TOOLS: [&str; 4] = [
+    "get_weather",
+    "http_request",
+    "trigger_agent",
+    "get_activity",
+];
+
+/// What a briefing may tell of.
+pub const SECTIONS: [&str; 4] = ["weather", "activity", "calendar", "email"];
+
+/// The most agents that one may be allowed to start by name or id.
+const MAX_ALLOWED_AGENTS: usize = 20;
 
 fn whole(value: &Value, most: u64) -> Result<(), String> {
     if value
@@ -153,6 +170,25 @@ fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("must be a list of: {}", known.join(", ")))
+    }
+}
+
+fn agents(value: &Value) -> Result<(), String> {
+    let is_id = |agent: &Value| {
+        agent
+            .as_str()
+            .is_some_and(|id| id.parse::<AgentId>().is_ok())
+    };
+    let fine = value == "*"
+        || value
+            .as_array()
+            .is_some_and(|agents| agents.len() <= MAX_ALLOWED_AGENTS && agents.iter().all(is_id));
+    if fine {
+        Ok(())
+    } else {
+        Err(format!(
+            "must be \"*\" or a list of at most {MAX_ALLOWED_AGENTS} ids of agents"
+        ))
     }
 }
 
@@ -279,6 +315,41 @@ mod tests {
                 AgentType::Freeform,
                 json!({"instructions": "x", "allowed_hosts": ["a/b"]}),
                 "config.allowed_hosts",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "allowed_agents": ["*"]}),
+                "config.allowed_agents",
+            ),
+            (
+                AgentType::SupportTriage,
+                json!({"priority_rules": {"urgent": "outage"}}),
+                "config.priority_rules",
+            ),
+            (
+                AgentType::SupportTriage,
+                json!({"priority_rules": [{"priority": "urgent", "when": {"any": []}}]}),
+                "config.priority_rules",
+            ),
+            (
+                AgentType::SupportTriage,
+                json!({"escalation_criteria": 7}),
+                "config.escalation_criteria",
+            ),
+            (
+                AgentType::SupportTriage,
+                json!({"auto_notify": "yes"}),
+                "config.auto_notify",
+            ),
+            (
+                AgentType::MorningBriefing,
+                json!({"sections": ["news"]}),
+                "config.sections",
+            ),
+            (
+                AgentType::MorningBriefing,
+                json!({"style": "poetic"}),
+                "config.style",
             ),
         ] {
             match check(kind, wrong.clone()) {

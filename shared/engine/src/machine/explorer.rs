@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::*;
+use crate::definition::ResultKind;
 use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 
@@ -79,6 +80,7 @@ fn definition(model: &str) -> Definition {
         images: Vec::new(),
         tools: vec!["post".to_owned(), "get".to_owned()],
         allowed_hosts: Vec::new(),
+        allowed_agents: Vec::new(),
         max_steps: 5,
         limits: Limits::default(),
         result: ResultKind::Text,

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::journal::MAX_ERROR;
 use super::*;
+use crate::definition::ResultKind;
 use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 
@@ -15,6 +16,7 @@ fn state(max_steps: u32, result: ResultKind) -> State {
         images: Vec::new(),
         tools: Vec::new(),
         allowed_hosts: Vec::new(),
+        allowed_agents: Vec::new(),
         max_steps,
         limits: Limits::default(),
         result,

@@ -1,5 +1,6 @@
 //! Runs, carried out against a real DynamoDB protocol and a tool server on the wire.
 
+mod delegation;
 mod platform;
 mod recovery;
 mod runs;

@@ -21,12 +21,12 @@ use domain::page::PageRequest;
 use domain::plan::Standing;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
-use engine::{KeySource, Models, Progress, ProviderKey, Runner, StartRun, Starter};
+use engine::{KeySource, Models, Progress, ProviderKey, Runner, StartRun, Starter, WorkspaceTools};
 use futures::future::{self, BoxFuture};
 use outbound::OutboundClient;
 use runtime::{Clock, Config, Services};
 use serde_json::{Value, json};
-use store::Store;
+use store::{RunFilter, Store};
 use tools::{ToolSettings, Toolbox};
 
 /// How long the world's `/slow` takes.
@@ -107,16 +107,19 @@ impl Platform {
             geocoding_url: format!("http://{address}"),
             forecast_url: format!("http://{address}"),
         });
+        let queue = format!("http://{address}/queue");
+        let starter = Starter::new(store.clone(), services.sqs, queue, clock.clone());
+        let workspace = WorkspaceTools::new(store.clone(), starter.clone(), clock.clone());
+        let toolbox = toolbox.with_workspace(Arc::new(workspace));
         let models = Models::new(
             OutboundClient::new(true),
             Arc::new(NoKeys),
             Duration::from_secs(1),
         );
-        let queue = format!("http://{address}/queue");
         let now = clock.now();
         Self {
             runner: Runner::new(store.clone(), clock.clone(), toolbox, models, lease),
-            starter: Starter::new(store.clone(), services.sqs, queue, clock.clone()),
+            starter,
             caller: Caller::system(OrganizationId::new(now), WorkspaceId::new(now)),
             standing: Standing::unlimited(now),
             store,
@@ -206,6 +209,25 @@ impl Platform {
             "allowed_hosts": ["127.0.0.1"],
         });
         self.agent(AgentType::Freeform, parameters).await
+    }
+
+    /// An agent that starts the agent that its input names, and waits for it.
+    pub(crate) async fn delegator(&self) -> Agent {
+        let parameters = json!({
+            "instructions": "@trigger_agent {\"agent\": \"{{input.agent}}\", \"input\": \"{{input.rest}}\", \"wait\": true}",
+            "tools": ["trigger_agent"],
+            "allowed_agents": "*",
+        });
+        self.agent(AgentType::Freeform, parameters).await
+    }
+
+    pub(crate) async fn runs_of(&self, agent: &Agent) -> Vec<Run> {
+        let page = PageRequest::first(100);
+        let filter = RunFilter::default();
+        let runs = self
+            .store
+            .runs(agent.workspace_id, agent.id, &filter, &page);
+        runs.await.unwrap().items
     }
 
     pub(crate) async fn reread(&self, agent: &Agent) -> Agent {

@@ -43,6 +43,8 @@ pub(super) fn of_results(messages: &[Message], instructions: &str, limit: usize)
                 ToolOutcome::Ok(value) => match tool.as_str() {
                     "get_weather" => weather(value),
                     "http_request" => reply(arguments, value, instructions, limit),
+                    "trigger_agent" => triggered(arguments, value),
+                    "get_activity" => activity(value),
                     _ => None,
                 }
                 .unwrap_or_else(|| format!("{tool} returned {}", json(value))),
@@ -158,6 +160,39 @@ fn reply(arguments: &Value, value: &Value, instructions: &str, limit: usize) -> 
         report += "\n(The reply was longer; only its beginning was read.)";
     }
     Some(report)
+}
+
+/// `None` when the value is not a run.
+fn triggered(arguments: &Value, value: &Value) -> Option<String> {
+    let (run, status) = (value["run_id"].as_str()?, value["status"].as_str()?);
+    let agent = arguments["agent"].as_str().unwrap_or("another agent");
+    let mut report = format!("Run {run} of {agent} is {status}");
+    match (&value["error"], &value["output"]["text"]) {
+        (Value::String(error), _) => _ = write!(report, ": {error}"),
+        (_, Value::String(text)) => _ = write!(report, ":\n{}", cut(text, SHOWN)),
+        _ => report.push('.'),
+    }
+    Some(report)
+}
+
+/// `None` when the value is not what agents have done.
+fn activity(value: &Value) -> Option<String> {
+    let (completed, failed) = (value["completed"].as_u64()?, value["failed"].as_u64()?);
+    let since = value["since"].as_str().unwrap_or_default();
+    let mut report =
+        format!("Runs of other agents since {since}: {completed} completed, {failed} failed.");
+    for agent in value["agents"].as_array().into_iter().flatten() {
+        let name = agent["name"].as_str().unwrap_or_default();
+        _ = write!(
+            report,
+            "\n- {name}: {} completed, {} failed.",
+            agent["completed"], agent["failed"]
+        );
+        if let Some(error) = agent["latest_error"].as_str() {
+            _ = write!(report, " Latest error: {error}");
+        }
+    }
+    Some(cut(&report, SHOWN))
 }
 
 /// A short text whole; of a long one, the sentences that matter.

@@ -1,0 +1,306 @@
+//! What support triage goes by: rules for the priority of a request, and when a person must look.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+const MAX_RULES: usize = 50;
+const MAX_KEYWORDS: usize = 50;
+/// In characters, as for the name of a rule.
+const MAX_KEYWORD: usize = 100;
+/// The longest condition in words, in characters.
+const MAX_WORDS: usize = 2000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    Low,
+    Normal,
+    High,
+    Urgent,
+}
+
+impl Priority {
+    pub const ALL: [Self; 4] = [Self::Urgent, Self::High, Self::Normal, Self::Low];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Urgent => "urgent",
+        }
+    }
+}
+
+/// A rule that an operator wrote: `{"priority": "urgent", "when": {"any": ["outage", "down"]}, "escalate": true}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    pub name: Option<String>,
+    pub priority: Priority,
+    pub when: Condition,
+    /// Whether a person must look at what it applies to.
+    pub escalate: bool,
+}
+
+/// When something applies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// For a model that understands them.
+    Words(String),
+    /// Decided without a model.
+    Keywords(Keywords),
+}
+
+/// Keywords of a text: all of `all`, and one of `any` if it has some.
+///
+/// A keyword is one or more whole words, in any case; `*` at its beginning or end stands for the rest of a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keywords {
+    pub any: Vec<String>,
+    pub all: Vec<String>,
+}
+
+/// The words of a text, ready for keywords.
+#[derive(Clone, Debug)]
+pub struct Words(String);
+
+impl Words {
+    pub fn of(text: &str) -> Self {
+        let lower = text.to_lowercase();
+        let words = lower
+            .split(|character: char| !character.is_alphanumeric())
+            .filter(|word| !word.is_empty());
+        let mut spaced = String::from(" ");
+        for word in words {
+            spaced.push_str(word);
+            spaced.push(' ');
+        }
+        Self(spaced)
+    }
+
+    fn has(&self, keyword: &str) -> bool {
+        let words = Self::of(keyword).0;
+        let mut wanted = words.as_str();
+        if keyword.trim_start().starts_with('*') {
+            wanted = wanted.trim_start();
+        }
+        if keyword.trim_end().ends_with('*') {
+            wanted = wanted.trim_end();
+        }
+        self.0.contains(wanted)
+    }
+}
+
+impl Keywords {
+    /// The keywords for which the condition holds; `None` when it does not.
+    pub fn found_in(&self, words: &Words) -> Option<Vec<String>> {
+        if !self.all.iter().all(|keyword| words.has(keyword)) {
+            return None;
+        }
+        let any: Vec<_> = self
+            .any
+            .iter()
+            .filter(|keyword| words.has(keyword))
+            .collect();
+        if any.is_empty() && !self.any.is_empty() {
+            return None;
+        }
+        Some(self.all.iter().chain(any).cloned().collect())
+    }
+}
+
+/// Reads `priority_rules`.
+///
+/// # Errors
+/// The text for people, which names the place.
+pub fn rules(value: &Value) -> Result<Vec<Rule>, String> {
+    let Some(list) = value.as_array().filter(|list| list.len() <= MAX_RULES) else {
+        return Err(format!("must be a list of at most {MAX_RULES} rules"));
+    };
+    let rules = list.iter().enumerate();
+    rules
+        .map(|(index, value)| rule(value).map_err(|why| format!("[{index}]{why}")))
+        .collect()
+}
+
+fn rule(value: &Value) -> Result<Rule, String> {
+    let Some(fields) = value.as_object() else {
+        return Err(" must be an object with priority and when".to_owned());
+    };
+    known(fields, &["name", "priority", "when", "escalate"]).map_err(|name| {
+        format!(".{name} is not part of a rule, which has name, priority, when and escalate")
+    })?;
+    let name = match fields.get("name") {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(
+            short(value, MAX_KEYWORD)
+                .ok_or_else(|| format!(".name must be a text of 1 to {MAX_KEYWORD} characters"))?,
+        ),
+    };
+    let priority = fields.get("priority").and_then(Value::as_str);
+    let priority = Priority::ALL
+        .into_iter()
+        .find(|known| Some(known.as_str()) == priority)
+        .ok_or(".priority must be one of urgent, high, normal, low")?;
+    let when = fields.get("when").unwrap_or(&Value::Null);
+    let when = condition(when).map_err(|why| format!(".when {why}"))?;
+    let escalate = match fields.get("escalate") {
+        None | Some(Value::Null) => false,
+        Some(value) => value.as_bool().ok_or(".escalate must be true or false")?,
+    };
+    Ok(Rule {
+        name,
+        priority,
+        when,
+        escalate,
+    })
+}
+
+/// Reads `escalation_criteria`, or the `when` of a rule.
+///
+/// # Errors
+/// The text for people.
+pub fn condition(value: &Value) -> Result<Condition, String> {
+    match value {
+        Value::String(_) => short(value, MAX_WORDS)
+            .map(Condition::Words)
+            .ok_or_else(|| format!("must have 1 to {MAX_WORDS} characters")),
+        Value::Object(fields) if known(fields, &["any", "all"]).is_ok() => {
+            let (any, all) = (keywords(fields, "any")?, keywords(fields, "all")?);
+            if any.is_empty() && all.is_empty() {
+                return Err("must have keywords in any or all".to_owned());
+            }
+            Ok(Condition::Keywords(Keywords { any, all }))
+        }
+        _ => Err(
+            "must be a text, or keywords: {\"any\": [\"outage\", \"down\"]} or {\"all\": […]}"
+                .to_owned(),
+        ),
+    }
+}
+
+fn keywords(fields: &Map<String, Value>, name: &str) -> Result<Vec<String>, String> {
+    let wrong = || {
+        format!(
+            "must have at most {MAX_KEYWORDS} keywords in {name}, each with letters or digits and of at most {MAX_KEYWORD} characters"
+        )
+    };
+    let list = match fields.get(name) {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(value) => value.as_array().ok_or_else(wrong)?,
+    };
+    if list.len() > MAX_KEYWORDS {
+        return Err(wrong());
+    }
+    list.iter()
+        .map(|value| {
+            short(value, MAX_KEYWORD)
+                .filter(|keyword| keyword.contains(char::is_alphanumeric))
+                .ok_or_else(wrong)
+        })
+        .collect()
+}
+
+fn short(value: &Value, limit: usize) -> Option<String> {
+    let text = value.as_str()?.trim();
+    (!text.is_empty() && text.chars().count() <= limit).then(|| text.to_owned())
+}
+
+/// The first name that is none of `names`.
+fn known(fields: &Map<String, Value>, names: &[&str]) -> Result<(), String> {
+    let unknown = fields.keys().find(|name| !names.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |name| Err(name.chars().take(100).collect()))
+}
+
+pub(super) fn check_rules(value: &Value) -> Result<(), String> {
+    rules(value).map(drop)
+}
+
+pub(super) fn check_criteria(value: &Value) -> Result<(), String> {
+    condition(value).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keywords_are_whole_words_in_any_case() {
+        let words = Words::of("The SITE is  down — refunds, please! データ障害です");
+        for (condition, expected) in [
+            (json!({ "any": ["down"] }), true),
+            (json!({ "any": ["dow"] }), false),
+            (json!({ "any": ["dow*"] }), true),
+            (json!({ "any": ["refund"] }), false),
+            (json!({ "any": ["refund*"] }), true),
+            (json!({ "any": ["*ease"] }), true),
+            (json!({ "any": ["site is down"] }), true),
+            (json!({ "any": ["Site. Is Down!"] }), true),
+            (json!({ "any": ["down site"] }), false),
+            (json!({ "any": ["*障害*"] }), true),
+            (json!({ "all": ["site", "down"] }), true),
+            (json!({ "all": ["site", "up"] }), false),
+            (json!({ "all": ["site"], "any": ["up", "away"] }), false),
+            (json!({ "all": ["site"], "any": ["up", "down"] }), true),
+        ] {
+            let Ok(Condition::Keywords(keywords)) = super::condition(&condition) else {
+                panic!("{condition}")
+            };
+            assert_eq!(keywords.found_in(&words).is_some(), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_rule_is_said() {
+        for (value, expected) in [
+            (json!("urgent"), "must be a list"),
+            (json!(["x"]), "[0] must be an object"),
+            (
+                json!([{ "priority": "asap", "when": "x" }]),
+                "[0].priority must be one of",
+            ),
+            (
+                json!([{ "priority": "low" }]),
+                "[0].when must be a text, or keywords",
+            ),
+            (
+                json!([{ "priority": "low", "when": "" }]),
+                "[0].when must have 1 to",
+            ),
+            (
+                json!([{ "priority": "low", "when": { "any": ["!"] } }]),
+                "[0].when must have at most",
+            ),
+            (
+                json!([{ "priority": "low", "when": { "any": "x" } }]),
+                "[0].when must have at most",
+            ),
+            (
+                json!([{ "priority": "low", "when": {} }]),
+                "[0].when must have keywords",
+            ),
+            (
+                json!([{ "priority": "low", "when": { "none": [] } }]),
+                "[0].when must be a text, or",
+            ),
+            (
+                json!([{ "priority": "low", "when": "x", "escalate": 1 }]),
+                "[0].escalate must be",
+            ),
+            (
+                json!([{ "priority": "low", "when": "x", "who": 1 }]),
+                "[0].who is not part",
+            ),
+            (
+                json!([{ "priority": "low", "when": "x" }, { "name": " ", "priority": "low", "when": "x" }]),
+                "[1].name must be",
+            ),
+        ] {
+            let error = rules(&value).unwrap_err();
+            assert!(error.starts_with(expected), "{value}: {error}");
+        }
+    }
+}
