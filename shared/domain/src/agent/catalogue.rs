@@ -120,7 +120,7 @@ impl AgentType {
                 ParameterSpec {
                     name: "model",
                     label: "Model",
-                    description: "Which model answers: `builtin/extractive`, which quotes and does not generate, `openai/<model>` or `anthropic/<model>`.",
+                    description: "Which model answers: `builtin/extractive`, which quotes and does not generate, `openai/<model>`, `anthropic/<model>` or `bedrock/<model>`.",
                     kind: ParameterKind::Text,
                     required: false,
                     default: Some(Value::from(model::EXTRACTIVE)),
