@@ -281,7 +281,7 @@ async fn answer(
             Body::from_stream(pieces.chain(breaks))
         }
         Turn::Endless => {
-            let more = api.more(&"on and on ".repeat(400));
+            let more = api.more(&"on and on ".repeat(6_000));
             Body::from_stream(pieces.chain(stream::repeat_with(move || Ok(more.clone()))))
         }
         _ => Body::from_stream(pieces),
