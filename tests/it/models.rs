@@ -40,7 +40,7 @@ impl Desk {
                 .parameter("BedrockEndpointUrl", api.url())
                 .parameter("OpenMeteoGeocodingUrl", &url)
                 .parameter("OpenMeteoForecastUrl", &url)
-                .parameter("ModelTimeoutSeconds", "1")
+                .parameter("ModelTimeoutSeconds", "2")
         })
         .await;
         let account: Account = app.register().await;
@@ -229,7 +229,7 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
 async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
     let fails = |status| Turn::Fails(status, None);
     let done = || Turn::Text("Done.".to_owned());
-    let drip = || Turn::Trickling(Duration::from_millis(400), "one two three".to_owned());
+    let drip = || Turn::Trickling(Duration::from_millis(700), "one two three".to_owned());
     let faults = [
         ("one 500", vec![fails(500), done()], "", 2),
         ("one 529", vec![fails(529), done()], "", 2),
@@ -279,9 +279,9 @@ async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
         (
             "too slow",
             vec![
-                Turn::Slow(Duration::from_secs(3)),
-                Turn::Slow(Duration::from_secs(3)),
-                Turn::Slow(Duration::from_secs(3)),
+                Turn::Slow(Duration::from_secs(4)),
+                Turn::Slow(Duration::from_secs(4)),
+                Turn::Slow(Duration::from_secs(4)),
             ],
             "no complete reply in time",
             3,
