@@ -112,6 +112,14 @@ def paused():
     return execution
 
 
+def finished():
+    """A run that is over: its stream of events comes to an end."""
+    made = run()
+    while call("GET", f"/api/v1/runs/{made}", GIVEN["AgentPlatform"])["data"]["status"] in ("queued", "running"):
+        time.sleep(0.1)
+    return made
+
+
 def token():
     return call("POST", "/api/api-tokens", session(), json={"name": "made"})["data"]["id"]
 
@@ -142,6 +150,7 @@ NAMED = {
     "/api/settings/api-keys/": key,
     "/api/organization/members/": member,
     "/api/workspaces/": workspace,
+    "/api/workflow/{id}/events": finished,
     "/api/workflow/": run,
 }
 # What each of the first requests of these gets one of its own of; later ones find it over.

@@ -10,6 +10,7 @@ mod control;
 mod cors;
 mod credentials;
 mod docs;
+mod events;
 mod executions;
 mod large_values;
 mod limits;

@@ -28,5 +28,6 @@ pub mod template;
 
 pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder};
 pub use functions::Registry;
+pub use gateway::limits::Limits;
 pub use platform::{Data, Front, Options, Platform};
 pub use s3_recorder::{S3Call, S3Recorder};

@@ -248,6 +248,9 @@ impl Scenario {
         }
         self.get(token, &format!("{executions}/{run}")).await;
         self.get(&account.access_token, &executions).await;
+        let events = format!("/api/workflow/{run}/events");
+        self.get(token, &events).await;
+        self.get(&account.access_token, &events).await;
 
         self.get(token, &format!("/api/workflow/{run}/status"))
             .await;
@@ -326,7 +329,7 @@ impl Scenario {
         let session = &account.access_token;
         let tomorrow = (self.app.clock.now() + TimeDelta::days(1)).to_rfc3339();
         let mut expiring = Vec::new();
-        for name in ["agents", "executions", "tokens", "tick"] {
+        for name in ["agents", "executions", "tokens", "tick", "events"] {
             let body = json!({"name": name, "expires_at": tomorrow});
             let created = self
                 .call(session, Method::POST, "/api/api-tokens", body)
@@ -378,6 +381,11 @@ impl Scenario {
         for (credential, method, path) in [
             (&expiring[0], Method::GET, "/api/agent-base".to_owned()),
             (&expiring[1], Method::GET, executions.clone()),
+            (
+                &expiring[4],
+                Method::GET,
+                format!("/api/workflow/{}/events", runs[0]),
+            ),
             (
                 &expiring[2],
                 Method::GET,
