@@ -136,7 +136,6 @@ enum End {
 
 impl Script {
     fn of(turn: &Turn, key: &str) -> Self {
-        let words = |text: &str| text.split_inclusive(' ').map(str::to_owned).collect();
         let says = |text: &str, end| Self {
             text: words(text),
             end,
@@ -172,6 +171,19 @@ impl Script {
             Turn::AtOnce(_) | Turn::Fails(..) | Turn::Refuses(_) | Turn::NotJson => Self::default(),
         }
     }
+}
+
+/// A text word by word; a long one in larger pieces, as nobody wants to wait for its words.
+fn words(text: &str) -> Vec<String> {
+    let least = text.len() / 100;
+    let mut pieces: Vec<String> = Vec::new();
+    for word in text.split_inclusive(' ') {
+        match pieces.last_mut() {
+            Some(piece) if piece.len() < least => piece.push_str(word),
+            _ => pieces.push(word.to_owned()),
+        }
+    }
+    pieces
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,7 +280,9 @@ async fn answer(
     };
     let pieces = api.pieces(&Script::of(&turn, &key), &asked);
     let pieces = stream::iter(pieces).then(move |piece| async move {
-        tokio::time::sleep(delay).await;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         Ok(piece)
     });
     let body = match turn {
