@@ -117,8 +117,25 @@ async fn wrong_credentials_are_refused_by_field_and_secrets_not_repeated() {
         ("base_url", json!("http://127.0.0.1:3000")),
         ("base_url", json!("https://llm.example.com/v1?key=1")),
         ("base_url", json!(long)),
+        ("bedrock base_url", json!("https://llm.example.com")),
+        ("bedrock base_url", json!("http://127.0.0.1:3000")),
+        (
+            "bedrock base_url",
+            json!("https://bedrock-runtime.eu-central-1.amazonaws.com/v1"),
+        ),
+        (
+            "bedrock base_url",
+            json!("https://bedrock-runtime.eu-central-1.amazonaws.com.evil.example"),
+        ),
     ] {
         let mut body = valid.clone();
+        let field = match field.strip_prefix("bedrock ") {
+            Some(field) => {
+                body["provider"] = json!("bedrock");
+                field
+            }
+            None => field,
+        };
         body[field] = wrong.clone();
         let answer = create(&app, &key, body).await;
         let told = answer.expect_refused(422);
@@ -127,6 +144,11 @@ async fn wrong_credentials_are_refused_by_field_and_secrets_not_repeated() {
     }
     let listed = app.get("/api/v1/credentials").bearer(&key).send().await;
     assert_eq!(listed.expect(200)["data"], json!([]));
+
+    let region = "https://bedrock-runtime.eu-west-1.amazonaws.com";
+    let bedrock = json!({"name": "x", "provider": "bedrock", "secret": SECRET, "base_url": region});
+    let created = create(&app, &key, bedrock).await.expect(201);
+    assert_eq!(created["data"]["base_url"], region);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Runs that ask hosted models: `openai/…` and `anthropic/…`, with the organization's keys, in all weathers.
+//! Runs that ask hosted models, `openai/…`, `anthropic/…` and `bedrock/…`, with the organization's keys, in all weathers.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,11 @@ use crate::secrets::everything_stored;
 
 const SECRET: &str = "sk-planted-0123456789-abcd";
 /// A model of each provider, whose prices are known.
-const MODELS: [&str; 2] = ["openai/gpt-5", "anthropic/claude-sonnet-4-5"];
+const MODELS: [&str; 3] = [
+    "openai/gpt-5",
+    "anthropic/claude-sonnet-4-5",
+    "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+];
 
 struct Desk {
     app: TestApp,
@@ -23,13 +27,20 @@ struct Desk {
 impl Desk {
     /// A platform and a provider, without credentials.
     async fn without_keys() -> Self {
+        Self::with_models_of_ours("").await
+    }
+
+    /// Likewise, where Bedrock's models with these ARNs are for all.
+    async fn with_models_of_ours(arns: &str) -> Self {
         let (api, weather) = (ModelApi::start().await, OpenMeteo::start().await);
         let url = weather.url().to_owned();
         let app = TestApp::with(|options| {
             options
+                .parameter("BedrockModelArns", arns)
+                .parameter("BedrockEndpointUrl", api.url())
                 .parameter("OpenMeteoGeocodingUrl", &url)
                 .parameter("OpenMeteoForecastUrl", &url)
-                .parameter("ModelTimeoutSeconds", "1")
+                .parameter("ModelTimeoutSeconds", "2")
         })
         .await;
         let account: Account = app.register().await;
@@ -112,6 +123,7 @@ async fn a_hosted_model_answers_with_the_organizations_key() {
     for (model, header, value, cost) in [
         (MODELS[0], "authorization", format!("Bearer {SECRET}"), 2250),
         (MODELS[1], "x-api-key", SECRET.to_owned(), 4500),
+        (MODELS[2], "authorization", format!("Bearer {SECRET}"), 4500),
     ] {
         desk.api.play([Turn::Text("Paris.".to_owned())]);
         let config = json!({"instructions": "Be brief.", "model": model, "max_output_tokens": 77});
@@ -131,7 +143,8 @@ async fn a_hosted_model_answers_with_the_organizations_key() {
         assert_eq!(hits.len(), 1);
         assert_eq!(hits[0].headers[header], value);
         let body: Value = serde_json::from_str(&hits[0].body).unwrap();
-        assert_eq!(body["max_tokens"], 77);
+        let limits = [&body["max_tokens"], &body["inferenceConfig"]["maxTokens"]];
+        assert!(limits.contains(&&json!(77)), "{body}");
         assert!(body.to_string().contains("The capital of France?"));
     }
     let listed = desk.app.get("/api/v1/credentials").bearer(&desk.key);
@@ -148,6 +161,10 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
         (
             MODELS[1],
             json!({"type": "thinking", "thinking": "A tool knows.", "signature": "c2lnbmVk"}),
+        ),
+        (
+            MODELS[2],
+            json!({"reasoningText": {"text": "A tool knows.", "signature": "c2lnbmVk"}}),
         ),
     ] {
         desk.api.play([
@@ -186,6 +203,16 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
                     .unwrap()
                     .starts_with("Error: ")
             );
+        } else if provider_of(model) == "bedrock" {
+            assert_eq!(messages[1]["content"][0]["reasoningContent"], reasoning);
+            let results = messages[2]["content"].as_array().unwrap().iter();
+            let results: Vec<_> = results.map(|result| &result["toolResult"]).collect();
+            assert_eq!(
+                (&results[0]["toolUseId"], &results[1]["toolUseId"]),
+                (&json!("tooluse_0"), &json!("tooluse_1"))
+            );
+            let told = results[1]["content"][0]["text"].as_str().unwrap();
+            assert!(told.starts_with("Error: "), "{told}");
         } else {
             assert_eq!(messages[1]["content"][0], reasoning);
             let results = &messages[2]["content"];
@@ -202,6 +229,7 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
 async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
     let fails = |status| Turn::Fails(status, None);
     let done = || Turn::Text("Done.".to_owned());
+    let drip = || Turn::Trickling(Duration::from_millis(700), "one two three".to_owned());
     let faults = [
         ("one 500", vec![fails(500), done()], "", 2),
         ("one 529", vec![fails(529), done()], "", 2),
@@ -225,6 +253,24 @@ async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
         ),
         ("a broken reply", vec![Turn::Broken, done()], "", 2),
         (
+            "an answer without its end",
+            vec![Turn::Unfinished, done()],
+            "",
+            2,
+        ),
+        (
+            "an answer that never has its end",
+            vec![Turn::Unfinished, Turn::Broken, Turn::Unfinished],
+            "broke off before its end",
+            3,
+        ),
+        (
+            "an error in the middle",
+            vec![Turn::Overloaded, done()],
+            "",
+            2,
+        ),
+        (
             "a proxy's page",
             vec![Turn::NotJson, Turn::NotJson, Turn::NotJson],
             "cannot be read",
@@ -233,10 +279,16 @@ async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
         (
             "too slow",
             vec![
-                Turn::Slow(Duration::from_secs(3)),
-                Turn::Slow(Duration::from_secs(3)),
-                Turn::Slow(Duration::from_secs(3)),
+                Turn::Slow(Duration::from_secs(4)),
+                Turn::Slow(Duration::from_secs(4)),
+                Turn::Slow(Duration::from_secs(4)),
             ],
+            "no complete reply in time",
+            3,
+        ),
+        (
+            "too slow in the middle",
+            vec![drip(), drip(), drip()],
             "no complete reply in time",
             3,
         ),
@@ -305,7 +357,11 @@ async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
         let stored = everything_stored(&desk.app).await;
         assert!(!stored.contains(SECRET), "the key is stored");
     };
-    futures::join!(one_by_one(MODELS[0]), one_by_one(MODELS[1]));
+    futures::join!(
+        one_by_one(MODELS[0]),
+        one_by_one(MODELS[1]),
+        one_by_one(MODELS[2])
+    );
 }
 
 #[tokio::test]
@@ -372,9 +428,17 @@ async fn a_key_is_chosen_by_its_id_or_is_the_newest_and_a_revoked_one_is_not_use
 async fn a_result_has_the_form_that_was_asked_for_or_there_is_none() {
     let desk = Desk::start().await;
     let schema = json!({"type": "object", "properties": {"capital": {"type": "string"}}, "required": ["capital"]});
-    for model in MODELS {
+    for (model, asks, image) in [
+        (MODELS[0], "json_schema", "https://example.com/flag.png"),
+        (MODELS[1], "json_schema", "https://example.com/flag.png"),
+        (
+            MODELS[2],
+            "JSON Schema",
+            "data:image/png;base64,ZmxhZy5wbmc=",
+        ),
+    ] {
         let config = json!({"instructions": "x", "model": model, "output_schema": schema});
-        let images = json!(["https://example.com/flag.png"]);
+        let images = json!([image]);
         let input = json!({"question": "Whose flag?", "images": images});
         desk.api
             .play([Turn::Text("{\"capital\": \"Paris\"}".to_owned())]);
@@ -382,7 +446,7 @@ async fn a_result_has_the_form_that_was_asked_for_or_there_is_none() {
         assert_eq!(run["output"]["data"], json!({"capital": "Paris"}), "{run}");
         let asked = desk.asked().pop().unwrap().to_string();
         assert!(
-            asked.contains("json_schema") && asked.contains("flag.png"),
+            asked.contains(asks) && (asked.contains(image) || asked.contains("ZmxhZy5wbmc=")),
             "{asked}"
         );
 
@@ -393,4 +457,79 @@ async fn a_result_has_the_form_that_was_asked_for_or_there_is_none() {
             "the model's answer is not JSON, as output_schema asks"
         );
     }
+}
+
+#[tokio::test]
+async fn services_that_know_only_a_part_of_a_protocol_are_understood() {
+    let desk = Desk::start().await;
+    for model in &MODELS[..2] {
+        desk.api.play([Turn::AtOnce("All at once.".to_owned())]);
+        let config = json!({"instructions": "x", "model": model});
+        let run = desk.run(config, json!({"text": "Go."})).await;
+        assert_eq!(run["output"]["text"], "All at once.", "{run}");
+        assert_eq!(run["tokens"], json!({"input": 1000, "output": 100}));
+        let asked = desk.asked();
+        assert_eq!((asked.len(), &asked[0]["stream"]), (1, &json!(true)));
+    }
+    let unknown = "Unrecognized request argument supplied: stream_options";
+    desk.api.play([Turn::Refuses(unknown)]);
+    let config = json!({"instructions": "x", "model": MODELS[0]});
+    let run = desk.run(config, json!({"text": "Go."})).await;
+    assert_eq!(run["output"]["text"], "Done.", "{run}");
+    assert_eq!(run["tokens"], json!({"input": 0, "output": 0}));
+    let asked = desk.asked();
+    assert_eq!(asked.len(), 2);
+    assert!(asked[1].get("stream_options").is_none());
+}
+
+#[tokio::test]
+async fn a_key_that_a_provider_repeats_in_an_answer_is_not_kept() {
+    let desk = Desk::start().await;
+    for model in MODELS {
+        desk.api.play([Turn::Echo]);
+        let config = json!({"instructions": "x", "model": model});
+        let run = desk.run(config, json!({"text": "Go."})).await;
+        assert_eq!(run["output"]["text"], "You said ….", "{run}");
+    }
+    assert!(!everything_stored(&desk.app).await.contains(SECRET));
+}
+
+#[tokio::test]
+async fn the_platform_pays_for_models_of_bedrock_only_where_it_says_so() {
+    let arn = "arn:aws:bedrock:eu-central-1::foundation-model/amazon.nova-lite-v1:0";
+    let desk = Desk::with_models_of_ours(arn).await;
+    let run = async |config: Value| desk.run(config, json!({"text": "Go."})).await;
+    let ours = json!({"instructions": "x", "model": "bedrock/amazon.nova-lite-v1:0"});
+    assert_eq!(run(ours.clone()).await["output"]["text"], "Done.");
+    let hits = desk.api.take_hits();
+    assert_eq!(
+        hits[0].path.replace("%3A", ":"),
+        "/model/amazon.nova-lite-v1:0/converse-stream"
+    );
+    let signed = hits[0].headers["authorization"].to_str().unwrap();
+    let role = "AWS4-HMAC-SHA256 Credential=ExecutionsWorkerFunction/";
+    assert!(signed.starts_with(role), "{signed}");
+
+    // AWS's words would name our account.
+    desk.api.play([Turn::Fails(403, None)]);
+    let name = "bedrock/amazon.nova-lite-v1:0";
+    let refused = format!("{name}: this platform may not ask this model");
+    assert_eq!(run(ours.clone()).await["error"], refused);
+    // A key of their own goes first, and one that they withdrew is not replaced.
+    let id = desk.credential("bedrock").await;
+    desk.api.take_hits();
+    run(ours).await;
+    let key = format!("Bearer {SECRET}");
+    assert_eq!(desk.api.take_hits()[0].headers["authorization"], key);
+    let path = format!("/api/v1/credentials/{id}/revoke");
+    let revoke = desk.app.post(&path, json!({})).bearer(&desk.key);
+    revoke.send().await.expect(200);
+    let named = json!({"instructions": "x", "model": name, "credential_id": id});
+    let missing = format!("{name}: there is no active credential for bedrock");
+    assert_eq!(run(named).await["error"], missing);
+
+    let elsewhere = Desk::without_keys().await;
+    let theirs = json!({"instructions": "x", "model": name});
+    let run = elsewhere.run(theirs, json!({"text": "Go."})).await;
+    assert_eq!(run["error"], missing);
 }

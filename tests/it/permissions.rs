@@ -98,6 +98,10 @@ fn queues_secrets_and_logs_are_granted_to_the_functions_that_are_told_of_them() 
         if let Some(queue) = variables.get("RUN_QUEUE_URL") {
             need(function, "sqs:SendMessage", &resource(queue));
         }
+        if variables.get("BEDROCK_BY_ROLE").is_some() {
+            let asking = "bedrock:InvokeModelWithResponseStream";
+            need(function, asking, "BedrockModelArns");
+        }
         if function == "ExecutionsWorkerFunction" {
             // It opens the keys of models' providers.
             need(function, "secretsmanager:GetSecretValue", "MasterSecret");

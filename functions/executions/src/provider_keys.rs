@@ -8,6 +8,7 @@ use domain::model::Provider;
 use domain::page::PageRequest;
 use engine::{KeySource, ProviderKey};
 use futures::future::BoxFuture;
+use llm::BedrockRole;
 use runtime::Services;
 use store::Store;
 
@@ -20,6 +21,14 @@ pub(crate) struct SealedKeys {
     store: Store,
 }
 
+/// What there is of credentials for a provider.
+enum Found {
+    Credential(Box<Credential>),
+    /// The one that is wanted is revoked or gone, and is not quietly replaced by anything else.
+    Withdrawn,
+    Nothing,
+}
+
 impl SealedKeys {
     pub(crate) fn new(services: Services, store: Store) -> Self {
         Self { services, store }
@@ -30,23 +39,35 @@ impl SealedKeys {
         organization: OrganizationId,
         provider: Provider,
         wanted: Option<CredentialId>,
-    ) -> Result<Option<Credential>> {
+    ) -> Result<Found> {
         let is_fit = |credential: &Credential| {
             credential.provider == provider && credential.status() == CredentialStatus::Active
         };
         if let Some(id) = wanted {
             let named = self.store.credential(organization, id).await?;
-            // One that is revoked or gone is not quietly replaced by another.
             if named
                 .as_ref()
                 .is_none_or(|named| named.provider == provider)
             {
-                return Ok(named.filter(is_fit));
+                let named = named.filter(is_fit).map(Box::new);
+                return Ok(named.map_or(Found::Withdrawn, Found::Credential));
             }
         }
         let newest = PageRequest::first(NEWEST);
         let page = self.store.credentials(organization, &newest).await?;
-        Ok(page.items.into_iter().find(is_fit))
+        let found = page.items.into_iter().find(is_fit).map(Box::new);
+        Ok(found.map_or(Found::Nothing, Found::Credential))
+    }
+
+    /// The platform's own way to a provider.
+    fn role(&self, provider: Provider) -> Option<BedrockRole> {
+        let config = &self.services.config;
+        let may = provider == Provider::Bedrock && config.outbound.bedrock_by_role;
+        may.then(|| BedrockRole {
+            credentials: config.aws.credentials(),
+            region: config.aws.region.clone(),
+            endpoint: config.aws.bedrock_endpoint.clone(),
+        })
     }
 
     async fn open(
@@ -55,8 +76,10 @@ impl SealedKeys {
         provider: Provider,
         wanted: Option<CredentialId>,
     ) -> Result<Option<ProviderKey>> {
-        let Some(credential) = self.find(organization, provider, wanted).await? else {
-            return Ok(None);
+        let credential = match self.find(organization, provider, wanted).await? {
+            Found::Credential(credential) => credential,
+            Found::Withdrawn => return Ok(None),
+            Found::Nothing => return Ok(self.role(provider).map(ProviderKey::Role)),
         };
         let keyring = Keyring::load(&self.services).await?;
         let Some(secret) = keyring.open_provider_key(&credential) else {
@@ -65,10 +88,13 @@ impl SealedKeys {
         };
         let now = self.services.clock.now();
         self.store.record_credential_use(&credential, now).await?;
-        Ok(Some(ProviderKey {
-            secret,
-            base_url: credential.base_url,
-        }))
+        let region = &self.services.config.aws.region;
+        let own_region = || format!("https://bedrock-runtime.{region}.amazonaws.com");
+        let base_url = match provider {
+            Provider::Bedrock => Some(credential.base_url.unwrap_or_else(own_region)),
+            Provider::OpenAi | Provider::Anthropic => credential.base_url,
+        };
+        Ok(Some(ProviderKey::Own { secret, base_url }))
     }
 }
 

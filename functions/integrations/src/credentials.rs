@@ -8,7 +8,7 @@ use domain::Error;
 use domain::audit::AuditEntry;
 use domain::credential::{self, CredentialStatus, ProviderSecret};
 use domain::ids::CredentialId;
-use domain::model::Provider;
+use domain::model::{Provider, bedrock_region};
 use domain::text::Name;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -62,10 +62,11 @@ struct CreateCredential {
     name: Name,
     provider: Provider,
     /// The provider's key. It is sealed and never shown again.
-    #[schema(value_type = String, min_length = 8, max_length = 2000)]
+    #[schema(value_type = String, min_length = 8, max_length = 4000)]
     secret: ProviderSecret,
     /// Where the provider is reached, for a service or gateway that speaks the provider's protocol:
-    /// `https://llm.example.com/v1`. The provider's own address when left out.
+    /// `https://llm.example.com/v1`. The provider's own address when left out. For Bedrock it says the region and can be
+    /// nothing but `https://bedrock-runtime.<region>.amazonaws.com`; when left out, the region is the platform's.
     base_url: Option<String>,
 }
 
@@ -107,7 +108,7 @@ async fn create_credential(
     let (organization, id) = (caller.organization_id, fresh.id(now));
     let base_url = body
         .base_url
-        .map(|text| base_url(&state, &text))
+        .map(|text| base_url(&state, body.provider, &text))
         .transpose()?;
     let sealed =
         Keyring::load(services)
@@ -190,7 +191,7 @@ async fn revoke_credential(
 }
 
 /// A base URL that requests may be sent to, without a trailing slash.
-fn base_url(state: &State, text: &str) -> Result<String, Error> {
+fn base_url(state: &State, provider: Provider, text: &str) -> Result<String, Error> {
     let wrong = |why: &str| Error::invalid("base_url", why);
     if text.len() > MAX_URL {
         return Err(wrong(&format!("must be at most {MAX_URL} bytes")));
@@ -201,7 +202,15 @@ fn base_url(state: &State, text: &str) -> Result<String, Error> {
     }
     let checked = state.outbound.check(&url);
     checked.map_err(|refused| wrong(&refused.to_string()))?;
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    let base_url = url.as_str().trim_end_matches('/');
+    // Only this machine is reached without TLS, where that is allowed.
+    let is_local = url.scheme() == "http";
+    if provider == Provider::Bedrock && !is_local && bedrock_region(base_url).is_none() {
+        return Err(wrong(
+            "must be https://bedrock-runtime.<region>.amazonaws.com",
+        ));
+    }
+    Ok(base_url.to_owned())
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -13,8 +13,8 @@ use crate::text::Name;
 pub struct ProviderSecret(String);
 
 impl ProviderSecret {
-    /// The shortest and the longest secret, in characters.
-    pub const LENGTH: std::ops::RangeInclusive<usize> = 8..=2000;
+    /// The shortest and the longest secret, in characters. Bedrock's short-lived keys have a signature in them.
+    pub const LENGTH: std::ops::RangeInclusive<usize> = 8..=4000;
 
     pub fn expose(&self) -> &str {
         &self.0

@@ -33,15 +33,18 @@ pub enum Provider {
     /// OpenAI, and whoever speaks its chat completions.
     OpenAi,
     Anthropic,
+    /// Amazon Bedrock.
+    Bedrock,
 }
 
 impl Provider {
-    pub const ALL: [Self; 2] = [Self::OpenAi, Self::Anthropic];
+    pub const ALL: [Self; 3] = [Self::OpenAi, Self::Anthropic, Self::Bedrock];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",
+            Self::Bedrock => "bedrock",
         }
     }
 }
@@ -50,6 +53,15 @@ impl fmt::Display for Provider {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }
+}
+
+/// The region in an address of Bedrock's, `https://bedrock-runtime.eu-central-1.amazonaws.com`; `None` when it is not one.
+pub fn bedrock_region(base_url: &str) -> Option<&str> {
+    let host = base_url.strip_prefix("https://bedrock-runtime")?;
+    let host = host.strip_prefix("-fips").unwrap_or(host);
+    let region = host.strip_prefix('.')?.strip_suffix(".amazonaws.com")?;
+    let is_fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (!region.is_empty() && region.bytes().all(is_fine)).then_some(region)
 }
 
 /// A model by name. Its text form is what agents are told: `openai/gpt-5-mini`.
@@ -169,6 +181,8 @@ mod tests {
             "openai/gpt-5-mini",
             "openai/meta-llama/Llama-3.1-8B:free",
             "anthropic/claude-sonnet-4-5@20250929",
+            "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "bedrock/arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/abc123",
         ] {
             assert_eq!(name.parse::<ModelName>().unwrap().to_string(), name);
         }
@@ -187,6 +201,33 @@ mod tests {
             &long,
         ] {
             assert!(wrong.parse::<ModelName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_bedrock_is_its_own_alone() {
+        for (base_url, expected) in [
+            (
+                "https://bedrock-runtime.eu-central-1.amazonaws.com",
+                Some("eu-central-1"),
+            ),
+            (
+                "https://bedrock-runtime-fips.us-east-1.amazonaws.com",
+                Some("us-east-1"),
+            ),
+            ("http://bedrock-runtime.eu-central-1.amazonaws.com", None),
+            (
+                "https://bedrock-runtime.eu-central-1.amazonaws.com:8443",
+                None,
+            ),
+            ("https://bedrock-runtime.eu-central-1.amazonaws.com/x", None),
+            ("https://bedrock-runtime..amazonaws.com", None),
+            ("https://bedrock-runtime.evil.example/.amazonaws.com", None),
+            ("https://bedrock-runtime.a.b.amazonaws.com", None),
+            ("https://bedrock.eu-central-1.amazonaws.com", None),
+            ("https://example.com", None),
+        ] {
+            assert_eq!(bedrock_region(base_url), expected, "{base_url}");
         }
     }
 }

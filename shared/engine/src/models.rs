@@ -8,15 +8,20 @@ use domain::credential::ProviderSecret;
 use domain::ids::{CredentialId, OrganizationId};
 use domain::model::{ModelName, Provider};
 use futures::future::BoxFuture;
-use llm::{Hosted, Model};
+use llm::{Api, Bedrock, BedrockAccess, BedrockRole, Hosted, Model};
 use outbound::OutboundClient;
 
 /// A key to a provider.
 #[derive(Clone, Debug)]
-pub struct ProviderKey {
-    pub secret: ProviderSecret,
-    /// Where the provider is reached, when not at its own address.
-    pub base_url: Option<String>,
+pub enum ProviderKey {
+    /// One that the organization has given us.
+    Own {
+        secret: ProviderSecret,
+        /// Where the provider is reached, when not at its own address. Bedrock's has a region, so it is always there.
+        base_url: Option<String>,
+    },
+    /// The platform's own role in AWS, for Bedrock alone.
+    Role(BedrockRole),
 }
 
 /// Where an organization's keys come from.
@@ -64,16 +69,39 @@ impl Models {
             ModelName::Extractive => return Ok(Ok(Model::Extractive)),
             ModelName::Hosted { provider, model } => (*provider, model),
         };
-        let key = self.keys.key(organization, provider, wanted).await?;
-        Ok(match key {
-            Some(ProviderKey { secret, base_url }) => Ok(Model::Hosted(Hosted::new(
-                provider,
+        let Some(key) = self.keys.key(organization, provider, wanted).await? else {
+            return Ok(Err(format!("there is no active credential for {provider}")));
+        };
+        let (model, outbound) = (model.clone(), self.outbound.clone());
+        let hosted = |api, secret, base_url| {
+            Model::Hosted(Hosted::new(
+                api,
                 model.clone(),
                 base_url,
                 secret,
-                self.outbound.clone(),
-            ))),
-            None => Err(format!("there is no active credential for {provider}")),
+                outbound.clone(),
+            ))
+        };
+        let bedrock =
+            |access| Model::Bedrock(Bedrock::new(model.clone(), access, outbound.clone()));
+        Ok(match (provider, key) {
+            (Provider::OpenAi, ProviderKey::Own { secret, base_url }) => {
+                Ok(hosted(Api::ChatCompletions, secret, base_url))
+            }
+            (Provider::Anthropic, ProviderKey::Own { secret, base_url }) => {
+                Ok(hosted(Api::Messages, secret, base_url))
+            }
+            (
+                Provider::Bedrock,
+                ProviderKey::Own {
+                    secret,
+                    base_url: Some(base_url),
+                },
+            ) => Ok(bedrock(BedrockAccess::Key { secret, base_url })),
+            (Provider::Bedrock, ProviderKey::Role(role)) => Ok(bedrock(BedrockAccess::Role(role))),
+            (_, ProviderKey::Own { .. } | ProviderKey::Role(_)) => Err(format!(
+                "the credential for {provider} does not say where it is"
+            )),
         })
     }
 }

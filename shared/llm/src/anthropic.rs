@@ -1,5 +1,7 @@
 //! Anthropic's messages API.
 
+mod stream;
+
 use std::collections::HashMap;
 
 use domain::model::{ModelName, Provider};
@@ -8,8 +10,11 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::hosted::{NO_INPUT, count, outcome_text, unreadable};
+use crate::failure::unreadable;
+use crate::hosted::{NO_INPUT, count, outcome_text};
 use crate::{Message, ModelAnswer, ModelError, ModelRequest, Stop, ToolSpec};
+
+pub(crate) use stream::Pieces;
 
 pub(crate) const BASE_URL: &str = "https://api.anthropic.com";
 pub(crate) const PATH: &str = "/v1/messages";
@@ -22,6 +27,7 @@ pub(crate) fn body(model: &str, request: &ModelRequest) -> Value {
         "model": model,
         "max_tokens": request.max_output_tokens,
         "messages": messages(model, request),
+        "stream": true,
     });
     if !request.instructions.is_empty() {
         body["system"] = json!(request.instructions);
@@ -63,7 +69,7 @@ fn messages(model: &str, request: &ModelRequest) -> Vec<Value> {
                     let ids = blocks.iter().filter(|block| block["type"] == "tool_use");
                     let ids = ids.filter_map(|block| block["id"].as_str());
                     theirs.extend(tool_calls.iter().map(|call| call.id.as_str()).zip(ids));
-                    ("assistant", blocks.clone())
+                    ("assistant", blocks.iter().map(acceptable).collect())
                 }
                 None => ("assistant", assistant_blocks(text, tool_calls)),
             },
@@ -114,6 +120,15 @@ fn verbatim<'a>(model: &str, content: Option<&'a ProviderContent>) -> Option<&'a
     content
         .filter(|content| content.model == name)
         .and_then(|content| content.content.as_array())
+}
+
+/// A block that the API takes back: what it let a model send as arguments need not be an object.
+fn acceptable(block: &Value) -> Value {
+    let mut block = block.clone();
+    if block["type"] == "tool_use" && !block["input"].is_object() {
+        block["input"] = json!({ "invalid": block["input"] });
+    }
+    block
 }
 
 fn assistant_blocks(text: &str, tool_calls: &[ToolCall]) -> Vec<Value> {

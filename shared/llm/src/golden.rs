@@ -1,5 +1,6 @@
 //! Every translation, both ways, against the files in `tests/golden`: `requests/<case>.<api>.json` is what an API is sent,
-//! `replies/<api>/<case>.json` what it answers, and `<case>.answer.json` beside it what we make of that.
+//! `replies/<api>/<case>.json` what it answers at once, `streams/<api>/<case>.sse` what it answers in pieces, and
+//! `<case>.answer.json` beside these what we make of that.
 //!
 //! An expected file that is missing is written, and the test fails once: look at it before checking it in.
 
@@ -8,15 +9,17 @@ use std::path::{Path, PathBuf};
 
 use domain::model::{ModelName, Provider};
 use domain::run::{ProviderContent, ToolCall, ToolOutcome};
+use futures::stream;
 use serde_json::{Value, json};
 
+use crate::secrecy::Telling;
 use crate::{Message, ModelAnswer, ModelError, ModelRequest, ToolSpec, anthropic, openai};
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-fn name(provider: Provider, model: &str) -> ModelName {
+pub(crate) fn name(provider: Provider, model: &str) -> ModelName {
     let model = model.to_owned();
     ModelName::Hosted { provider, model }
 }
@@ -30,21 +33,20 @@ fn translations(request: &ModelRequest) -> [(&'static str, Value); 3] {
     ]
 }
 
-fn read(provider: Provider, body: Value) -> Result<ModelAnswer, ModelError> {
-    let name = name(provider, "model-1");
-    match provider {
-        Provider::OpenAi => openai::answer(&name, body),
-        Provider::Anthropic => anthropic::answer(&name, body),
+fn read(api: &str, body: Value) -> Result<ModelAnswer, ModelError> {
+    match api {
+        "openai" => openai::answer(&name(Provider::OpenAi, "model-1"), body),
+        _ => anthropic::answer(&name(Provider::Anthropic, "model-1"), body),
     }
 }
 
-fn user(text: &str) -> Message {
+pub(crate) fn user(text: &str) -> Message {
     Message::User {
         text: text.to_owned(),
     }
 }
 
-fn call(id: &str, arguments: Value) -> ToolCall {
+pub(crate) fn call(id: &str, arguments: Value) -> ToolCall {
     ToolCall {
         id: id.to_owned(),
         tool: "get_weather".to_owned(),
@@ -52,7 +54,7 @@ fn call(id: &str, arguments: Value) -> ToolCall {
     }
 }
 
-fn result(id: &str, outcome: ToolOutcome) -> Message {
+pub(crate) fn result(id: &str, outcome: ToolOutcome) -> Message {
     Message::Tool {
         call_id: id.to_owned(),
         tool: "get_weather".to_owned(),
@@ -60,7 +62,7 @@ fn result(id: &str, outcome: ToolOutcome) -> Message {
     }
 }
 
-fn plain() -> ModelRequest {
+pub(crate) fn plain() -> ModelRequest {
     ModelRequest {
         instructions: "Be brief.".to_owned(),
         messages: vec![user("What is the capital of France?")],
@@ -70,7 +72,7 @@ fn plain() -> ModelRequest {
 }
 
 /// Two parallel calls, one of which failed, and one with arguments that were no JSON.
-fn tools() -> ModelRequest {
+pub(crate) fn tools() -> ModelRequest {
     let schema = json!({ "type": "object", "properties": { "location": { "type": "string" } }, "required": ["location"] });
     ModelRequest {
         messages: vec![
@@ -106,7 +108,7 @@ fn tools() -> ModelRequest {
 }
 
 /// An answer that goes back as it came, to the model that gave it, and in our words to any other.
-fn verbatim() -> ModelRequest {
+pub(crate) fn verbatim() -> ModelRequest {
     let given = |provider, content| {
         Some(ProviderContent {
             model: name(provider, "model-1"),
@@ -143,7 +145,7 @@ fn verbatim() -> ModelRequest {
     }
 }
 
-fn structured() -> ModelRequest {
+pub(crate) fn structured() -> ModelRequest {
     ModelRequest {
         output_schema: Some(
             json!({ "type": "object", "properties": { "capital": { "type": "string" } }, "required": ["capital"] }),
@@ -152,7 +154,7 @@ fn structured() -> ModelRequest {
     }
 }
 
-fn images() -> ModelRequest {
+pub(crate) fn images() -> ModelRequest {
     ModelRequest {
         instructions: String::new(),
         messages: vec![user("")],
@@ -182,25 +184,62 @@ fn requests_become_what_each_api_takes() {
 
 #[test]
 fn replies_become_answers() {
-    let mut cases = 0;
-    for provider in Provider::ALL {
-        let folder = folder().join("replies").join(provider.as_str());
-        let mut files: Vec<PathBuf> = fs::read_dir(&folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| !path.to_string_lossy().ends_with(".answer.json"))
-            .collect();
-        files.sort();
-        for file in files {
+    for api in ["openai", "anthropic"] {
+        for file in cases("replies", api) {
             let body = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-            compare(
-                &file.with_extension("answer.json"),
-                &shown(read(provider, body)),
-            );
-            cases += 1;
+            let expected = file.with_extension("answer.json");
+            compare(&expected, &shown(read(api, body)));
         }
     }
-    assert!(cases >= 14, "{cases}");
+}
+
+#[tokio::test]
+async fn streams_become_the_same_answers() {
+    for api in ["openai", "anthropic"] {
+        for file in cases("streams", api) {
+            // Pieces come as the network cuts them.
+            let bytes = fs::read(&file).unwrap();
+            let chunks = bytes.chunks(7).map(|chunk| Ok(chunk.to_vec().into()));
+            let chunks = stream::iter(chunks.collect::<Vec<_>>());
+            let mut told = Vec::new();
+            let mut on_text = |piece: &str| told.push(piece.to_owned());
+            let mut telling = Telling::new(None, &mut on_text);
+            let body = match api {
+                "openai" => {
+                    crate::stream::read(chunks, openai::Pieces::default(), &mut telling).await
+                }
+                _ => crate::stream::read(chunks, anthropic::Pieces::default(), &mut telling).await,
+            };
+            telling.end();
+            compare_streamed(&file, body.and_then(|body| read(api, body)), &told);
+        }
+    }
+}
+
+/// Compares what came of a stream, and in what pieces its text was told.
+#[track_caller]
+pub(crate) fn compare_streamed(
+    file: &Path,
+    answer: Result<ModelAnswer, ModelError>,
+    told: &[String],
+) {
+    if let Ok(answer) = &answer {
+        assert_eq!(told.concat(), answer.text, "{}", file.display());
+    }
+    let mut answer = shown(answer);
+    answer["told"] = json!(told);
+    compare(&file.with_extension("answer.json"), &answer);
+}
+
+/// The files for an API, less the answers in them.
+pub(crate) fn cases(kind: &str, api: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder().join(kind).join(api)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let is_case = |path: &PathBuf| !path.to_string_lossy().ends_with(".answer.json");
+    let mut cases: Vec<_> = paths.filter(is_case).collect();
+    cases.sort();
+    assert!(cases.len() >= 5, "{}", cases.len());
+    cases
 }
 
 /// An answer as a file has it.
@@ -219,7 +258,7 @@ fn shown(answer: Result<ModelAnswer, ModelError>) -> Value {
 
 /// Fails with the lines that differ when `file` does not hold `actual`.
 #[track_caller]
-fn compare(file: &Path, actual: &Value) {
+pub(crate) fn compare(file: &Path, actual: &Value) {
     let actual = format!("{actual:#}\n");
     let Ok(expected) = fs::read_to_string(file) else {
         fs::write(file, &actual).unwrap();

@@ -1,29 +1,46 @@
-//! What hosted models share: one HTTP request through the guarded client, and what its failure means.
+//! What the models have in common that are asked with a key over plain HTTP: one request through the guarded client.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::DateTime;
 use domain::credential::ProviderSecret;
 use domain::model::{ModelName, Provider};
 use domain::run::ToolOutcome;
-use outbound::{OutboundClient, OutboundError, OutboundRequest, OutboundResponse};
+use outbound::{
+    MAX_REPLY, OutboundClient, OutboundError, OutboundRequest, OutboundResponse, OutboundStream,
+    StreamLimits,
+};
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use crate::{ModelAnswer, ModelError, ModelRequest, anthropic, openai, prices};
+use crate::failure::{of_status, unreadable};
+use crate::secrecy::{Telling, hide, hide_in_answer};
+use crate::{ModelAnswer, ModelError, ModelRequest, anthropic, openai, prices, stream};
 
 /// What a model is told when there is nothing to tell it: providers refuse empty messages.
 pub(crate) const NO_INPUT: &str = "(There is no input.)";
-/// How much of a provider's own error text is passed on, in characters.
-const MAX_ERROR: usize = 300;
+/// What answers in pieces must keep to. Each piece is far larger than the word in it; the answer itself has the limit of any
+/// other reply. A model that thinks says so from time to time.
+pub(crate) const LIMITS: StreamLimits = StreamLimits {
+    bytes: 16 * 1024 * 1024,
+    idle: Duration::from_secs(30),
+};
+
+/// What is spoken with a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// OpenAI's, which many others understand.
+    ChatCompletions,
+    /// Anthropic's.
+    Messages,
+}
 
 /// A model behind a provider's API, with the key to it.
 #[derive(Clone, Debug)]
 pub struct Hosted {
     name: ModelName,
-    provider: Provider,
+    api: Api,
     /// The provider's word for the model.
     model: String,
     base_url: Option<String>,
@@ -34,18 +51,22 @@ pub struct Hosted {
 impl Hosted {
     /// The model that a provider calls `model`, at the provider's own address or at `base_url`.
     pub fn new(
-        provider: Provider,
+        api: Api,
         model: String,
         base_url: Option<String>,
         secret: ProviderSecret,
         outbound: OutboundClient,
     ) -> Self {
+        let provider = match api {
+            Api::ChatCompletions => Provider::OpenAi,
+            Api::Messages => Provider::Anthropic,
+        };
         Self {
             name: ModelName::Hosted {
                 provider,
                 model: model.clone(),
             },
-            provider,
+            api,
             model,
             base_url,
             secret,
@@ -59,67 +80,90 @@ impl Hosted {
         timeout: Duration,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<ModelAnswer, ModelError> {
-        let outgoing = self.outgoing(request, timeout)?;
-        let response = self.outbound.send(outgoing).await?;
-        // A service that echoes its requests shall not get the key into a journal.
-        let body = String::from_utf8_lossy(&response.body).replace(self.secret.expose(), "…");
-        if !response.status.is_success() {
-            return Err(self.failure(&response, &body));
+        let reply = self.ask(request, timeout).await?;
+        let mut telling = Telling::new(Some(&self.secret), on_text);
+        let body = self.read(reply, &mut telling).await?;
+        if body.to_string().len() > MAX_REPLY {
+            return Err(OutboundError::TooLarge(MAX_REPLY).into());
         }
-        let body = serde_json::from_str(&body).map_err(|_| unreadable())?;
-        let mut answer = match self.provider {
-            Provider::OpenAi => openai::answer(&self.name, body),
-            Provider::Anthropic => anthropic::answer(&self.name, body),
+        let mut answer = match self.api {
+            Api::ChatCompletions => openai::answer(&self.name, body),
+            Api::Messages => anthropic::answer(&self.name, body),
         }?;
-        if !answer.text.is_empty() {
-            on_text(&answer.text);
+        if !telling.has_begun() {
+            telling.say(&answer.text)?;
         }
+        telling.end();
+        hide_in_answer(&mut answer, Some(&self.secret));
         answer.cost_micros = prices::cost_micros(&self.name, answer.usage);
         Ok(answer)
     }
 
-    fn outgoing(
+    /// The head of a reply that is an answer.
+    async fn ask(
         &self,
         request: &ModelRequest,
         timeout: Duration,
-    ) -> Result<OutboundRequest, ModelError> {
+    ) -> Result<OutboundStream, ModelError> {
+        let until = Instant::now() + timeout;
+        let mut body = match self.api {
+            Api::ChatCompletions => openai::body(&self.model, request, self.base_url.is_none()),
+            Api::Messages => anthropic::body(&self.model, request),
+        };
+        loop {
+            let rest = until.saturating_duration_since(Instant::now());
+            let outgoing = self.outgoing(&body, rest)?;
+            let reply = self.outbound.open(outgoing, LIMITS).await?;
+            if reply.status.is_success() {
+                return Ok(reply);
+            }
+            let reply = reply.whole(MAX_REPLY).await?;
+            if !leave_out_what_it_refuses(&reply, &mut body) {
+                return Err(self.failure(&reply));
+            }
+        }
+    }
+
+    async fn read(
+        &self,
+        reply: OutboundStream,
+        telling: &mut Telling<'_>,
+    ) -> Result<Value, ModelError> {
+        // Some services answer at once in spite of what they were asked.
+        if is_json(&reply.headers) {
+            let reply = reply.whole(MAX_REPLY).await?;
+            return serde_json::from_slice(&reply.body).map_err(|_| unreadable());
+        }
+        match self.api {
+            Api::ChatCompletions => {
+                stream::read(reply.chunks(), openai::Pieces::default(), telling).await
+            }
+            Api::Messages => {
+                stream::read(reply.chunks(), anthropic::Pieces::default(), telling).await
+            }
+        }
+    }
+
+    fn outgoing(&self, body: &Value, timeout: Duration) -> Result<OutboundRequest, ModelError> {
         let refused = |why: &str| ModelError::Refused(why.to_owned());
-        let (own_address, path, body) = match self.provider {
-            Provider::OpenAi => (
-                openai::BASE_URL,
-                openai::PATH,
-                openai::body(&self.model, request, self.base_url.is_none()),
-            ),
-            Provider::Anthropic => (
-                anthropic::BASE_URL,
-                anthropic::PATH,
-                anthropic::body(&self.model, request),
-            ),
+        let (own_address, path) = match self.api {
+            Api::ChatCompletions => (openai::BASE_URL, openai::PATH),
+            Api::Messages => (anthropic::BASE_URL, anthropic::PATH),
         };
         let base = self.base_url.as_deref().unwrap_or(own_address);
         let url = Url::parse(&format!("{base}{path}"));
         let url = url.map_err(|_| refused("the credential's base URL is not a URL"))?;
-        let (name, value) = match self.provider {
-            Provider::OpenAi => (
-                header::AUTHORIZATION,
-                format!("Bearer {}", self.secret.expose()),
-            ),
-            Provider::Anthropic => (
-                HeaderName::from_static("x-api-key"),
-                self.secret.expose().to_owned(),
-            ),
+        let key = self.secret.expose();
+        let (name, value) = match self.api {
+            Api::ChatCompletions => (header::AUTHORIZATION, format!("Bearer {key}")),
+            Api::Messages => (HeaderName::from_static("x-api-key"), key.to_owned()),
         };
         let mut value = HeaderValue::from_str(&value)
             .map_err(|_| refused("the key cannot be sent in a header"))?;
         value.set_sensitive(true);
-        let mut headers = HeaderMap::from_iter([
-            (name, value),
-            (
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            ),
-        ]);
-        if self.provider == Provider::Anthropic {
+        let json = HeaderValue::from_static("application/json");
+        let mut headers = HeaderMap::from_iter([(name, value), (header::CONTENT_TYPE, json)]);
+        if self.api == Api::Messages {
             headers.insert("anthropic-version", anthropic::VERSION);
         }
         Ok(OutboundRequest {
@@ -130,73 +174,28 @@ impl Hosted {
         })
     }
 
-    fn failure(&self, response: &OutboundResponse, body: &str) -> ModelError {
-        let status = response.status;
-        let body: Value = serde_json::from_str(body).unwrap_or_default();
-        let error = &body["error"];
-        let told = error["message"].as_str().or(error.as_str());
-        let told: String = told.unwrap_or_default().chars().take(MAX_ERROR).collect();
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                ModelError::Refused("the provider refused the key".to_owned())
-            }
-            // Waiting does not help here, unlike with every other 429.
-            StatusCode::TOO_MANY_REQUESTS if error["code"] == "insufficient_quota" => {
-                ModelError::Refused("the key's quota is used up".to_owned())
-            }
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT => {
-                self.unavailable(response)
-            }
-            status if status.is_server_error() => self.unavailable(response),
-            _ if told.is_empty() => ModelError::Refused(format!("the provider answered {status}")),
-            _ => ModelError::Refused(format!("the provider answered {status}: {told}")),
-        }
-    }
-
-    fn unavailable(&self, response: &OutboundResponse) -> ModelError {
-        ModelError::Unavailable {
-            why: format!("the provider answered {}", response.status),
-            retry_after: retry_after(&response.headers),
-        }
+    fn failure(&self, reply: &OutboundResponse) -> ModelError {
+        let body = hide(&String::from_utf8_lossy(&reply.body), Some(&self.secret));
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        of_status(reply.status, &body["error"], &reply.headers)
     }
 }
 
-impl From<OutboundError> for ModelError {
-    fn from(error: OutboundError) -> Self {
-        let text = error.to_string();
-        match error {
-            OutboundError::Refused(_) | OutboundError::TooLarge => Self::Refused(text),
-            OutboundError::TimedOut | OutboundError::Unavailable(_) | OutboundError::Failed(_) => {
-                Self::Unavailable {
-                    why: text,
-                    retry_after: None,
-                }
-            }
-        }
-    }
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("application/json"))
 }
 
-/// What came is not an answer of this provider: cut off on the way, or some proxy's page.
-pub(crate) fn unreadable() -> ModelError {
-    ModelError::Unavailable {
-        why: "the provider's reply cannot be read".to_owned(),
-        retry_after: None,
-    }
-}
-
-/// How long the provider wants to be left alone: a number of seconds, or a moment, which counts from the reply's own date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    if let Some(millis) = text("retry-after-ms").and_then(|text| text.trim().parse().ok()) {
-        return Some(Duration::from_millis(millis));
-    }
-    let wanted = text("retry-after")?.trim();
-    if let Ok(seconds) = wanted.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let moment = |text| DateTime::parse_from_rfc2822(text).ok();
-    let (until, now) = (moment(wanted)?, moment(text("date")?)?);
-    Some((until - now).to_std().unwrap_or_default())
+/// Takes the one member out of a body that services exist which do not know it, if this is what is refused.
+fn leave_out_what_it_refuses(reply: &OutboundResponse, body: &mut Value) -> bool {
+    let refuses = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
+    let name = openai::STREAM_OPTIONS;
+    refuses.contains(&reply.status)
+        && String::from_utf8_lossy(&reply.body).contains(name)
+        && body
+            .as_object_mut()
+            .is_some_and(|body| body.remove(name).is_some())
 }
 
 /// What a tool came to, as providers take it: a text.
@@ -211,45 +210,4 @@ pub(crate) fn outcome_text(outcome: &ToolOutcome) -> String {
 /// A count within a provider's `usage`; 0 when it says nothing.
 pub(crate) fn count(usage: &Value, name: &str) -> u64 {
     usage[name].as_u64().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_is_seconds_or_a_moment() {
-        let read = |pairs: &[(&'static str, &'static str)]| {
-            let pairs = pairs.iter().map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            });
-            retry_after(&pairs.collect())
-        };
-        let date = ("date", "Sun, 22 Nov 2026 18:00:00 GMT");
-        for (headers, expected) in [
-            (&[("retry-after", "7")][..], Some(Duration::from_secs(7))),
-            (&[("retry-after", "0.5")], Some(Duration::from_millis(500))),
-            (
-                &[("retry-after", "7"), ("retry-after-ms", "250")],
-                Some(Duration::from_millis(250)),
-            ),
-            (
-                &[("retry-after", "Sun, 22 Nov 2026 18:00:20 GMT"), date],
-                Some(Duration::from_secs(20)),
-            ),
-            (
-                &[("retry-after", "Sun, 22 Nov 2026 17:00:00 GMT"), date],
-                Some(Duration::ZERO),
-            ),
-            (&[("retry-after", "Sun, 22 Nov 2026 18:00:20 GMT")], None),
-            (&[("retry-after", "-3")], None),
-            (&[("retry-after", "soon")], None),
-            (&[], None),
-        ] {
-            assert_eq!(read(headers), expected, "{headers:?}");
-        }
-    }
 }

@@ -3,24 +3,30 @@
 //! * `builtin/extractive` needs no network and no weights, and is what an agent uses that names no other model.
 //! * `openai/…` speaks chat completions with OpenAI or with any service that understands them.
 //! * `anthropic/…` speaks Anthropic's messages API.
+//! * `bedrock/…` asks Amazon Bedrock.
 //!
-//! A provider is a file with two pure functions, from our request to its body and from its body to our answer, which the
-//! golden tests hold; [`Hosted`] is what they share: the request, the errors, the key.
+//! A provider is a file with two pure functions, from our request to its body and from its body to our answer, and one beside
+//! it that puts such a body together from what comes in pieces; golden tests hold all of them. [`Hosted`] is what they share.
 
 mod anthropic;
+mod bedrock;
 pub mod extractive;
+mod failure;
 #[cfg(test)]
 mod golden;
 mod hosted;
 mod openai;
 mod prices;
+mod secrecy;
+mod stream;
 
 use std::time::Duration;
 
 use domain::run::{ProviderContent, TokenUsage, ToolCall, ToolOutcome};
 use serde_json::Value;
 
-pub use hosted::Hosted;
+pub use bedrock::{Bedrock, BedrockAccess, BedrockRole};
+pub use hosted::{Api, Hosted};
 
 /// What a model is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,6 +120,7 @@ pub enum ModelError {
 pub enum Model {
     Extractive,
     Hosted(Hosted),
+    Bedrock(Bedrock),
 }
 
 impl Model {
@@ -135,6 +142,7 @@ impl Model {
                 Ok(answer)
             }
             Self::Hosted(model) => model.answer(request, timeout, on_text).await,
+            Self::Bedrock(model) => model.answer(request, timeout, on_text).await,
         }
     }
 }

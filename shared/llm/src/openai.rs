@@ -1,18 +1,28 @@
 //! Chat completions: OpenAI's own, and the tolerant subset of it that other services understand.
 
+mod stream;
+
 use domain::model::ModelName;
 use domain::run::{ProviderContent, TokenUsage, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::hosted::{NO_INPUT, count, outcome_text, unreadable};
+use crate::failure::unreadable;
+use crate::hosted::{NO_INPUT, count, outcome_text};
 use crate::{Message, ModelAnswer, ModelError, ModelRequest, Stop, ToolSpec};
+
+pub(crate) use stream::Pieces;
 
 pub(crate) const BASE_URL: &str = "https://api.openai.com/v1";
 pub(crate) const PATH: &str = "/chat/completions";
 
+/// The member that asks for the usage at the end of a stream. Not every service knows it.
+pub(crate) const STREAM_OPTIONS: &str = "stream_options";
+
 /// The members of a message that text and calls say already.
 const KNOWN: [&str; 3] = ["role", "content", "tool_calls"];
+/// Likewise, of a call.
+const KNOWN_OF_CALL: [&str; 4] = ["index", "id", "type", "function"];
 
 /// The request's body. Services other than OpenAI know the old name of the output limit.
 pub(crate) fn body(model: &str, request: &ModelRequest, is_openai: bool) -> Value {
@@ -25,6 +35,8 @@ pub(crate) fn body(model: &str, request: &ModelRequest, is_openai: bool) -> Valu
         "model": model,
         "messages": messages(model, request),
         limit: request.max_output_tokens,
+        "stream": true,
+        STREAM_OPTIONS: { "include_usage": true },
     });
     if !request.tools.is_empty() {
         body["tools"] = request.tools.iter().map(tool).collect();
@@ -178,7 +190,10 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
         _ => Stop::Finished,
     };
     let text = text_of(message.get("content"));
-    let says_more = message.keys().any(|key| !KNOWN.contains(&key.as_str()));
+    let given = message.get("tool_calls").and_then(Value::as_array);
+    let mut given = given.into_iter().flatten().filter_map(Value::as_object);
+    let says_more =
+        has_other_keys(&message, &KNOWN) || given.any(|call| has_other_keys(call, &KNOWN_OF_CALL));
     Ok(ModelAnswer {
         text,
         tool_calls: calls.into_iter().map(tool_call).collect(),
@@ -193,6 +208,10 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
         stop,
         ..ModelAnswer::default()
     })
+}
+
+fn has_other_keys(object: &Map<String, Value>, known: &[&str]) -> bool {
+    object.keys().any(|key| !known.contains(&key.as_str()))
 }
 
 /// A text, or the texts of its parts.

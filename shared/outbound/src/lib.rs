@@ -4,16 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode, redirect};
+use reqwest::{Method, redirect};
 use url::{Host, Url};
 
 use crate::address::is_public;
 
+pub use reply::{OutboundResponse, OutboundStream, StreamLimits};
+
 mod address;
+mod reply;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -21,6 +24,8 @@ mod wire;
 
 /// How long a request may take that does not say, from resolving the name to the last byte of the reply.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may take to be there, TLS included; a request with less time has less.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest reply, in bytes.
 pub const MAX_REPLY: usize = 1024 * 1024;
 
@@ -29,7 +34,7 @@ pub const MAX_REPLY: usize = 1024 * 1024;
 /// It speaks HTTPS to public addresses only. Every address that a name resolves to is checked by the resolver
 /// of the connection itself, so what was checked is what is connected to. Redirects are answers like others,
 /// the machine's proxy settings are ignored, a request takes at most 15 seconds unless it says otherwise, and a
-/// reply at most 1 MB.
+/// reply at most 1 MB, or as much as who reads it in pieces allows.
 ///
 /// Cheap to clone and to make: TLS is set up at the first request.
 #[derive(Clone)]
@@ -73,22 +78,15 @@ impl OutboundRequest {
     }
 }
 
-/// A complete reply, whatever its status.
-#[derive(Clone, Debug)]
-pub struct OutboundResponse {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
 /// Why there is no reply. No text names an address that was resolved: it would map our network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutboundError {
     /// The guard does not allow it; nothing was sent.
     #[error("{0}")]
     Refused(String),
-    #[error("the reply is larger than {MAX_REPLY} bytes")]
-    TooLarge,
+    /// The reply has more bytes than this.
+    #[error("the reply is larger than {0} bytes")]
+    TooLarge(usize),
     /// The request may have been received.
     #[error("no complete reply in time")]
     TimedOut,
@@ -123,6 +121,19 @@ impl OutboundClient {
 
     /// Sends one request, once, and reads the whole reply.
     pub async fn send(&self, request: OutboundRequest) -> Result<OutboundResponse, OutboundError> {
+        let limits = StreamLimits {
+            bytes: MAX_REPLY,
+            idle: request.timeout,
+        };
+        self.open(request, limits).await?.whole(MAX_REPLY).await
+    }
+
+    /// Sends one request, once, and gives the reply as soon as its head is there: the body comes in pieces.
+    pub async fn open(
+        &self,
+        request: OutboundRequest,
+        limits: StreamLimits,
+    ) -> Result<OutboundStream, OutboundError> {
         self.check(&request.url)?;
         let mut builder = self
             .inner
@@ -133,25 +144,8 @@ impl OutboundClient {
         if let Some(body) = request.body {
             builder = builder.body(body);
         }
-        let mut response = builder.send().await.map_err(failure)?;
-        if response
-            .content_length()
-            .is_some_and(|length| length > MAX_REPLY as u64)
-        {
-            return Err(OutboundError::TooLarge);
-        }
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(failure)? {
-            if body.len() + chunk.len() > MAX_REPLY {
-                return Err(OutboundError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(OutboundResponse {
-            status: response.status(),
-            headers: std::mem::take(response.headers_mut()),
-            body: body.freeze(),
-        })
+        let response = builder.send().await.map_err(failure)?;
+        Ok(OutboundStream::new(response, limits))
     }
 }
 
@@ -203,6 +197,7 @@ impl Inner {
                 allow_loopback: self.allow_loopback,
                 lookup: self.lookup.clone(),
             })
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(redirect::Policy::none())
             .no_proxy()
             // A Lambda that was frozen finds its idle connections dead, and then cannot tell whether a request

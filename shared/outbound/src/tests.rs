@@ -2,6 +2,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Redirect;
 use axum::routing::get;
+use futures::StreamExt;
+use reqwest::StatusCode;
 
 use super::*;
 use crate::wire::Server;
@@ -179,9 +181,62 @@ async fn a_reply_beyond_the_cap_is_cut_off() {
     assert_eq!(send("/fits").await.unwrap().body.len(), MAX_REPLY);
     assert_eq!(
         send("/declared").await.unwrap_err(),
-        OutboundError::TooLarge
+        OutboundError::TooLarge(MAX_REPLY)
     );
-    assert_eq!(send("/endless").await.unwrap_err(), OutboundError::TooLarge);
+    assert_eq!(
+        send("/endless").await.unwrap_err(),
+        OutboundError::TooLarge(MAX_REPLY)
+    );
+}
+
+#[tokio::test]
+async fn a_body_comes_in_pieces_within_its_limits() {
+    let pieces = |times: usize| {
+        let pieces = futures::stream::iter(0..times)
+            .then(|_| async { Ok::<_, std::io::Error>(Bytes::from_static(b"piece")) });
+        async move { Body::from_stream(pieces) }
+    };
+    let hanging = || async {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"one"))]);
+        Body::from_stream(first.chain(futures::stream::pending()))
+    };
+    let broken = || async {
+        let first = futures::stream::iter([Ok(Bytes::from_static(b"one"))]);
+        let then = futures::stream::once(async {
+            // The head is on its way by then.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Err(std::io::Error::other("broken"))
+        });
+        Body::from_stream(first.chain(then))
+    };
+    let router = Router::new()
+        .route("/two", get(move || pieces(2)))
+        .route("/many", get(move || pieces(100)))
+        .route("/hanging", get(hanging))
+        .route("/broken", get(broken));
+    let server = Server::start(router).await;
+    let client = OutboundClient::new(true);
+    let limits = StreamLimits {
+        bytes: 100,
+        idle: Duration::from_millis(200),
+    };
+    let read = async |path: &str| {
+        let target = url(&format!("{}{path}", server.url()));
+        let reply = client.open(OutboundRequest::get(target), limits).await;
+        let pieces = reply.unwrap().chunks().collect::<Vec<_>>().await;
+        let pieces: Result<Vec<Bytes>, OutboundError> = pieces.into_iter().collect();
+        pieces.map(|pieces| pieces.concat())
+    };
+    assert_eq!(read("/two").await.unwrap(), b"piecepiece");
+    assert_eq!(read("/many").await, Err(OutboundError::TooLarge(100)));
+    assert_eq!(read("/hanging").await, Err(OutboundError::TimedOut));
+    assert!(matches!(
+        read("/broken").await,
+        Err(OutboundError::Failed(_))
+    ));
+    let refused = OutboundRequest::get(url("https://10.0.0.1/"));
+    let error = client.open(refused, limits).await.unwrap_err();
+    assert!(matches!(error, OutboundError::Refused(_)), "{error:?}");
 }
 
 #[tokio::test]

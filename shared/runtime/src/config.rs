@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use aws_credential_types::Credentials;
 use domain::plan::PlanLimits;
 
 /// A variable that is missing or cannot be read.
@@ -64,6 +65,21 @@ pub struct Aws {
     pub sqs_endpoint: Option<String>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, likewise.
     pub secrets_manager_endpoint: Option<String>,
+    /// `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, likewise.
+    pub bedrock_endpoint: Option<String>,
+}
+
+impl Aws {
+    /// What the function signs with: its role's.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(
+            &self.access_key_id,
+            &self.secret_access_key,
+            self.session_token.clone(),
+            None,
+            "environment",
+        )
+    }
 }
 
 impl std::fmt::Debug for Aws {
@@ -121,6 +137,8 @@ pub struct Outbound {
     pub open_meteo_forecast_url: String,
     /// `MODEL_TIMEOUT_SECONDS`: how long a hosted model may take for one answer.
     pub model_timeout_seconds: u32,
+    /// `BEDROCK_BY_ROLE`: whether runs without a credential for Bedrock ask it as the function's own role.
+    pub bedrock_by_role: bool,
 }
 
 impl Config {
@@ -139,6 +157,7 @@ impl Config {
                 s3_endpoint: endpoint("AWS_ENDPOINT_URL_S3"),
                 sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
                 secrets_manager_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+                bedrock_endpoint: endpoint("AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
             },
             tables: Tables {
                 records: variables.required("RECORDS_TABLE")?,
@@ -196,6 +215,7 @@ impl Config {
                 open_meteo_forecast_url: variables
                     .url("OPEN_METEO_FORECAST_URL", "https://api.open-meteo.com"),
                 model_timeout_seconds: variables.parsed("MODEL_TIMEOUT_SECONDS", 60)?,
+                bedrock_by_role: variables.parsed("BEDROCK_BY_ROLE", false)?,
             },
             run_lease_seconds: variables.parsed("RUN_LEASE_SECONDS", 30)?,
         })

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
@@ -31,13 +30,7 @@ impl Services {
     /// Like [`Self::new`], over a connection pool that several functions of one process share.
     pub fn with_http_client(config: Config, clock: Clock, http: SharedHttpClient) -> Self {
         let aws = &config.aws;
-        let credentials = Credentials::new(
-            &aws.access_key_id,
-            &aws.secret_access_key,
-            aws.session_token.clone(),
-            None,
-            "environment",
-        );
+        let credentials = aws.credentials();
         let region = aws_sdk_dynamodb::config::Region::new(aws.region.clone());
 
         let mut dynamodb = aws_sdk_dynamodb::Config::builder()

@@ -61,7 +61,7 @@ impl From<OutboundError> for ToolError {
         let text = error.to_string();
         match error {
             OutboundError::Refused(_) => Self::NotAllowed(text),
-            OutboundError::TooLarge | OutboundError::Failed(_) => Self::Failed(text),
+            OutboundError::TooLarge(_) | OutboundError::Failed(_) => Self::Failed(text),
             OutboundError::TimedOut | OutboundError::Unavailable(_) => Self::Unavailable(text),
         }
     }

@@ -28,9 +28,11 @@ pub(super) fn grants() -> BTreeSet<Grant> {
     for (function, properties) in functions(&template) {
         let documents: Vec<&Yaml> = match properties.get("Role") {
             Some(role) => {
-                let policies = &template["Resources"][resource(role)]["Properties"]["Policies"];
+                let role = resource(role);
+                let policies = &template["Resources"][&role]["Properties"]["Policies"];
                 let policies = policies.as_sequence().unwrap().iter();
-                policies.map(|policy| &policy["PolicyDocument"]).collect()
+                let policies = policies.map(|policy| &policy["PolicyDocument"]);
+                policies.chain(added_policies(&template, &role)).collect()
             }
             // A function without any may do nothing.
             None => properties["Policies"]
@@ -54,6 +56,19 @@ pub(super) fn grants() -> BTreeSet<Grant> {
         }
     }
     grants
+}
+
+/// The policies of their own that a role has, on some condition or on none.
+fn added_policies<'a>(template: &'a Yaml, role: &str) -> impl Iterator<Item = &'a Yaml> {
+    let resources = template["Resources"].as_mapping().unwrap().values();
+    let policies = resources.filter(|resource| resource["Type"] == "AWS::IAM::Policy");
+    let policies = policies.map(|policy| &policy["Properties"]);
+    let is_of = move |policy: &&Yaml| {
+        let mut roles = listed(&policy["Roles"]).into_iter();
+        roles.any(|of| resource(of) == role)
+    };
+    let policies: Vec<_> = policies.filter(is_of).collect();
+    policies.into_iter().map(|policy| &policy["PolicyDocument"])
 }
 
 /// A list, or the one value that stands for a list.

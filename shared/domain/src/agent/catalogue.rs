@@ -286,7 +286,7 @@ fn models() -> [ParameterSpec; 4] {
         ParameterSpec {
             name: "model",
             label: "Model",
-            description: "Which model answers: `builtin/extractive`, which quotes and does not generate, `openai/<model>` or `anthropic/<model>`.",
+            description: "Which model answers: `builtin/extractive`, which quotes and does not generate, `openai/<model>`, `anthropic/<model>` or `bedrock/<model>`.",
             kind: ParameterKind::Text,
             required: false,
             default: Some(Value::from(model::EXTRACTIVE)),

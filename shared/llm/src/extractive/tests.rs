@@ -62,6 +62,19 @@ fn weather() -> Value {
     })
 }
 
+#[tokio::test]
+async fn an_answer_is_told_sentence_by_sentence() {
+    let mut told = Vec::new();
+    let mut on_text = |piece: &str| told.push(piece.to_owned());
+    let request = request("", REPORT);
+    let answer = crate::Model::Extractive
+        .answer(&request, std::time::Duration::ZERO, &mut on_text)
+        .await;
+    assert_eq!(answer, Ok(Extractive.answer(&request)));
+    assert_eq!(told.concat(), answer.unwrap().text);
+    assert!(told.len() > SENTENCES, "{told:?}");
+}
+
 #[test]
 fn directives_are_carried_out_once_each_and_their_results_reported_together() {
     let instructions = "Tell the weather, then say so.\n\

@@ -1,4 +1,9 @@
-//! A provider of models, which answers as it is told to: chat completions and Anthropic's messages on one address.
+//! A provider of models, which answers as it is told to, in pieces: chat completions, Anthropic's messages and Bedrock's Converse
+//! on one address.
+
+mod chat_completions;
+mod converse;
+mod messages;
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,10 +13,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{Hit, Server};
@@ -23,18 +28,30 @@ pub enum Turn {
     Text(String),
     /// Calls of tools, all in one answer, with reasoning before them.
     Calls(Vec<(&'static str, Value)>),
-    /// A call whose arguments are no JSON. Anthropic's API has no such thing: there they are no object.
+    /// A call whose arguments are no JSON.
     InvalidCall(&'static str),
     /// A text that was cut off at the output limit.
     Cut,
     /// The model will not answer.
     Declined,
+    /// A text whose whole answer comes at once and not in pieces, as some services do that do not know of pieces. Not Bedrock's.
+    AtOnce(String),
     /// An answer after so long.
     Slow(Duration),
+    /// A text with so long before each of its pieces.
+    Trickling(Duration, String),
     /// This status and `Retry-After`, with an error text that repeats the key it was asked with.
     Fails(u16, Option<&'static str>),
+    /// Status 400 with this text.
+    Refuses(&'static str),
+    /// An error in the middle of an answer: too much to do.
+    Overloaded,
     /// The beginning of an answer, then the connection breaks.
     Broken,
+    /// The beginning of an answer, then nothing more.
+    Unfinished,
+    /// A text with the key that it was asked with in it, in two pieces.
+    Echo,
     /// A web page.
     NotJson,
     /// A text that never ends.
@@ -69,6 +86,7 @@ impl ModelApi {
         let router = Router::new()
             .route("/chat/completions", post(answer))
             .route("/v1/messages", post(answer))
+            .route("/model/{model}/converse-stream", post(answer))
             .with_state(stage.clone());
         Self {
             server: Server::start(router).await,
@@ -76,7 +94,7 @@ impl ModelApi {
         }
     }
 
-    /// The base URL for either API.
+    /// The base URL for each of the APIs.
     pub fn url(&self) -> &str {
         &self.server.url
     }
@@ -92,6 +110,136 @@ impl ModelApi {
     }
 }
 
+/// The answer to a request, before it has the form of an API.
+#[derive(Debug, Default)]
+struct Script {
+    /// A thought that comes first, with a signature.
+    thought: Option<&'static str>,
+    /// The pieces of the text.
+    text: Vec<String>,
+    /// Tools and the texts of their arguments.
+    calls: Vec<(&'static str, String)>,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Finished,
+    Cut,
+    Declined,
+    /// With an error instead.
+    Overloaded,
+    /// Not at all.
+    Missing,
+}
+
+impl Script {
+    fn of(turn: &Turn, key: &str) -> Self {
+        let says = |text: &str, end| Self {
+            text: words(text),
+            end,
+            ..Self::default()
+        };
+        match turn {
+            Turn::Text(text) | Turn::Trickling(_, text) => says(text, End::Finished),
+            Turn::Slow(_) => says("At last.", End::Finished),
+            Turn::Cut => says("on and on and", End::Cut),
+            Turn::Declined => says("", End::Declined),
+            Turn::Overloaded => says("I was about to", End::Overloaded),
+            Turn::Broken | Turn::Unfinished => says("I was about to", End::Missing),
+            Turn::Endless => says("on and on ", End::Missing),
+            Turn::Echo => {
+                let (half, rest) = key.split_at(key.len() / 2);
+                Self {
+                    text: vec![format!("You said {half}"), format!("{rest}.")],
+                    ..Self::default()
+                }
+            }
+            Turn::Calls(calls) => Self {
+                thought: Some("A tool knows."),
+                calls: calls
+                    .iter()
+                    .map(|(tool, arguments)| (*tool, arguments.to_string()))
+                    .collect(),
+                ..Self::default()
+            },
+            Turn::InvalidCall(tool) => Self {
+                calls: vec![(*tool, "{\"location\": \"New Y".to_owned())],
+                ..Self::default()
+            },
+            Turn::AtOnce(_) | Turn::Fails(..) | Turn::Refuses(_) | Turn::NotJson => Self::default(),
+        }
+    }
+}
+
+/// A text word by word; a long one in larger pieces, as nobody wants to wait for its words.
+fn words(text: &str) -> Vec<String> {
+    let least = text.len() / 100;
+    let mut pieces: Vec<String> = Vec::new();
+    for word in text.split_inclusive(' ') {
+        match pieces.last_mut() {
+            Some(piece) if piece.len() < least => piece.push_str(word),
+            _ => pieces.push(word.to_owned()),
+        }
+    }
+    pieces
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Api {
+    ChatCompletions,
+    Messages,
+    Converse,
+}
+
+impl Api {
+    fn of(path: &str) -> Self {
+        match path {
+            "/chat/completions" => Self::ChatCompletions,
+            "/v1/messages" => Self::Messages,
+            _ => Self::Converse,
+        }
+    }
+
+    /// The key of a request, or nothing.
+    fn key(self, headers: &HeaderMap) -> String {
+        let name = if self == Self::Messages {
+            "x-api-key"
+        } else {
+            "authorization"
+        };
+        let value = headers.get(name).and_then(|value| value.to_str().ok());
+        let value = value.unwrap_or_default();
+        value.strip_prefix("Bearer ").unwrap_or(value).to_owned()
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::ChatCompletions | Self::Messages => "text/event-stream; charset=utf-8",
+            Self::Converse => "application/vnd.amazon.eventstream",
+        }
+    }
+
+    /// The pieces of an answer as they go over the wire.
+    fn pieces(self, script: &Script, asked: &Value) -> Vec<Bytes> {
+        match self {
+            Self::ChatCompletions => chat_completions::pieces(script, asked),
+            Self::Messages => messages::pieces(script),
+            Self::Converse => converse::pieces(script),
+        }
+    }
+
+    /// One more piece of a text.
+    fn more(self, text: &str) -> Bytes {
+        match self {
+            Self::ChatCompletions => chat_completions::more(text),
+            Self::Messages => messages::more(text),
+            Self::Converse => converse::more(text),
+        }
+    }
+}
+
 async fn answer(
     State(stage): State<Stage>,
     method: Method,
@@ -99,14 +247,9 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let is_anthropic = uri.path() == "/v1/messages";
-    let key_header = if is_anthropic {
-        "x-api-key"
-    } else {
-        "authorization"
-    };
-    let key = headers.get(key_header).map(|key| format!("{key:?}"));
-    let key = key.unwrap_or_default();
+    let api = Api::of(uri.path());
+    let key = api.key(&headers);
+    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     let turn = {
         let mut played = stage.lock();
         played.hits.push(Hit {
@@ -118,109 +261,58 @@ async fn answer(
         played.turns.pop_front()
     };
     let turn = turn.unwrap_or_else(|| Turn::Text("Done.".to_owned()));
-    if let Turn::Slow(time) = turn {
-        tokio::time::sleep(time).await;
-    }
-    let answer = if is_anthropic { message } else { completion };
-    match turn {
+    match &turn {
         Turn::Fails(status, wait) => {
-            let status = StatusCode::from_u16(status).expect("a status");
-            let error = json!({ "error": { "message": format!("not with {key}") } });
-            let mut response = (status, Json(error)).into_response();
-            if let Some(wait) = wait {
-                let wait = wait.parse().expect("a header's value");
-                response.headers_mut().insert("retry-after", wait);
-            }
-            response
+            return failure(api, *status, *wait, &format!("not with {key}"));
         }
+        Turn::Refuses(told) => return failure(api, 400, None, told),
+        Turn::AtOnce(text) if api == Api::ChatCompletions => {
+            return Json(chat_completions::whole(text)).into_response();
+        }
+        Turn::AtOnce(text) => return Json(messages::whole(text)).into_response(),
+        Turn::NotJson => return "<html>Bad gateway</html>".into_response(),
+        Turn::Slow(time) => tokio::time::sleep(*time).await,
+        _ => {}
+    }
+    let delay = match &turn {
+        Turn::Trickling(time, _) => *time,
+        _ => Duration::ZERO,
+    };
+    let pieces = api.pieces(&Script::of(&turn, &key), &asked);
+    let pieces = stream::iter(pieces).then(move |piece| async move {
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        Ok(piece)
+    });
+    let body = match turn {
         Turn::Broken => {
-            let pieces = [
-                Ok(Bytes::from_static(b"{\"choices\":[{\"mess")),
-                Err(io::Error::other("broken")),
-            ];
-            Body::from_stream(stream::iter(pieces)).into_response()
+            let breaks = stream::once(async {
+                // What was written before is on its way by then.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err(io::Error::other("broken"))
+            });
+            Body::from_stream(pieces.chain(breaks))
         }
-        Turn::NotJson => "<html>Bad gateway</html>".into_response(),
         Turn::Endless => {
-            let piece = || Ok::<_, io::Error>(Bytes::from_static(&[b' '; 4096]));
-            Body::from_stream(stream::repeat_with(piece)).into_response()
+            let more = api.more(&"on and on ".repeat(6_000));
+            Body::from_stream(pieces.chain(stream::repeat_with(move || Ok(more.clone()))))
         }
-        turn => Json(answer(&turn)).into_response(),
-    }
-}
-
-/// A turn as a chat completion.
-fn completion(turn: &Turn) -> Value {
-    let call = |(index, (tool, arguments)): (usize, &(&str, String))| {
-        let function = json!({ "name": tool, "arguments": arguments });
-        json!({ "id": format!("call_{index}"), "type": "function", "function": function })
+        _ => Body::from_stream(pieces),
     };
-    let calls: Vec<(&str, String)> = match turn {
-        Turn::Calls(calls) => calls
-            .iter()
-            .map(|(tool, arguments)| (*tool, arguments.to_string()))
-            .collect(),
-        Turn::InvalidCall(tool) => vec![(*tool, "{\"location\": \"New Y".to_owned())],
-        _ => Vec::new(),
+    ([(header::CONTENT_TYPE, api.content_type())], body).into_response()
+}
+
+fn failure(api: Api, status: u16, wait: Option<&'static str>, told: &str) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status");
+    let error = match api {
+        Api::Converse => json!({ "message": told }),
+        _ => json!({ "error": { "message": told } }),
     };
-    let mut message = json!({ "role": "assistant", "content": text_of(turn) });
-    if !calls.is_empty() {
-        message["tool_calls"] = calls.iter().enumerate().map(call).collect();
+    let mut response = (status, Json(error)).into_response();
+    if let Some(wait) = wait {
+        let wait = wait.parse().expect("a header's value");
+        response.headers_mut().insert("retry-after", wait);
     }
-    let mut reason = "stop";
-    match turn {
-        Turn::Calls(_) => {
-            message["reasoning_content"] = json!("A tool knows.");
-            reason = "tool_calls";
-        }
-        Turn::Declined => message["refusal"] = json!("No."),
-        Turn::Cut => reason = "length",
-        _ => {}
-    }
-    json!({
-        "id": "chatcmpl-1", "object": "chat.completion",
-        "choices": [{ "index": 0, "message": message, "finish_reason": reason }],
-        "usage": { "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100 },
-    })
-}
-
-/// A turn as one of Anthropic's messages.
-fn message(turn: &Turn) -> Value {
-    let mut content = Vec::new();
-    let (mut calls, mut reason) = (Vec::new(), "end_turn");
-    match turn {
-        Turn::Calls(wanted) => {
-            content.push(
-                json!({ "type": "thinking", "thinking": "A tool knows.", "signature": "c2lnbmVk" }),
-            );
-            calls.clone_from(wanted);
-            reason = "tool_use";
-        }
-        Turn::InvalidCall(tool) => {
-            calls.push((*tool, json!("New Y")));
-            reason = "tool_use";
-        }
-        Turn::Cut => reason = "max_tokens",
-        Turn::Declined => reason = "refusal",
-        _ => {}
-    }
-    if let Some(text) = text_of(turn).as_str() {
-        content.push(json!({ "type": "text", "text": text }));
-    }
-    content.extend(calls.iter().enumerate().map(|(index, (tool, input))| {
-        json!({ "type": "tool_use", "id": format!("toolu_{index}"), "name": tool, "input": input })
-    }));
-    json!({
-        "id": "msg_1", "type": "message", "role": "assistant", "content": content, "stop_reason": reason,
-        "usage": { "input_tokens": 1000, "output_tokens": 100 },
-    })
-}
-
-fn text_of(turn: &Turn) -> Value {
-    match turn {
-        Turn::Text(text) => json!(text),
-        Turn::Cut => json!("on and on and"),
-        Turn::Slow(_) => json!("At last."),
-        _ => Value::Null,
-    }
+    response
 }
