@@ -6,6 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::answer::Answer;
+use super::attendance::Attendance;
 use super::error::{BootstrapError, FunctionError};
 
 /// How far the process has come.
@@ -26,7 +28,7 @@ pub(super) struct Delivery {
     pub(super) result: ResultSender,
 }
 
-pub(super) type ResultSender = oneshot::Sender<Result<Bytes, BootstrapError>>;
+pub(super) type ResultSender = oneshot::Sender<Result<Answer, BootstrapError>>;
 
 /// Where the caller and the process meet.
 pub(super) struct Desk {
@@ -36,6 +38,7 @@ pub(super) struct Desk {
     waiting: tokio::sync::Mutex<mpsc::Receiver<Delivery>>,
     /// The event that the process works on.
     current: Mutex<Option<(String, ResultSender)>>,
+    attendance: Attendance,
 }
 
 impl Desk {
@@ -46,7 +49,13 @@ impl Desk {
             deliveries,
             waiting: tokio::sync::Mutex::new(waiting),
             current: Mutex::default(),
+            attendance: Attendance::new(),
         }
+    }
+
+    /// Who has asked for the next event.
+    pub(super) fn attendance(&self) -> &Attendance {
+        &self.attendance
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
@@ -63,7 +72,9 @@ impl Desk {
             }
             first
         });
+        self.attendance.runtime_asks();
         let delivery = self.waiting.lock().await.recv().await?;
+        self.attendance.invocation();
         *self.current() = Some((delivery.request_id.clone(), delivery.result));
         Some((
             delivery.event,
@@ -73,7 +84,7 @@ impl Desk {
     }
 
     /// The process gave the result of an event. `false` when it is not the one that it works on.
-    pub(super) fn finish(&self, request_id: &str, result: Result<Bytes, BootstrapError>) -> bool {
+    pub(super) fn finish(&self, request_id: &str, result: Result<Answer, BootstrapError>) -> bool {
         let current = self.current().take_if(|(id, _)| id == request_id);
         match current {
             Some((_, sender)) => {
