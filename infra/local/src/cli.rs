@@ -93,9 +93,10 @@ struct LocalArguments {
     /// Set a parameter of the template; may be repeated
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// Refuse request bodies above 10 MB, as API Gateway does
+    /// Keep to the limits of API Gateway and Lambda: request bodies of 10 MB, events and responses of 6 MB with binary bodies
+    /// in base64, streamed responses of 200 MB, headers of 10,240 bytes, and 29 seconds for an answer
     #[arg(long)]
-    strict: bool,
+    strict_limits: bool,
 }
 
 #[derive(Args)]
@@ -224,8 +225,8 @@ impl LocalArguments {
             parameters,
             ..options
         };
-        Ok(if self.strict {
-            options.strict()
+        Ok(if self.strict_limits {
+            options.with_strict_limits()
         } else {
             options
         })

@@ -26,4 +26,5 @@ pub mod template;
 
 pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder};
 pub use functions::Registry;
+pub use gateway::limits::Limits;
 pub use platform::{Data, DynamoDbFront, Options, Platform};

@@ -25,6 +25,7 @@ where
     let services = Services::new(Config::from_map(&environment)?, Clock::system());
     match build(services).await? {
         Lambda::Http(router) => lambda_http::run(router).await,
+        Lambda::Stream(router) => lambda_http::run_with_streaming_response(router).await,
         Lambda::Queue(handle) => {
             lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
                 let response = handle(event.payload, invocation(&event.context));

@@ -26,6 +26,9 @@ type EventHandler =
 pub enum Lambda {
     /// API Gateway. Requests carry `lambda_http`'s `ApiGatewayV1` request context as an extension.
     Http(Router),
+    /// API Gateway, for responses that reach the client as they are made. All of its routes are `RESPONSE_STREAM`: whatever
+    /// such a function answers is streamed, errors too.
+    Stream(Router),
     /// A queue's event source mapping with `ReportBatchItemFailures`.
     Queue(QueueHandler),
     /// Any other event: a schedule's input.

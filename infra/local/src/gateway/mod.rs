@@ -1,8 +1,10 @@
 //! The HTTP front: routes requests to the functions' routers as API Gateway's REST APIs do.
 
 pub(crate) mod context;
+pub(crate) mod limits;
 mod responses;
 mod routing;
+mod streaming;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,15 +19,19 @@ use http::{HeaderValue, Request, Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
+use lambda_http::Context;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
 use lambda_http::request::RequestContext;
 use runtime::Clock;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use self::limits::Limits;
 use self::responses::{Responses, Situation};
 use self::routing::Routing;
+use self::streaming::{StreamEnd, streamed};
 use crate::embedded::connections;
 use crate::invocation::{Failure, Invoker};
 use crate::template::{Deployment, Route};
@@ -39,6 +45,8 @@ pub(crate) struct HttpFunction {
     pub(crate) logical_id: String,
     pub(crate) router: Router,
     pub(crate) timeout: Duration,
+    /// Whether its responses reach the client as they are made.
+    pub(crate) streams: bool,
 }
 
 /// The gateway of one API.
@@ -47,9 +55,12 @@ pub(crate) struct Gateway {
     functions: Vec<HttpFunction>,
     responses: Responses,
     stage: String,
-    body_limit: usize,
+    binary_media_types: Vec<String>,
+    limits: Limits,
     clock: Clock,
     invoker: Invoker,
+    /// Ends the streams.
+    stop: CancellationToken,
 }
 
 impl Gateway {
@@ -58,9 +69,10 @@ impl Gateway {
     pub(crate) fn new(
         deployment: &Deployment,
         functions: Vec<HttpFunction>,
-        body_limit: usize,
+        limits: Limits,
         clock: Clock,
         invoker: Invoker,
+        stop: CancellationToken,
     ) -> Result<Self, (Route, anyhow::Error)> {
         let mut routing = Routing::default();
         for route in &deployment.routes {
@@ -68,7 +80,8 @@ impl Gateway {
                 .iter()
                 .position(|function| function.logical_id == route.function);
             let added = match function {
-                Some(function) => routing.add(route, function),
+                Some(index) => check_transfer(route, &functions[index])
+                    .and_then(|()| routing.add(route, index)),
                 None => Err(anyhow::anyhow!(
                     "{} does not answer requests",
                     route.function
@@ -82,19 +95,17 @@ impl Gateway {
             functions,
             responses,
             stage: deployment.stage.clone(),
-            body_limit,
+            binary_media_types: deployment.binary_media_types.clone(),
+            limits,
             clock,
             invoker,
+            stop,
         })
     }
 
-    /// Serves until `stop`, then lets running requests finish for at most `drain`.
-    pub(crate) async fn serve(
-        self,
-        listener: TcpListener,
-        stop: CancellationToken,
-        drain: Duration,
-    ) {
+    /// Serves until told to stop, then ends the streams and lets other running requests finish for at most `drain`.
+    pub(crate) async fn serve(self, listener: TcpListener, drain: Duration) {
+        let stop = self.stop.clone();
         let gateway = Arc::new(self);
         let service_for = move |peer| {
             let gateway = gateway.clone();
@@ -130,6 +141,9 @@ impl Gateway {
         body: Incoming,
         context: &mut ApiGatewayProxyRequestContext,
     ) -> Result<Response<Body>, Situation> {
+        if self.limits.refuse_headers(head) {
+            return Err(Situation::HeadersTooLarge);
+        }
         let matched = self
             .routing
             .find(head.uri.path(), &head.method)
@@ -138,30 +152,58 @@ impl Gateway {
         let function = &self.functions[matched.function];
         // Lambda gets whole bodies: one that breaks off never reaches a function.
         let body = self.whole_body(head, body).await?;
+        let limits = &self.limits;
+        if limits.refuse_event(head, context, &body, &self.binary_media_types) {
+            return Err(Situation::RequestTooLarge);
+        }
 
+        let invocation = self.invoker.invocation(function.timeout);
+        let mut lambda_context = Context::default();
+        lambda_context.request_id = context.request_id.clone().unwrap_or_default();
+        lambda_context.deadline =
+            u64::try_from(invocation.deadline.timestamp_millis()).unwrap_or(0);
         let mut request = Request::new(Body::from(body));
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.headers_mut() = head.headers.clone();
-        request
-            .extensions_mut()
-            .insert(RequestContext::ApiGatewayV1(context.clone()));
+        let extensions = request.extensions_mut();
+        extensions.insert(RequestContext::ApiGatewayV1(context.clone()));
+        extensions.insert(lambda_context);
 
-        match self
-            .invoker
-            .run(function.timeout, function.router.clone().oneshot(request))
-            .await
-        {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(never)) => match never {},
-            Err(failure) => {
-                tracing::error!(function = function.logical_id, path = matched.resource_path, error = %failure, "request failed");
-                Err(match failure {
-                    Failure::Panicked => Situation::IntegrationFailure,
-                    Failure::TimedOut => Situation::IntegrationTimeout,
-                })
+        let patience = matched.timeout.or(limits.timeout);
+        let timeout = patience.map_or(function.timeout, |limit| limit.min(function.timeout));
+        let end = StreamEnd {
+            at: Instant::now() + timeout,
+            stop: self.stop.clone(),
+            limit: limits.stream,
+        };
+        let (router, streams, limits) = (function.router.clone(), function.streams, self.limits);
+        let work = async move {
+            let Ok(response) = router.oneshot(request).await;
+            if streams {
+                return Ok(response.map(|body| streamed(body, end)));
             }
-        }
+            // Lambda passes whole responses on: one that breaks off is none.
+            let (head, body) = response.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await;
+            let body = body.map_err(|_| "its response broke off")?;
+            if limits.refuse_response(&head, &body) {
+                return Err("its response is larger than Lambda takes");
+            }
+            Ok(Response::from_parts(head, body.into()))
+        };
+        let (situation, error) = match self.invoker.run(timeout, work).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(why)) => (Situation::IntegrationFailure, why.to_owned()),
+            Err(failure @ Failure::Panicked) => {
+                (Situation::IntegrationFailure, failure.to_string())
+            }
+            Err(failure @ Failure::TimedOut) => {
+                (Situation::IntegrationTimeout, failure.to_string())
+            }
+        };
+        tracing::error!(function = function.logical_id, path = matched.resource_path, %error, "request failed");
+        Err(situation)
     }
 
     async fn whole_body(
@@ -170,14 +212,14 @@ impl Gateway {
         mut body: Incoming,
     ) -> Result<Bytes, Situation> {
         let announced = body.size_hint().lower();
-        if announced > self.body_limit as u64 {
+        if announced > self.limits.body as u64 {
             // A client that asked first has sent nothing yet.
             if !head.headers.contains_key(EXPECT) {
                 discard(&mut body).await;
             }
             return Err(Situation::RequestTooLarge);
         }
-        match Limited::new(&mut body, self.body_limit).collect().await {
+        match Limited::new(&mut body, self.limits.body).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
                 discard(&mut body).await;
@@ -187,6 +229,19 @@ impl Gateway {
             Err(_) => Err(Situation::IntegrationFailure),
         }
     }
+}
+
+/// `lambda_http` streams every response of a function or none, and a gateway that expects one cannot read the other.
+fn check_transfer(route: &Route, function: &HttpFunction) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        function.streams || !route.streamed,
+        "ResponseTransferMode is RESPONSE_STREAM, but the function's code does not stream"
+    );
+    anyhow::ensure!(
+        route.streamed || !function.streams,
+        "the function's code streams its responses, which needs ResponseTransferMode: RESPONSE_STREAM"
+    );
+    Ok(())
 }
 
 async fn discard(body: &mut Incoming) {

@@ -19,6 +19,8 @@ pub(super) enum Situation {
     /// What API Gateway calls a route that does not exist.
     MissingAuthenticationToken,
     RequestTooLarge,
+    /// API Gateway has no type of its own for it.
+    HeadersTooLarge,
     IntegrationFailure,
     IntegrationTimeout,
 }
@@ -39,6 +41,12 @@ impl Situation {
                 "DEFAULT_4XX",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Request Too Long",
+            ),
+            Self::HeadersTooLarge => (
+                "REQUEST_TOO_LARGE",
+                "DEFAULT_4XX",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "HTTP header is larger than 10240 bytes.",
             ),
             Self::IntegrationFailure => (
                 "INTEGRATION_FAILURE",

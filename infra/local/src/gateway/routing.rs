@@ -1,5 +1,7 @@
 //! Which function a request goes to.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use http::Method;
 
@@ -15,7 +17,14 @@ pub(super) struct Routing {
 /// A path and what its methods lead to.
 struct Resource {
     path: String,
-    methods: Vec<(String, usize)>,
+    methods: Vec<Endpoint>,
+}
+
+/// Where a method of a path leads.
+struct Endpoint {
+    method: String,
+    function: usize,
+    timeout: Option<Duration>,
 }
 
 /// What a request matched.
@@ -25,17 +34,24 @@ pub(super) struct Matched<'a> {
     pub(super) resource_path: &'a str,
     /// The index of the route's function, as given to [`Routing::add`].
     pub(super) function: usize,
+    /// How long the gateway waits for it, where the template says so.
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Routing {
     /// Adds a route to a function.
     pub(super) fn add(&mut self, route: &Route, function: usize) -> anyhow::Result<()> {
+        let endpoint = Endpoint {
+            method: route.method.clone(),
+            function,
+            timeout: route.timeout,
+        };
         if let Some(resource) = self
             .endpoints
             .iter_mut()
             .find(|resource| resource.path == route.path)
         {
-            resource.methods.push((route.method.clone(), function));
+            resource.methods.push(endpoint);
             return Ok(());
         }
         let index = self.endpoints.len();
@@ -52,7 +68,7 @@ impl Routing {
         }
         self.endpoints.push(Resource {
             path: route.path.clone(),
-            methods: vec![(route.method.clone(), function)],
+            methods: vec![endpoint],
         });
         Ok(())
     }
@@ -61,11 +77,12 @@ impl Routing {
     /// most specific path lacks is not looked for on a less specific one.
     pub(super) fn find(&self, path: &str, method: &Method) -> Option<Matched<'_>> {
         let resource = &self.endpoints[*self.resources.at(path).ok()?.value];
-        let of = |name: &str| resource.methods.iter().find(|(method, _)| method == name);
-        let (_, function) = of(method.as_str()).or_else(|| of("ANY"))?;
+        let of = |name: &str| resource.methods.iter().find(|it| it.method == name);
+        let endpoint = of(method.as_str()).or_else(|| of("ANY"))?;
         Some(Matched {
             resource_path: &resource.path,
-            function: *function,
+            function: endpoint.function,
+            timeout: endpoint.timeout,
         })
     }
 }
@@ -106,6 +123,8 @@ mod tests {
                 path: (*path).to_owned(),
                 function: String::new(),
                 event: String::new(),
+                streamed: false,
+                timeout: None,
             };
             routing.add(&route, index).unwrap();
         }

@@ -8,12 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use runtime::Clock;
 
-use crate::Registry;
-
-/// What API Gateway takes.
-const STRICT_BODY_LIMIT: usize = 10 * 1024 * 1024;
-/// More than any route of ours documents.
-const BODY_LIMIT: usize = 64 * 1024 * 1024;
+use crate::{Limits, Registry};
 
 /// Puts itself between the functions and DynamoDB: is given where DynamoDB listens and says what functions are to be told.
 pub type DynamoDbFront = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
@@ -44,8 +39,8 @@ pub struct Options {
     pub schedules: bool,
     /// Whether queue messages are brought to functions.
     pub event_sources: bool,
-    /// The largest request body in bytes; beyond it the gateway answers 413.
-    pub body_limit: usize,
+    /// How much fits through the gateway, and for how long.
+    pub limits: Limits,
     /// How long [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
     pub dynamodb_front: Option<DynamoDbFront>,
@@ -64,7 +59,7 @@ impl Options {
             registry: Registry::standard(),
             schedules: true,
             event_sources: true,
-            body_limit: BODY_LIMIT,
+            limits: Limits::LOCAL,
             drain: Duration::from_secs(25),
             dynamodb_front: None,
         }
@@ -79,8 +74,8 @@ impl Options {
 
     /// Refuses what AWS would refuse, where this machine could do more.
     #[must_use]
-    pub fn strict(mut self) -> Self {
-        self.body_limit = STRICT_BODY_LIMIT;
+    pub fn with_strict_limits(mut self) -> Self {
+        self.limits = Limits::AWS;
         self
     }
 }

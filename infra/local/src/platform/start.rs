@@ -121,9 +121,10 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     let gateway = Gateway::new(
         &deployment,
         parts.http_functions(),
-        options.body_limit,
+        options.limits,
         options.clock.clone(),
         parts.invoker.clone(),
+        intake.stop.clone(),
     );
     let gateway = gateway.map_err(|(route, problem)| {
         template.function_error(
@@ -135,11 +136,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     let sources = parts.event_sources(&queues)?;
     let schedules = parts.schedules()?;
     intake.tasks.spawn_on(
-        gateway.serve(
-            attach(gateway_listener, runtime)?,
-            intake.stop.clone(),
-            options.drain,
-        ),
+        gateway.serve(attach(gateway_listener, runtime)?, options.drain),
         runtime,
     );
     for source in sources.into_iter().filter(|_| options.event_sources) {
@@ -305,10 +302,11 @@ impl Parts<'_> {
             .functions
             .iter()
             .filter_map(|(id, function)| match &function.lambda {
-                Lambda::Http(router) => Some(HttpFunction {
+                Lambda::Http(router) | Lambda::Stream(router) => Some(HttpFunction {
                     logical_id: id.clone(),
                     router: router.clone(),
                     timeout: function.timeout,
+                    streams: matches!(function.lambda, Lambda::Stream(_)),
                 }),
                 Lambda::Queue(_) | Lambda::Event(_) => None,
             });

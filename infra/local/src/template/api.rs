@@ -14,6 +14,7 @@ pub(super) struct Api {
     pub(super) logical_id: String,
     pub(super) stage: String,
     pub(super) responses: BTreeMap<String, GatewayResponse>,
+    pub(super) binary_media_types: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -22,10 +23,12 @@ struct ApiProperties {
     stage_name: String,
     #[serde(default)]
     gateway_responses: BTreeMap<String, ResponseProperties>,
+    #[serde(default)]
+    binary_media_types: Vec<String>,
 }
 
 impl Properties for ApiProperties {
-    const NAMES: &'static [&'static str] = &["StageName", "GatewayResponses"];
+    const NAMES: &'static [&'static str] = &["StageName", "GatewayResponses", "BinaryMediaTypes"];
 }
 
 #[derive(Deserialize)]
@@ -82,6 +85,12 @@ impl Evaluator<'_> {
             logical_id: id.to_owned(),
             stage: properties.stage_name,
             responses: responses.collect::<Result<_, Problem>>()?,
+            // SAM also takes them with `~1` for the slash, as JSON pointers have it.
+            binary_media_types: properties
+                .binary_media_types
+                .into_iter()
+                .map(|kind| kind.replace("~1", "/"))
+                .collect(),
         }))
     }
 }

@@ -53,6 +53,8 @@ pub struct Deployment {
     pub gateway_responses: BTreeMap<String, GatewayResponse>,
     /// The API's stage.
     pub stage: String,
+    /// The media types whose bodies functions get in base64, such as `audio/*`.
+    pub binary_media_types: Vec<String>,
 }
 
 impl Deployment {
@@ -74,9 +76,9 @@ impl Deployment {
             let queues = evaluator.queues()?;
             let events =
                 evaluator.events(api.as_ref().map(|api| api.logical_id.as_str()), &queues)?;
-            let (stage, gateway_responses) = api.map_or_else(
-                || ("local".to_owned(), BTreeMap::new()),
-                |api| (api.stage, api.responses),
+            let (stage, gateway_responses, binary_media_types) = api.map_or_else(
+                || ("local".to_owned(), BTreeMap::new(), Vec::new()),
+                |api| (api.stage, api.responses, api.binary_media_types),
             );
             Ok(Self {
                 functions: evaluator.functions()?,
@@ -88,6 +90,7 @@ impl Deployment {
                 secrets: evaluator.secrets()?,
                 gateway_responses,
                 stage,
+                binary_media_types,
             })
         };
         evaluate().map_err(|problem| template.error(problem))
@@ -125,6 +128,10 @@ pub struct Route {
     pub function: String,
     /// The event's name.
     pub event: String,
+    /// Whether the response reaches the client as it is made: `ResponseTransferMode: RESPONSE_STREAM`.
+    pub streamed: bool,
+    /// `TimeoutInMillis`: how long the gateway waits for the function, if the template says so.
+    pub timeout: Option<Duration>,
 }
 
 /// An `SQS` event: a queue whose messages go to a function.

@@ -11,6 +11,13 @@ use super::evaluate::Evaluator;
 use super::place::{Place, Problem};
 use super::properties::{Properties, lenient};
 
+/// The only word that makes a response stream.
+const STREAMED: &str = "RESPONSE_STREAM";
+/// How long API Gateway may be told to wait for a function.
+const SHORTEST_INTEGRATION_MILLIS: u64 = 50;
+const LONGEST_INTEGRATION_MILLIS: u64 = 29_000;
+const LONGEST_STREAM_MILLIS: u64 = 900_000;
+
 /// All events of all functions, by what they are.
 #[derive(Default)]
 pub(super) struct Events {
@@ -25,10 +32,19 @@ struct ApiEvent {
     rest_api_id: Option<String>,
     path: String,
     method: String,
+    response_transfer_mode: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    timeout_in_millis: Option<u64>,
 }
 
 impl Properties for ApiEvent {
-    const NAMES: &'static [&'static str] = &["RestApiId", "Path", "Method"];
+    const NAMES: &'static [&'static str] = &[
+        "RestApiId",
+        "Path",
+        "Method",
+        "ResponseTransferMode",
+        "TimeoutInMillis",
+    ];
 }
 
 #[derive(Deserialize)]
@@ -148,11 +164,38 @@ impl Evaluator<'_> {
                 "the route belongs to {named}, so it leads to no function"
             )));
         }
+        let streamed = match properties.response_transfer_mode.as_deref() {
+            None => false,
+            Some(STREAMED) => true,
+            // SAM lets any other word pass and makes a buffered route of it.
+            Some(other) => {
+                return Err(place
+                    .at("ResponseTransferMode")
+                    .problem(format!("{other} is not {STREAMED}")));
+            }
+        };
+        let longest = if streamed {
+            LONGEST_STREAM_MILLIS
+        } else {
+            LONGEST_INTEGRATION_MILLIS
+        };
+        let range = SHORTEST_INTEGRATION_MILLIS..=longest;
+        if let Some(millis) = properties.timeout_in_millis
+            && !range.contains(&millis)
+        {
+            return Err(place.at("TimeoutInMillis").problem(format!(
+                "must be between {} and {}",
+                range.start(),
+                range.end()
+            )));
+        }
         Ok(Route {
             method: properties.method.to_uppercase(),
             path: properties.path,
             function: function.to_owned(),
             event: event.to_owned(),
+            streamed,
+            timeout: properties.timeout_in_millis.map(Duration::from_millis),
         })
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) batches: UnboundedReceiver<SqsEvent>,
     pub(crate) dead: UnboundedReceiver<SqsEvent>,
     pub(crate) ticks: UnboundedReceiver<Value>,
+    /// Streams that nobody reads any more.
+    pub(crate) dropped: UnboundedReceiver<()>,
 }
 
 /// Functions that report what they see. The worker fails messages whose body begins with `bad`, panics on `panic` and
@@ -35,6 +37,7 @@ pub(crate) fn functions() -> (Registry, Seen) {
     let (batches, seen_batches) = unbounded_channel();
     let (dead, seen_dead) = unbounded_channel();
     let (ticks, seen_ticks) = unbounded_channel();
+    let (dropped, seen_dropped) = unbounded_channel();
     let registry = Registry::default()
         .with("echo", |services: Services| async move {
             Ok(Lambda::Http(echo("echo", services)))
@@ -44,6 +47,10 @@ pub(crate) fn functions() -> (Registry, Seen) {
         })
         .with("loud", |services: Services| async move {
             Ok(Lambda::Http(echo("loud", services)))
+        })
+        .with("stream", move |_| {
+            let dropped = dropped.clone();
+            async move { Ok(Lambda::Stream(streams(dropped))) }
         })
         .with("worker", move |_| worker(batches.clone()))
         .with("dead-letters", move |_| dead_letters(dead.clone()))
@@ -68,6 +75,7 @@ pub(crate) fn functions() -> (Registry, Seen) {
             batches: seen_batches,
             dead: seen_dead,
             ticks: seen_ticks,
+            dropped: seen_dropped,
         },
     )
 }
@@ -101,14 +109,37 @@ fn echo(function: &'static str, services: Services) -> Router {
             post(async || -> StatusCode { panic!("as the test wants") }),
         )
         .route("/body", post(async |body: Bytes| body.len().to_string()))
-        .route("/items/stream", get(endless))
+        .route("/large", get(async || "x".repeat(200_000)))
         .fallback(any(show))
 }
 
-/// Sends one piece and then nothing more, without an end.
-async fn endless() -> Body {
-    let first = futures::stream::iter([Ok::<_, std::io::Error>("first")]);
-    Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
+/// `endless` sends one piece and then nothing more, without an end; `large` sends 100 pieces of 1000 bytes.
+fn streams(dropped: UnboundedSender<()>) -> Router {
+    let endless = async move || {
+        let guard = ToldWhenDropped(dropped);
+        let pieces = futures::stream::unfold((guard, "first"), async |(guard, piece)| {
+            if piece.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok::<_, std::io::Error>(piece), (guard, "")))
+        });
+        Body::from_stream(pieces)
+    };
+    let large = async || {
+        let pieces = (0..100).map(|_| Ok::<_, std::io::Error>("x".repeat(1000)));
+        Body::from_stream(futures::stream::iter(pieces))
+    };
+    Router::new()
+        .route("/streams/endless", get(endless))
+        .route("/streams/large", get(large))
+}
+
+struct ToldWhenDropped(UnboundedSender<()>);
+
+impl Drop for ToldWhenDropped {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
 }
 
 async fn worker(seen: UnboundedSender<SqsEvent>) -> Result<Lambda, runtime::Error> {

@@ -2,9 +2,9 @@
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
-use signalbox::{Options, Platform};
+use signalbox::{Limits, Options, Platform};
 
-use crate::fixture::{PATIENCE, options, start};
+use crate::fixture::{PATIENCE, next, options, start, start_error, template};
 
 #[tokio::test]
 async fn requests_reach_the_function_of_the_most_specific_route() {
@@ -122,7 +122,10 @@ async fn a_function_that_panics_or_hangs_costs_one_answer() {
 async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
     let (options, _seen) = options();
     let platform = Platform::start(Options {
-        body_limit: 100_000,
+        limits: Limits {
+            body: 100_000,
+            ..Limits::LOCAL
+        },
         ..options
     })
     .await
@@ -163,15 +166,152 @@ async fn a_body_over_the_limit_is_refused_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_response_streams_through_until_the_client_leaves() {
-    let (platform, _seen) = start().await;
-    let url = format!("{}/items/stream", platform.url());
+async fn a_stream_reaches_its_client_as_it_is_made_and_ends_when_the_client_leaves() {
+    let (platform, mut seen) = start().await;
+    let url = format!("{}/streams/endless", platform.url());
     let mut response = reqwest::get(url).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
     let first = tokio::time::timeout(PATIENCE, response.chunk()).await;
     assert_eq!(first.unwrap().unwrap().unwrap(), "first");
+    assert!(seen.dropped.try_recv().is_err());
     drop(response);
-    // With the client gone nothing is left to wait for.
-    tokio::time::timeout(PATIENCE, platform.stop())
+    next(&mut seen.dropped).await;
+    platform.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopping_platform_ends_streams_in_good_order() {
+    let (platform, _seen) = start().await;
+    let url = format!("{}/streams/endless", platform.url());
+    let mut response = reqwest::get(url).await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "first");
+    let (stopped, rest) = tokio::join!(
+        tokio::time::timeout(PATIENCE, platform.stop()),
+        response.chunk()
+    );
+    stopped.unwrap();
+    assert_eq!(rest.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_stream_breaks_off_at_its_functions_timeout() {
+    let (platform, mut seen) = start().await;
+    let url = format!("{}/streams/endless", platform.url());
+    let mut response = reqwest::get(url).await.unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "first");
+    let rest = tokio::time::timeout(PATIENCE, response.chunk()).await;
+    rest.unwrap().unwrap_err();
+    next(&mut seen.dropped).await;
+}
+
+#[tokio::test]
+async fn routes_stream_if_their_functions_code_does() {
+    let refused = async |change: fn(String) -> String| {
+        let (_directory, file) = template(change);
+        let (options, _seen) = options();
+        start_error(Options {
+            template: file,
+            ..options
+        })
+        .await
+    };
+    let error = refused(|text| {
+        text.replace(", ResponseTransferMode: RESPONSE_STREAM", "")
+            .replace(", TimeoutInMillis: 60000", "")
+    })
+    .await;
+    assert!(
+        error.ends_with("Resources.StreamFunction.Properties.Events.Stream: the function's code streams its responses, which needs ResponseTransferMode: RESPONSE_STREAM"),
+        "{error}"
+    );
+    let error = refused(|text| {
+        text.replace(
+            "Path: /slow,",
+            "ResponseTransferMode: RESPONSE_STREAM, Path: /slow,",
+        )
+    })
+    .await;
+    assert!(
+        error.ends_with("Resources.EchoFunction.Properties.Events.Slow: ResponseTransferMode is RESPONSE_STREAM, but the function's code does not stream"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn strict_limits_are_those_of_api_gateway_and_lambda() {
+    let (options, _seen) = options();
+    let platform = Platform::start(options.with_strict_limits()).await.unwrap();
+    let client = Client::new();
+    let url = |path: &str| format!("{}{path}", platform.url());
+    const MEGABYTE: usize = 1024 * 1024;
+    for (kind, megabytes, status) in [
+        ("text/plain", 5, StatusCode::OK),
+        ("text/plain", 6, StatusCode::PAYLOAD_TOO_LARGE),
+        // In base64 a third longer.
+        ("application/octet-stream", 4, StatusCode::OK),
+        ("application/octet-stream", 5, StatusCode::PAYLOAD_TOO_LARGE),
+        (
+            "application/octet-stream",
+            11,
+            StatusCode::PAYLOAD_TOO_LARGE,
+        ),
+    ] {
+        let request = client.post(url("/body")).header("content-type", kind);
+        let answer = request.body(vec![b'x'; megabytes * MEGABYTE]).send().await;
+        assert_eq!(answer.unwrap().status(), status, "{megabytes} MB of {kind}");
+    }
+    for (length, status) in [
+        (9_000, StatusCode::OK),
+        (10_240, StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let request = client
+            .get(url("/things"))
+            .header("x-long", "x".repeat(length));
+        assert_eq!(request.send().await.unwrap().status(), status, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_too_slow_for_aws_is_answered_as_by_api_gateway() {
+    let (options, _seen) = options();
+    let limits = Limits {
+        response: Some(100_000),
+        stream: Some(50_000),
+        timeout: Some(std::time::Duration::from_millis(200)),
+        ..Limits::AWS
+    };
+    let platform = Platform::start(Options { limits, ..options })
         .await
         .unwrap();
+    let get = async |path: &str| {
+        reqwest::get(format!("{}{path}", platform.url()))
+            .await
+            .unwrap()
+    };
+    let large = get("/large").await;
+    assert_eq!(large.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(
+        large.text().await.unwrap(),
+        r#"{"message":"Internal server error"}"#
+    );
+    assert_eq!(get("/slow").await.status(), StatusCode::GATEWAY_TIMEOUT);
+
+    let mut stream = get("/streams/large").await;
+    assert_eq!(stream.status(), StatusCode::OK);
+    let mut length = 0;
+    let error = loop {
+        match stream.chunk().await {
+            Ok(Some(piece)) => length += piece.len(),
+            Ok(None) => panic!("the stream came to its end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_body() || error.is_decode(), "{error:?}");
+    assert!(length <= 50_000, "{length}");
+
+    // A route may wait longer than the gateway's default does.
+    let mut patient = get("/streams/endless").await;
+    assert_eq!(patient.chunk().await.unwrap().unwrap(), "first");
+    let rest = tokio::time::timeout(std::time::Duration::from_millis(600), patient.chunk());
+    assert!(rest.await.is_err());
 }

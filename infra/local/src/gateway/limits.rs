@@ -1,0 +1,200 @@
+//! How much fits through a gateway, and for how long: what this machine can do, or what AWS lets through.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, request, response};
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayProxyRequest, ApiGatewayProxyRequestContext,
+};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+const MEGABYTE: usize = 1024 * 1024;
+
+/// The limits of a gateway and of the functions behind it. `None` is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest request body, in bytes; beyond it the gateway answers 413.
+    pub body: usize,
+    /// The most bytes of a request line and its headers' values together; beyond it likewise.
+    pub headers: Option<usize>,
+    /// The largest event that a function is invoked with, in bytes of JSON, with a binary body in base64; beyond it likewise.
+    pub event: Option<usize>,
+    /// The largest response that a function may give whole, in bytes of JSON; beyond it the gateway answers 502.
+    pub response: Option<usize>,
+    /// The largest body of a streamed response, in bytes, at which it breaks off.
+    pub stream: Option<u64>,
+    /// How long the gateway waits for a response, or for the end of a streamed one, where the route does not say.
+    pub timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// Those of this machine. A body may be larger than any route documents.
+    pub const LOCAL: Self = Self {
+        body: 64 * MEGABYTE,
+        headers: None,
+        event: None,
+        response: None,
+        stream: None,
+        timeout: None,
+    };
+
+    /// Those of API Gateway's REST APIs and of Lambda.
+    pub const AWS: Self = Self {
+        body: 10 * MEGABYTE,
+        headers: Some(10_240),
+        event: Some(6 * MEGABYTE),
+        response: Some(6 * MEGABYTE),
+        stream: Some(200 * MEGABYTE as u64),
+        timeout: Some(Duration::from_secs(29)),
+    };
+
+    pub(super) fn refuse_headers(&self, head: &request::Parts) -> bool {
+        let line = head.method.as_str().len() + head.uri.to_string().len();
+        let values: usize = head.headers.values().map(|value| value.len()).sum();
+        self.headers.is_some_and(|limit| line + values > limit)
+    }
+
+    /// `binary`: the media types whose bodies go into the event in base64.
+    pub(super) fn refuse_event(
+        &self,
+        head: &request::Parts,
+        context: &ApiGatewayProxyRequestContext,
+        body: &[u8],
+        binary: &[String],
+    ) -> bool {
+        // JSON makes at most six bytes of one.
+        self.event.is_some_and(|limit| {
+            body.len() > limit / 8 && size(&event(head, context, body, binary)) > limit
+        })
+    }
+
+    pub(super) fn refuse_response(&self, head: &response::Parts, body: &[u8]) -> bool {
+        self.response
+            .is_some_and(|limit| body.len() > limit / 8 && size(&result(head, body)) > limit)
+    }
+}
+
+fn size(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
+}
+
+/// The event that a function gets, as version 1.0 of API Gateway's proxy integration makes it.
+fn event(
+    head: &request::Parts,
+    context: &ApiGatewayProxyRequestContext,
+    body: &[u8],
+    binary: &[String],
+) -> ApiGatewayProxyRequest {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let mut query: HashMap<String, Vec<String>> = HashMap::new();
+    for pair in head.uri.query().unwrap_or_default().split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        query.entry(decoded(name)).or_default().push(decoded(value));
+    }
+    let mut event = ApiGatewayProxyRequest::default();
+    event.resource = context.resource_path.clone();
+    event.path = Some(head.uri.path().to_owned());
+    event.http_method = head.method.clone();
+    event.headers = head.headers.clone();
+    event.multi_value_headers = head.headers.clone();
+    event.query_string_parameters = query.clone().into();
+    event.multi_value_query_string_parameters = query.into();
+    event.request_context = context.clone();
+    event.is_base64_encoded = is_among(binary, media_type(&head.headers));
+    event.body = Some(text(body, event.is_base64_encoded));
+    event
+}
+
+/// What a function answers to Lambda, as `lambda_http` writes it.
+fn result(head: &response::Parts, body: &[u8]) -> Value {
+    let kind = media_type(&head.headers);
+    let is_text = kind.starts_with("text/")
+        || kind.ends_with("+json")
+        || kind.ends_with("+xml")
+        || [
+            "application/json",
+            "application/javascript",
+            "application/xml",
+        ]
+        .contains(&kind);
+    let is_binary = !is_text || head.headers.contains_key(CONTENT_ENCODING);
+    let headers: HashMap<&str, Vec<_>> = head
+        .headers
+        .keys()
+        .map(|name| {
+            let values = head.headers.get_all(name).iter();
+            let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+            (name.as_str(), texts.collect())
+        })
+        .collect();
+    json!({
+        "statusCode": head.status.as_u16(),
+        "headers": {},
+        "multiValueHeaders": headers,
+        "body": text(body, is_binary),
+        "isBase64Encoded": is_binary,
+    })
+}
+
+fn text(body: &[u8], is_binary: bool) -> String {
+    if is_binary {
+        BASE64_STANDARD.encode(body)
+    } else {
+        String::from_utf8_lossy(body).into_owned()
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|text| text.to_str().ok());
+    let text = text.unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim()
+}
+
+/// Whether `kind` is one of `types`, in which a star stands for anything on its side of the slash.
+fn is_among(types: &[String], kind: &str) -> bool {
+    types.iter().any(|known| match known.split_once('/') {
+        Some(("*", "*")) => true,
+        Some((first, "*")) => kind
+            .split_once('/')
+            .is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(first)),
+        _ => known.eq_ignore_ascii_case(kind),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_body_counts_in_base64() {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        let types = ["audio/*".to_owned(), "multipart/form-data".to_owned()];
+        let context = ApiGatewayProxyRequestContext::default();
+        let limits = Limits {
+            event: Some(100_000),
+            ..Limits::LOCAL
+        };
+        for (kind, body, is_refused) in [
+            ("text/plain", vec![b'x'; 90_000], false),
+            ("text/plain; charset=utf-8", vec![b'x'; 100_000], true),
+            // Escaped in JSON.
+            ("application/json", vec![b'"'; 60_000], true),
+            ("audio/mpeg", vec![b'x'; 60_000], false),
+            ("audio/mpeg", vec![b'x'; 90_000], true),
+            ("Multipart/Form-Data; boundary=x", vec![b'x'; 90_000], true),
+            // What is not UTF-8 is replaced, three bytes for one.
+            ("video/mpeg", vec![0xff; 60_000], true),
+        ] {
+            head.headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+            let refused = limits.refuse_event(&head, &context, &body, &types);
+            assert_eq!(refused, is_refused, "{kind}, {}", body.len());
+        }
+    }
+}
