@@ -87,8 +87,7 @@ impl Bootstrap {
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
 
-        let command =
-            child::command(binary, environment, &address.to_string()).map_err(unable)?;
+        let command = child::command(binary, environment, &address.to_string()).map_err(unable)?;
         let started = Instant::now();
         let group = Group::spawn(command).map_err(unable)?;
         let process_id = group.id();
@@ -169,13 +168,13 @@ impl Bootstrap {
         }
     }
 
-    /// Waits until the process is done with the last event: until the runtime and every extension ask for the next one.
+    /// Waits until the process is done with the last event, which is when it asks for the next one.
     ///
     /// # Errors
     /// The process ends instead.
     pub(crate) async fn free(&self) -> Result<(), BootstrapError> {
         tokio::select! {
-            () = self.desk.attendance().everybody_waits() => Ok(()),
+            () = self.desk.free() => Ok(()),
             () = self.ended() => Err(self.ending.error()),
         }
     }
@@ -196,14 +195,19 @@ impl Bootstrap {
     pub(crate) fn kill(&self) {
         self.ending.kill.cancel();
     }
+
+    /// Likewise, for whoever cannot wait.
+    pub(crate) fn kill_at_once(&self) {
+        if !self.ending.has_come() {
+            child::kill(self.process_id);
+        }
+    }
 }
 
 impl Drop for Bootstrap {
     fn drop(&mut self) {
         // The task that attends to the process would kill it as well, but perhaps not before this program ends.
-        if !self.ending.has_come() {
-            child::kill(self.process_id);
-        }
+        self.kill_at_once();
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -106,8 +107,12 @@ impl Drop for Group {
 
 /// Ends a process that was started here, with all that it started.
 pub(super) fn kill(group: Option<Pid>) {
-    // Most often there is nobody left to kill.
-    drop(group.map(|group| kill_process_group(group, Signal::KILL)));
+    if let Some(group) = group
+        && let Err(error) = kill_process_group(group, Signal::KILL)
+        && error != Errno::SRCH
+    {
+        tracing::warn!(%error, "a function's process cannot be killed");
+    }
 }
 
 /// The command that starts `binary` as Lambda does. Its environment is `environment` and what Lambda adds.

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::answer::Answer;
-use super::attendance::Attendance;
 use super::error::{BootstrapError, FunctionError};
 
 /// How far the process has come.
@@ -38,7 +37,8 @@ pub(super) struct Desk {
     waiting: tokio::sync::Mutex<mpsc::Receiver<Delivery>>,
     /// The event that the process works on.
     current: Mutex<Option<(String, ResultSender)>>,
-    attendance: Attendance,
+    /// Whether the process waits for an event, done with the one before.
+    waits: watch::Sender<bool>,
 }
 
 impl Desk {
@@ -49,13 +49,15 @@ impl Desk {
             deliveries,
             waiting: tokio::sync::Mutex::new(waiting),
             current: Mutex::default(),
-            attendance: Attendance::new(),
+            waits: watch::Sender::new(false),
         }
     }
 
-    /// Who has asked for the next event.
-    pub(super) fn attendance(&self) -> &Attendance {
-        &self.attendance
+    /// Resolves once the process waits for an event, done with the one before. Who gave an answer may still have work to do.
+    pub(super) async fn free(&self) {
+        let mut waits = self.waits.subscribe();
+        // The sender lives as long as `self`.
+        drop(waits.wait_for(|waits| *waits).await);
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
@@ -72,9 +74,9 @@ impl Desk {
             }
             first
         });
-        self.attendance.runtime_asks();
+        self.waits.send_replace(true);
         let delivery = self.waiting.lock().await.recv().await?;
-        self.attendance.invocation();
+        self.waits.send_replace(false);
         *self.current() = Some((delivery.request_id.clone(), delivery.result));
         Some((
             delivery.event,

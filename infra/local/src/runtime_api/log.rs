@@ -75,7 +75,11 @@ fn pass_on(function: &str, line: &str) {
     let level = match serde_json::from_str::<JsonLine>(line) {
         Ok(line) => line.level,
         // Plain lines begin with theirs.
-        Err(_) => line.split_whitespace().next().unwrap_or_default().to_owned(),
+        Err(_) => line
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
     };
     match level.as_str() {
         "ERROR" => tracing::error!(function, "{line}"),

@@ -4,7 +4,6 @@
 //! through API Gateway and [`RestResponse`] reads what it was answered; [`sqs_event`] makes the event of queue messages.
 
 mod answer;
-mod attendance;
 mod bootstrap;
 mod child;
 mod desk;

@@ -1,0 +1,259 @@
+//! A function's processes, as Lambda has execution environments: each works on one event at a time, one that is free is taken
+//! before another is started, and one that nobody needs ends.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use crate::invocation::Invoker;
+use crate::runtime_api::{Answer, Bootstrap, BootstrapError};
+
+/// How many processes a function may have where the template says nothing.
+const DEFAULT_CONCURRENCY: usize = 10;
+/// How long a request waits while all processes are busy. Lambda would not wait, but it would not be as busy either.
+const BRIEF: Duration = Duration::from_secs(3);
+/// How long the end of killed processes is waited for.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long an invocation waits while all processes of its function are busy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// As somebody waits for the answer.
+    Brief,
+    /// As the event can wait.
+    Endless,
+}
+
+/// The processes of one function.
+pub(crate) struct Pool {
+    function: String,
+    binary: PathBuf,
+    environment: HashMap<String, String>,
+    timeout: Duration,
+    concurrency: usize,
+    slots: Arc<Semaphore>,
+    /// The one that worked last comes last.
+    idle: Mutex<Vec<Idle>>,
+    alive: Mutex<Vec<Weak<Bootstrap>>>,
+    end: CancellationToken,
+    /// Says that no client is served any more.
+    stop: CancellationToken,
+    invoker: Invoker,
+}
+
+struct Idle {
+    process: Arc<Bootstrap>,
+    since: Instant,
+}
+
+impl Pool {
+    /// A function without a process yet. `concurrency` is how many it may have, if the template says so.
+    pub(crate) fn new(
+        function: String,
+        binary: PathBuf,
+        environment: HashMap<String, String>,
+        timeout: Duration,
+        concurrency: Option<usize>,
+        stop: CancellationToken,
+        invoker: Invoker,
+    ) -> Self {
+        let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+        Self {
+            function,
+            binary,
+            environment,
+            timeout,
+            concurrency,
+            slots: Arc::new(Semaphore::new(concurrency)),
+            idle: Mutex::default(),
+            alive: Mutex::default(),
+            end: CancellationToken::new(),
+            stop,
+            invoker,
+        }
+    }
+
+    /// How long an invocation may take, the start of a process aside.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Invokes the function. It works on to its end even if nobody waits any more, and the platform's end waits for it.
+    pub(crate) async fn invoke(
+        self: &Arc<Self>,
+        event: Bytes,
+        patience: Patience,
+    ) -> Result<Answer, Failure> {
+        let (sender, answer) = oneshot::channel();
+        let pool = self.clone();
+        self.invoker.spawn(async move {
+            match pool.slot(patience).await {
+                Ok(slot) => pool.work(event, sender, slot).await,
+                Err(failure) => drop(sender.send(Err(failure))),
+            }
+        });
+        answer.await.unwrap_or(Err(Failure::Ending))
+    }
+
+    async fn slot(&self, patience: Patience) -> Result<OwnedSemaphorePermit, Failure> {
+        let slot = self.slots.clone().acquire_owned();
+        let slot = match patience {
+            Patience::Endless => slot.await,
+            Patience::Brief => tokio::time::timeout(BRIEF, slot)
+                .await
+                .map_err(|_| Failure::Throttled(self.concurrency))?,
+        };
+        // Nobody closes the slots.
+        slot.map_err(|_| Failure::Ending)
+    }
+
+    async fn work(
+        &self,
+        event: Bytes,
+        sender: oneshot::Sender<Result<Answer, Failure>>,
+        _slot: OwnedSemaphorePermit,
+    ) {
+        let process = match self.process().await {
+            Ok(process) => process,
+            Err(failure) => return drop(sender.send(Err(failure))),
+        };
+        let started = tokio::time::Instant::now();
+        let answer = process.answer(event, self.timeout).await;
+        let is_alive = match &answer {
+            Ok(_) | Err(BootstrapError::Function(_)) => true,
+            Err(BootstrapError::EventTooLarge(_)) => {
+                self.give_back(process);
+                return drop(sender.send(answer.map_err(Failure::from)));
+            }
+            Err(_) => false,
+        };
+        let is_streamed = matches!(answer, Ok(Answer::Streamed(_)));
+        drop(sender.send(answer.map_err(Failure::from)));
+        // What a function does between its answer and its next event, and what of its answer is still to come, is part of
+        // the invocation.
+        let is_free = tokio::select! {
+            free = process.free() => free.is_ok(),
+            () = tokio::time::sleep_until(started + self.timeout) => false,
+            // Nobody is there any more to stream to.
+            () = self.stop.cancelled(), if is_streamed => false,
+        };
+        if is_alive && is_free {
+            self.give_back(process);
+        } else {
+            process.kill();
+            process.ended().await;
+        }
+    }
+
+    /// A process that waits for an event: a free one, else a new one.
+    async fn process(&self) -> Result<Arc<Bootstrap>, Failure> {
+        while let Some(idle) = self.idle().pop() {
+            if !idle.process.has_ended() {
+                return Ok(idle.process);
+            }
+        }
+        let start = Bootstrap::start_logged(&self.binary, &self.environment, &self.function);
+        let started = tokio::select! {
+            started = start => started,
+            () = self.end.cancelled() => return Err(Failure::Ending),
+        };
+        let process = started.inspect_err(|error| {
+            tracing::error!(function = self.function, %error, "a function's process cannot start");
+        })?;
+        let process = Arc::new(process);
+        tracing::debug!(
+            function = self.function,
+            init_ms = process.first_next().after.as_millis(),
+            "a function's process started"
+        );
+        let mut alive = lock(&self.alive);
+        alive.retain(|process| process.strong_count() > 0);
+        alive.push(Arc::downgrade(&process));
+        Ok(process)
+    }
+
+    fn give_back(&self, process: Arc<Bootstrap>) {
+        // Whoever ends the processes looks through them after it said so.
+        if self.end.is_cancelled() {
+            return process.kill();
+        }
+        let since = Instant::now();
+        self.idle().push(Idle { process, since });
+    }
+
+    /// Ends the processes that have had nothing to do for this long.
+    fn reap(&self, idle_for: Duration) {
+        self.idle()
+            .retain(|idle| idle.since.elapsed() < idle_for && !idle.process.has_ended());
+    }
+
+    /// Kills all processes; gives those that have not ended yet.
+    fn kill(&self) -> Vec<Arc<Bootstrap>> {
+        self.end.cancel();
+        let alive: Vec<_> = lock(&self.alive).drain(..).collect();
+        let alive: Vec<_> = alive.iter().filter_map(Weak::upgrade).collect();
+        alive.iter().for_each(|process| process.kill());
+        self.idle().clear();
+        alive
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        lock(&self.idle)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The processes of all functions. They end with the value.
+#[derive(Default)]
+pub(crate) struct Pools(Vec<Arc<Pool>>);
+
+impl Pools {
+    pub(crate) fn add(&mut self, pool: Arc<Pool>) {
+        self.0.push(pool);
+    }
+
+    /// Ends what has had nothing to do for `idle_for`, until `stop`.
+    pub(crate) fn reap(
+        &self,
+        idle_for: Duration,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let pools = self.0.clone();
+        async move {
+            let mut ticks = tokio::time::interval((idle_for / 4).max(Duration::from_millis(10)));
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    _ = ticks.tick() => pools.iter().for_each(|pool| pool.reap(idle_for)),
+                }
+            }
+        }
+    }
+
+    /// Kills all processes and waits until they are gone.
+    pub(crate) async fn stop(&self) {
+        let alive: Vec<_> = self.0.iter().flat_map(|pool| pool.kill()).collect();
+        let ended = join_all(alive.iter().map(|process| process.ended()));
+        if tokio::time::timeout(END_WITHIN, ended).await.is_err() {
+            tracing::warn!("processes of functions do not end");
+        }
+    }
+}
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        for process in self.0.iter().flat_map(|pool| pool.kill()) {
+            process.kill_at_once();
+        }
+    }
+}
