@@ -9,7 +9,7 @@ mod template_grants;
 use std::collections::BTreeSet;
 
 use testkit::fakes::OpenMeteo;
-use testkit::{DynamoDbRecorder, TestApp};
+use testkit::{DynamoDbRecorder, TestApp, in_this_process};
 
 use self::scenario::Scenario;
 use self::template_grants::{Grant, functions, grants, resource, template};
@@ -23,7 +23,7 @@ async fn functions_may_do_to_tables_what_they_do_and_nothing_else() {
         let options = signalbox::Options {
             dynamodb_front: Some(front),
             schedules: false,
-            ..options
+            ..in_this_process(options)
         };
         options
             .parameter("OpenMeteoGeocodingUrl", weather.url())

@@ -42,11 +42,18 @@ pub(crate) fn event(
         }
     }
     let headers = readable(&head.headers);
+    // Of a header that is there more than once, one member has the last value and the other all of them.
+    let last = headers.keys().filter_map(|name| {
+        Some((
+            name.clone(),
+            headers.get_all(name).iter().next_back()?.clone(),
+        ))
+    });
     let mut event = ApiGatewayProxyRequest::default();
     event.resource = context.resource_path.clone();
     event.path = Some(head.uri.path().to_owned());
     event.http_method = head.method.clone();
-    event.headers = headers.clone();
+    event.headers = last.collect();
     event.multi_value_headers = headers;
     event.query_string_parameters = query.clone().into();
     event.multi_value_query_string_parameters = query.into();

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -19,6 +20,9 @@ use crate::runtime_api::{Answer, Bootstrap, BootstrapError};
 const DEFAULT_CONCURRENCY: usize = 10;
 /// How long a request waits while all processes are busy. Lambda would not wait, but it would not be as busy either.
 const BRIEF: Duration = Duration::from_secs(3);
+/// How long a process that has answered, and only has to ask for its next event, is waited for: another would not have
+/// started by then.
+const ABOUT_TO_BE_FREE: Duration = Duration::from_millis(50);
 /// How long the end of killed processes is waited for.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
@@ -41,6 +45,9 @@ pub(crate) struct Pool {
     slots: Arc<Semaphore>,
     /// The one that worked last comes last.
     idle: Mutex<Vec<Idle>>,
+    /// How many have answered and are not free yet.
+    finishing: AtomicUsize,
+    news: Notify,
     alive: Mutex<Vec<Weak<Bootstrap>>>,
     end: CancellationToken,
     /// Says that no client is served any more.
@@ -73,6 +80,8 @@ impl Pool {
             concurrency,
             slots: Arc::new(Semaphore::new(concurrency)),
             idle: Mutex::default(),
+            finishing: AtomicUsize::new(0),
+            news: Notify::new(),
             alive: Mutex::default(),
             end: CancellationToken::new(),
             stop,
@@ -135,6 +144,7 @@ impl Pool {
             Err(_) => false,
         };
         let is_streamed = matches!(answer, Ok(Answer::Streamed(_)));
+        self.finishing.fetch_add(1, Ordering::SeqCst);
         drop(sender.send(answer.map_err(Failure::from)));
         // What a function does between its answer and its next event, and what of its answer is still to come, is part of
         // the invocation.
@@ -144,9 +154,13 @@ impl Pool {
             // Nobody is there any more to stream to.
             () = self.stop.cancelled(), if is_streamed => false,
         };
-        if is_alive && is_free {
-            self.give_back(process);
-        } else {
+        let is_usable = is_alive && is_free;
+        if is_usable {
+            self.give_back(process.clone());
+        }
+        self.finishing.fetch_sub(1, Ordering::SeqCst);
+        self.news.notify_waiters();
+        if !is_usable {
             process.kill();
             process.ended().await;
         }
@@ -154,9 +168,20 @@ impl Pool {
 
     /// A process that waits for an event: a free one, else a new one.
     async fn process(&self) -> Result<Arc<Bootstrap>, Failure> {
-        while let Some(idle) = self.idle().pop() {
-            if !idle.process.has_ended() {
-                return Ok(idle.process);
+        let mut until = None;
+        loop {
+            // Before the look, so that nothing that happens after it is missed.
+            let news = self.news.notified();
+            if let Some(process) = self.free_process() {
+                return Ok(process);
+            }
+            if self.finishing.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            let until =
+                *until.get_or_insert_with(|| tokio::time::Instant::now() + ABOUT_TO_BE_FREE);
+            if tokio::time::timeout_at(until, news).await.is_err() {
+                break;
             }
         }
         let start = Bootstrap::start_logged(&self.binary, &self.environment, &self.function);
@@ -177,6 +202,16 @@ impl Pool {
         alive.retain(|process| process.strong_count() > 0);
         alive.push(Arc::downgrade(&process));
         Ok(process)
+    }
+
+    fn free_process(&self) -> Option<Arc<Bootstrap>> {
+        let mut idle = self.idle();
+        loop {
+            let process = idle.pop()?.process;
+            if !process.has_ended() {
+                return Some(process);
+            }
+        }
     }
 
     fn give_back(&self, process: Arc<Bootstrap>) {
