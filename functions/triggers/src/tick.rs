@@ -223,6 +223,7 @@ impl Tick {
         };
         let write = RunWrite {
             run: &claimed,
+            wanted: claimed.wanted,
             steps: &[],
             messages: &[],
             agent: None,

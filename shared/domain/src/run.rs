@@ -95,6 +95,21 @@ pub struct Lease {
     pub until: DateTime<Utc>,
 }
 
+/// What a worker is asked to do with the run that it holds, before it takes the next step. It stands beside the head and does
+/// not count as a write of it: the result of a call that is under way can still be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Pause,
+}
+
+impl Wanted {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+        }
+    }
+}
+
 /// The head of a run: how it stands, without its journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
@@ -123,6 +138,9 @@ pub struct Run {
     pub lease: Option<Lease>,
     /// Leases that ran out while the journal stood at `steps`.
     pub lost_leases: u8,
+    /// What somebody wants of the worker that holds the run.
+    #[serde(skip)]
+    pub wanted: Option<Wanted>,
     /// When the sweep must look after the run; `None` once it is final.
     pub due_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -156,12 +174,42 @@ pub enum StepEvent {
         content: Option<ProviderContent>,
     },
     /// A tool is about to be called. Without a result after it, the effect may or may not have happened.
-    ToolIntended { call_id: String, idempotent: bool },
+    ToolIntended {
+        call_id: String,
+        idempotent: bool,
+    },
     /// A tool call came back, with a value or with an error that the model shall see.
     ToolReturned {
         call_id: String,
         outcome: ToolOutcome,
     },
+    /// Somebody paused the run: no step is taken before somebody continues it.
+    Paused,
+    Continued,
+    /// Somebody ended the run.
+    Stopped,
+}
+
+/// A piece of a model's answer while the model still writes. It is shown to whoever watches the run and is no part of its state:
+/// should the answer break off, it is asked for again, and what was shown of it is void.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Partial {
+    /// The place in the journal that the answer will have.
+    pub position: u32,
+    /// From 0, without gaps, through all attempts at the answer.
+    pub sequence: u32,
+    pub at: DateTime<Utc>,
+    pub event: PartialEvent,
+}
+
+/// What is seen of an answer that is on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PartialEvent {
+    /// A model is asked. From the second `attempt` on, the text before it is void: the answer broke off, or its worker died.
+    ModelAsked { model: ModelName, attempt: u32 },
+    /// More of the answer's text.
+    Text { text: String },
 }
 
 /// A model's answer in its provider's words, reasoning and signatures included. That model gets it back unchanged; no other does.

@@ -151,6 +151,7 @@ async fn write(
     }
     let write = RunWrite {
         run: &next,
+        wanted: run.wanted,
         steps: &steps,
         messages: &[message],
         agent: agent_after.as_ref(),

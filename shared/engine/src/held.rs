@@ -109,6 +109,7 @@ impl<'a> Held<'a> {
     async fn put(&mut self, mut next: Run, steps: &[Step]) -> Result<()> {
         let write = RunWrite {
             run: &next,
+            wanted: self.run.wanted,
             steps,
             messages: &[],
             agent: None,

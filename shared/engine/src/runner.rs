@@ -96,7 +96,7 @@ impl Runner {
         abandoned_before: Option<DateTime<Utc>>,
         patience: Patience<'_>,
     ) -> Result<Progress> {
-        let LoadedRun { run, steps } = loaded;
+        let LoadedRun { run, steps, .. } = loaded;
         let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
         if !runnable || is_held(&run, self.clock.now(), abandoned_before) {
             return Ok(Progress::Idle);

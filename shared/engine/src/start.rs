@@ -211,6 +211,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         cost_micros: 0,
         lease: None,
         lost_leases: 0,
+        wanted: None,
         due_at: Some(now + SWEEP_AFTER),
         created_at,
         started_at: None,

@@ -67,6 +67,14 @@ impl NewItem {
         self
     }
 
+    pub(crate) fn text_if(mut self, name: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            self.item
+                .insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+        }
+        self
+    }
+
     /// When DynamoDB may forget the item, in Unix seconds.
     pub(crate) fn expires(self, at: chrono::DateTime<chrono::Utc>) -> Self {
         self.number("expires", at.timestamp())

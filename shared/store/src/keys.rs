@@ -207,33 +207,53 @@ pub(crate) fn version_of_agent(
     }
 }
 
-// --- runs: one partition holds the head, what is too large for it, the journal and the messages
+// --- runs: one partition holds the journal, the head with what is too large for it, and the messages, in this order, so that
+// one query reads how a run has gone on since some step and how it stands now
 
 pub(crate) fn run(workspace: WorkspaceId, id: RunId) -> String {
     format!("workspace#{workspace}#run#{id}")
 }
 
-/// What the sort keys of a run's head, input and output begin with.
-pub(crate) const RUN_HEAD: &str = "0#";
-/// What those of its journal begin with.
+/// What the sort keys of a run's journal begin with.
 pub(crate) const RUN_STEP: &str = "1#";
+/// What those of its head, input and output begin with.
+pub(crate) const RUN_HEAD: &str = "2#";
 /// What those of its messages begin with.
-pub(crate) const RUN_MESSAGE: &str = "2#";
+pub(crate) const RUN_MESSAGE: &str = "3#";
+
+/// The head's own sort key, the first of those that begin with [`RUN_HEAD`].
+pub(crate) const RUN_HEAD_ITSELF: &str = "2#head";
+pub(crate) const RUN_INPUT: &str = "2#input";
+pub(crate) const RUN_OUTPUT: &str = "2#output";
 
 pub(crate) fn run_head(workspace: WorkspaceId, id: RunId) -> Key {
-    Key::new(run(workspace, id), "0#head")
+    Key::new(run(workspace, id), RUN_HEAD_ITSELF)
 }
 
 pub(crate) fn run_input(workspace: WorkspaceId, id: RunId) -> Key {
-    Key::new(run(workspace, id), "0#input")
+    Key::new(run(workspace, id), RUN_INPUT)
 }
 
 pub(crate) fn run_output(workspace: WorkspaceId, id: RunId) -> Key {
-    Key::new(run(workspace, id), "0#output")
+    Key::new(run(workspace, id), RUN_OUTPUT)
 }
 
 pub(crate) fn run_step(workspace: WorkspaceId, id: RunId, index: u32) -> Key {
-    Key::new(run(workspace, id), format!("{RUN_STEP}{index:06}"))
+    Key::new(run(workspace, id), step_place(index))
+}
+
+/// The sort key of a step: behind those of the partial answers that led to it.
+pub(crate) fn step_place(index: u32) -> String {
+    format!("{RUN_STEP}{index:06}~")
+}
+
+pub(crate) fn run_partial(workspace: WorkspaceId, id: RunId, position: u32, sequence: u32) -> Key {
+    Key::new(run(workspace, id), partial_place(position, sequence))
+}
+
+/// The sort key of a partial answer.
+pub(crate) fn partial_place(position: u32, sequence: u32) -> String {
+    format!("{RUN_STEP}{position:06}#{sequence:06}")
 }
 
 pub(crate) fn run_message(workspace: WorkspaceId, id: RunId, message: impl ToString) -> Key {

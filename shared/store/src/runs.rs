@@ -1,6 +1,6 @@
-//! Runs: head, journal and messages in one partition.
+//! Runs: journal, head and messages in one partition.
 //!
-//! Head, input and output are read together; the journal only by workers. A small input or output is kept in the head, so
+//! Head, input and output are read together; the journal by workers and by those who watch. A small input or output is kept in the head, so
 //! that lists can show it; a large one has an item of its own.
 
 use chrono::{DateTime, Utc};
@@ -8,13 +8,16 @@ use domain::agent::Agent;
 use domain::audit::AuditEntry;
 use domain::ids::{AgentId, RunId, WorkspaceId};
 use domain::page::{Page, PageRequest};
-use domain::run::{DisplayMessage, Run, RunStatus, Step};
+use domain::run::{DisplayMessage, Partial, Run, RunStatus, Step, Wanted};
 use domain::{Error, Result};
 use serde_json::Value;
 
 use crate::Store;
-use crate::item::{Item, List, NewItem, entity, number, sort_key};
-use crate::keys::{self, Index, RUN_HEAD, RUN_MESSAGE, RUN_STEP};
+use crate::item::{Item, List, NewItem, entity, number, sort_key, text};
+use crate::keys::{
+    self, Index, RUN_HEAD, RUN_HEAD_ITSELF, RUN_INPUT, RUN_MESSAGE, RUN_OUTPUT, RUN_STEP,
+};
+use crate::run_entries::{RunEntry, entry};
 use crate::transaction::Condition;
 
 /// What may stay in the head, in bytes of JSON, of input and output each.
@@ -37,6 +40,8 @@ pub struct LoadedRun {
     pub run: Run,
     /// In order.
     pub steps: Vec<Step>,
+    /// What a worker of before has shown of the answer that would be the next step.
+    pub partials: Vec<Partial>,
 }
 
 /// One step of a run being written: the new head, and what comes with it. All or nothing, and only if nobody else has
@@ -45,6 +50,8 @@ pub struct LoadedRun {
 pub struct RunWrite<'a> {
     /// The head as it shall be; `version` still the one that was read.
     pub run: &'a Run,
+    /// What was wanted of the worker when the head was read.
+    pub wanted: Option<Wanted>,
     pub steps: &'a [Step],
     pub messages: &'a [DisplayMessage],
     /// The agent with its failure count, read at its `revision`, when the run's end changes it.
@@ -100,24 +107,33 @@ impl Store {
 
     /// A run with its journal, in one read.
     pub async fn load_run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<LoadedRun>> {
-        // From the head to the end of the journal: the messages behind it are not needed.
+        // From the journal to the head and what belongs to it: the messages behind are not needed.
         let items = self
             .collection(
                 &self.tables.records,
                 &keys::run(workspace, id),
-                RUN_HEAD,
                 RUN_STEP,
+                RUN_HEAD,
             )
             .await?;
         let Some(run) = assemble(&items)? else {
             return Ok(None);
         };
-        let steps = items
-            .iter()
-            .filter(|item| sort_key(item).starts_with(RUN_STEP))
-            .map(entity)
-            .collect::<Result<_>>()?;
-        Ok(Some(LoadedRun { run, steps }))
+        let (mut steps, mut partials) = (Vec::new(), Vec::new());
+        for item in &items {
+            match entry(item)? {
+                Some(RunEntry::Step(step)) => steps.push(step),
+                Some(RunEntry::Partial(partial)) if partial.position == run.steps => {
+                    partials.push(partial);
+                }
+                Some(RunEntry::Partial(_)) | None => {}
+            }
+        }
+        Ok(Some(LoadedRun {
+            run,
+            steps,
+            partials,
+        }))
     }
 
     /// An agent's runs, newest first. Large inputs and outputs are left out.
@@ -154,15 +170,20 @@ impl Store {
     /// Writes a step of a run.
     ///
     /// # Errors
-    /// `Conflict` when the run was written by somebody else since; nothing has happened then.
+    /// `Conflict` when the run was written by somebody else since, or when somebody wants something of its worker that the
+    /// head in `write` does not know of; nothing has happened then.
     pub async fn write_run(&self, write: RunWrite<'_>) -> Result<()> {
         let records = &self.tables.records;
         let run = write.run;
         let (workspace, id) = (run.workspace_id, run.id);
         let moved_on = || Error::Conflict("the run has moved on".to_owned());
         let mut transaction = self.transaction();
-        let seen = Condition::that("version = :seen").number(":seen", run.version);
-        transaction.put(records, head_item(run, run.version + 1), seen, moved_on);
+        transaction.put(
+            records,
+            head_item(run, run.version + 1),
+            unchanged(run, write.wanted),
+            moved_on,
+        );
         if let Some(output) = run.output.as_ref().filter(|output| !is_inline(output)) {
             transaction.overwrite(
                 records,
@@ -232,6 +253,18 @@ fn is_inline(value: &Value) -> bool {
     serde_json::to_vec(value).is_ok_and(|json| json.len() <= INLINE)
 }
 
+/// Nobody has written the run since it was read, or wants anything of its worker that was not known then.
+pub(crate) fn unchanged(run: &Run, wanted: Option<Wanted>) -> Condition {
+    let seen = |rest: &str| {
+        Condition::that(format!("version = :seen AND {rest}")).number(":seen", run.version)
+    };
+    match wanted {
+        None => seen("attribute_not_exists(wanted)"),
+        Some(wanted) => seen("(attribute_not_exists(wanted) OR wanted = :wanted)")
+            .text(":wanted", wanted.as_str()),
+    }
+}
+
 fn head_item(run: &Run, version: u64) -> Result<NewItem> {
     let mut head = Run {
         version,
@@ -252,13 +285,16 @@ fn head_item(run: &Run, version: u64) -> Result<NewItem> {
                 run.id,
             ))
             .indexed_if(due)
-            .number("version", version),
+            .number("version", version)
+            .text_if("wanted", run.wanted.map(Wanted::as_str)),
     )
 }
 
-fn read_head(item: &Item) -> Result<Run> {
+pub(crate) fn read_head(item: &Item) -> Result<Run> {
+    let wanted = text(item, "wanted").filter(|word| *word == Wanted::Pause.as_str());
     Ok(Run {
         version: u64::try_from(number(item, "version")).unwrap_or(0),
+        wanted: wanted.map(|_| Wanted::Pause),
         ..entity(item)?
     })
 }
@@ -266,14 +302,14 @@ fn read_head(item: &Item) -> Result<Run> {
 /// Puts the large input and output back into the head.
 fn assemble(items: &[Item]) -> Result<Option<Run>> {
     let find = |sort: &str| items.iter().find(|item| sort_key(item) == sort);
-    let Some(head) = find("0#head") else {
+    let Some(head) = find(RUN_HEAD_ITSELF) else {
         return Ok(None);
     };
     let mut run = read_head(head)?;
-    if let Some(input) = find("0#input") {
+    if let Some(input) = find(RUN_INPUT) {
         run.input = Some(entity(input)?);
     }
-    if let Some(output) = find("0#output") {
+    if let Some(output) = find(RUN_OUTPUT) {
         run.output = Some(entity(output)?);
     }
     Ok(Some(run))

@@ -59,6 +59,13 @@ impl Condition {
         values.insert(name.to_owned(), AttributeValue::N(value.to_string()));
         self
     }
+
+    /// A text, likewise.
+    pub(crate) fn text(mut self, name: &str, value: &str) -> Self {
+        let values = self.values.get_or_insert_default();
+        values.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+        self
+    }
 }
 
 /// Somebody else wrote first.

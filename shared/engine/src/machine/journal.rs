@@ -163,6 +163,7 @@ impl State {
             }
             (StepEvent::ToolReturned { call_id, .. }, Some(call)) => call.request.id == *call_id,
             (StepEvent::ToolIntended { .. } | StepEvent::ToolReturned { .. }, None) => false,
+            (StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped, _) => true,
         }
     }
 
@@ -194,6 +195,7 @@ impl State {
             StepEvent::ToolReturned { outcome, .. } => {
                 self.move_open_call(Stage::Returned(outcome.clone()));
             }
+            StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped => {}
         }
     }
 
