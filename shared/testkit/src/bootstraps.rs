@@ -20,8 +20,8 @@ pub(crate) fn chosen() -> Option<Bootstraps> {
     Some(Bootstraps::of(workspace.join(directory)))
 }
 
-/// Options for a test that moves the functions' clock or puts code of its own in their place, which no other process knows
-/// of: its functions run as libraries whatever is chosen for the others.
+/// Options for a test of what no other process can be given, such as a clock that it moves: its functions run as libraries
+/// whatever is chosen for the others.
 pub fn in_this_process(options: Options) -> Options {
     Options {
         bootstraps: None,

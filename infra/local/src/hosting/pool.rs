@@ -18,11 +18,14 @@ use crate::runtime_api::{Answer, Bootstrap, BootstrapError};
 
 /// How many processes a function may have where the template says nothing.
 const DEFAULT_CONCURRENCY: usize = 10;
-/// How long a request waits while all processes are busy. Lambda would not wait, but it would not be as busy either.
-const BRIEF: Duration = Duration::from_secs(3);
+/// How long a request waits while all processes that the template reserves are busy. Lambda would not wait, but it would not
+/// be as busy either.
+const RESERVED: Duration = Duration::from_secs(3);
+/// How long it waits where the template reserves none: Lambda would have started more.
+const UNRESERVED: Duration = Duration::from_secs(25);
 /// How long a process that has answered, and only has to ask for its next event, is waited for: another would not have
 /// started by then.
-const ABOUT_TO_BE_FREE: Duration = Duration::from_millis(50);
+const ABOUT_TO_BE_FREE: Duration = Duration::from_millis(100);
 /// How long the end of killed processes is waited for.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
@@ -42,6 +45,8 @@ pub(crate) struct Pool {
     environment: HashMap<String, String>,
     timeout: Duration,
     concurrency: usize,
+    /// How long a request waits for one of them.
+    patience: Duration,
     slots: Arc<Semaphore>,
     /// The one that worked last comes last.
     idle: Mutex<Vec<Idle>>,
@@ -71,13 +76,17 @@ impl Pool {
         stop: CancellationToken,
         invoker: Invoker,
     ) -> Self {
-        let concurrency = concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+        let (concurrency, patience) = match concurrency {
+            Some(reserved) => (reserved, RESERVED),
+            None => (DEFAULT_CONCURRENCY, UNRESERVED),
+        };
         Self {
             function,
             binary,
             environment,
             timeout,
             concurrency,
+            patience,
             slots: Arc::new(Semaphore::new(concurrency)),
             idle: Mutex::default(),
             finishing: AtomicUsize::new(0),
@@ -115,7 +124,7 @@ impl Pool {
         let slot = self.slots.clone().acquire_owned();
         let slot = match patience {
             Patience::Endless => slot.await,
-            Patience::Brief => tokio::time::timeout(BRIEF, slot)
+            Patience::Brief => tokio::time::timeout(self.patience, slot)
                 .await
                 .map_err(|_| Failure::Throttled(self.concurrency))?,
         };

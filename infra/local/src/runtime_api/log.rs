@@ -89,3 +89,53 @@ fn pass_on(function: &str, line: &str) {
         _ => tracing::info!(function, "{line}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_keep_their_level_and_their_form() {
+        let output = Output::default();
+        let writer = output.clone();
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::with_default(subscriber, || {
+            pass_on(
+                "Web",
+                "{\"level\":\"WARN\",\"fields\":{\"message\":\"slow\"}}\n",
+            );
+            pass_on("Web", "ERROR request failed id=7\n");
+            pass_on("Web", "said by a library\n");
+            pass_on("Web", "\n");
+        });
+        let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
+        let expected =
+            " WARN {\"level\":\"WARN\",\"fields\":{\"message\":\"slow\"}} function=\"Web\"
+ERROR ERROR request failed id=7 function=\"Web\"
+ INFO said by a library function=\"Web\"
+";
+        assert_eq!(text, expected);
+    }
+}

@@ -5,6 +5,7 @@ mod function;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -12,6 +13,8 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use signalbox::{Bootstraps, Options, Platform};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::fixture::{PATIENCE, start_error};
 
@@ -340,4 +343,46 @@ async fn a_binary_that_is_missing_keeps_the_platform_from_starting() {
         directory.path().display()
     );
     assert_eq!(error, expected);
+}
+
+#[tokio::test]
+async fn processes_do_not_outlive_a_platform_that_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    function::install(directory.path());
+    let mut platform = Command::new(env!("CARGO_BIN_EXE_signalbox"))
+        .args([
+            "local",
+            "--ephemeral",
+            "--port",
+            "0",
+            "--template",
+            TEMPLATE,
+        ])
+        .arg("--bootstraps")
+        .arg(directory.path())
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(platform.stdout.take().unwrap()).lines();
+    let url = loop {
+        let line = lines.next_line().await.unwrap();
+        let line = line.expect("it says that it is ready");
+        if let Some(url) = line.strip_prefix("ready ") {
+            break url.to_owned();
+        }
+    };
+    let number = async |path: &str| -> u32 {
+        let response = reqwest::get(format!("{url}{path}")).await.unwrap();
+        response.text().await.unwrap().parse().unwrap()
+    };
+    let (idle, other) = tokio::join!(number("/web/slow"), number("/web/slow"));
+    let at_work = reqwest::get(format!("{url}/stream/forever")).await.unwrap();
+    platform.kill().await.unwrap();
+    // Nobody is left to kill them: they end because the Runtime API is gone.
+    gone(idle).await;
+    gone(other).await;
+    drop(at_work);
 }
