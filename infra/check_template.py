@@ -36,6 +36,8 @@ MAX_STACK_RESOURCES = 400  # CloudFormation stops at 500
 MAX_API_EVENTS = 40  # of one function
 MAX_FUNCTION_POLICY = 20 * 1024  # bytes, what Lambda accepts as a function's resource policy
 
+MAX_INTEGRATION = 29_000  # milliseconds that API Gateway waits for a function, unless told otherwise
+
 STREAMING_URI = "/2021-11-15/functions/${%s.Arn}/response-streaming-invocations"
 # What SAM attaches by itself, for logs and traces. It would also attach policies that reach every queue or stream.
 ATTACHED_BY_SAM = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess"}
@@ -290,6 +292,15 @@ def streaming_routes_stream(template):
             yield f"{function}.{name} {event['Path']} is buffered: {uri}"
 
 
+def a_route_waits_as_long_as_its_function_may_take(template):
+    """API Gateway gives up after 29 seconds if the route does not say more, streaming or not."""
+    for function, name, event in template.events("Api"):
+        timeout = 1000 * template.resources[function]["Properties"].get("Timeout", 3)
+        wait = event.get("TimeoutInMillis", MAX_INTEGRATION)
+        if wait < timeout:
+            yield f"{function}.{name}: {wait} ms, its function may take {timeout} ms"
+
+
 def policies_name_their_actions(template):
     for name, statement in statements(template):
         if "NotAction" in statement:
@@ -424,6 +435,7 @@ RULES = [
     resources_do_not_depend_on_each_other_in_a_circle,
     no_function_variable_mentions_an_api,
     streaming_routes_stream,
+    a_route_waits_as_long_as_its_function_may_take,
     policies_name_their_actions,
     policies_name_their_resources,
     roles_use_no_managed_policy_but_those_for_logs_and_traces,
@@ -573,6 +585,8 @@ BREAKAGES = [
     (MENTIONS_THE_API, [resources_do_not_depend_on_each_other_in_a_circle, no_function_variable_mentions_an_api]),
     (at("Stream/Properties/Events/Chat/Properties/ResponseTransferMode", "STREAM"), [streaming_routes_stream]),
     (with_routes("/stop", function="Stream"), [streaming_routes_stream]),
+    (at("Stream/Properties/Timeout", 900), [a_route_waits_as_long_as_its_function_may_take]),
+    (at("Web/Properties/Timeout", 30), [a_route_waits_as_long_as_its_function_may_take]),
     (at(f"{STATEMENT}/Action", ["dynamodb:*"]), [policies_name_their_actions]),
     (at(f"{ROLE_STATEMENT}/Action", "sqs:Receive*"), [policies_name_their_actions]),
     (at(f"{ROLE_STATEMENT}/NotAction", "sqs:SendMessage"), [policies_name_their_actions]),

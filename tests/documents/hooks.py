@@ -9,8 +9,10 @@ import itertools
 import json
 import os
 import threading
+import time
 import uuid
 from collections import Counter, defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 import schemathesis
@@ -72,6 +74,52 @@ def run():
     return call("POST", f"/api/v1/agents/{once(runner)}/signals", GIVEN["AgentPlatform"], json=body)["data"]["run_id"]
 
 
+class Slow(BaseHTTPRequestHandler):
+    """Answers after a while."""
+
+    def do_GET(self):
+        time.sleep(2)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def slow_server():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"127.0.0.1:{server.server_port}"
+
+
+def slow_agent():
+    """An agent that is at work for some seconds."""
+    host = once(slow_server)
+    directives = "\n".join(f'@http_request {{"url": "http://{host}/{number}"}}' for number in range(3))
+    config = {"instructions": directives, "tools": ["http_request"], "allowed_hosts": [host]}
+    body = {"name": "Slow", "type": "freeform", "config": config}
+    return call("POST", "/api/v1/agents", GIVEN["AgentPlatform"], json=body)["data"]["id"]
+
+
+def at_work():
+    path = f"/api/agent-base/{once(slow_agent)}/executions"
+    return call("POST", path, GIVEN["Prodgy"], json={})["data"]["execution_id"]
+
+
+def paused():
+    execution = at_work()
+    call("POST", f"/api/workflow/{execution}/pause", GIVEN["Prodgy"])
+    return execution
+
+
+def finished():
+    """A run that is over: its stream of events comes to an end."""
+    made = run()
+    while call("GET", f"/api/v1/runs/{made}", GIVEN["AgentPlatform"])["data"]["status"] in ("queued", "running"):
+        time.sleep(0.1)
+    return made
+
+
 def token():
     return call("POST", "/api/api-tokens", session(), json={"name": "made"})["data"]["id"]
 
@@ -102,6 +150,14 @@ NAMED = {
     "/api/settings/api-keys/": key,
     "/api/organization/members/": member,
     "/api/workspaces/": workspace,
+    "/api/workflow/{id}/events": finished,
+    "/api/workflow/": run,
+}
+# What each of the first requests of these gets one of its own of; later ones find it over.
+BUSY = {
+    "/api/workflow/{id}/stop": at_work,
+    "/api/workflow/{id}/pause": at_work,
+    "/api/workflow/{id}/continue": paused,
 }
 CREDENTIALS = {
     "Session": lambda: {"Authorization": f"Bearer {session()}"},
@@ -113,11 +169,13 @@ CREDENTIALS = {
 }
 
 
-def identify(case):
+def identify(case, number):
     path, parameters = case.operation.path, case.path_parameters
-    if "id" in parameters:
+    if path in BUSY and number < 5:
+        parameters["id"] = BUSY[path]()
+    elif "id" in parameters:
         make = next(make for prefix, make in NAMED.items() if path.startswith(prefix))
-        ends = case.method == "DELETE" or path.endswith(("/revoke", "/{id}/pause"))
+        ends = case.method == "DELETE" or path.endswith("/revoke") or path == "/api/v1/agents/{id}/pause"
         parameters["id"] = make() if ends or make is token else once(make)
     if "executionId" in parameters:
         parameters["executionId"] = once(run)
@@ -160,7 +218,7 @@ def before_call(context, case, kwargs):
     with lock:
         number = next(calls[case.operation.label])
     if number % 3 < 2:
-        identify(case)
+        identify(case, number)
         # These choose another tenant, which a token refuses.
         (case.query or {}).pop("product_id", None)
         (case.query or {}).pop("workspace_id", None)

@@ -15,6 +15,7 @@ LIMITS = ["Prodgy", "ProdgyStrict", "Prowpt", "AgentPlatform", "Account", "SignI
 def running(binary, log):
     """The platform's URL and its first credentials, while it runs. What it says is in the file `log`."""
     parameters = [part for limit in LIMITS for part in ("--param", f"{limit}LimitPerMinute=1000000")]
+    parameters += ["--param", "OutboundAllowLoopback=true"]
     command = [Path(binary).resolve(), "local", "--ephemeral", "--port", "0", *parameters]
     with open(log, "w") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)

@@ -19,6 +19,7 @@ pub(crate) fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
             "executions",
             operations_of(&executions::routes().into_openapi()),
         ),
+        ("events", operations_of(&events::routes().into_openapi())),
         ("docs", operations_of(&docs::routes().into_openapi())),
         (
             "integrations",

@@ -59,6 +59,7 @@ impl Documents {
             tokens::api(),
             agents::api(),
             executions::api(),
+            events::api(),
             triggers::api(),
             integrations::api(),
             usage::api(),

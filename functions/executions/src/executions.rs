@@ -49,7 +49,7 @@ struct Execution {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum ExecutionStatus {
+pub(crate) enum ExecutionStatus {
     Queued,
     Running,
     /// Also while somebody has to approve.
@@ -189,7 +189,14 @@ async fn start_execution(
     };
     let mut run = state.starter.start(start).await?;
     if body.wait {
-        run = settled(store, run, deadline, state.host.services.clock.now()).await?;
+        run = settled(
+            store,
+            run,
+            deadline,
+            state.host.services.clock.now(),
+            |run| run.status.is_final(),
+        )
+        .await?;
         if run.status.is_final() {
             return Ok(Reply::ok(Execution::from(run)).into_response());
         }

@@ -1,5 +1,6 @@
 //! Executions: runs of agents, carried out and looked at.
 
+mod control;
 pub mod dead_letters;
 mod executions;
 mod listing;
@@ -13,7 +14,7 @@ pub use dead_letters::dead_letters;
 pub use worker::worker;
 
 use auth::Keyring;
-use engine::Starter;
+use engine::{Control, Starter};
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -24,6 +25,7 @@ use web::Host;
 pub struct State {
     host: Host,
     starter: Starter,
+    control: Control,
 }
 
 /// Builds the function that starts executions and shows them. Fetches the secret, which the first session needs.
@@ -39,8 +41,9 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
         .ok_or("RUN_QUEUE_URL is not set")?;
     let (sqs, clock) = (services.sqs.clone(), services.clock.clone());
     let host = Host::new(services);
-    let starter = Starter::new(host.store.clone(), sqs, queue_url, clock);
+    let starter = Starter::new(host.store.clone(), sqs, queue_url, clock.clone());
     let state = State {
+        control: Control::new(host.store.clone(), clock, starter.clone()),
         host: host.clone(),
         starter,
     };
@@ -51,6 +54,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
 /// All operations of the group. Each needs a credential.
 pub fn routes() -> OpenApiRouter<State> {
     executions::routes()
+        .merge(control::routes())
         .merge(runs::routes())
         .merge(messages::routes())
 }

@@ -1,4 +1,4 @@
-//! Waiting for a run to end.
+//! Waiting for a run to end, or to come to some other state.
 
 use std::time::Duration;
 
@@ -15,16 +15,17 @@ const MARGIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The run once it is over, or as it stands when the time is up. The host, if it told its `deadline`, is answered before that.
+/// The run once `is_settled`, or as it stands when the time is up. The host, if it told its `deadline`, is answered before that.
 pub(crate) async fn settled(
     store: &Store,
     mut run: Run,
     deadline: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
+    is_settled: impl Fn(&Run) -> bool,
 ) -> Result<Run> {
     let until = Instant::now() + patience(deadline, now);
     let mut pause = FIRST_PAUSE;
-    while !run.status.is_final() {
+    while !is_settled(&run) {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;

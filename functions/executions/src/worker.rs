@@ -79,6 +79,6 @@ async fn advance(
                 .enqueue(workspace_id, run_id, Duration::ZERO, abandoned_before)
                 .await
         }
-        Progress::Finished | Progress::Idle => Ok(()),
+        Progress::Finished | Progress::Paused | Progress::Idle => Ok(()),
     }
 }

@@ -22,6 +22,7 @@ impl Registry {
         Self::default()
             .with("agents", agents::lambda)
             .with("docs", docs::lambda)
+            .with("events", events::lambda)
             .with("executions", executions::lambda)
             .with("executions-dead-letters", executions::dead_letters)
             .with("executions-worker", executions::worker)

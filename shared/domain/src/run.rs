@@ -135,6 +135,9 @@ pub struct Run {
     /// What its models cost, in millionths of a US dollar.
     #[serde(default)]
     pub cost_micros: u64,
+    /// How long workers have had the run, up to the last write of one.
+    #[serde(default)]
+    pub worked_millis: u64,
     pub lease: Option<Lease>,
     /// Leases that ran out while the journal stood at `steps`.
     pub lost_leases: u8,

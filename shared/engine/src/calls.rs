@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{OrganizationId, RunId};
+use domain::model::ModelName;
 use domain::run::{ToolCall, ToolOutcome};
 use llm::{Model, ModelAnswer, ModelError, ModelRequest};
 use rand::RngExt;
 use runtime::Clock;
+use tokio::time::Instant;
 use tools::{ToolError, ToolInvocation, Toolbox};
 
 use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
 use crate::models::Models;
+use crate::telling::Telling;
 
 /// How often something unavailable is tried.
 const ATTEMPTS: u32 = 3;
@@ -25,11 +28,14 @@ const MIN_ANSWER: Duration = Duration::from_secs(5);
 /// What one call may take: two requests at their time limit, and the writes around them.
 const CALL_TIME: TimeDelta = TimeDelta::seconds(40);
 
-/// How long this worker may go on.
+/// How long this worker may go on, and the run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience<'a> {
     pub(crate) clock: &'a Clock,
+    /// When the worker's host ends it.
     pub(crate) deadline: DateTime<Utc>,
+    /// When the run has taken as long as it may, once that is known.
+    pub(crate) run_ends: Option<Instant>,
 }
 
 impl Patience<'_> {
@@ -40,13 +46,26 @@ impl Patience<'_> {
 
     /// Whether there is time to ask a model that may take `timeout`, and for what follows its answer.
     pub(crate) fn is_left_for(self, timeout: Duration) -> bool {
-        self.is_left() && self.rest() >= timeout
+        let rest = self.deadline - self.clock.now() - RESERVE;
+        self.is_left() && rest.to_std().unwrap_or_default() >= timeout
+    }
+
+    /// Whether the run has taken as long as it may.
+    pub(crate) fn run_is_over(self) -> bool {
+        self.rest_of_run().is_zero()
+    }
+
+    /// What is left of the run's own time.
+    pub(crate) fn rest_of_run(self) -> Duration {
+        let rest = self.run_ends.map(|end| end - Instant::now());
+        rest.unwrap_or(Duration::MAX)
     }
 
     /// What a model may take at most.
     fn rest(self) -> Duration {
         let rest = self.deadline - self.clock.now() - RESERVE;
-        rest.to_std().unwrap_or_default()
+        let rest = rest.to_std().unwrap_or_default();
+        rest.min(self.rest_of_run())
     }
 
     /// Waits for the next attempt; `false` when there is none.
@@ -74,6 +93,7 @@ pub(crate) async fn ask(
     organization: OrganizationId,
     choice: &ModelChoice,
     request: &ModelRequest,
+    telling: &Telling,
     patience: Patience<'_>,
 ) -> domain::Result<Result<ModelAnswer, String>> {
     let mut failures = Vec::new();
@@ -84,7 +104,13 @@ pub(crate) async fn ask(
         let answer = match model.await? {
             Ok(model) => {
                 let is_last = position + 1 == last;
-                ask_one(&model, request, models.timeout, patience, is_last).await
+                let one = Asked {
+                    name,
+                    model: &model,
+                    limit: models.timeout,
+                    is_last,
+                };
+                ask_one(one, request, telling, patience).await
             }
             Err(why) => Err(why),
         };
@@ -99,17 +125,33 @@ pub(crate) async fn ask(
     Ok(Err(failures.join("; ")))
 }
 
-async fn ask_one(
-    model: &Model,
-    request: &ModelRequest,
+/// A model among those that a run may ask.
+struct Asked<'a> {
+    name: &'a ModelName,
+    model: &'a Model,
+    /// How long it may take for one answer.
     limit: Duration,
-    patience: Patience<'_>,
     is_last: bool,
+}
+
+async fn ask_one(
+    asked: Asked<'_>,
+    request: &ModelRequest,
+    telling: &Telling,
+    patience: Patience<'_>,
 ) -> Result<ModelAnswer, String> {
+    let Asked {
+        name,
+        model,
+        limit,
+        is_last,
+    } = asked;
     let mut attempt = 1;
     loop {
         let timeout = limit.min(patience.rest());
-        let (why, retry_after) = match model.answer(request, timeout).await {
+        telling.asked(name);
+        let mut on_text = |text: &str| telling.text(text);
+        let (why, retry_after) = match model.answer(request, timeout, &mut on_text).await {
             Ok(answer) => return Ok(answer),
             Err(ModelError::Refused(why)) => return Err(why),
             Err(ModelError::Unavailable { why, retry_after }) => (why, retry_after),
@@ -144,10 +186,25 @@ pub(crate) fn check(
     Ok(toolbox.is_idempotent(&call.tool, &call.arguments))
 }
 
+/// What a run's calls may use.
+pub(crate) struct Allowed {
+    tools: Vec<String>,
+    hosts: Vec<String>,
+}
+
+impl Allowed {
+    pub(crate) fn by(definition: &Definition) -> Self {
+        Self {
+            tools: definition.tools.clone(),
+            hosts: definition.allowed_hosts.clone(),
+        }
+    }
+}
+
 /// Makes a call whose intent is stored.
 pub(crate) async fn call(
     toolbox: &Toolbox,
-    definition: &Definition,
+    allowed: &Allowed,
     run: RunId,
     call: &ToolCall,
     patience: Patience<'_>,
@@ -157,8 +214,8 @@ pub(crate) async fn call(
     let invocation = ToolInvocation {
         tool: &call.tool,
         arguments: &call.arguments,
-        allowed_tools: &definition.tools,
-        allowed_hosts: &definition.allowed_hosts,
+        allowed_tools: &allowed.tools,
+        allowed_hosts: &allowed.hosts,
         idempotency_key: &idempotency_key,
     };
     let idempotent = toolbox.is_idempotent(&call.tool, &call.arguments);

@@ -6,6 +6,7 @@ use domain::run::MessageKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 
 /// How many model answers a run may take when its agent does not say.
@@ -26,6 +27,7 @@ pub struct Definition {
     pub allowed_hosts: Vec<String>,
     /// How many answers the model may give.
     pub max_steps: u32,
+    pub limits: Limits,
     pub result: ResultKind,
 }
 
@@ -51,6 +53,21 @@ impl Definition {
             other @ (AgentType::MorningBriefing | AgentType::SupportTriage) => {
                 Err(format!("agents of type {} cannot run yet", other.slug()))
             }
+        }
+    }
+
+    /// A definition for looking at a journal, without going on with it.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            model: ModelChoice::default(),
+            instructions: String::new(),
+            opening: String::new(),
+            images: Vec::new(),
+            tools: Vec::new(),
+            allowed_hosts: Vec::new(),
+            max_steps: DEFAULT_MAX_STEPS,
+            limits: Limits::default(),
+            result: ResultKind::Text,
         }
     }
 
@@ -86,6 +103,7 @@ impl Definition {
             max_steps: max_steps
                 .and_then(|steps| u32::try_from(steps).ok())
                 .unwrap_or(DEFAULT_MAX_STEPS),
+            limits: Limits::of(parameters),
             result: ResultKind::Text,
         })
     }
@@ -110,6 +128,7 @@ impl Definition {
             tools: vec!["get_weather".to_owned()],
             allowed_hosts: Vec::new(),
             max_steps: DEFAULT_MAX_STEPS,
+            limits: Limits::default(),
             result: ResultKind::Weather,
         })
     }
@@ -219,6 +238,7 @@ mod tests {
             tools: vec!["http_request".to_owned()],
             allowed_hosts: vec!["example.com".to_owned()],
             max_steps: 3,
+            limits: Limits::default(),
             result: ResultKind::Text,
         };
         assert_eq!(definition, expected);

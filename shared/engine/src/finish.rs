@@ -66,34 +66,40 @@ pub async fn give_up(
         return Ok(());
     }
     let ending = Ending::failed(&run, "gave up: the run's message could not be processed");
-    match finish(store, clock, run, ending).await {
+    let caller = Caller::system(run.organization_id, run.workspace_id);
+    match finish(store, clock, run, ending, &caller).await {
         Err(error) if is_lost(&error) => Err(Error::unavailable(error)),
-        result => result,
+        result => result.map(drop),
     }
 }
 
-/// Writes the end of `run`, which was read or written at its `version`.
+/// Writes the end of `run`, which was read or written at its `version`. `caller`: who ends it.
 ///
 /// # Errors
 /// `Conflict` when somebody else has written the run since; nothing has happened then.
 pub(crate) async fn finish(
     store: &Store,
     clock: &Clock,
-    run: Run,
+    mut run: Run,
     ending: Ending<'_>,
-) -> Result<()> {
+    caller: &Caller,
+) -> Result<Run> {
     let mut attempt = 1;
     loop {
         let agent = store.agent(run.workspace_id, run.agent_id).await?;
-        let written = write(store, clock.now(), &run, agent.as_ref(), &ending).await;
-        let Err(error) = written else { return Ok(()) };
+        let written = write(store, clock.now(), &run, agent.as_ref(), &ending, caller).await;
+        let error = match written {
+            Ok(ended) => return Ok(ended),
+            Err(error) => error,
+        };
         if !is_lost(&error) || attempt == ATTEMPTS {
             return Err(error);
         }
-        // Either the run has moved on, which ends this, or only its agent has, which is read again.
-        let now_stored = store.run(run.workspace_id, run.id).await?;
-        if now_stored.is_none_or(|stored| stored.version != run.version) {
-            return Err(error);
+        // Either the run has moved on, which ends this, or only its agent has, which is read again, or somebody wants something
+        // of its worker, for which it is too late.
+        match store.run_head(run.workspace_id, run.id).await? {
+            Some(stored) if stored.version == run.version => run.wanted = stored.wanted,
+            _ => return Err(error),
         }
         let wait = rand::rng().random_range(1..=(10 << attempt));
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -107,25 +113,39 @@ async fn write(
     run: &Run,
     agent: Option<&Agent>,
     ending: &Ending<'_>,
-) -> Result<()> {
+    caller: &Caller,
+) -> Result<Run> {
     let mut next = run.clone();
     let steps = number(&mut next, ending.events, now);
     let failed = matches!(ending.outcome, Outcome::Failed { .. });
-    let agent_after = agent.and_then(|agent| after(agent, failed, now));
+    let agent_after = match &ending.outcome {
+        // That somebody stopped a run says nothing of its agent.
+        Outcome::Stopped { .. } => None,
+        _ => agent.and_then(|agent| after(agent, failed, now)),
+    };
     let disabled = agent_after
         .as_ref()
         .is_some_and(|agent| agent.state == AgentState::Disabled);
     let message = message(&next, agent, disabled, ending, now);
 
-    next.status = if failed {
-        RunStatus::Failed
-    } else {
-        RunStatus::Completed
+    next.wanted = None;
+    let action = match &ending.outcome {
+        Outcome::Completed { output } => {
+            next.status = RunStatus::Completed;
+            next.output = Some(output.clone());
+            "run.completed"
+        }
+        Outcome::Failed { error } => {
+            next.status = RunStatus::Failed;
+            next.error = Some(error.clone());
+            "run.failed"
+        }
+        Outcome::Stopped { note } => {
+            next.status = RunStatus::Stopped;
+            next.error.clone_from(note);
+            "run.stopped"
+        }
     };
-    match &ending.outcome {
-        Outcome::Completed { output } => next.output = Some(output.clone()),
-        Outcome::Failed { error } => next.error = Some(error.clone()),
-    }
     next.tokens = ending.tokens;
     next.cost_micros = ending.cost_micros;
     next.lease = None;
@@ -133,12 +153,7 @@ async fn write(
     next.finished_at = Some(now);
 
     let system = Caller::system(run.organization_id, run.workspace_id);
-    let action = if failed {
-        "run.failed"
-    } else {
-        "run.completed"
-    };
-    let mut audit = vec![AuditEntry::new(&system, action, "run", run.id, now)];
+    let mut audit = vec![AuditEntry::new(caller, action, "run", run.id, now)];
     if disabled {
         let agent = run.agent_id;
         audit.push(AuditEntry::new(
@@ -153,7 +168,7 @@ async fn write(
         run: &next,
         wanted: run.wanted,
         steps: &steps,
-        messages: &[message],
+        messages: message.as_slice(),
         agent: agent_after.as_ref(),
         audit: &audit,
     };
@@ -163,7 +178,8 @@ async fn write(
         tracing::warn!(run.id = %run.id, %error, "usage not counted");
     }
     tracing::info!(run.id = %run.id, agent.id = %run.agent_id, run.status = next.status.as_str(), agent.disabled = disabled, "run finished");
-    Ok(())
+    next.version += 1;
+    Ok(next)
 }
 
 /// The agent after a run has ended; `None` when that changes nothing. One that is disabled waits for its owner: what runs
@@ -195,7 +211,7 @@ fn message(
     disabled: bool,
     ending: &Ending<'_>,
     now: DateTime<Utc>,
-) -> DisplayMessage {
+) -> Option<DisplayMessage> {
     let (kind, level, content) = match &ending.outcome {
         Outcome::Completed { output } => {
             let text = output.get("text").and_then(Value::as_str);
@@ -213,8 +229,10 @@ fn message(
             ),
         ),
         Outcome::Failed { error } => (MessageKind::Alert, MessageLevel::Warning, error.clone()),
+        // Whoever stopped it knows.
+        Outcome::Stopped { .. } => return None,
     };
-    DisplayMessage {
+    Some(DisplayMessage {
         id: MessageId::new(now),
         workspace_id: run.workspace_id,
         agent_id: run.agent_id,
@@ -226,5 +244,5 @@ fn message(
         content,
         level,
         created_at: now,
-    }
+    })
 }

@@ -4,30 +4,65 @@ use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::run::{Lease, Run, RunStatus, Step, StepEvent};
+use domain::run::{Lease, Partial, PartialEvent, Run, RunStatus, Step, StepEvent};
 use domain::{Error, Result};
 use runtime::Clock;
 use store::{RunWrite, Store};
+use tokio::time::Instant;
 
 use crate::machine::State;
+use crate::telling::Telling;
 
 /// How long after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
+/// When the first of an answer is shown, and how often more of it.
+const SHOWN_FIRST: Duration = Duration::from_millis(50);
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Held<'a> {
     pub(crate) run: Run,
+    /// What has been shown of the answer that the journal waits for.
+    shown: Shown,
+    /// How long workers have had the run before.
+    pub(crate) worked_before: Duration,
+    /// Since when this one has it.
+    pub(crate) since: Instant,
     store: &'a Store,
     clock: &'a Clock,
     lease: TimeDelta,
 }
 
+/// What has been shown of an answer on its way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    position: u32,
+    pieces: u32,
+    attempts: u32,
+}
+
+impl Shown {
+    fn of(position: u32, partials: &[Partial]) -> Self {
+        let attempts = partials.iter().map(|partial| match &partial.event {
+            PartialEvent::ModelAsked { attempt, .. } => *attempt,
+            PartialEvent::Text { .. } => 0,
+        });
+        Self {
+            position,
+            pieces: partials.last().map_or(0, |last| last.sequence + 1),
+            attempts: attempts.max().unwrap_or(0),
+        }
+    }
+}
+
 impl<'a> Held<'a> {
-    /// Takes the lease on a run that is free to be taken. `lost` leases have run out at its present step.
+    /// Takes the lease on a run that is free to be taken. `lost` leases have run out at its present step, where `partials` were
+    /// shown of an answer that never came.
     pub(crate) async fn take(
         store: &'a Store,
         clock: &'a Clock,
         lease: TimeDelta,
         run: Run,
+        partials: &[Partial],
         lost: u8,
     ) -> Result<Self> {
         let now = clock.now();
@@ -42,6 +77,9 @@ impl<'a> Held<'a> {
             ..run
         };
         let mut held = Self {
+            shown: Shown::of(run.steps, partials),
+            worked_before: Duration::from_millis(run.worked_millis),
+            since: Instant::now(),
             run,
             store,
             clock,
@@ -51,9 +89,16 @@ impl<'a> Held<'a> {
         Ok(held)
     }
 
-    /// Stores what has happened.
+    /// Stores what has happened. When it turns out that the run shall pause, calls that are about to be made are left for later:
+    /// their intents are not stored, and the pause comes first.
     pub(crate) async fn write(&mut self, state: &mut State) -> Result<()> {
-        self.put_state(self.renewed(), state).await
+        let (next, steps) = self.with_state(self.renewed(), state);
+        if self.try_put(&next, &steps).await? {
+            state.written();
+        } else {
+            state.withdraw_intents();
+        }
+        Ok(())
     }
 
     /// Stores what has happened and gives the run back, for another worker to go on with at once.
@@ -63,7 +108,29 @@ impl<'a> Held<'a> {
             due_at: Some(self.clock.now()),
             ..self.run.clone()
         };
-        self.put_state(released, state).await
+        let (released, steps) = self.with_state(released, state);
+        self.put(released, &steps).await?;
+        state.written();
+        Ok(())
+    }
+
+    /// Stores what has happened and that the run is paused: no worker takes it before somebody continues it.
+    pub(crate) async fn pause(&mut self, state: &mut State) -> Result<()> {
+        let now = self.clock.now();
+        let mut paused = Run {
+            status: RunStatus::Paused,
+            wanted: None,
+            lease: None,
+            due_at: None,
+            tokens: state.usage(),
+            cost_micros: state.cost_micros(),
+            ..self.run.clone()
+        };
+        let events = [state.unwritten(), &[StepEvent::Paused]].concat();
+        let steps = number(&mut paused, &events, now);
+        self.put(paused, &steps).await?;
+        state.written();
+        Ok(())
     }
 
     /// Waits for work that may outlast the lease, renewing it meanwhile.
@@ -71,21 +138,99 @@ impl<'a> Held<'a> {
     /// # Errors
     /// `Conflict` when the run is somebody else's by now; the work is dropped then.
     pub(crate) async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
-        let third = self.lease / 3;
-        let third = third.to_std().unwrap_or(Duration::from_secs(1));
         let mut work = pin!(work);
         loop {
-            if let Ok(done) = tokio::time::timeout(third, &mut work).await {
+            if let Ok(done) = tokio::time::timeout(self.third(), &mut work).await {
                 return Ok(done);
             }
-            match self.put(self.renewed(), &[]).await {
-                // Two more renewals fit into the lease, and a lease that ran out shows as a conflict later.
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(run.id = %self.run.id, %error, "lease not renewed");
-                }
-                result => result?,
+            self.renew().await?;
+        }
+    }
+
+    /// Waits for the answer of a model, renewing the lease meanwhile, and shows what comes of it. An answer that comes at once is
+    /// not shown before it is there.
+    ///
+    /// # Errors
+    /// Like [`Self::keep_while`].
+    pub(crate) async fn show_while<T>(
+        &mut self,
+        telling: &Telling,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
+        let mut work = pin!(work);
+        let mut renewed = Instant::now();
+        let mut wait = SHOWN_FIRST;
+        loop {
+            if let Ok(done) = tokio::time::timeout(wait.min(self.third()), &mut work).await {
+                return Ok(done);
+            }
+            wait = SHOWN_EVERY;
+            for event in telling.take() {
+                self.show(event).await?;
+            }
+            if renewed.elapsed() >= self.third() {
+                self.renew().await?;
+                renewed = Instant::now();
             }
         }
+    }
+
+    /// How often a model has been asked for the answer that the journal waits for.
+    pub(crate) fn attempts(&mut self) -> u32 {
+        if self.shown.position != self.run.steps {
+            self.shown = Shown {
+                position: self.run.steps,
+                ..Shown::default()
+            };
+        }
+        self.shown.attempts
+    }
+
+    async fn show(&mut self, event: PartialEvent) -> Result<()> {
+        if let PartialEvent::ModelAsked { attempt, .. } = &event {
+            self.shown.attempts = *attempt;
+        }
+        let partial = Partial {
+            position: self.shown.position,
+            sequence: self.shown.pieces,
+            at: self.clock.now(),
+            event,
+        };
+        loop {
+            match self.store.add_partial(&self.run, &partial).await {
+                Err(error) if is_lost(&error) => self.learn(error).await?,
+                // The answer is what counts, and it comes whole at its end.
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(run.id = %self.run.id, %error, "a piece of an answer was not shown");
+                    return Ok(());
+                }
+                result => {
+                    self.shown.pieces += 1;
+                    return result;
+                }
+            }
+        }
+    }
+
+    async fn renew(&mut self) -> Result<()> {
+        match self.put(self.renewed(), &[]).await {
+            // Two more renewals fit into the lease, and a lease that ran out shows as a conflict later.
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(run.id = %self.run.id, %error, "lease not renewed");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn worked_millis(&self) -> u64 {
+        let worked = self.worked_before + self.since.elapsed();
+        u64::try_from(worked.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn third(&self) -> Duration {
+        let third = self.lease / 3;
+        third.to_std().unwrap_or(Duration::from_secs(1))
     }
 
     fn renewed(&self) -> Run {
@@ -97,28 +242,65 @@ impl<'a> Held<'a> {
         }
     }
 
-    async fn put_state(&mut self, mut next: Run, state: &mut State) -> Result<()> {
+    /// `next` with what has happened, and the steps that tell of it.
+    fn with_state(&self, mut next: Run, state: &State) -> (Run, Vec<Step>) {
         let steps = number(&mut next, state.unwritten(), self.clock.now());
         next.tokens = state.usage();
         next.cost_micros = state.cost_micros();
-        self.put(next, &steps).await?;
-        state.written();
-        Ok(())
+        next.worked_millis = self.worked_millis();
+        (next, steps)
     }
 
     async fn put(&mut self, mut next: Run, steps: &[Step]) -> Result<()> {
+        next.worked_millis = self.worked_millis();
+        while !self.try_put(&next, steps).await? {
+            // A run that is paused by this write has what was wanted.
+            if next.status == RunStatus::Running {
+                next.wanted = self.run.wanted;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes, or learns that something is wanted that the write does not know of; `false` then.
+    async fn try_put(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
         let write = RunWrite {
-            run: &next,
+            run: next,
             wanted: self.run.wanted,
             steps,
             messages: &[],
             agent: None,
             audit: &[],
         };
-        self.store.write_run(write).await?;
-        next.version += 1;
-        self.run = next;
-        Ok(())
+        match self.store.write_run(write).await {
+            Err(error) if is_lost(&error) => {
+                self.learn(error).await?;
+                Ok(false)
+            }
+            result => {
+                result?;
+                self.run = Run {
+                    version: next.version + 1,
+                    ..next.clone()
+                };
+                Ok(true)
+            }
+        }
+    }
+
+    /// Finds out why a write was refused: when somebody wants something of this worker, it is known now and the write may be
+    /// tried again; else `refusal` stands.
+    async fn learn(&mut self, refusal: Error) -> Result<()> {
+        let run = &self.run;
+        let stored = self.store.run_head(run.workspace_id, run.id).await?;
+        let wanted = stored.filter(|stored| stored.version == run.version);
+        match wanted.and_then(|stored| stored.wanted) {
+            wanted if wanted.is_some() && wanted != run.wanted => {
+                self.run.wanted = wanted;
+                Ok(())
+            }
+            _ => Err(refusal),
+        }
     }
 }
 

@@ -5,19 +5,25 @@
 //! * [`Models`] — what runs may ask, with the organization's keys.
 //! * [`Runner`] — takes a run as far as it goes, under a lease, writing every step before acting on it.
 //! * [`Starter`] — accepts a run and tells the workers of it.
+//! * [`Control`] — stops, pauses and continues runs.
 //! * [`give_up`] — ends a run that no worker could carry on.
 
 mod calls;
+mod control;
 pub mod definition;
 mod finish;
 mod held;
+mod limits;
 pub mod machine;
 mod model_choice;
 mod models;
 mod runner;
 mod start;
+mod telling;
 
+pub use control::Control;
 pub use finish::give_up;
+pub use limits::Limits;
 pub use model_choice::ModelChoice;
 pub use models::{KeySource, Models, ProviderKey};
 pub use runner::{Progress, Runner};

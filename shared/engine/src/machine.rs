@@ -31,6 +31,9 @@ pub use journal::BrokenJournal;
 
 /// How many events may wait to be written together: each may have 100 KiB, and a transaction 4 MB.
 const MAX_UNWRITTEN: usize = 25;
+/// How many calls are made at once. All of them are intended before, so a crash may leave as many with an unknown outcome.
+const MAX_CALLS_AT_ONCE: usize = 8;
+
 /// How a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -43,6 +46,10 @@ pub struct State {
     must_write: bool,
     /// Why the run cannot go on.
     failure: Option<String>,
+    /// Somebody paused it.
+    paused: bool,
+    /// Somebody ended it.
+    stopped: bool,
 }
 
 /// A model's answer, and what became of the calls that it asked for.
@@ -77,20 +84,37 @@ pub enum Action {
     Write,
     /// Ask the model [`State::request`], then say [`State::answered`], or [`State::fail`].
     CallModel,
-    /// See whether this call may be made, then say [`State::intend`] or [`State::refuse`].
-    RecordIntent(ToolCall),
-    /// Make the call, then say [`State::returned`]. `repeat`: it may have been made before.
-    CallTool { call: ToolCall, repeat: bool },
+    /// See of each call whether it may be made, and say [`State::intend`] or [`State::refuse`].
+    RecordIntents(Vec<ToolCall>),
+    /// Make the calls, at once or in any order, and say [`State::returned`] of each as it comes back. In between,
+    /// [`State::must_write`] tells whether what came back has to be stored before the others are waited for.
+    CallTools(Vec<PendingCall>),
     /// Store [`State::unwritten`] and the outcome.
     Done(Outcome),
+}
+
+/// A call whose intent is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingCall {
+    pub call: ToolCall,
+    /// It may have been made before.
+    pub repeat: bool,
 }
 
 /// How a run ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    Completed { output: Value },
-    Failed { error: String },
+    Completed {
+        output: Value,
+    },
+    Failed {
+        error: String,
+    },
+    /// Somebody ended it. `note`: what became of a call that was under way.
+    Stopped {
+        note: Option<String>,
+    },
 }
 
 impl Outcome {
@@ -121,6 +145,25 @@ impl State {
         &self.unwritten
     }
 
+    /// Whether something is not stored that a crash must not lose.
+    pub fn must_write(&self) -> bool {
+        self.must_write
+    }
+
+    /// Calls whose intent is stored, and of which nobody knows whether they took effect.
+    pub fn in_doubt(&self) -> impl Iterator<Item = &ToolCall> {
+        let calls = self.open_calls().filter(|call| {
+            matches!(
+                call.stage,
+                Stage::Intended {
+                    idempotent: false,
+                    ..
+                }
+            )
+        });
+        calls.map(|call| &call.request)
+    }
+
     /// What to do next.
     pub fn next(&self) -> Action {
         if self.must_write || self.unwritten.len() >= MAX_UNWRITTEN {
@@ -132,8 +175,8 @@ impl State {
         let Some(turn) = self.turns.last() else {
             return self.call_model();
         };
-        if let Some(call) = self.open_call() {
-            return self.go_on_with(call);
+        if self.open_calls().next().is_some() {
+            return self.go_on_with_calls();
         }
         if let Some(error) = self.fatal_error() {
             return Action::Done(Outcome::failed(error));
@@ -146,6 +189,10 @@ impl State {
     }
 
     fn call_model(&self) -> Action {
+        let limits = &self.definition.limits;
+        if let Some(limit) = limits.reached(self.usage, self.cost_micros) {
+            return Action::Done(Outcome::failed(limit));
+        }
         if self.unwritten.is_empty() || self.definition.model_is_in_process() {
             Action::CallModel
         } else {
@@ -153,29 +200,39 @@ impl State {
         }
     }
 
-    fn go_on_with(&self, call: &Call) -> Action {
-        match call.stage {
-            // What the call would find out, no further answer could use.
-            Stage::Asked if self.turns.len() >= self.definition.max_steps as usize => {
-                let limit = self.definition.max_steps;
-                Action::Done(Outcome::failed(format!("step limit of {limit} reached")))
+    fn go_on_with_calls(&self) -> Action {
+        let mut pending = Vec::new();
+        let mut asked = Vec::new();
+        for call in self.open_calls() {
+            match call.stage {
+                Stage::Asked => asked.push(call.request.clone()),
+                Stage::Intended {
+                    idempotent: false,
+                    found: true,
+                } => {
+                    let tool = &call.request.tool;
+                    return Action::Done(Outcome::failed(format!(
+                        "outcome unknown: {tool} may or may not have taken effect"
+                    )));
+                }
+                Stage::Intended { found, .. } => pending.push(PendingCall {
+                    call: call.request.clone(),
+                    repeat: found,
+                }),
+                Stage::Returned(_) => {}
             }
-            Stage::Asked => Action::RecordIntent(call.request.clone()),
-            Stage::Intended { .. } if !self.unwritten.is_empty() => Action::Write,
-            Stage::Intended {
-                idempotent: false,
-                found: true,
-            } => {
-                let tool = &call.request.tool;
-                Action::Done(Outcome::failed(format!(
-                    "outcome unknown: {tool} may or may not have taken effect"
-                )))
-            }
-            Stage::Intended { found, .. } => Action::CallTool {
-                call: call.request.clone(),
-                repeat: found,
-            },
-            Stage::Returned(_) => unreachable!("a call that has returned is not open"),
+        }
+        if !pending.is_empty() && !self.unwritten.is_empty() {
+            Action::Write
+        } else if !pending.is_empty() {
+            Action::CallTools(pending)
+        } else if self.turns.len() >= self.definition.max_steps as usize {
+            // What the calls would find out, no further answer could use.
+            let limit = self.definition.max_steps;
+            Action::Done(Outcome::failed(format!("step limit of {limit} reached")))
+        } else {
+            asked.truncate(MAX_CALLS_AT_ONCE);
+            Action::RecordIntents(asked)
         }
     }
 

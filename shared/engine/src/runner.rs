@@ -3,20 +3,24 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::AgentVersion;
+use domain::audit::Caller;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Run, RunStatus, Step, ToolOutcome};
+use domain::run::{Run, RunStatus, Step, ToolOutcome, Wanted};
+use futures::StreamExt;
 use futures::future::try_join;
+use futures::stream::FuturesUnordered;
 use runtime::Clock;
 use serde_json::Value;
 use store::{LoadedRun, Store};
 use tools::Toolbox;
 
-use crate::calls::{self, Patience};
+use crate::calls::{self, Allowed, Patience};
 use crate::definition::Definition;
 use crate::finish::{Ending, finish};
 use crate::held::{Held, is_abandoned, is_held, is_lost};
-use crate::machine::{Action, State};
+use crate::machine::{Action, PendingCall, State};
 use crate::models::Models;
+use crate::telling::Telling;
 
 /// So many leases that run out at the same step are the run's own fault.
 const MAX_LOST_LEASES: u8 = 3;
@@ -28,6 +32,8 @@ pub enum Progress {
     Finished,
     /// There is no time left here; whoever gets its next message goes on.
     Yielded,
+    /// Somebody wanted it to pause, and now it does.
+    Paused,
     /// There was nothing to do: it had ended, waits for somebody, or is in another worker's hands.
     Idle,
 }
@@ -77,11 +83,7 @@ impl Runner {
             tracing::warn!(run.id = %id, "run not found");
             return Ok(Progress::Idle);
         };
-        let patience = Patience {
-            clock: &self.clock,
-            deadline,
-        };
-        match self.carry_on(loaded, abandoned_before, patience).await {
+        match self.carry_on(loaded, abandoned_before, deadline).await {
             Err(error) if is_lost(&error) => {
                 tracing::info!(run.id = %id, "run went to another worker");
                 Ok(Progress::Idle)
@@ -94,9 +96,13 @@ impl Runner {
         &self,
         loaded: LoadedRun,
         abandoned_before: Option<DateTime<Utc>>,
-        patience: Patience<'_>,
+        deadline: DateTime<Utc>,
     ) -> Result<Progress> {
-        let LoadedRun { run, steps, .. } = loaded;
+        let LoadedRun {
+            run,
+            steps,
+            partials,
+        } = loaded;
         let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
         if !runnable || is_held(&run, self.clock.now(), abandoned_before) {
             return Ok(Progress::Idle);
@@ -108,16 +114,24 @@ impl Runner {
         if lost >= MAX_LOST_LEASES {
             return self.fail(run, "worker crashed").await;
         }
+        let mut patience = Patience {
+            clock: &self.clock,
+            deadline,
+            run_ends: None,
+        };
         if !patience.is_left() {
             return Ok(Progress::Yielded);
         }
-        let taken = Held::take(&self.store, &self.clock, self.lease, run.clone(), lost);
-        let version = self
-            .store
-            .agent_version(run.workspace_id, run.agent_version_id);
+        let (store, clock) = (&self.store, &self.clock);
+        let taken = Held::take(store, clock, self.lease, run.clone(), &partials, lost);
+        let version = store.agent_version(run.workspace_id, run.agent_version_id);
         let (held, version) = try_join(taken, version).await?;
         match prepare(version, &held.run, &steps)? {
-            Ok(state) => self.carry_out(state, held, patience).await,
+            Ok(state) => {
+                let limit = state.definition().limits.time;
+                patience.run_ends = Some(held.since + limit.saturating_sub(held.worked_before));
+                self.carry_out(state, held, patience).await
+            }
             Err(why) => self.fail(held.run, &why).await,
         }
     }
@@ -129,51 +143,57 @@ impl Runner {
         patience: Patience<'_>,
     ) -> Result<Progress> {
         let specs = self.toolbox.specs(&state.definition().tools);
+        let allowed = Allowed::by(state.definition());
         loop {
-            match state.next() {
+            let action = state.next();
+            match action {
+                Action::CallModel | Action::RecordIntents(_) | Action::CallTools(_)
+                    if patience.run_is_over() =>
+                {
+                    state.fail(state.definition().limits.time_is_up());
+                }
+                // Before the intents, not between them and their calls: whoever finds an intent must take the call for made.
+                Action::CallModel | Action::RecordIntents(_)
+                    if held.run.wanted == Some(Wanted::Pause) =>
+                {
+                    held.pause(&mut state).await?;
+                    tracing::info!(run.id = %held.run.id, "run paused");
+                    return Ok(Progress::Paused);
+                }
+                Action::CallModel | Action::RecordIntents(_) | Action::CallTools(_)
+                    if !self.has_time(&action, &state, patience) =>
+                {
+                    held.release(&mut state).await?;
+                    return Ok(Progress::Yielded);
+                }
                 Action::Write => held.write(&mut state).await?,
-                // Before the intent, not between it and its call: whoever finds an intent must take the call for made.
-                Action::CallModel
-                | Action::RecordIntent(_)
-                | Action::CallTool { repeat: true, .. }
-                    if !patience.is_left() =>
-                {
-                    held.release(&mut state).await?;
-                    return Ok(Progress::Yielded);
-                }
-                Action::CallModel
-                    if !state.definition().model_is_in_process()
-                        && !patience.is_left_for(self.models.timeout) =>
-                {
-                    held.release(&mut state).await?;
-                    return Ok(Progress::Yielded);
-                }
-                Action::RecordIntent(call) => {
-                    match calls::check(&self.toolbox, state.definition(), &call) {
-                        Ok(idempotent) => state.intend(idempotent),
-                        Err(why) => state.refuse(why),
+                Action::RecordIntents(calls) => {
+                    for call in calls {
+                        match calls::check(&self.toolbox, state.definition(), &call) {
+                            Ok(idempotent) => state.intend(&call.id, idempotent),
+                            Err(why) => state.refuse(&call.id, why),
+                        }
                     }
                 }
                 Action::CallModel => {
                     let request = state.request(specs.clone());
                     let organization = held.run.organization_id;
                     let choice = &state.definition().model;
-                    let answer = calls::ask(&self.models, organization, choice, &request, patience);
-                    match held.keep_while(answer).await?? {
+                    let telling = Telling::after(held.attempts());
+                    let models = &self.models;
+                    let answer =
+                        calls::ask(models, organization, choice, &request, &telling, patience);
+                    match held.show_while(&telling, answer).await?? {
                         Ok(answer) => state.answered(answer),
+                        Err(_) if patience.run_is_over() => {
+                            state.fail(state.definition().limits.time_is_up());
+                        }
                         Err(why) => state.fail(why),
                     }
                 }
-                Action::CallTool { call, repeat } => {
-                    let run = held.run.id;
-                    tracing::debug!(run.id = %run, tool = call.tool, repeat, "tool call");
-                    let outcome =
-                        calls::call(&self.toolbox, state.definition(), run, &call, patience);
-                    let outcome = held.keep_while(outcome).await?;
-                    if let ToolOutcome::Error(_) = outcome {
-                        tracing::info!(run.id = %run, tool = call.tool, "tool call failed");
-                    }
-                    state.returned(outcome);
+                Action::CallTools(calls) => {
+                    self.call_tools(calls, &allowed, &mut state, &mut held, patience)
+                        .await?;
                 }
                 Action::Done(outcome) => {
                     let ending = Ending {
@@ -183,16 +203,77 @@ impl Runner {
                         cost_micros: state.cost_micros(),
                         message: state.definition().result.message_kind(),
                     };
-                    finish(&self.store, &self.clock, held.run, ending).await?;
+                    let caller = Caller::system(held.run.organization_id, held.run.workspace_id);
+                    finish(&self.store, &self.clock, held.run, ending, &caller).await?;
                     return Ok(Progress::Finished);
                 }
             }
         }
     }
 
+    /// Whether this worker has the time for what comes next.
+    fn has_time(&self, action: &Action, state: &State, patience: Patience<'_>) -> bool {
+        match action {
+            Action::CallModel if !state.definition().model_is_in_process() => {
+                patience.is_left_for(self.models.timeout)
+            }
+            // Their intents were stored a moment ago, when there was time.
+            Action::CallTools(calls) if calls.iter().all(|pending| !pending.repeat) => true,
+            _ => patience.is_left(),
+        }
+    }
+
+    /// Makes calls side by side.
+    async fn call_tools(
+        &self,
+        calls: Vec<PendingCall>,
+        allowed: &Allowed,
+        state: &mut State,
+        held: &mut Held<'_>,
+        patience: Patience<'_>,
+    ) -> Result<()> {
+        let run = held.run.id;
+        let call = async |PendingCall { call, repeat }: PendingCall| {
+            tracing::debug!(run.id = %run, tool = call.tool, repeat, "tool call");
+            let outcome = calls::call(&self.toolbox, allowed, run, &call, patience).await;
+            if let ToolOutcome::Error(_) = outcome {
+                tracing::info!(run.id = %run, tool = call.tool, "tool call failed");
+            }
+            (call.id, outcome)
+        };
+        let mut under_way: Vec<_> = calls
+            .iter()
+            .map(|pending| pending.call.id.clone())
+            .collect();
+        let mut running: FuturesUnordered<_> = calls.into_iter().map(call).collect();
+        while !running.is_empty() {
+            let next = tokio::time::timeout(patience.rest_of_run(), running.next());
+            match held.keep_while(next).await? {
+                Ok(Some((id, outcome))) => {
+                    under_way.retain(|call| *call != id);
+                    state.returned(&id, outcome);
+                    if state.must_write() && !running.is_empty() {
+                        held.write(state).await?;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    let why = state.definition().limits.time_is_up();
+                    for id in under_way {
+                        state.returned(&id, ToolOutcome::Error(why.clone()));
+                    }
+                    state.fail(why);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn fail(&self, run: Run, why: &str) -> Result<Progress> {
         let ending = Ending::failed(&run, why);
-        finish(&self.store, &self.clock, run, ending).await?;
+        let caller = Caller::system(run.organization_id, run.workspace_id);
+        finish(&self.store, &self.clock, run, ending, &caller).await?;
         Ok(Progress::Finished)
     }
 }

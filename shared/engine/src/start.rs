@@ -179,7 +179,7 @@ impl Starter {
     }
 
     /// Tells the workers of a run that is written. It is accepted already, and the sweep finds what this loses.
-    async fn announce(&self, run: &Run) {
+    pub(crate) async fn announce(&self, run: &Run) {
         let sent = self
             .enqueue(run.workspace_id, run.id, Duration::ZERO, None)
             .await;
@@ -209,6 +209,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         error: None,
         tokens: TokenUsage::default(),
         cost_micros: 0,
+        worked_millis: 0,
         lease: None,
         lost_leases: 0,
         wanted: None,

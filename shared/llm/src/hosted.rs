@@ -57,6 +57,7 @@ impl Hosted {
         &self,
         request: &ModelRequest,
         timeout: Duration,
+        on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<ModelAnswer, ModelError> {
         let outgoing = self.outgoing(request, timeout)?;
         let response = self.outbound.send(outgoing).await?;
@@ -70,6 +71,9 @@ impl Hosted {
             Provider::OpenAi => openai::answer(&self.name, body),
             Provider::Anthropic => anthropic::answer(&self.name, body),
         }?;
+        if !answer.text.is_empty() {
+            on_text(&answer.text);
+        }
         answer.cost_micros = prices::cost_micros(&self.name, answer.usage);
         Ok(answer)
     }

@@ -118,14 +118,23 @@ pub enum Model {
 
 impl Model {
     /// Asks once. A hosted model is given up after `timeout`.
+    ///
+    /// `on_text` gets each piece of the answer's text as it comes: together they are [`ModelAnswer::text`]. Of an answer that
+    /// fails half way it has had the beginning.
     pub async fn answer(
         &self,
         request: &ModelRequest,
         timeout: Duration,
+        on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<ModelAnswer, ModelError> {
         match self {
-            Self::Extractive => Ok(extractive::Extractive.answer(request)),
-            Self::Hosted(model) => model.answer(request, timeout).await,
+            Self::Extractive => {
+                let answer = extractive::Extractive.answer(request);
+                // A quoted sentence is a line.
+                answer.text.split_inclusive('\n').for_each(on_text);
+                Ok(answer)
+            }
+            Self::Hosted(model) => model.answer(request, timeout, on_text).await,
         }
     }
 }

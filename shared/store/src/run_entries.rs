@@ -1,5 +1,6 @@
 //! A run as those see it who watch: its journal, and what models have shown of answers that are on their way.
 
+use domain::audit::AuditEntry;
 use domain::ids::{RunId, WorkspaceId};
 use domain::run::{Partial, Run, Step, Wanted};
 use domain::{Error, Result};
@@ -114,28 +115,23 @@ impl Store {
         head.as_ref().map(read_head).transpose()
     }
 
-    /// Asks the worker that holds `run` for something, or takes that back.
+    /// Asks the worker that holds `run` for something. The head's version stays as it is.
     ///
     /// # Errors
     /// `Conflict` when the run has been written since `run` was read.
-    pub async fn want(&self, run: &Run, wanted: Option<Wanted>) -> Result<()> {
-        let expression = match wanted {
-            Some(_) => "SET wanted = :wanted",
-            None => "REMOVE wanted",
-        };
-        let seen = Condition::that("version = :seen").number(":seen", run.version);
-        let condition = match wanted {
-            Some(wanted) => seen.text(":wanted", wanted.as_str()),
-            None => seen,
-        };
+    pub async fn want(&self, run: &Run, wanted: Wanted, audit: &AuditEntry) -> Result<()> {
+        let seen = Condition::that("version = :seen")
+            .number(":seen", run.version)
+            .text(":wanted", wanted.as_str());
         let mut transaction = self.transaction();
         transaction.update(
             &self.tables.records,
             &keys::run_head(run.workspace_id, run.id),
-            expression,
-            condition,
+            "SET wanted = :wanted",
+            seen,
             || Error::Conflict("the run has moved on".to_owned()),
         );
+        transaction.audit(audit);
         transaction.commit().await
     }
 }

@@ -243,6 +243,13 @@ impl Scenario {
         }
         self.get(token, &format!("{executions}/{run}")).await;
         self.get(&account.access_token, &executions).await;
+        let events = format!("/api/workflow/{run}/events");
+        self.get(token, &events).await;
+        self.get(&account.access_token, &events).await;
+
+        self.get(token, &format!("/api/workflow/{run}/status"))
+            .await;
+        self.control(credentials).await;
 
         let agent = format!("/api/v1/agents/{agent}");
         let signal = json!({"type": "order.created", "payload": {"location": "New York"}});
@@ -256,6 +263,27 @@ impl Scenario {
             format!("/api/v1/runs/{run}/messages"),
         ] {
             self.get(key, &path).await;
+        }
+    }
+
+    /// An execution that is paused when its first call is back, goes on and is stopped.
+    async fn control(&self, credentials: &Credentials) {
+        let Credentials { token, key } = credentials;
+        let target = Target::start().await;
+        let host = target.url().trim_start_matches("http://");
+        let directive = format!("@http_request {{\"url\": \"{}/slow\"}}\n", target.url());
+        let config = json!({
+            "instructions": directive.repeat(2), "tools": ["http_request"], "allowed_hosts": [host],
+        });
+        let body = json!({"name": "Slower", "type": "freeform", "config": config});
+        let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
+        let path = format!("/api/agent-base/{}/executions", text(&agent["data"]["id"]));
+        let run = self.call(token, Method::POST, &path, json!({})).await;
+        let run = text(&run["data"]["execution_id"]);
+        eventually("the run is at work", async || !target.hits().is_empty()).await;
+        for what in ["pause", "continue", "stop"] {
+            let path = format!("/api/workflow/{run}/{what}");
+            self.call(token, Method::POST, &path, json!({})).await;
         }
     }
 
@@ -294,7 +322,7 @@ impl Scenario {
         let session = &account.access_token;
         let tomorrow = (self.app.clock.now() + TimeDelta::days(1)).to_rfc3339();
         let mut expiring = Vec::new();
-        for name in ["agents", "executions", "tokens", "tick"] {
+        for name in ["agents", "executions", "tokens", "tick", "events"] {
             let body = json!({"name": name, "expires_at": tomorrow});
             let created = self
                 .call(session, Method::POST, "/api/api-tokens", body)
@@ -346,6 +374,11 @@ impl Scenario {
         for (credential, method, path) in [
             (&expiring[0], Method::GET, "/api/agent-base".to_owned()),
             (&expiring[1], Method::GET, executions.clone()),
+            (
+                &expiring[4],
+                Method::GET,
+                format!("/api/workflow/{}/events", runs[0]),
+            ),
             (
                 &expiring[2],
                 Method::GET,

@@ -69,7 +69,7 @@ impl Gateway {
         limits: Limits,
         clock: Clock,
         stop: CancellationToken,
-    ) -> Result<Self, (Route, anyhow::Error)> {
+    ) -> Result<Self, Box<(Route, anyhow::Error)>> {
         let mut routing = Routing::default();
         for route in &deployment.routes {
             let function = functions
@@ -83,7 +83,7 @@ impl Gateway {
                     route.function
                 )),
             };
-            added.map_err(|error| (route.clone(), error))?;
+            added.map_err(|error| Box::new((route.clone(), error)))?;
         }
         let responses = Responses::new(deployment.gateway_responses.clone());
         Ok(Self {

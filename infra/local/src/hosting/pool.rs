@@ -18,6 +18,8 @@ use crate::runtime_api::{Answer, Bootstrap, BootstrapError};
 
 /// How many processes a function may have where the template says nothing.
 const DEFAULT_CONCURRENCY: usize = 10;
+/// Likewise of one that streams: a stream that nobody reads any more still holds its process.
+const DEFAULT_STREAMS: usize = 100;
 /// How long a request waits while all processes that the template reserves are busy. Lambda would not wait, but it would not
 /// be as busy either.
 const RESERVED: Duration = Duration::from_secs(3);
@@ -66,18 +68,20 @@ struct Idle {
 }
 
 impl Pool {
-    /// A function without a process yet. `concurrency` is how many it may have, if the template says so.
+    /// A function without a process yet. `reserved` is how many it may have, if the template says so.
     pub(crate) fn new(
         function: String,
         binary: PathBuf,
         environment: HashMap<String, String>,
         timeout: Duration,
-        concurrency: Option<usize>,
+        reserved: Option<usize>,
+        is_streaming: bool,
         stop: CancellationToken,
         invoker: Invoker,
     ) -> Self {
-        let (concurrency, patience) = match concurrency {
+        let (concurrency, patience) = match reserved {
             Some(reserved) => (reserved, RESERVED),
+            None if is_streaming => (DEFAULT_STREAMS, UNRESERVED),
             None => (DEFAULT_CONCURRENCY, UNRESERVED),
         };
         Self {

@@ -51,17 +51,19 @@ pub(super) fn prepare(
             template.function_error(id, &["Environment", "Variables"], error.to_string())
         })?;
         shared.get_or_insert(config);
+        let kind = kind(deployment, id);
         let pool = Arc::new(Pool::new(
             id.clone(),
             binary(template, function, bootstraps)?,
             environment.clone(),
             function.timeout,
             function.reserved_concurrency,
+            kind == Kind::Requests { streamed: true },
             stop.clone(),
             invoker.clone(),
         ));
         pools.add(pool.clone());
-        let hosted = Hosted::processes(pool, kind(deployment, id), invoker.clone());
+        let hosted = Hosted::processes(pool, kind, invoker.clone());
         let running = Running {
             environment,
             hosted,

@@ -146,7 +146,8 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         options.clock.clone(),
         intake.stop.clone(),
     );
-    let gateway = gateway.map_err(|(route, problem)| {
+    let gateway = gateway.map_err(|refused| {
+        let (route, problem) = *refused;
         template.function_error(
             &route.function,
             &["Events", &route.event],

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, OriginalUri};
+use axum::extract::{DefaultBodyLimit, Extension, OriginalUri};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::routing::{any, get, post};
 use lambda_http::request::RequestContext;
@@ -111,6 +111,7 @@ fn echo(function: &'static str, services: Services) -> Router {
         .route("/body", post(async |body: Bytes| body.len().to_string()))
         .route("/large", get(async || "x".repeat(200_000)))
         .fallback(any(show))
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// `endless` sends one piece and then nothing more, without an end; `large` sends 100 pieces of 1000 bytes.

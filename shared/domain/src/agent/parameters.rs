@@ -99,13 +99,15 @@ impl ParameterSpec {
             },
             ParameterKind::Number => match value.as_f64() {
                 None => Err("must be a number".to_owned()),
-                Some(number)
-                    if self.name == "max_steps"
-                        && !(value.is_u64() && (1.0..=50.0).contains(&number)) =>
-                {
-                    Err("must be a whole number from 1 to 50".to_owned())
-                }
-                Some(_) => Ok(()),
+                Some(number) => match self.name {
+                    "max_steps" => whole(value, 50),
+                    "max_tokens" => whole(value, 1_000_000_000),
+                    "max_seconds" => whole(value, 86_400),
+                    "max_cost_usd" if !(0.000_001..=10_000.0).contains(&number) => {
+                        Err("must be from 0.000001 to 10000".to_owned())
+                    }
+                    _ => Ok(()),
+                },
             },
             ParameterKind::Selection { options } => match text_of(value) {
                 Some(choice) if options.contains(&choice.as_str()) => Ok(()),
@@ -129,6 +131,17 @@ impl ParameterSpec {
 
 /// The tools that an agent may be allowed.
 pub const TOOLS: [&str; 2] = ["get_weather", "http_request"];
+
+fn whole(value: &Value, most: u64) -> Result<(), String> {
+    if value
+        .as_u64()
+        .is_some_and(|number| (1..=most).contains(&number))
+    {
+        Ok(())
+    } else {
+        Err(format!("must be a whole number from 1 to {most}"))
+    }
+}
 
 fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
     let fine = value.as_array().is_some_and(|names| {
@@ -246,6 +259,21 @@ mod tests {
                 AgentType::Freeform,
                 json!({"instructions": "x", "max_steps": 2.5}),
                 "config.max_steps",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_tokens": 0}),
+                "config.max_tokens",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_seconds": 86401}),
+                "config.max_seconds",
+            ),
+            (
+                AgentType::Freeform,
+                json!({"instructions": "x", "max_cost_usd": 0}),
+                "config.max_cost_usd",
             ),
             (
                 AgentType::Freeform,

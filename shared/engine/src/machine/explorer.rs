@@ -1,7 +1,8 @@
-//! Every way that two workers can carry out a small run: each may start, crash or lose its lease between any two of its
-//! steps. What must hold in all of them is asserted on the way.
+//! Every way that two workers and a person can deal with a small run: a worker may start, crash, lose its lease or be late between
+//! any two of its steps, messages are delivered again at any time, calls of one answer come back in any order, and the person may
+//! pause, continue and stop. What must hold in all of it is asserted on the way.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::DateTime;
 use domain::run::{Step, StepEvent, ToolCall, ToolOutcome};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::*;
+use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 
 /// More steps than a lone worker needs from anywhere to the end.
@@ -17,11 +19,20 @@ const ENOUGH: usize = 60;
 
 #[derive(Clone, Serialize)]
 struct World {
+    #[serde(skip)]
+    script: Script,
     journal: Vec<Step>,
     outcome: Option<Outcome>,
     workers: [Option<Worker>; 2],
     /// How often each call was made; counted to 2.
     effects: BTreeMap<String, u8>,
+    /// The head says so.
+    paused: bool,
+    /// The mark beside the head.
+    pause_wanted: bool,
+    /// What the person may still do.
+    pauses_left: u8,
+    may_stop: bool,
 }
 
 #[derive(Clone, Serialize)]
@@ -29,17 +40,18 @@ struct Worker {
     state: State,
     /// Somebody else has written the run's head since.
     fenced: bool,
-    /// A call was made and its result not yet reported.
-    calling: bool,
+    /// The mark that it has seen beside the head.
+    pause_seen: bool,
+    /// Calls that were made and whose results are not reported.
+    calling: BTreeSet<String>,
 }
 
-/// What the model answers in its first, second and third turn.
-fn script(turn: usize) -> ModelAnswer {
-    let tools: &[&str] = match turn {
-        0 => &["post", "get", "forbidden", "post"],
-        1 => &["get", "get"],
-        _ => &[],
-    };
+/// The tools that the model asks for, turn by turn; then it ends.
+type Script = &'static [&'static [&'static str]];
+
+/// What the model answers.
+fn answer(script: Script, turn: usize) -> ModelAnswer {
+    let tools = script.get(turn).copied().unwrap_or_default();
     let call = |tool: &&str| ToolCall {
         id: "same".to_owned(),
         tool: (*tool).to_owned(),
@@ -68,6 +80,7 @@ fn definition(model: &str) -> Definition {
         tools: vec!["post".to_owned(), "get".to_owned()],
         allowed_hosts: Vec::new(),
         max_steps: 5,
+        limits: Limits::default(),
         result: ResultKind::Text,
     }
 }
@@ -76,18 +89,56 @@ impl World {
     /// Whatever can happen next.
     fn successors(&self, definition: &Definition) -> Vec<Self> {
         let mut successors = Vec::new();
+        let mut then = |change: &dyn Fn(&mut Self)| {
+            let mut next = self.clone();
+            change(&mut next);
+            successors.push(next);
+        };
         for slot in 0..self.workers.len() {
-            if self.workers[slot].is_some() {
-                let mut crashed = self.clone();
-                crashed.workers[slot] = None;
-                successors.push(crashed);
-                let mut moved = self.clone();
-                moved.step(slot);
-                successors.push(moved);
-            } else if self.outcome.is_none() {
-                let mut started = self.clone();
-                started.start(slot, definition);
-                successors.push(started);
+            match &self.workers[slot] {
+                Some(worker) => {
+                    then(&|next| next.workers[slot] = None);
+                    for call in &worker.calling {
+                        then(&|next| next.report(slot, call));
+                    }
+                    if worker.calling.is_empty() {
+                        then(&|next| next.step(slot));
+                    }
+                }
+                None if self.outcome.is_none() && !self.paused => {
+                    then(&|next| next.start(slot, definition));
+                }
+                None => {}
+            }
+        }
+        if self.outcome.is_none() {
+            let is_held = self.workers.iter().flatten().any(|worker| !worker.fenced);
+            if self.pauses_left > 0 && !self.paused && !self.pause_wanted {
+                then(&|next| {
+                    next.pauses_left -= 1;
+                    // A lease may outlive its worker: the mark waits for the next one then.
+                    next.pause_wanted = true;
+                });
+                if !is_held {
+                    then(&|next| {
+                        next.pauses_left -= 1;
+                        next.write(StepEvent::Paused);
+                        next.paused = true;
+                    });
+                }
+            }
+            if self.paused {
+                then(&|next| {
+                    next.write(StepEvent::Continued);
+                    next.paused = false;
+                });
+            }
+            if self.may_stop {
+                then(&|next| {
+                    next.may_stop = false;
+                    next.write(StepEvent::Stopped);
+                    next.outcome = Some(Outcome::Stopped { note: None });
+                });
             }
         }
         successors
@@ -95,30 +146,73 @@ impl World {
 
     /// A worker takes the lease, which fences the other.
     fn start(&mut self, slot: usize, definition: &Definition) {
-        self.workers
-            .iter_mut()
-            .flatten()
-            .for_each(|other| other.fenced = true);
+        self.fence();
         let state = State::replay(definition.clone(), &self.journal).expect("a journal of ours");
         self.workers[slot] = Some(Worker {
             state,
             fenced: false,
-            calling: false,
+            pause_seen: self.pause_wanted,
+            calling: BTreeSet::new(),
         });
+    }
+
+    fn fence(&mut self) {
+        let workers = self.workers.iter_mut().flatten();
+        workers.for_each(|worker| worker.fenced = true);
+    }
+
+    /// A write of somebody who is no worker.
+    fn write(&mut self, event: StepEvent) {
+        self.fence();
+        self.pause_wanted = false;
+        self.append(event);
+    }
+
+    fn append(&mut self, event: StepEvent) {
+        self.journal.push(Step {
+            index: u32::try_from(self.journal.len()).unwrap(),
+            at: DateTime::UNIX_EPOCH,
+            event,
+        });
+    }
+
+    /// A call comes back.
+    fn report(&mut self, slot: usize, call: &str) {
+        let Some(mut worker) = self.workers[slot].take() else {
+            return;
+        };
+        worker.calling.remove(call);
+        worker.state.returned(call, ToolOutcome::Ok(json!("done")));
+        if worker.state.must_write() && !worker.calling.is_empty() {
+            if worker.fenced {
+                return;
+            }
+            worker.pause_seen |= self.pause_wanted;
+            self.store(&mut worker);
+        }
+        self.workers[slot] = Some(worker);
     }
 
     fn step(&mut self, slot: usize) {
         let Some(mut worker) = self.workers[slot].take() else {
             return;
         };
-        if std::mem::take(&mut worker.calling) {
-            worker.state.returned(ToolOutcome::Ok(json!("done")));
-            self.workers[slot] = Some(worker);
-            return;
-        }
         match worker.state.next() {
             // A conditional write that fails: the worker stops, and changes nothing.
             Action::Write | Action::Done(_) if worker.fenced => return,
+            Action::CallModel | Action::RecordIntents(_) if worker.pause_seen => {
+                if !worker.fenced {
+                    self.store(&mut worker);
+                    self.append(StepEvent::Paused);
+                    self.paused = true;
+                    self.pause_wanted = false;
+                }
+                return;
+            }
+            Action::Write if self.pause_wanted && !worker.pause_seen => {
+                worker.pause_seen = true;
+                worker.state.withdraw_intents();
+            }
             Action::Write => self.store(&mut worker),
             Action::Done(outcome) => {
                 self.store(&mut worker);
@@ -127,34 +221,35 @@ impl World {
                 return;
             }
             Action::CallModel => {
-                let turn = worker.state.request(Vec::new()).messages.len();
-                let turn = match turn {
-                    1 => 0,
-                    2..=6 => 1,
-                    _ => 2,
-                };
-                worker.state.answered(script(turn));
+                let messages = worker.state.request(Vec::new()).messages;
+                let answers = messages
+                    .iter()
+                    .filter(|message| matches!(message, Message::Assistant { .. }));
+                worker.state.answered(answer(self.script, answers.count()));
             }
-            Action::RecordIntent(call) if call.tool == "forbidden" => {
-                worker.state.refuse("this agent may not call forbidden");
+            Action::RecordIntents(calls) => {
+                for call in calls {
+                    if call.tool == "forbidden" {
+                        worker.state.refuse(&call.id, "this agent may not call it");
+                    } else {
+                        worker.state.intend(&call.id, is_idempotent(&call.tool));
+                    }
+                }
             }
-            Action::RecordIntent(call) => worker.state.intend(is_idempotent(&call.tool)),
-            Action::CallTool { call, .. } => {
-                self.call(&call, &worker);
-                worker.calling = true;
+            Action::CallTools(calls) => {
+                for PendingCall { call, .. } in calls {
+                    self.call(&call, &worker);
+                    worker.calling.insert(call.id);
+                }
             }
         }
         self.workers[slot] = Some(worker);
     }
 
+    /// A write of a worker that still has the run. One that does not know of the mark beside the head fails at first.
     fn store(&mut self, worker: &mut Worker) {
-        for event in worker.state.unwritten() {
-            let index = u32::try_from(self.journal.len()).unwrap();
-            self.journal.push(Step {
-                index,
-                at: DateTime::UNIX_EPOCH,
-                event: event.clone(),
-            });
+        for event in worker.state.unwritten().to_vec() {
+            self.append(event);
         }
         worker.state.written();
     }
@@ -178,6 +273,11 @@ impl World {
             "{} was complete and made again",
             call.id
         );
+        assert!(
+            worker.fenced || self.outcome.is_none() && !self.paused,
+            "{} was made by nobody's leave",
+            call.id
+        );
         let made = self.effects.entry(call.id.clone()).or_default();
         *made = (*made + 1).min(2);
         assert!(
@@ -191,60 +291,109 @@ impl World {
         let made = |call: &str| self.effects.get(call).copied().unwrap_or(0);
         match outcome {
             Outcome::Completed { .. } => {
-                assert_eq!((made("call_1_1"), made("call_1_4")), (1, 1));
-                for repeatable in ["call_1_2", "call_2_1", "call_2_2"] {
-                    assert!(made(repeatable) >= 1, "{repeatable} was left out");
+                for (turn, tools) in self.script.iter().enumerate() {
+                    for (index, tool) in tools.iter().enumerate() {
+                        let made = made(&format!("call_{}_{}", turn + 1, index + 1));
+                        match *tool {
+                            "post" => assert_eq!(made, 1),
+                            "get" => assert!(made >= 1),
+                            _ => assert_eq!(made, 0),
+                        }
+                    }
                 }
-                assert_eq!(made("call_1_3"), 0);
             }
             Outcome::Failed { error } => {
                 assert_eq!(
                     error,
                     "outcome unknown: post may or may not have taken effect"
                 );
+                let crashed = self.journal.iter().any(|step| {
+                    matches!(&step.event, StepEvent::ToolIntended { call_id, .. } if !self.has_returned(call_id))
+                });
+                assert!(crashed, "every call has come back");
             }
+            Outcome::Stopped { .. } => unreachable!("no worker stops a run"),
         }
     }
 
-    /// A worker that nobody disturbs any more ends the run.
+    fn has_returned(&self, call: &str) -> bool {
+        self.journal.iter().any(
+            |step| matches!(&step.event, StepEvent::ToolReturned { call_id, .. } if call_id == call),
+        )
+    }
+
+    /// A worker that nobody disturbs any more ends the run, once it is continued if need be.
     fn ends(mut self, definition: &Definition) -> bool {
         for _ in 0..ENOUGH {
             if self.outcome.is_some() {
                 return true;
             }
-            if self.workers[0].is_none() {
-                self.start(0, definition);
+            if self.paused {
+                self.write(StepEvent::Continued);
+                self.paused = false;
             }
-            self.step(0);
+            match &self.workers[0] {
+                None => self.start(0, definition),
+                Some(worker) => match worker.calling.first().cloned() {
+                    Some(call) => self.report(0, &call),
+                    None => self.step(0),
+                },
+            }
         }
         false
     }
 }
 
+/// All that can become of a run, and how many ways there are.
+fn explore(model: &str, script: Script, pauses_left: u8, may_stop: bool) -> (usize, [usize; 3]) {
+    let definition = definition(model);
+    let start = World {
+        script,
+        journal: Vec::new(),
+        outcome: None,
+        workers: [None, None],
+        effects: BTreeMap::new(),
+        paused: false,
+        pause_wanted: false,
+        pauses_left,
+        may_stop,
+    };
+    let mut seen = HashSet::new();
+    let mut open = vec![start];
+    let mut ends = [0; 3];
+    while let Some(world) = open.pop() {
+        if !seen.insert(serde_json::to_string(&world).unwrap()) {
+            continue;
+        }
+        match &world.outcome {
+            None => assert!(world.clone().ends(&definition), "stuck"),
+            Some(Outcome::Completed { .. }) => ends[0] += 1,
+            Some(Outcome::Failed { .. }) => ends[1] += 1,
+            Some(Outcome::Stopped { .. }) => ends[2] += 1,
+        }
+        open.extend(world.successors(&definition));
+    }
+    (seen.len(), ends)
+}
+
 #[test]
 fn no_interleaving_of_crashes_and_takeovers_breaks_a_run() {
+    let script: Script = &[&["post", "get", "forbidden", "post"], &["get"]];
     for model in ["builtin/extractive", "openai/some-model"] {
-        let definition = definition(model);
-        let start = World {
-            journal: Vec::new(),
-            outcome: None,
-            workers: [None, None],
-            effects: BTreeMap::new(),
-        };
-        let mut seen = HashSet::new();
-        let mut open = vec![start];
-        let (mut completed, mut unknown) = (0, 0);
-        while let Some(world) = open.pop() {
-            if !seen.insert(serde_json::to_string(&world).unwrap()) {
-                continue;
-            }
-            match &world.outcome {
-                None => assert!(world.clone().ends(&definition), "stuck"),
-                Some(Outcome::Completed { .. }) => completed += 1,
-                Some(Outcome::Failed { .. }) => unknown += 1,
-            }
-            open.extend(world.successors(&definition));
-        }
-        assert!(completed > 0 && unknown > 0 && seen.len() > 500, "{model}");
+        let (ways, [completed, unknown, _]) = explore(model, script, 0, false);
+        assert!(
+            completed > 0 && unknown > 0 && ways > 500,
+            "{model}: {ways}"
+        );
+    }
+}
+
+#[test]
+fn no_pause_or_stop_at_any_moment_breaks_a_run() {
+    let script: Script = &[&["post", "get"]];
+    for model in ["builtin/extractive", "openai/some-model"] {
+        let (ways, [completed, unknown, stopped]) = explore(model, script, 1, true);
+        let all = completed > 0 && unknown > 0 && stopped > 0;
+        assert!(all && ways > 1000, "{model}: {ways}");
     }
 }

@@ -27,6 +27,8 @@ impl State {
             unwritten: Vec::new(),
             must_write: false,
             failure: None,
+            paused: false,
+            stopped: false,
         };
         for (position, step) in journal.iter().enumerate() {
             if step.index as usize != position || !state.follows(&step.event) {
@@ -34,12 +36,15 @@ impl State {
             }
             state.apply(&step.event);
         }
-        if let Some(Call {
-            stage: Stage::Intended { found, .. },
-            ..
-        }) = state.open_call_mut()
+        for call in state
+            .turns
+            .last_mut()
+            .into_iter()
+            .flat_map(|turn| &mut turn.calls)
         {
-            *found = true;
+            if let Stage::Intended { found, .. } = &mut call.stage {
+                *found = true;
+            }
         }
         Ok(state)
     }
@@ -100,24 +105,36 @@ impl State {
         }
     }
 
-    /// The call at hand may be made, and is about to be.
-    pub fn intend(&mut self, idempotent: bool) {
-        if let Some(call_id) = self.open_call().map(|call| call.request.id.clone()) {
-            self.record(StepEvent::ToolIntended {
-                call_id,
-                idempotent,
-            });
+    /// The call may be made, and is about to be.
+    pub fn intend(&mut self, call_id: &str, idempotent: bool) {
+        self.record(StepEvent::ToolIntended {
+            call_id: call_id.to_owned(),
+            idempotent,
+        });
+    }
+
+    /// The calls that were about to be made are not made now: none of their intents is stored.
+    pub fn withdraw_intents(&mut self) {
+        let events = std::mem::take(&mut self.unwritten);
+        for event in events {
+            if let StepEvent::ToolIntended { call_id, .. } = &event {
+                self.move_call(call_id, Stage::Asked);
+            } else {
+                self.unwritten.push(event);
+            }
         }
     }
 
-    /// The call at hand cannot be made; the model is told why.
-    pub fn refuse(&mut self, why: impl Into<String>) {
-        self.returned(ToolOutcome::Error(why.into()));
+    /// The call cannot be made; the model is told why.
+    pub fn refuse(&mut self, call_id: &str, why: impl Into<String>) {
+        self.returned(call_id, ToolOutcome::Error(why.into()));
     }
 
-    /// The call at hand came back.
-    pub fn returned(&mut self, outcome: ToolOutcome) {
-        let Some(call) = self.open_call() else { return };
+    /// The call came back.
+    pub fn returned(&mut self, call_id: &str, outcome: ToolOutcome) {
+        let Some(call) = self.open_call(call_id) else {
+            return;
+        };
         let must_write = matches!(
             call.stage,
             Stage::Intended {
@@ -125,7 +142,6 @@ impl State {
                 ..
             }
         );
-        let call_id = call.request.id.clone();
         let outcome = match outcome {
             ToolOutcome::Ok(value) if is_too_large(&value) => {
                 ToolOutcome::Error(format!("the result is larger than {MAX_PAYLOAD} bytes"))
@@ -133,7 +149,10 @@ impl State {
             ToolOutcome::Error(error) => ToolOutcome::Error(shortened(error)),
             ok @ ToolOutcome::Ok(_) => ok,
         };
-        self.record(StepEvent::ToolReturned { call_id, outcome });
+        self.record(StepEvent::ToolReturned {
+            call_id: call_id.to_owned(),
+            outcome,
+        });
         self.must_write |= must_write;
     }
 
@@ -156,14 +175,17 @@ impl State {
 
     /// Whether `event` can be the next.
     fn follows(&self, event: &StepEvent) -> bool {
-        match (event, self.open_call()) {
-            (StepEvent::ModelAnswered { .. }, open) => open.is_none(),
-            (StepEvent::ToolIntended { call_id, .. }, Some(call)) => {
-                call.request.id == *call_id && call.stage == Stage::Asked
-            }
-            (StepEvent::ToolReturned { call_id, .. }, Some(call)) => call.request.id == *call_id,
-            (StepEvent::ToolIntended { .. } | StepEvent::ToolReturned { .. }, None) => false,
-            (StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped, _) => true,
+        match event {
+            _ if self.stopped => false,
+            StepEvent::Stopped => true,
+            StepEvent::Continued => self.paused,
+            _ if self.paused => false,
+            StepEvent::Paused => true,
+            StepEvent::ModelAnswered { .. } => self.open_calls().next().is_none(),
+            StepEvent::ToolIntended { call_id, .. } => self
+                .open_call(call_id)
+                .is_some_and(|call| call.stage == Stage::Asked),
+            StepEvent::ToolReturned { call_id, .. } => self.open_call(call_id).is_some(),
         }
     }
 
@@ -188,32 +210,41 @@ impl State {
                     content: content.clone(),
                 });
             }
-            StepEvent::ToolIntended { idempotent, .. } => self.move_open_call(Stage::Intended {
-                idempotent: *idempotent,
-                found: false,
-            }),
-            StepEvent::ToolReturned { outcome, .. } => {
-                self.move_open_call(Stage::Returned(outcome.clone()));
+            StepEvent::ToolIntended {
+                call_id,
+                idempotent,
+            } => self.move_call(
+                call_id,
+                Stage::Intended {
+                    idempotent: *idempotent,
+                    found: false,
+                },
+            ),
+            StepEvent::ToolReturned { call_id, outcome } => {
+                self.move_call(call_id, Stage::Returned(outcome.clone()));
             }
-            StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped => {}
+            StepEvent::Paused => self.paused = true,
+            StepEvent::Continued => self.paused = false,
+            StepEvent::Stopped => self.stopped = true,
         }
     }
 
-    fn move_open_call(&mut self, stage: Stage) {
-        if let Some(call) = self.open_call_mut() {
+    fn move_call(&mut self, call_id: &str, stage: Stage) {
+        let calls = self.turns.last_mut().into_iter();
+        let mut calls = calls.flat_map(|turn| &mut turn.calls);
+        if let Some(call) = calls.find(|call| call.request.id == call_id && call.is_open()) {
             call.stage = stage;
         }
     }
 
-    /// The call at hand: the first that has not returned.
-    pub(super) fn open_call(&self) -> Option<&Call> {
-        let calls = &self.turns.last()?.calls;
-        calls.iter().find(|call| call.is_open())
+    /// The calls of the last answer that have not returned.
+    pub(super) fn open_calls(&self) -> impl Iterator<Item = &Call> {
+        let calls = self.turns.last().into_iter().flat_map(|turn| &turn.calls);
+        calls.filter(|call| call.is_open())
     }
 
-    fn open_call_mut(&mut self) -> Option<&mut Call> {
-        let calls = &mut self.turns.last_mut()?.calls;
-        calls.iter_mut().find(|call| call.is_open())
+    fn open_call(&self, call_id: &str) -> Option<&Call> {
+        self.open_calls().find(|call| call.request.id == call_id)
     }
 }
 

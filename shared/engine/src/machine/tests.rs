@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::journal::MAX_ERROR;
 use super::*;
+use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 
 fn state(max_steps: u32, result: ResultKind) -> State {
@@ -15,6 +16,7 @@ fn state(max_steps: u32, result: ResultKind) -> State {
         tools: Vec::new(),
         allowed_hosts: Vec::new(),
         max_steps,
+        limits: Limits::default(),
         result,
     };
     State::replay(definition, &[]).unwrap()
@@ -55,13 +57,17 @@ fn a_model_that_keeps_asking_for_the_impossible_meets_the_step_limit() {
                 answers += 1;
                 state.answered(answer("", &["rm"]));
             }
-            Action::RecordIntent(_) => state.refuse("there is no tool called rm"),
+            Action::RecordIntents(calls) => {
+                for call in calls {
+                    state.refuse(&call.id, "there is no tool called rm");
+                }
+            }
             Action::Write => state.written(),
             Action::Done(outcome) => {
                 assert_eq!(outcome, Outcome::failed("step limit of 3 reached"));
                 break;
             }
-            Action::CallTool { .. } => panic!("nothing may be called"),
+            Action::CallTools(_) => panic!("nothing may be called"),
         }
     }
     assert_eq!(answers, 3);
@@ -78,7 +84,7 @@ fn a_model_that_keeps_asking_for_the_impossible_meets_the_step_limit() {
 fn a_refusal_is_shown_to_the_model() {
     let mut state = state(20, ResultKind::Text);
     state.answered(answer("", &["rm"]));
-    state.refuse("x".repeat(MAX_ERROR + 1));
+    state.refuse("call_1_1", "x".repeat(MAX_ERROR + 1));
     let messages = state.request(Vec::new()).messages;
     match &messages[..] {
         [
@@ -104,10 +110,10 @@ fn the_result_of_a_call_that_must_not_be_repeated_is_stored_at_once() {
     for (idempotent, expected) in [(false, Action::Write), (true, Action::CallModel)] {
         let mut state = state(20, ResultKind::Text);
         state.answered(answer("", &["http_request"]));
-        state.intend(idempotent);
+        state.intend("call_1_1", idempotent);
         assert_eq!(state.next(), Action::Write);
         state.written();
-        state.returned(ToolOutcome::Ok(json!(1)));
+        state.returned("call_1_1", ToolOutcome::Ok(json!(1)));
         assert_eq!(state.next(), expected, "idempotent: {idempotent}");
     }
 }
@@ -117,7 +123,7 @@ fn what_is_too_large_is_not_kept() {
     let large = "x".repeat(MAX_PAYLOAD);
     let mut told = state(20, ResultKind::Text);
     told.answered(answer("", &["http_request"]));
-    told.returned(ToolOutcome::Ok(json!(large)));
+    told.returned("call_1_1", ToolOutcome::Ok(json!(large)));
     assert!(
         matches!(told.unwritten(), [_, StepEvent::ToolReturned { outcome: ToolOutcome::Error(error), .. }]
         if error == "the result is larger than 102400 bytes")
@@ -149,7 +155,7 @@ fn a_weather_check_is_its_weather() {
         let mut state = state(20, ResultKind::Weather);
         if let Some(outcome) = outcome {
             state.answered(answer("", &["get_weather"]));
-            state.returned(outcome);
+            state.returned("call_1_1", outcome);
             if state.next() == Action::CallModel {
                 state.answered(answer("Mild.", &[]));
             }
@@ -172,6 +178,68 @@ fn a_weather_check_is_its_weather() {
         (None, Outcome::failed("the weather was not looked up")),
     ] {
         assert_eq!(run(outcome), Action::Done(expected));
+    }
+}
+
+#[test]
+fn calls_of_one_answer_are_made_together_and_come_back_in_any_order() {
+    let mut state = state(20, ResultKind::Text);
+    state.answered(answer("", &["get"; 9]));
+    let Action::RecordIntents(first) = state.next() else {
+        panic!("intents come first");
+    };
+    assert_eq!(first.len(), MAX_CALLS_AT_ONCE);
+    for call in &first {
+        state.intend(&call.id, call.id != "call_1_3");
+    }
+    state.written();
+    let Action::CallTools(calls) = state.next() else {
+        panic!("then the calls");
+    };
+    for (made, pending) in calls.iter().rev().enumerate() {
+        let id = &pending.call.id;
+        state.returned(id, ToolOutcome::Ok(json!(made)));
+        assert_eq!(state.must_write(), id == "call_1_3", "{id}");
+        state.written();
+    }
+    assert!(matches!(state.next(), Action::RecordIntents(rest) if rest.len() == 1));
+    state.refuse("call_1_9", "no");
+    let told: Vec<_> = state
+        .request(Vec::new())
+        .messages
+        .into_iter()
+        .filter_map(|message| match message {
+            Message::Tool { call_id, .. } => Some(call_id),
+            _ => None,
+        })
+        .collect();
+    let asked: Vec<_> = (1..=9).map(|index| format!("call_1_{index}")).collect();
+    assert_eq!(told, asked, "the model reads them in the order it asked");
+}
+
+#[test]
+fn a_limit_keeps_a_run_from_asking_again_and_not_from_ending() {
+    let limits = |tokens, cost_micros| Limits {
+        tokens,
+        cost_micros,
+        ..Limits::default()
+    };
+    for (limits, error) in [
+        (limits(Some(5), None), "token limit of 5 reached"),
+        (limits(None, Some(5)), "cost limit of $0.000005 reached"),
+    ] {
+        let mut definition = state(20, ResultKind::Text).definition;
+        definition.limits = limits;
+        let mut asking = State::replay(definition, &[]).unwrap();
+        let mut ending = asking.clone();
+        asking.answered(answer("", &["rm"]));
+        asking.refuse("call_1_1", "no");
+        assert_eq!(error_of(&asking), error);
+        ending.answered(answer("That is all.", &[]));
+        assert!(matches!(
+            ending.next(),
+            Action::Done(Outcome::Completed { .. })
+        ));
     }
 }
 
@@ -203,6 +271,14 @@ fn a_journal_that_makes_no_sense_is_refused() {
         (
             "an answer before its time",
             vec![step(0, answered()), step(1, answered())],
+        ),
+        (
+            "a step of a paused run",
+            vec![step(0, StepEvent::Paused), step(1, answered())],
+        ),
+        (
+            "a step of a stopped run",
+            vec![step(0, StepEvent::Stopped), step(1, StepEvent::Paused)],
         ),
     ] {
         let definition = state(20, ResultKind::Text).definition;

@@ -1,0 +1,148 @@
+//! The events of an execution, as Prodgy has them.
+
+use std::time::Duration;
+
+use axum::extract::State as Extract;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::sse::Sse;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::Error;
+use domain::ids::RunId;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Anyone;
+use web::{Deadline, Id, Params, Permitted, Result};
+
+use crate::State;
+use crate::follow::Following;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The same for clients that cannot set headers.
+const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
+/// Tells nginx, and what behaves like it, to pass everything on at once.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+/// What is left before the host's deadline for ending a stream.
+const MARGIN: TimeDelta = TimeDelta::seconds(10);
+
+/// One event of a stream.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "id": "1500001",
+    "event": "delta",
+    "data": "{\"at\":\"2026-11-22T10:00:00Z\",\"execution_id\":\"0193a5c8-7b40-7c6e-9d2f-5b1e8a4c3d70\",\"node_id\":\"model-1\",\"text\":\"An expired \"}",
+}))]
+#[expect(dead_code, reason = "only described")]
+struct ExecutionEvent {
+    /// A number.
+    #[schema(pattern = "^[0-9]+$")]
+    id: String,
+    event: EventName,
+    /// JSON with `execution_id`, `node_id`, `at` and what belongs to the event.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only described")]
+enum EventName {
+    Status,
+    NodeStarted,
+    NodeCompleted,
+    Log,
+    Delta,
+    Error,
+    Done,
+}
+
+/// Tells what happens in an execution, as it happens, in server-sent events.
+///
+/// `event` is `status`, `node_started`, `node_completed`, `log`, `delta` (more of a model's text), `error` or `done`, which is the
+/// last one. `data` is JSON with `execution_id`, `node_id`, `at` and what belongs to the event. `id` is a number that grows, and
+/// the events of an execution are the same whenever they are read: a client that comes back with the id of the last event it
+/// has seen misses none and sees none twice. A `log` with the code `turn.restarted` makes the text so far of its node void.
+///
+/// After 15 seconds without an event there is a comment. The server ends a stream after at most 15 minutes; clients then come
+/// back, as `EventSource` does by itself.
+#[utoipa::path(
+    get, path = "/api/workflow/{id}/events", tag = "Executions",
+    extensions(("x-bare" = json!(true))),
+    params(
+        ("id" = RunId, Path),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The id of the last event that was seen"),
+        ("last_event_id" = Option<u64>, Query, description = "The same, for clients that cannot set the header"),
+    ),
+    responses(
+        (status = 200, description = "The events that follow", body = ExecutionEvent, content_type = "text/event-stream"),
+        (status = 204, description = "`done` was the last event that was seen: there is nothing to come back for"),
+    ),
+)]
+async fn stream_execution_events(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<RunId>,
+    Deadline(deadline): Deadline,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let last = LastEventId::of(&headers, &params)?;
+    let store = state.host.store.clone();
+    let following = Following::start(store, caller.workspace_id, id, last.id).await?;
+    let following = following.ok_or(Error::NotFound("execution"))?;
+    if last.id > following.newest() {
+        return Err(last.wrong().into());
+    }
+    if following.is_read_to_its_end() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let time = deadline.map(|deadline| time_until(deadline, state.host.services.clock.now()));
+    let events = Sse::new(following.stream(state.ping_every, time));
+    Ok(([(ACCEL_BUFFERING, "no")], events).into_response())
+}
+
+/// How long a stream may take, if the host is answered before its `deadline`.
+fn time_until(deadline: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (deadline - now - MARGIN).to_std().unwrap_or_default()
+}
+
+/// Which event a client has seen last; 0 for none.
+struct LastEventId {
+    id: u64,
+    is_header: bool,
+}
+
+impl LastEventId {
+    fn of(headers: &HeaderMap, params: &Params) -> Result<Self, Error> {
+        let header = headers.get(LAST_EVENT_ID).filter(|text| !text.is_empty());
+        let is_header = header.is_some();
+        let text = match header {
+            Some(text) => Some(text.to_str().unwrap_or("?")),
+            None => params.get(LAST_EVENT_ID_PARAMETER),
+        };
+        let read = |text: &str| {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| is_number)
+        };
+        let id = text.map_or(Some(0), read);
+        let this = Self {
+            id: id.unwrap_or(0),
+            is_header,
+        };
+        id.map_or(Err(this.wrong()), |_| Ok(this))
+    }
+
+    fn wrong(&self) -> Error {
+        let message = "must be the id of an event of this execution";
+        if self.is_header {
+            Error::invalid_header("Last-Event-ID", message)
+        } else {
+            Error::invalid_query(LAST_EVENT_ID_PARAMETER, message)
+        }
+    }
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(stream_execution_events))
+}

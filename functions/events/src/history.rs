@@ -1,0 +1,339 @@
+//! The events of a run: a pure function of what is stored about it, so that whoever comes back finds the same ones.
+//!
+//! What is stored only grows, in one order: the head, the journal's entries with the partial answers between them, the end. An
+//! event's id is the place of what it tells of, in millions, and its number there: pieces of an answer on its way come before
+//! the journal's entry at that place, and the end of the run comes after all entries.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use domain::ids::RunId;
+use domain::model::ModelName;
+use domain::run::{Partial, PartialEvent, Run, RunStatus, Step, StepEvent, ToolCall, ToolOutcome};
+use serde_json::{Value, json};
+use store::{RunEntry, RunEvents};
+
+use crate::pieces::pieces;
+
+/// What the ids of one place have room for.
+const PLACE: u64 = 1_000_000;
+/// Where a place's journal entry begins, behind the pieces of the answer.
+const ENTRY: u64 = 500_000;
+/// Where the end of the run begins, at the place behind the last entry.
+const END: u64 = 900_000;
+/// The most of a tool's arguments or result that is told, in bytes of JSON.
+const MAX_TOLD: usize = 2 * 1024;
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunEvent {
+    pub(crate) id: u64,
+    pub(crate) name: &'static str,
+    pub(crate) data: Value,
+}
+
+/// What is known of a run so far.
+#[derive(Debug)]
+pub(crate) struct History {
+    run: RunId,
+    /// The id of the newest event.
+    newest: u64,
+    is_over: bool,
+    turns: u32,
+    /// The answer that is on its way.
+    answer: Option<Answer>,
+    /// The calls that have been asked for.
+    calls: BTreeMap<String, ToolCall>,
+    /// Those of them that are under way, in the order of their start.
+    open_calls: Vec<String>,
+    told: Vec<RunEvent>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    node: String,
+    /// What has been told of its text.
+    text: String,
+}
+
+impl History {
+    pub(crate) fn new(run: RunId) -> Self {
+        Self {
+            run,
+            newest: 0,
+            is_over: false,
+            turns: 0,
+            answer: None,
+            calls: BTreeMap::new(),
+            open_calls: Vec::new(),
+            told: Vec::new(),
+        }
+    }
+
+    /// The id of the newest event.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Nothing more will happen.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// What is new. Entries are to be given once, in order; the output of a completed run with its head.
+    pub(crate) fn read(&mut self, read: &RunEvents) -> Vec<RunEvent> {
+        let run = &read.run;
+        if self.newest == 0 {
+            self.tell_status(1, run.created_at, RunStatus::Queued);
+        }
+        // A run that was paused or stopped before a worker took it had no such beginning.
+        let first = read.entries.first().map(time_of);
+        if let Some(at) = run.started_at
+            && self.newest == 1
+            && first.is_none_or(|first| at <= first)
+        {
+            self.tell_status(2, at, RunStatus::Running);
+        }
+        for entry in &read.entries {
+            match entry {
+                RunEntry::Partial(partial) => self.read_partial(partial),
+                RunEntry::Step(step) => self.read_step(step),
+            }
+        }
+        if run.status.is_final() && !self.is_over {
+            self.end(run);
+        }
+        std::mem::take(&mut self.told)
+    }
+
+    fn read_partial(&mut self, partial: &Partial) {
+        // At most two events.
+        let mut ids = ids(partial.position, 1 + 2 * u64::from(partial.sequence));
+        match &partial.event {
+            PartialEvent::ModelAsked { model, attempt } if self.answer.is_some() => {
+                self.restart(&mut ids, partial.at, Some((model, *attempt)));
+            }
+            PartialEvent::ModelAsked { model, .. } => {
+                self.start_answer(&mut ids, partial.at, Some(model));
+            }
+            PartialEvent::Text { text } => {
+                if self.answer.is_none() {
+                    self.start_answer(&mut ids, partial.at, None);
+                }
+                self.tell_text(&mut ids, partial.at, text);
+            }
+        }
+    }
+
+    fn read_step(&mut self, step: &Step) {
+        let (mut ids, at) = (ids(step.index, ENTRY), step.at);
+        match &step.event {
+            StepEvent::ModelAnswered {
+                text,
+                tool_calls,
+                usage,
+                content,
+                ..
+            } => {
+                if self.answer.is_none() {
+                    let model = content.as_ref().map(|content| &content.model);
+                    self.start_answer(&mut ids, at, model);
+                }
+                let told = self.answer.as_ref().map_or("", |answer| &answer.text);
+                if !text.starts_with(told) {
+                    self.restart(&mut ids, at, None);
+                }
+                // What has not been told while the model wrote.
+                let told = self.answer.as_ref().map_or(0, |answer| answer.text.len());
+                for piece in pieces(&text[told..]) {
+                    self.tell_text(&mut ids, at, piece);
+                }
+                let asked: Vec<Value> = tool_calls
+                    .iter()
+                    .map(|call| json!({"node_id": call.id, "tool": call.tool}))
+                    .collect();
+                let end =
+                    json!({"node_type": "model", "ok": true, "tool_calls": asked, "usage": usage});
+                self.complete_answer(&mut ids, at, end);
+                let calls = tool_calls
+                    .iter()
+                    .map(|call| (call.id.clone(), call.clone()));
+                self.calls.extend(calls);
+            }
+            StepEvent::ToolIntended { call_id, .. } => self.start_call(&mut ids, at, call_id),
+            StepEvent::ToolReturned { call_id, outcome } => {
+                // A call that was refused has not begun.
+                if !self.open_calls.contains(call_id) {
+                    self.start_call(&mut ids, at, call_id);
+                }
+                let end = match outcome {
+                    ToolOutcome::Ok(value) => {
+                        let (result, is_cut) = cut(value);
+                        json!({"ok": true, "result": result, "cut": is_cut})
+                    }
+                    ToolOutcome::Error(error) => {
+                        let (error, is_cut) = cut(&Value::from(error.as_str()));
+                        json!({"ok": false, "error": error, "cut": is_cut})
+                    }
+                };
+                self.complete_call(&mut ids, at, call_id, end);
+            }
+            StepEvent::Paused => self.tell_status(ids.next(), at, RunStatus::Paused),
+            StepEvent::Continued => self.tell_status(ids.next(), at, RunStatus::Running),
+            // The end tells.
+            StepEvent::Stopped => {}
+        }
+    }
+
+    fn end(&mut self, run: &Run) {
+        let mut ids = ids(run.steps, END);
+        let at = run.finished_at.unwrap_or(run.created_at);
+        let why = run.error.as_deref().unwrap_or("stopped");
+        let broken_off = json!({"ok": false, "error": why, "cut": false});
+        for call in std::mem::take(&mut self.open_calls) {
+            self.complete_call(&mut ids, at, &call, broken_off.clone());
+        }
+        let mut end = broken_off;
+        end["node_type"] = "model".into();
+        self.complete_answer(&mut ids, at, end);
+        self.tell_status(ids.next(), at, run.status);
+        if run.status == RunStatus::Failed {
+            let error = json!({ "message": run.error });
+            self.tell(ids.next(), "error", at, None, error);
+        }
+        let result = json!({"status": shown(run.status), "output": run.output, "error": run.error});
+        self.tell(ids.next(), "done", at, None, result);
+        self.is_over = true;
+    }
+
+    fn start_answer(&mut self, ids: &mut Ids, at: DateTime<Utc>, model: Option<&ModelName>) {
+        self.turns += 1;
+        let node = format!("model-{}", self.turns);
+        let start = json!({"node_type": "model", "model": model.map(ToString::to_string)});
+        self.tell(ids.next(), "node_started", at, Some(&node), start);
+        let text = String::new();
+        self.answer = Some(Answer { node, text });
+    }
+
+    /// What has been told of the answer is void.
+    fn restart(&mut self, ids: &mut Ids, at: DateTime<Utc>, asked: Option<(&ModelName, u32)>) {
+        let Some(answer) = &mut self.answer else {
+            return;
+        };
+        answer.text.clear();
+        let node = answer.node.clone();
+        let mut log = json!({
+            "code": "turn.restarted",
+            "message": "The answer begins again; its text so far is void",
+        });
+        if let Some((model, attempt)) = asked {
+            log["model"] = model.to_string().into();
+            log["attempt"] = attempt.into();
+        }
+        self.tell(ids.next(), "log", at, Some(&node), log);
+    }
+
+    fn tell_text(&mut self, ids: &mut Ids, at: DateTime<Utc>, text: &str) {
+        if let Some(answer) = &mut self.answer {
+            answer.text.push_str(text);
+            let node = answer.node.clone();
+            self.tell(
+                ids.next(),
+                "delta",
+                at,
+                Some(&node),
+                json!({ "text": text }),
+            );
+        }
+    }
+
+    fn complete_answer(&mut self, ids: &mut Ids, at: DateTime<Utc>, end: Value) {
+        if let Some(answer) = self.answer.take() {
+            self.tell(ids.next(), "node_completed", at, Some(&answer.node), end);
+        }
+    }
+
+    fn start_call(&mut self, ids: &mut Ids, at: DateTime<Utc>, call_id: &str) {
+        let call = self.calls.get(call_id);
+        let (arguments, is_cut) = cut(call.map_or(&Value::Null, |call| &call.arguments));
+        let tool = call.map(|call| call.tool.as_str());
+        let start =
+            json!({"node_type": "tool", "tool": tool, "arguments": arguments, "cut": is_cut});
+        self.tell(ids.next(), "node_started", at, Some(call_id), start);
+        self.open_calls.push(call_id.to_owned());
+    }
+
+    fn complete_call(&mut self, ids: &mut Ids, at: DateTime<Utc>, call_id: &str, mut end: Value) {
+        self.open_calls.retain(|open| open != call_id);
+        end["node_type"] = "tool".into();
+        end["tool"] = self
+            .calls
+            .get(call_id)
+            .map(|call| call.tool.as_str())
+            .into();
+        self.tell(ids.next(), "node_completed", at, Some(call_id), end);
+    }
+
+    fn tell_status(&mut self, id: u64, at: DateTime<Utc>, status: RunStatus) {
+        self.tell(id, "status", at, None, json!({ "status": shown(status) }));
+    }
+
+    fn tell(
+        &mut self,
+        id: u64,
+        name: &'static str,
+        at: DateTime<Utc>,
+        node: Option<&str>,
+        mut data: Value,
+    ) {
+        data["execution_id"] = self.run.to_string().into();
+        data["node_id"] = node.into();
+        data["at"] = json!(at);
+        self.newest = id;
+        self.told.push(RunEvent { id, name, data });
+    }
+}
+
+/// The ids of one place, from one number on.
+struct Ids(u64);
+
+impl Ids {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0 - 1
+    }
+}
+
+/// `index`: of the journal. The first place is the head's.
+fn ids(index: u32, first: u64) -> Ids {
+    Ids((u64::from(index) + 1) * PLACE + first)
+}
+
+fn time_of(entry: &RunEntry) -> DateTime<Utc> {
+    match entry {
+        RunEntry::Step(step) => step.at,
+        RunEntry::Partial(partial) => partial.at,
+    }
+}
+
+/// The status as executions have it.
+fn shown(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::WaitingApproval => RunStatus::Paused.as_str(),
+        other => other.as_str(),
+    }
+}
+
+/// A value, or the beginning of its JSON, or of it if it is a text; and whether that is not all.
+fn cut(value: &Value) -> (Value, bool) {
+    let json = value.to_string();
+    if json.len() <= MAX_TOLD {
+        return (value.clone(), false);
+    }
+    let text = value.as_str().unwrap_or(&json);
+    let end = text.floor_char_boundary(MAX_TOLD);
+    (text[..end].into(), true)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Executions under way: how they stand, and stopping, pausing and continuing them.
+
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use domain::Error;
+use domain::ids::{AgentId, RunId};
+use domain::run::{Run, RunStatus, TokenUsage, Wanted};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::Anyone;
+use web::{Deadline, Id, Permitted, Reply, Result};
+
+use crate::State;
+use crate::executions::ExecutionStatus;
+use crate::waiting::settled;
+
+/// How an execution stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "execution_id": "0199f7a1-5b7c-7d10-9a3e-2f6c1d4b8e90",
+    "agent_id": "0199f7a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b",
+    "status": "running",
+    "pause_requested": false,
+    "steps": 3,
+    "tokens": {"input": 210, "output": 40},
+    "error": null,
+    "created_at": "2026-11-22T10:00:00Z",
+    "started_at": "2026-11-22T10:00:00.020Z",
+    "finished_at": null,
+}))]
+struct ExecutionState {
+    execution_id: RunId,
+    agent_id: AgentId,
+    status: ExecutionStatus,
+    /// It pauses as soon as the call that it is in has come back.
+    pause_requested: bool,
+    /// How many steps its journal has.
+    steps: u32,
+    tokens: TokenUsage,
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl From<Run> for ExecutionState {
+    fn from(run: Run) -> Self {
+        Self {
+            execution_id: run.id,
+            agent_id: run.agent_id,
+            status: run.status.into(),
+            pause_requested: run.wanted == Some(Wanted::Pause) && !run.status.is_final(),
+            steps: run.steps,
+            tokens: run.tokens,
+            error: run.error,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+        }
+    }
+}
+
+/// Shows how an execution stands.
+#[utoipa::path(
+    get, path = "/api/workflow/{id}/status", tag = "Executions",
+    params(("id" = RunId, Path)),
+    responses((status = 200, body = ExecutionState)),
+)]
+async fn execution_status(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<RunId>,
+) -> Result<Reply<ExecutionState>> {
+    let run = state.host.store.run_head(caller.workspace_id, id).await?;
+    Ok(Reply::ok(run.ok_or(Error::NotFound("execution"))?.into()))
+}
+
+/// Ends an execution where it stands. A call that is under way may still take effect; `error` says so then.
+#[utoipa::path(
+    post, path = "/api/workflow/{id}/stop", tag = "Executions",
+    params(("id" = RunId, Path)),
+    responses((status = 200, body = ExecutionState)),
+)]
+async fn stop_execution(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<RunId>,
+) -> Result<Reply<ExecutionState>> {
+    let stopped = state.control.stop(caller.workspace_id, id, &caller.caller);
+    Ok(Reply::ok(stopped.await?.into()))
+}
+
+/// Pauses an execution before its next step. Waits for at most 25 seconds until it has paused; it is still `running` after that
+/// while it is in a call, and pauses when that comes back.
+#[utoipa::path(
+    post, path = "/api/workflow/{id}/pause", tag = "Executions",
+    params(("id" = RunId, Path)),
+    responses((status = 200, body = ExecutionState)),
+)]
+async fn pause_execution(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<RunId>,
+    Deadline(deadline): Deadline,
+) -> Result<Reply<ExecutionState>> {
+    let control = &state.control;
+    let run = control
+        .pause(caller.workspace_id, id, &caller.caller)
+        .await?;
+    let now = state.host.services.clock.now();
+    let is_settled = |run: &Run| run.status == RunStatus::Paused || run.status.is_final();
+    let run = settled(&state.host.store, run, deadline, now, is_settled).await?;
+    Ok(Reply::ok(run.into()))
+}
+
+/// Lets a paused execution go on from where it stands.
+#[utoipa::path(
+    post, path = "/api/workflow/{id}/continue", tag = "Executions",
+    params(("id" = RunId, Path)),
+    responses((status = 200, body = ExecutionState)),
+)]
+async fn continue_execution(
+    Extract(state): Extract<State>,
+    caller: Permitted<Anyone>,
+    Id(id): Id<RunId>,
+) -> Result<Reply<ExecutionState>> {
+    let resumed = state
+        .control
+        .resume(caller.workspace_id, id, &caller.caller);
+    Ok(Reply::ok(resumed.await?.into()))
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(execution_status))
+        .routes(routes!(stop_execution))
+        .routes(routes!(pause_execution))
+        .routes(routes!(continue_execution))
+}

@@ -1,0 +1,190 @@
+//! Stopping, pausing and continuing runs, whoever holds them.
+//!
+//! A run that no worker holds is changed at once. A stop is written over a worker's head, whose next write then fails: it stops
+//! there. A pause is left beside the head for the worker to find, which first takes the call to its end that it is in: a result
+//! that nobody stored would leave its outcome unknown.
+
+use chrono::TimeDelta;
+use domain::audit::{AuditEntry, Caller};
+use domain::ids::{RunId, WorkspaceId};
+use domain::run::{Run, RunStatus, StepEvent, Wanted};
+use domain::{Error, Result};
+use runtime::Clock;
+use store::{LoadedRun, RunWrite, Store};
+
+use crate::Starter;
+use crate::definition::Definition;
+use crate::finish::{Ending, finish};
+use crate::held::{is_held, is_lost, number};
+use crate::machine::{Outcome, State};
+
+/// How often a change is tried against a worker that keeps writing.
+const ATTEMPTS: u32 = 20;
+/// When the sweep looks after a run that was continued and that no worker has taken.
+const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
+
+/// What people do with runs that are under way. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    store: Store,
+    clock: Clock,
+    starter: Starter,
+}
+
+impl Control {
+    pub fn new(store: Store, clock: Clock, starter: Starter) -> Self {
+        Self {
+            store,
+            clock,
+            starter,
+        }
+    }
+
+    /// Ends a run where it stands. Of a call that is under way nothing more is learned; the run's error says so when it may have
+    /// taken effect. Stopping a stopped run gives it as it is.
+    ///
+    /// # Errors
+    /// `NotFound`; `Refused` when the run has completed or failed.
+    pub async fn stop(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
+        for _ in 0..ATTEMPTS {
+            let loaded = self.store.load_run(workspace, id).await?;
+            let LoadedRun { run, steps, .. } = loaded.ok_or(Error::NotFound("execution"))?;
+            match run.status {
+                RunStatus::Stopped => return Ok(run),
+                status if status.is_final() => return Err(in_state(&run, "be stopped")),
+                _ => {}
+            }
+            let state = State::replay(Definition::unknown(), &steps).map_err(Error::internal)?;
+            let in_doubt = state.in_doubt().map(|call| call.tool.as_str());
+            let in_doubt: Vec<_> = in_doubt.collect();
+            let note = (!in_doubt.is_empty()).then(|| {
+                let tools = in_doubt.join(", ");
+                format!("stopped during a call of {tools}, which may or may not have taken effect")
+            });
+            let ending = Ending {
+                outcome: Outcome::Stopped { note },
+                events: &[StepEvent::Stopped],
+                ..Ending::failed(&run, "")
+            };
+            match finish(&self.store, &self.clock, run, ending, caller).await {
+                Err(error) if is_lost(&error) => {}
+                result => return result,
+            }
+        }
+        Err(Error::unavailable("the run kept moving on"))
+    }
+
+    /// Pauses a run before its next step; how it stands is told at once, which may be `running` while a call is under way.
+    ///
+    /// # Errors
+    /// `NotFound`; `Refused` when the run is neither queued nor running.
+    pub async fn pause(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
+        for _ in 0..ATTEMPTS {
+            let run = self.head(workspace, id).await?;
+            if !matches!(run.status, RunStatus::Queued | RunStatus::Running) {
+                return Err(in_state(&run, "be paused"));
+            }
+            let changed = if run.wanted == Some(Wanted::Pause) {
+                return Ok(run);
+            } else if is_held(&run, self.clock.now(), None) {
+                let wanted = Run {
+                    wanted: Some(Wanted::Pause),
+                    ..run.clone()
+                };
+                let audit = self.audit(&wanted, "run.paused", caller);
+                self.store
+                    .want(&run, Wanted::Pause, &audit)
+                    .await
+                    .map(|()| wanted)
+            } else {
+                let paused = Run {
+                    status: RunStatus::Paused,
+                    lease: None,
+                    due_at: None,
+                    ..run.clone()
+                };
+                self.write(paused, StepEvent::Paused, "run.paused", caller)
+                    .await
+            };
+            match changed {
+                Err(error) if is_lost(&error) => {}
+                result => return result,
+            }
+        }
+        Err(Error::unavailable("the run kept moving on"))
+    }
+
+    /// Lets a paused run go on from where it stands.
+    ///
+    /// # Errors
+    /// `NotFound`; `Refused` when the run is not paused.
+    pub async fn resume(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
+        let run = self.head(workspace, id).await?;
+        if run.status != RunStatus::Paused {
+            return Err(in_state(&run, "be continued"));
+        }
+        let running = Run {
+            status: if run.started_at.is_some() {
+                RunStatus::Running
+            } else {
+                RunStatus::Queued
+            },
+            due_at: Some(self.clock.now() + SWEEP_AFTER),
+            ..run.clone()
+        };
+        match self
+            .write(running, StepEvent::Continued, "run.continued", caller)
+            .await
+        {
+            Ok(running) => {
+                self.starter.announce(&running).await;
+                Ok(running)
+            }
+            // Somebody else was faster: as if this had come after.
+            Err(error) if is_lost(&error) => {
+                Err(in_state(&self.head(workspace, id).await?, "be continued"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn head(&self, workspace: WorkspaceId, id: RunId) -> Result<Run> {
+        let run = self.store.run_head(workspace, id).await?;
+        run.ok_or(Error::NotFound("execution"))
+    }
+
+    /// Writes a run that nobody holds, `next` being as it shall be but for its journal.
+    async fn write(
+        &self,
+        mut next: Run,
+        event: StepEvent,
+        action: &'static str,
+        caller: &Caller,
+    ) -> Result<Run> {
+        let wanted = next.wanted.take();
+        let steps = number(&mut next, &[event], self.clock.now());
+        let audit = self.audit(&next, action, caller);
+        let write = RunWrite {
+            run: &next,
+            wanted,
+            steps: &steps,
+            messages: &[],
+            agent: None,
+            audit: &[audit],
+        };
+        self.store.write_run(write).await?;
+        next.version += 1;
+        Ok(next)
+    }
+
+    fn audit(&self, run: &Run, action: &'static str, caller: &Caller) -> AuditEntry {
+        AuditEntry::new(caller, action, "run", run.id, self.clock.now())
+    }
+}
+
+fn in_state(run: &Run, what: &str) -> Error {
+    Error::Refused(format!(
+        "an execution that is {} cannot {what}",
+        run.status.as_str()
+    ))
+}

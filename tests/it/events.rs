@@ -1,0 +1,428 @@
+//! `/api/workflow/{id}/events`: what happens in a run, while it happens and later.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use domain::ids::{RunId, WorkspaceId};
+use domain::run::{Partial, PartialEvent, Run, RunStatus, Step, StepEvent, TokenUsage};
+use futures::future::join_all;
+use reqwest::Response;
+use serde_json::{Value, json};
+use signalbox::{Options, Registry};
+use store::{RunWrite, Store};
+use testkit::fakes::Target;
+use testkit::{Account, TestApp};
+
+/// How long a test waits for what should come at once. Only a failing test waits that long.
+const PATIENCE: Duration = Duration::from_secs(10);
+const TEXT: &str =
+    "Checkout failed at nine. An expired certificate was the cause. It was renewed at ten.";
+
+struct Desk {
+    app: TestApp,
+    account: Account,
+    token: String,
+    agent: String,
+}
+
+impl Desk {
+    async fn start() -> Self {
+        Self::with(|options| options).await
+    }
+
+    /// A platform on which nobody works: runs stand as the test writes them.
+    async fn without_workers() -> Self {
+        Self::with(|options| Options {
+            event_sources: false,
+            schedules: false,
+            ..options
+        })
+        .await
+    }
+
+    async fn with(change: impl FnOnce(Options) -> Options) -> Self {
+        let app = TestApp::with(change).await;
+        let account = app.register().await;
+        let token = account.prodgy_token(&app).await;
+        let key = account.agentplatform_key(&app, &["agents:write"]).await;
+        let agent = app.agent(&key, "Summarise the cause.").await;
+        Self {
+            app,
+            account,
+            token,
+            agent,
+        }
+    }
+
+    /// Starts a run and returns its id.
+    async fn run(&self, input: Value, wait: bool) -> String {
+        let path = format!("/api/agent-base/{}/executions", self.agent);
+        let body = json!({"input": input, "wait": wait});
+        let answer = self.app.post(&path, body).bearer(&self.token).send().await;
+        let data = answer.expect(if wait { 200 } else { 202 })["data"].clone();
+        let id = if wait { "id" } else { "execution_id" };
+        data[id].as_str().unwrap().to_owned()
+    }
+
+    async fn open(&self, run: &str, last: Option<&str>) -> EventStream {
+        let url = self.app.url(&format!("/api/workflow/{run}/events"));
+        let mut request = self.app.client.get(url).bearer_auth(&self.token);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-cache");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
+        EventStream {
+            response,
+            rest: String::new(),
+            frames: VecDeque::new(),
+        }
+    }
+
+    fn store(&self) -> Store {
+        Store::new(&self.app.platform.services())
+    }
+
+    /// The run as it is stored.
+    async fn stored(&self, run: &str) -> Run {
+        let workspace: WorkspaceId = self.account.workspace_id.parse().unwrap();
+        let id: RunId = run.parse().unwrap();
+        self.store().run(workspace, id).await.unwrap().unwrap()
+    }
+}
+
+/// A stream of events that is being read.
+struct EventStream {
+    response: Response,
+    rest: String,
+    frames: VecDeque<Event>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Event {
+    id: String,
+    name: String,
+    data: Value,
+    comment: Option<String>,
+}
+
+impl Event {
+    fn parse(frame: &str) -> Self {
+        let mut event = Self::default();
+        for line in frame.lines() {
+            let (field, value) = line.split_once(':').unwrap();
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "id" => value.clone_into(&mut event.id),
+                "event" => value.clone_into(&mut event.name),
+                "data" => event.data = serde_json::from_str(value).unwrap(),
+                "" => event.comment = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        event
+    }
+}
+
+impl EventStream {
+    /// The next frame, comments too; `None` at the end.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(frame) = self.frames.pop_front() {
+                return Some(frame);
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = chunk.expect("nothing came").unwrap()?;
+            self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
+            while let Some((frame, rest)) = self.rest.split_once("\n\n") {
+                self.frames.push_back(Event::parse(frame));
+                self.rest = rest.to_owned();
+            }
+        }
+    }
+
+    async fn read_all(mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+}
+
+fn names(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.name.as_str()).collect()
+}
+
+fn text_of(events: &[Event]) -> String {
+    let deltas = events.iter().filter(|event| event.name == "delta");
+    deltas
+        .map(|event| event.data["text"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_runs_events_are_complete_and_in_order_and_end_with_done() {
+    let desk = Desk::start().await;
+    let run = desk.run(json!({ "text": TEXT }), false).await;
+    let live = desk.open(&run, None).await.read_all().await;
+    let mut seen = names(&live);
+    seen.dedup();
+    let whole = [
+        "status",
+        "node_started",
+        "delta",
+        "node_completed",
+        "status",
+        "done",
+    ];
+    assert_eq!(seen, whole);
+    let ids: Vec<u64> = live.iter().map(|event| event.id.parse().unwrap()).collect();
+    assert!(ids.is_sorted_by(|left, right| left < right), "{ids:?}");
+    for event in &live {
+        assert_eq!(event.data["execution_id"], run.as_str());
+        assert!(event.data["at"].is_string());
+    }
+    let done = &live.last().unwrap().data;
+    assert_eq!(done["status"], "completed");
+    assert_eq!(done["output"]["text"], text_of(&live).as_str());
+    assert!(live.iter().filter(|event| event.name == "delta").count() > 1);
+
+    // Later the same events are told, to a session too.
+    assert_eq!(desk.open(&run, None).await.read_all().await, live);
+    let path = format!("/api/workflow/{run}/events");
+    let answer = desk
+        .app
+        .get(&path)
+        .bearer(&desk.account.access_token)
+        .send()
+        .await;
+    assert_eq!(answer.text.matches("event: ").count(), live.len());
+}
+
+#[tokio::test]
+async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
+    let target = Target::start().await;
+    let desk = Desk::start().await;
+    let key = desk
+        .account
+        .agentplatform_key(&desk.app, &["agents:write"])
+        .await;
+    let host = target.url().trim_start_matches("http://");
+    let url = format!("{}/{}", target.url(), "x".repeat(3000));
+    let directive = format!("@http_request {{\"method\": \"GET\", \"url\": \"{url}\"}}");
+    let config =
+        json!({"instructions": directive, "tools": ["http_request"], "allowed_hosts": [host]});
+    let body = json!({"name": "A", "type": "freeform", "config": config});
+    let agent = desk
+        .app
+        .post("/api/v1/agents", body)
+        .bearer(&key)
+        .send()
+        .await;
+    let agent = agent.expect(201)["data"]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/agent-base/{agent}/executions");
+    let body = json!({"input": {}, "wait": true});
+    let run = desk.app.post(&path, body).bearer(&desk.token).send().await;
+    let run = run.expect(200)["data"].clone();
+    let events = desk.open(run["id"].as_str().unwrap(), None).await;
+    let events = events.read_all().await;
+    let of_tool = |name: &str| {
+        let of = |event: &&Event| event.name == name && event.data["node_type"] == "tool";
+        events
+            .iter()
+            .find(of)
+            .unwrap_or_else(|| panic!("{name}: {events:#?}"))
+            .data
+            .clone()
+    };
+    let (started, completed) = (of_tool("node_started"), of_tool("node_completed"));
+    assert_eq!(started["tool"], "http_request");
+    assert_eq!(started["cut"], true);
+    assert!(
+        started["arguments"].as_str().unwrap().contains("xxx"),
+        "{started}"
+    );
+    assert_eq!(completed["node_id"], started["node_id"]);
+    assert_eq!(completed["tool"], "http_request");
+    assert!(completed["ok"].is_boolean(), "{completed}");
+    assert_eq!(events.last().unwrap().data["output"], run["output"]);
+}
+
+/// Writes what a worker would, and one event after the other is there.
+#[tokio::test]
+async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
+    let desk = Desk::without_workers().await;
+    let id = desk.run(json!({}), false).await;
+    let store = desk.store();
+    let mut live = desk.open(&id, None).await;
+    assert_eq!(live.next().await.unwrap().data["status"], "queued");
+
+    let now = desk.app.clock.now();
+    let mut run = Run {
+        status: RunStatus::Running,
+        started_at: Some(now),
+        ..desk.stored(&id).await
+    };
+    let write = async |run: &mut Run, steps: &[Step]| {
+        let write = RunWrite {
+            run,
+            wanted: None,
+            steps,
+            messages: &[],
+            agent: None,
+            audit: &[],
+        };
+        store.write_run(write).await.unwrap();
+        run.version += 1;
+    };
+    write(&mut run, &[]).await;
+    assert_eq!(live.next().await.unwrap().data["status"], "running");
+
+    let model = "openai/gpt-5-mini".parse().unwrap();
+    let pieces = [
+        PartialEvent::ModelAsked { model, attempt: 1 },
+        PartialEvent::Text {
+            text: "An expired ".to_owned(),
+        },
+        PartialEvent::Text {
+            text: "certificate ".to_owned(),
+        },
+    ];
+    for (sequence, event) in (0..).zip(pieces) {
+        let partial = Partial {
+            position: 0,
+            sequence,
+            at: now,
+            event,
+        };
+        store.add_partial(&run, &partial).await.unwrap();
+        live.next().await.unwrap();
+    }
+    // The client goes away in the middle of the answer, and comes back when everything is over.
+    drop(live);
+    let text = "An expired certificate was the cause.";
+    let answered = StepEvent::ModelAnswered {
+        text: text.to_owned(),
+        tool_calls: Vec::new(),
+        usage: TokenUsage::default(),
+        cost_micros: 0,
+        content: None,
+    };
+    let steps = [Step {
+        index: 0,
+        at: now,
+        event: answered,
+    }];
+    run = Run {
+        status: RunStatus::Completed,
+        steps: 1,
+        // Too large for the head.
+        output: Some(json!({"text": text, "data": "x".repeat(50_000)})),
+        finished_at: Some(now),
+        ..run
+    };
+    write(&mut run, &steps).await;
+
+    let whole = desk.open(&id, None).await.read_all().await;
+    assert_eq!(text_of(&whole), text);
+    let done = whole.last().unwrap();
+    assert_eq!(
+        (done.name.as_str(), &done.data["output"]),
+        ("done", run.output.as_ref().unwrap())
+    );
+    for (index, event) in whole.iter().enumerate() {
+        if event.name == "done" {
+            let path = format!("/api/workflow/{id}/events?last_event_id={}", event.id);
+            let answer = desk.app.get(&path).bearer(&desk.token).send().await;
+            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
+        } else {
+            let rest = desk.open(&id, Some(&event.id)).await.read_all().await;
+            assert_eq!(rest, whole[index + 1..]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_cannot_be_is_refused_before_it_begins() {
+    let desk = Desk::without_workers().await;
+    let id = desk.run(json!({}), false).await;
+    let path = format!("/api/workflow/{id}/events");
+    let get = async |path: &str, token: &str| desk.app.get(path).bearer(token).send().await;
+
+    let other = desk.app.register().await.prodgy_token(&desk.app).await;
+    let refused = get(&path, &other).await.expect_refused(404);
+    assert!(refused.contains("Execution not found"), "{refused}");
+    let unknown = "/api/workflow/0193a5c8-7b40-7c6e-9d2f-5b1e8a4c3d70/events";
+    get(unknown, &desk.token).await.expect_refused(404);
+    get("/api/workflow/7/events", &desk.token)
+        .await
+        .expect_refused(404);
+    desk.app.get(&path).send().await.expect_refused(401);
+    let answer = desk
+        .app
+        .post(&path, json!({}))
+        .bearer(&desk.token)
+        .send()
+        .await;
+    answer.expect_refused(405);
+
+    for wrong in ["x", "-1", "1.5", "+1", "99999999999999999999", "2"] {
+        let refused = get(&format!("{path}?last_event_id={wrong}"), &desk.token).await;
+        assert!(
+            refused.expect_refused(400).contains("last_event_id"),
+            "{wrong}"
+        );
+        let refused = desk
+            .app
+            .get(&path)
+            .bearer(&desk.token)
+            .header("last-event-id", wrong);
+        let refused = refused.send().await.expect_refused(400);
+        assert!(refused.contains("Last-Event-ID"), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn fifty_streams_at_once_all_come_to_their_end() {
+    let desk = Desk::start().await;
+    let streams = (0..50).map(|_| async {
+        let run = desk.run(json!({ "text": TEXT }), false).await;
+        desk.open(&run, None).await.read_all().await
+    });
+    for events in join_all(streams).await {
+        assert_eq!(events[0].data["status"], "queued");
+        assert_eq!(events.last().unwrap().data["status"], "completed");
+    }
+}
+
+#[tokio::test]
+async fn silence_is_broken_by_comments() {
+    let desk = Desk::with(|options| Options {
+        registry: Registry::standard().with("events", |services| {
+            events::lambda_with_pings(services, Duration::from_millis(50))
+        }),
+        event_sources: false,
+        schedules: false,
+        ..options
+    })
+    .await;
+    let run = desk.run(json!({}), false).await;
+    let mut stream = desk.open(&run, None).await;
+    assert_eq!(stream.next().await.unwrap().name, "status");
+    for _ in 0..2 {
+        let ping = stream.next().await.unwrap();
+        assert_eq!(ping.comment.as_deref(), Some("ping"));
+        assert_eq!(ping.id, "");
+    }
+    // An open stream does not keep the platform from stopping.
+    let (stopped, rest) = tokio::join!(
+        tokio::time::timeout(PATIENCE, desk.app.platform.stop()),
+        stream.read_all()
+    );
+    stopped.unwrap();
+    assert!(rest.iter().all(|frame| frame.comment.is_some()));
+}
