@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub(crate) use self::http::HttpCall;
-pub(crate) use self::pool::{Patience, Pool, Pools};
+pub(crate) use self::pool::{Patience, Pool, Pools, Program};
 
 use crate::gateway::proxy::Malformed;
 use crate::invocation::{self, Invoker};

@@ -40,12 +40,22 @@ pub(crate) enum Patience {
     Endless,
 }
 
+/// What a function's processes are started from, and what holds for them.
+pub(crate) struct Program {
+    /// The function's logical id.
+    pub(crate) function: String,
+    pub(crate) binary: PathBuf,
+    pub(crate) environment: HashMap<String, String>,
+    /// How long an invocation may take.
+    pub(crate) timeout: Duration,
+    /// How many processes there may be, if the template says so.
+    pub(crate) reserved: Option<usize>,
+    pub(crate) is_streaming: bool,
+}
+
 /// The processes of one function.
 pub(crate) struct Pool {
-    function: String,
-    binary: PathBuf,
-    environment: HashMap<String, String>,
-    timeout: Duration,
+    program: Program,
     concurrency: usize,
     /// How long a request waits for one of them.
     patience: Duration,
@@ -68,27 +78,15 @@ struct Idle {
 }
 
 impl Pool {
-    /// A function without a process yet. `reserved` is how many it may have, if the template says so.
-    pub(crate) fn new(
-        function: String,
-        binary: PathBuf,
-        environment: HashMap<String, String>,
-        timeout: Duration,
-        reserved: Option<usize>,
-        is_streaming: bool,
-        stop: CancellationToken,
-        invoker: Invoker,
-    ) -> Self {
-        let (concurrency, patience) = match reserved {
+    /// A function without a process yet. After `stop` no client is served any more.
+    pub(crate) fn new(program: Program, stop: CancellationToken, invoker: Invoker) -> Self {
+        let (concurrency, patience) = match program.reserved {
             Some(reserved) => (reserved, RESERVED),
-            None if is_streaming => (DEFAULT_STREAMS, UNRESERVED),
+            None if program.is_streaming => (DEFAULT_STREAMS, UNRESERVED),
             None => (DEFAULT_CONCURRENCY, UNRESERVED),
         };
         Self {
-            function,
-            binary,
-            environment,
-            timeout,
+            program,
             concurrency,
             patience,
             slots: Arc::new(Semaphore::new(concurrency)),
@@ -104,7 +102,7 @@ impl Pool {
 
     /// How long an invocation may take, the start of a process aside.
     pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+        self.program.timeout
     }
 
     /// Invokes the function. It works on to its end even if nobody waits any more, and the platform's end waits for it.
@@ -147,7 +145,7 @@ impl Pool {
             Err(failure) => return drop(sender.send(Err(failure))),
         };
         let started = tokio::time::Instant::now();
-        let answer = process.answer(event, self.timeout).await;
+        let answer = process.answer(event, self.program.timeout).await;
         let is_alive = match &answer {
             Ok(_) | Err(BootstrapError::Function(_)) => true,
             Err(BootstrapError::EventTooLarge(_)) => {
@@ -163,7 +161,7 @@ impl Pool {
         // the invocation.
         let is_free = tokio::select! {
             free = process.free() => free.is_ok(),
-            () = tokio::time::sleep_until(started + self.timeout) => false,
+            () = tokio::time::sleep_until(started + self.program.timeout) => false,
             // Nobody is there any more to stream to.
             () = self.stop.cancelled(), if is_streamed => false,
         };
@@ -197,17 +195,21 @@ impl Pool {
                 break;
             }
         }
-        let start = Bootstrap::start_logged(&self.binary, &self.environment, &self.function);
+        let start = Bootstrap::start_logged(
+            &self.program.binary,
+            &self.program.environment,
+            &self.program.function,
+        );
         let started = tokio::select! {
             started = start => started,
             () = self.end.cancelled() => return Err(Failure::Ending),
         };
         let process = started.inspect_err(|error| {
-            tracing::error!(function = self.function, %error, "a function's process cannot start");
+            tracing::error!(function = self.program.function, %error, "a function's process cannot start");
         })?;
         let process = Arc::new(process);
         tracing::debug!(
-            function = self.function,
+            function = self.program.function,
             init_ms = process.first_next().after.as_millis(),
             "a function's process started"
         );

@@ -8,7 +8,7 @@ use runtime::Config;
 use tokio_util::sync::CancellationToken;
 
 use super::{Bootstraps, Running};
-use crate::hosting::{Hosted, Kind, Pool, Pools};
+use crate::hosting::{Hosted, Kind, Pool, Pools, Program};
 use crate::invocation::Invoker;
 use crate::runtime_api::find_binary;
 use crate::template::{Deployment, Function, Template, TemplateError};
@@ -52,16 +52,15 @@ pub(super) fn prepare(
         })?;
         shared.get_or_insert(config);
         let kind = kind(deployment, id);
-        let pool = Arc::new(Pool::new(
-            id.clone(),
-            binary(template, function, bootstraps)?,
-            environment.clone(),
-            function.timeout,
-            function.reserved_concurrency,
-            kind == Kind::Requests { streamed: true },
-            stop.clone(),
-            invoker.clone(),
-        ));
+        let program = Program {
+            function: id.clone(),
+            binary: binary(template, function, bootstraps)?,
+            environment: environment.clone(),
+            timeout: function.timeout,
+            reserved: function.reserved_concurrency,
+            is_streaming: kind == Kind::Requests { streamed: true },
+        };
+        let pool = Arc::new(Pool::new(program, stop.clone(), invoker.clone()));
         pools.add(pool.clone());
         let hosted = Hosted::processes(pool, kind, invoker.clone());
         let running = Running {
