@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::invocation::Invoker;
-use crate::runtime_api::{Answer, Bootstrap, BootstrapError};
+use crate::runtime_api::{Answer, Bootstrap, BootstrapError, PAYLOAD_LIMIT};
 
 /// How many processes a function may have where the template says nothing.
 const DEFAULT_CONCURRENCY: usize = 10;
@@ -111,6 +111,9 @@ impl Pool {
         event: Bytes,
         patience: Patience,
     ) -> Result<Answer, Failure> {
+        if event.len() > PAYLOAD_LIMIT {
+            return Err(BootstrapError::EventTooLarge(event.len()).into());
+        }
         let (sender, answer) = oneshot::channel();
         let pool = self.clone();
         self.invoker.spawn(async move {
@@ -146,16 +149,11 @@ impl Pool {
         };
         let started = tokio::time::Instant::now();
         let answer = process.answer(event, self.program.timeout).await;
-        let is_alive = match &answer {
-            Ok(_) | Err(BootstrapError::Function(_)) => true,
-            Err(BootstrapError::EventTooLarge(_)) => {
-                self.give_back(process);
-                return drop(sender.send(answer.map_err(Failure::from)));
-            }
-            Err(_) => false,
-        };
+        let is_alive = matches!(answer, Ok(_) | Err(BootstrapError::Function(_)));
         let is_streamed = matches!(answer, Ok(Answer::Streamed(_)));
-        self.finishing.fetch_add(1, Ordering::SeqCst);
+        // A stream may take its time.
+        let finishing = usize::from(!is_streamed);
+        self.finishing.fetch_add(finishing, Ordering::SeqCst);
         drop(sender.send(answer.map_err(Failure::from)));
         // What a function does between its answer and its next event, and what of its answer is still to come, is part of
         // the invocation.
@@ -169,7 +167,7 @@ impl Pool {
         if is_usable {
             self.give_back(process.clone());
         }
-        self.finishing.fetch_sub(1, Ordering::SeqCst);
+        self.finishing.fetch_sub(finishing, Ordering::SeqCst);
         self.news.notify_waiters();
         if !is_usable {
             process.kill();
@@ -204,10 +202,7 @@ impl Pool {
             started = start => started,
             () = self.end.cancelled() => return Err(Failure::Ending),
         };
-        let process = started.inspect_err(|error| {
-            tracing::error!(function = self.program.function, %error, "a function's process cannot start");
-        })?;
-        let process = Arc::new(process);
+        let process = Arc::new(started?);
         tracing::debug!(
             function = self.program.function,
             init_ms = process.first_next().after.as_millis(),
@@ -216,6 +211,10 @@ impl Pool {
         let mut alive = lock(&self.alive);
         alive.retain(|process| process.strong_count() > 0);
         alive.push(Arc::downgrade(&process));
+        // Whoever kills the processes looks through them after it said so.
+        if self.end.is_cancelled() {
+            process.kill();
+        }
         Ok(process)
     }
 
@@ -230,10 +229,6 @@ impl Pool {
     }
 
     fn give_back(&self, process: Arc<Bootstrap>) {
-        // Whoever ends the processes looks through them after it said so.
-        if self.end.is_cancelled() {
-            return process.kill();
-        }
         let since = Instant::now();
         self.idle().push(Idle { process, since });
     }

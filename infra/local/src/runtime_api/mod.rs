@@ -19,3 +19,4 @@ pub use bootstrap::{Bootstrap, FirstNext};
 pub use error::{BootstrapError, FunctionError};
 pub use queue::{QueueMessage, sqs_event};
 pub use rest::{RestRequest, RestResponse};
+pub(crate) use server::PAYLOAD_LIMIT;

@@ -25,7 +25,7 @@ use crate::embedded::connections;
 use crate::template::{ACCOUNT_ID, REGION};
 
 /// The most bytes of an event and of a buffered response.
-pub(super) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
