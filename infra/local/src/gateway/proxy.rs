@@ -239,3 +239,62 @@ fn head(status: StatusCode, mut headers: HeaderMap) -> Response<()> {
     *response.headers_mut() = headers;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_streamed_response_has_its_head_wherever_its_pieces_end() {
+        let pieces = Pieces::of([
+            br#"{"statusCode":201,"headers":{"x-one":"1","x-two":["2","3"],"#.as_slice(),
+            b"\"content-length\":\"9\"},\"cookies\":[\"a=1\",\"b=2\"]}\0\0\0",
+            b"\0\0\0\0",
+            b"\0first",
+            b"second\0\0\0\0\0\0\0\0",
+        ]);
+        let response = streamed_response(pieces).await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        let count = |name: &str| response.headers().get_all(name).iter().count();
+        let counts = ["x-one", "x-two", "set-cookie", "content-length"].map(count);
+        assert_eq!(counts, [1, 2, 2, 0]);
+        let body = axum::body::to_bytes(response.into_body(), 100).await;
+        assert_eq!(body.unwrap(), "firstsecond\0\0\0\0\0\0\0\0");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_response_is_told() {
+        let pieces: [&[u8]; 4] = [
+            br#"{"statusCode":200}"#,
+            b"text\0\0\0\0\0\0\0\0",
+            b"{\"statusCode\":1000}\0\0\0\0\0\0\0\0",
+            b"{\"statusCode\":200,\"headers\":{\"a b\":\"\"}}\0\0\0\0\0\0\0\0",
+        ];
+        for piece in pieces {
+            let read = streamed_response(Pieces::of([piece])).await;
+            assert!(read.is_err(), "{}", String::from_utf8_lossy(piece));
+        }
+        let wholes: [&[u8]; 4] = [
+            b"null",
+            b"{}",
+            br#"{"statusCode":1000}"#,
+            br#"{"statusCode":200,"headers":{"a b":""}}"#,
+        ];
+        for whole in wholes {
+            let read = whole_response(whole, &HeaderMap::new(), &[]);
+            assert!(read.is_err(), "{}", String::from_utf8_lossy(whole));
+        }
+    }
+
+    #[test]
+    fn headers_of_one_name_are_merged_unless_they_are_the_same() {
+        let result = br#"{"statusCode":200,"headers":{"x":"1","y":"2"},"multiValueHeaders":{"x":["1","3"],"y":["4"]}}"#;
+        let response = whole_response(result, &HeaderMap::new(), &[]).unwrap();
+        let values = |name: &str| -> Vec<&HeaderValue> {
+            let values = response.headers().get_all(name);
+            values.iter().collect()
+        };
+        assert_eq!(values("x"), ["1", "3"]);
+        assert_eq!(values("y"), ["4", "2"]);
+    }
+}

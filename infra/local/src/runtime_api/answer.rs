@@ -60,6 +60,15 @@ impl Pieces {
         (PieceSender(sender), pieces)
     }
 
+    /// These, and the end.
+    #[cfg(test)]
+    pub(crate) fn of(pieces: impl IntoIterator<Item = &'static [u8]>) -> Self {
+        Self {
+            pushed_back: pieces.into_iter().map(Bytes::from_static).collect(),
+            ..Self::new().1
+        }
+    }
+
     /// The next piece, `None` after the last one. An error is the end too.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, BootstrapError>> {
         match self.pushed_back.pop_front() {
