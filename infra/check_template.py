@@ -41,6 +41,8 @@ MAX_INTEGRATION = 29_000  # milliseconds that API Gateway waits for a function, 
 STREAMING_URI = "/2021-11-15/functions/${%s.Arn}/response-streaming-invocations"
 # What SAM attaches by itself, for logs and traces. It would also attach policies that reach every queue or stream.
 ATTACHED_BY_SAM = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess"}
+# Actions on single objects of a bucket, which only a prefix can name.
+ON_OBJECTS = {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
 # Actions that AWS defines without a resource.
 WITHOUT_RESOURCE = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 
@@ -135,6 +137,12 @@ def statements(template):
         for document in documents:
             for statement in listed(document["Statement"]):
                 yield name, statement
+
+
+def is_folder(resource):
+    """Whether it is everything under one prefix of a bucket of this stack: `${Bucket.Arn}/prefix/*`."""
+    text = resource.get("Fn::Sub") if isinstance(resource, dict) else None
+    return isinstance(text, str) and re.fullmatch(r"\$\{[A-Za-z0-9]+\.Arn\}/[a-z-]+/\*", text) is not None
 
 
 def listed(value):
@@ -318,6 +326,8 @@ def policies_name_their_resources(template):
         for resource in listed(statement.get("Resource")):
             if resource == "*" and actions and set(actions) <= WITHOUT_RESOURCE:
                 continue
+            if actions and set(actions) <= ON_OBJECTS and is_folder(resource):
+                continue
             if "*" in json.dumps(resource):
                 yield f"{name}: {', '.join(actions)} on {resource if isinstance(resource, str) else json.dumps(resource)}"
 
@@ -337,12 +347,40 @@ def nobody_may_scan(template):
                 yield f"{name}: {action}"
 
 
-def tables_and_secrets_outlive_the_stack(template):
+def tables_buckets_and_secrets_outlive_the_stack(template):
+    kept = ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable", "AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::SecretsManager::Secret")
     for name, resource in template.resources.items():
-        if resource["Type"] in ("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable", "AWS::SecretsManager::Secret"):
+        if resource["Type"] in kept:
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
                 if resource.get(policy) != "Retain":
                     yield f"{name}: {policy} is {resource.get(policy)}"
+
+
+def buckets_are_closed(template):
+    """Encrypted, of one owner, public in no way, and reached over TLS alone."""
+    over_tls = set()
+    for policy in template.translated("AWS::S3::BucketPolicy").values():
+        properties = policy["Properties"]
+        bucket = next(mentioned(properties["Bucket"]), None)
+        for statement in listed(properties["PolicyDocument"]["Statement"]):
+            is_for_all = statement.get("Principal") == "*" and statement.get("Action") == "s3:*"
+            condition = statement.get("Condition", {}).get("Bool", {})
+            if statement["Effect"] == "Deny" and is_for_all and condition == {"aws:SecureTransport": "false"}:
+                on = [next(mentioned(resource), None) for resource in listed(statement["Resource"])]
+                if on.count(bucket) == 2:  # itself and what is in it
+                    over_tls.add(bucket)
+            elif statement["Effect"] != "Deny":
+                yield f"{bucket}: its policy allows something"
+    for name, bucket in template.translated("AWS::S3::Bucket").items():
+        properties = bucket["Properties"]
+        if not properties.get("BucketEncryption"):
+            yield f"{name} is not encrypted"
+        if [*properties.get("PublicAccessBlockConfiguration", {}).values()] != [True] * 4:
+            yield f"{name} may become public"
+        if properties.get("OwnershipControls") != {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}:
+            yield f"{name} takes access control lists"
+        if name not in over_tls:
+            yield f"{name} is reached without TLS"
 
 
 def every_function_logs_to_a_group_with_retention(template):
@@ -440,7 +478,8 @@ RULES = [
     policies_name_their_resources,
     roles_use_no_managed_policy_but_those_for_logs_and_traces,
     nobody_may_scan,
-    tables_and_secrets_outlive_the_stack,
+    tables_buckets_and_secrets_outlive_the_stack,
+    buckets_are_closed,
     every_function_logs_to_a_group_with_retention,
     every_function_ignores_the_stage_in_the_path,
     every_function_is_watched,
@@ -482,7 +521,9 @@ Resources:
       LoggingConfig: { LogGroup: !Ref WebLogs }
       Policies:
         - Version: '2012-10-17'
-          Statement: [{ Effect: Allow, Action: [dynamodb:Query], Resource: [!GetAtt Table.Arn, !Sub '${Table.Arn}/index/GSI1'] }]
+          Statement:
+            - { Effect: Allow, Action: [dynamodb:Query], Resource: [!GetAtt Table.Arn, !Sub '${Table.Arn}/index/GSI1'] }
+            - { Effect: Allow, Action: [s3:GetObject], Resource: !Sub '${Bucket.Arn}/v/*' }
       Events:
         Things: { Type: Api, Properties: { RestApiId: !Ref Api, Path: /things, Method: ANY } }
         Thing: { Type: Api, Properties: { RestApiId: !Ref Api, Path: '/things/{id}', Method: GET } }
@@ -523,6 +564,27 @@ Resources:
               - { Effect: Allow, Action: [xray:PutTraceSegments], Resource: '*' }
   Queue: { Type: AWS::SQS::Queue, Properties: { VisibilityTimeout: 60 } }
   Table: { Type: AWS::DynamoDB::Table, DeletionPolicy: Retain, UpdateReplacePolicy: Retain, Properties: {} }
+  Bucket:
+    Type: AWS::S3::Bucket
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties:
+      BucketEncryption: { ServerSideEncryptionConfiguration: [{ ServerSideEncryptionByDefault: { SSEAlgorithm: AES256 } }] }
+      PublicAccessBlockConfiguration: { BlockPublicAcls: true, BlockPublicPolicy: true, IgnorePublicAcls: true, RestrictPublicBuckets: true }
+      OwnershipControls: { Rules: [{ ObjectOwnership: BucketOwnerEnforced }] }
+  BucketPolicy:
+    Type: AWS::S3::BucketPolicy
+    DeletionPolicy: Retain
+    UpdateReplacePolicy: Retain
+    Properties:
+      Bucket: !Ref Bucket
+      PolicyDocument:
+        Statement:
+          - Effect: Deny
+            Principal: '*'
+            Action: s3:*
+            Resource: [!GetAtt Bucket.Arn, !Sub '${Bucket.Arn}/*']
+            Condition: { Bool: { aws:SecureTransport: 'false' } }
   Secret: { Type: AWS::SecretsManager::Secret, DeletionPolicy: Retain, UpdateReplacePolicy: Retain, Properties: {} }
   Alarms:
     Type: AWS::Serverless::Application
@@ -567,6 +629,8 @@ def without_the_stage_variable(source):
 
 
 STATEMENT = "Web/Properties/Policies/0/Statement/0"
+OBJECTS_STATEMENT = "Web/Properties/Policies/0/Statement/1"
+DENIAL = "BucketPolicy/Properties/PolicyDocument/Statement/0"
 ROLE_STATEMENT = "ConsumerRole/Properties/Policies/0/PolicyDocument/Statement/0"
 MENTIONS_THE_API = at("Web/Properties/Environment", {"Variables": {"URL": {"Fn::Sub": "https://${Api}.example.com"}}})
 
@@ -592,13 +656,24 @@ BREAKAGES = [
     (at(f"{ROLE_STATEMENT}/NotAction", "sqs:SendMessage"), [policies_name_their_actions]),
     (at(f"{STATEMENT}/Resource", "*"), [policies_name_their_resources]),
     (at(f"{STATEMENT}/Resource", [{"Fn::Sub": "${Table.Arn}/index/*"}]), [policies_name_their_resources]),
+    (at(f"{OBJECTS_STATEMENT}/Resource", {"Fn::Sub": "${Bucket.Arn}/*"}), [policies_name_their_resources]),
+    (at(f"{OBJECTS_STATEMENT}/Action", ["s3:GetObject", "s3:ListBucket"]), [policies_name_their_resources]),
     (at(f"{ROLE_STATEMENT}/NotResource", "x"), [policies_name_their_resources]),
     (at(f"{ROLE_STATEMENT}", {"Action": ["xray:PutTraceSegments", "sqs:SendMessage"], "Resource": "*"}), [policies_name_their_resources]),
     (at("Worker/Properties/Role", None), [roles_use_no_managed_policy_but_those_for_logs_and_traces]),
     (at(f"{STATEMENT}/Action", ["dynamodb:Query", "dynamodb:Scan"]), [nobody_may_scan]),
-    (at("Table/DeletionPolicy", "Delete"), [tables_and_secrets_outlive_the_stack]),
-    (at("Table/UpdateReplacePolicy", None), [tables_and_secrets_outlive_the_stack]),
-    (at("Secret/DeletionPolicy", None), [tables_and_secrets_outlive_the_stack]),
+    (at("Table/DeletionPolicy", "Delete"), [tables_buckets_and_secrets_outlive_the_stack]),
+    (at("Table/UpdateReplacePolicy", None), [tables_buckets_and_secrets_outlive_the_stack]),
+    (at("Secret/DeletionPolicy", None), [tables_buckets_and_secrets_outlive_the_stack]),
+    (at("Bucket/DeletionPolicy", None), [tables_buckets_and_secrets_outlive_the_stack]),
+    (at("BucketPolicy/DeletionPolicy", None), [tables_buckets_and_secrets_outlive_the_stack]),
+    (at("BucketPolicy", None), [buckets_are_closed]),
+    (at("Bucket/Properties/BucketEncryption", None), [buckets_are_closed]),
+    (at("Bucket/Properties/OwnershipControls", None), [buckets_are_closed]),
+    (at("Bucket/Properties/PublicAccessBlockConfiguration", {"BlockPublicPolicy": False}), [buckets_are_closed]),
+    (at(f"{DENIAL}/Resource", [{"Fn::Sub": "${Bucket.Arn}/*"}]), [buckets_are_closed]),
+    (at(f"{DENIAL}/Condition", None), [buckets_are_closed]),
+    (at(f"{DENIAL}/Effect", "Allow"), [buckets_are_closed]),
     (at("Web/Properties/LoggingConfig", None), [every_function_logs_to_a_group_with_retention]),
     (at("WebLogs/Properties/RetentionInDays", None), [every_function_logs_to_a_group_with_retention]),
     (without_the_stage_variable, [every_function_ignores_the_stage_in_the_path]),

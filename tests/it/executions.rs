@@ -389,7 +389,7 @@ async fn a_run_keeps_to_the_version_that_it_started_with() {
 }
 
 #[tokio::test]
-async fn large_inputs_come_back_whole_and_too_large_ones_are_refused() {
+async fn inputs_that_are_large_for_a_list_come_back_whole() {
     let desk = Desk::start().await;
     let agent = desk
         .agent("freeform", json!({"instructions": "Summarise."}))
@@ -410,12 +410,6 @@ async fn large_inputs_come_back_whole_and_too_large_ones_are_refused() {
         json!(null),
         "too large for a list"
     );
-
-    let told = desk
-        .execute(&agent, json!({"input": {"text": "x".repeat(110 * 1024)}}))
-        .await
-        .expect_refused(400);
-    assert!(told.contains("input"), "{told}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod credentials;
 mod docs;
 mod events;
 mod executions;
+mod large_values;
 mod limits;
 mod members;
 mod models;

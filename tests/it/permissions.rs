@@ -1,7 +1,7 @@
 //! Least privilege, proven: what the template lets functions do is what they do.
 //!
-//! Every function signs with an access key id of its own, so a proxy before DynamoDB sees who asks for what. A scenario calls
-//! every operation of the API; what was asked for and what is granted must then be the same.
+//! Every function signs with an access key id of its own, so proxies before DynamoDB and S3 see who asks for what. A scenario
+//! calls every operation of the API; what was asked for and what is granted must then be the same.
 
 mod scenario;
 mod template_grants;
@@ -9,19 +9,21 @@ mod template_grants;
 use std::collections::BTreeSet;
 
 use testkit::fakes::OpenMeteo;
-use testkit::{DynamoDbRecorder, TestApp, in_this_process};
+use testkit::{DynamoDbRecorder, S3Recorder, TestApp, in_this_process};
 
 use self::scenario::Scenario;
 use self::template_grants::{Grant, functions, grants, resource, template};
 
 #[tokio::test]
-async fn functions_may_do_to_tables_what_they_do_and_nothing_else() {
+async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() {
     let recorder = DynamoDbRecorder::without_delay();
     let weather = OpenMeteo::start().await;
-    let front = recorder.front();
+    let objects = S3Recorder::default();
+    let (front, objects_front) = (recorder.front(), objects.front());
     let app = TestApp::with(|options| {
         let options = signalbox::Options {
             dynamodb_front: Some(front),
+            s3_front: Some(objects_front),
             schedules: false,
             ..in_this_process(options)
         };
@@ -55,13 +57,33 @@ async fn functions_may_do_to_tables_what_they_do_and_nothing_else() {
                 }),
         );
     }
+    for call in objects.take() {
+        let mut buckets = deployment.buckets.iter();
+        let bucket = buckets.find(|known| known.name == call.bucket);
+        let bucket = &bucket
+            .unwrap_or_else(|| panic!("no bucket {call:?}"))
+            .logical_id;
+        // What policies name is a folder of the bucket.
+        let on = match call.key.split_once('/') {
+            Some((folder, _)) => format!("{bucket}/{folder}/*"),
+            None => bucket.clone(),
+        };
+        if is_function(&call.caller) {
+            needed.insert((call.caller, call.action, on));
+        }
+    }
     let mut granted = grants();
-    granted.retain(|(_, action, _)| action.starts_with("dynamodb:"));
+    granted.retain(|(_, action, _)| is_data(action));
 
     let missing: Vec<&Grant> = needed.difference(&granted).collect();
     assert!(missing.is_empty(), "not granted: {missing:#?}");
     let unused: Vec<&Grant> = granted.difference(&needed).collect();
     assert!(unused.is_empty(), "granted and not used: {unused:#?}");
+}
+
+/// Whether an action is on a table or a bucket.
+fn is_data(action: &str) -> bool {
+    action.starts_with("dynamodb:") || action.starts_with("s3:")
 }
 
 #[test]
@@ -108,6 +130,6 @@ fn queues_secrets_and_logs_are_granted_to_the_functions_that_are_told_of_them() 
         }
     }
     let mut granted = grants();
-    granted.retain(|(_, action, _)| !action.starts_with("dynamodb:"));
+    granted.retain(|(_, action, _)| !is_data(action));
     assert_eq!(granted, needed);
 }

@@ -2,14 +2,16 @@
 
 use reqwest::Method;
 use serde_json::json;
-use testkit::{DynamoDbRecorder, TestApp};
+use testkit::{DynamoDbRecorder, S3Recorder, TestApp};
 
 #[tokio::test]
 async fn an_authenticated_read_waits_for_two_round_trips() {
     let recorder = DynamoDbRecorder::default();
-    let front = recorder.front();
+    let objects = S3Recorder::default();
+    let (front, objects_front) = (recorder.front(), objects.front());
     let app = TestApp::with(|options| signalbox::Options {
         dynamodb_front: Some(front),
+        s3_front: Some(objects_front),
         schedules: false,
         ..options
     })
@@ -62,6 +64,7 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
         );
         assert!(seen.len() <= calls, "{path}: {operations:?}");
     }
+    assert_eq!(objects.take(), [], "small values stay in the table");
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ fn operations_of(document: &impl serde::Serialize) -> Vec<(String, String)> {
 fn every_operation_has_one_event_of_its_own_function_and_every_event_an_operation() {
     let endpoints = Endpoints {
         dynamodb: "http://d".to_owned(),
+        s3: "http://o".to_owned(),
         sqs: "http://s".to_owned(),
         secrets_manager: "http://m".to_owned(),
     };

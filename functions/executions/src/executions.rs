@@ -22,7 +22,7 @@ use web::{
 
 use crate::State;
 use crate::listing::{runs_in, statuses_shown_as};
-use crate::waiting::settled;
+use crate::waiting::{settled, whole};
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Execution {
@@ -198,6 +198,7 @@ async fn start_execution(
         )
         .await?;
         if run.status.is_final() {
+            let run = whole(store, run).await?;
             return Ok(Reply::ok(Execution::from(run)).into_response());
         }
     }

@@ -81,7 +81,7 @@ async fn list_messages_of_run(
     let store = &state.host.store;
     let workspace = caller.workspace_id;
     let messages = store.messages_of_run(workspace, id, &params.request);
-    let (run, messages) = try_join(store.run(workspace, id), messages).await?;
+    let (run, messages) = try_join(store.run_head(workspace, id), messages).await?;
     run.ok_or(Error::NotFound("run"))?;
     Ok(Listed::new(messages.map(Message::from), params))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::Result;
-use domain::run::Run;
+use domain::run::{Run, RunStatus};
 use store::Store;
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +15,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The run once `is_settled`, or as it stands when the time is up. The host, if it told its `deadline`, is answered before that.
+/// The head of the run once `is_settled`, or as it stands when the time is up. The host, if it told its `deadline`, is answered
+/// before that.
 pub(crate) async fn settled(
     store: &Store,
     mut run: Run,
@@ -32,7 +33,7 @@ pub(crate) async fn settled(
         }
         sleep(pause.min(left)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        match store.run(run.workspace_id, run.id).await {
+        match store.run_head(run.workspace_id, run.id).await {
             Ok(current) => run = current.unwrap_or(run),
             // The run is accepted whether or not we can look at it now.
             Err(error) if error.is_retryable() => {}
@@ -40,6 +41,16 @@ pub(crate) async fn settled(
         }
     }
     Ok(run)
+}
+
+/// A run that is over, as a whole: its head has no room for a large input or output.
+pub(crate) async fn whole(store: &Store, run: Run) -> Result<Run> {
+    let lacks_output = run.status == RunStatus::Completed && run.output.is_none();
+    if run.input.is_some() && !lacks_output {
+        return Ok(run);
+    }
+    let whole = store.run(run.workspace_id, run.id).await?;
+    Ok(whole.unwrap_or(run))
 }
 
 fn patience(deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {

@@ -174,7 +174,7 @@ impl Tick {
     }
 
     async fn wake(&self, workspace: WorkspaceId, id: RunId) -> Result<bool> {
-        let Some(run) = self.store.run(workspace, id).await? else {
+        let Some(run) = self.store.run_head(workspace, id).await? else {
             return Ok(false);
         };
         let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);

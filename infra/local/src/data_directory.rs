@@ -58,6 +58,10 @@ impl DataDirectory {
         self.path.join(DYNAMODB)
     }
 
+    pub(crate) fn s3(&self) -> PathBuf {
+        self.path.join("s3")
+    }
+
     pub(crate) fn secrets(&self) -> PathBuf {
         self.path.join("secrets.json")
     }

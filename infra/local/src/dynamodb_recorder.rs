@@ -32,6 +32,8 @@ pub struct Call {
     pub operation: String,
     /// What was asked, as JSON.
     pub body: Bytes,
+    /// How many bytes were answered.
+    pub answered: usize,
     pub started: Instant,
     pub ended: Instant,
 }
@@ -110,7 +112,7 @@ impl DynamoDbRecorder {
     }
 
     /// The front to give to the platform's options. It serves on the runtime that starts the platform.
-    pub fn front(&self) -> crate::DynamoDbFront {
+    pub fn front(&self) -> crate::Front {
         let recorder = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream, recorder)))
     }
@@ -189,6 +191,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     forwarded.remove(HOST);
     forwarded.remove(CONTENT_LENGTH);
     let request = proxy.client.post(&proxy.upstream).headers(forwarded);
+    let mut answered = 0;
     let response = match request.body(body.clone()).send().await {
         Ok(answer) => {
             let status = answer.status();
@@ -196,6 +199,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
             headers.remove(TRANSFER_ENCODING);
             headers.remove(CONTENT_LENGTH);
             let body = answer.bytes().await.unwrap_or_default();
+            answered = body.len();
             (status, headers, body).into_response()
         }
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
@@ -204,6 +208,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         caller,
         operation,
         body,
+        answered,
         started,
         ended: Instant::now(),
     };
@@ -217,7 +222,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
 }
 
 /// Whose signature a request has: `Authorization: AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
-fn caller(headers: &HeaderMap) -> String {
+pub(crate) fn caller(headers: &HeaderMap) -> String {
     let authorization = headers.get(AUTHORIZATION);
     let signed = authorization
         .and_then(|value| value.to_str().ok()?.split_once("Credential="))
@@ -235,6 +240,7 @@ mod tests {
             caller: String::new(),
             operation: operation.to_owned(),
             body: Bytes::from_static(body.as_bytes()),
+            answered: 0,
             started: now,
             ended: now,
         };

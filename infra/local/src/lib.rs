@@ -8,6 +8,7 @@
 mod accounts;
 mod administration;
 mod bench;
+mod child;
 pub mod cli;
 mod data_directory;
 mod demo;
@@ -22,10 +23,12 @@ mod invocation;
 mod platform;
 mod process;
 pub mod runtime_api;
+mod s3_recorder;
 mod schedules;
 pub mod template;
 
 pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder};
 pub use functions::Registry;
 pub use gateway::limits::Limits;
-pub use platform::{Bootstraps, Data, DynamoDbFront, Options, Platform};
+pub use platform::{Bootstraps, Data, Front, Options, Platform};
+pub use s3_recorder::{S3Call, S3Recorder};

@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 use crate::audit::Actor;
 use crate::error::{FieldError, Result, all_valid};
 use crate::ids::{AgentId, AgentVersionId, OrganizationId, WorkspaceId};
-use crate::run::MAX_PAYLOAD;
 use crate::schedule::{self, Schedule};
 use crate::text::{Description, Name};
 
@@ -22,6 +21,9 @@ pub const MAX_CONSECUTIVE_FAILURES: u32 = 5;
 
 /// The largest set of prompts an agent may have.
 pub const MAX_PROMPTS: usize = 50;
+
+/// The largest parameters, and the largest prompts, in bytes of JSON.
+pub const MAX_DEFINITION: usize = 100 * 1024;
 
 /// What an agent's owner, or the platform, has decided about its running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,10 +142,10 @@ pub fn validate_prompts(prompts: &[Prompt]) -> Result<()> {
         }
     }
     // As JSON, in which they are stored: control characters take six bytes there.
-    if serde_json::to_vec(prompts).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
+    if serde_json::to_vec(prompts).map_or(usize::MAX, |json| json.len()) > MAX_DEFINITION {
         errors.push(FieldError::new(
             "prompts",
-            format!("must be at most {MAX_PAYLOAD} bytes in all"),
+            format!("must be at most {MAX_DEFINITION} bytes in all"),
         ));
     }
     all_valid(errors)

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod message;
 pub mod model;
 pub mod page;
+pub mod payload;
 pub mod run;
 pub mod schedule;
 pub mod text;

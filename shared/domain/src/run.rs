@@ -9,9 +9,6 @@ use crate::ids::{
 };
 use crate::model::ModelName;
 
-/// The largest input, output or message, in bytes of JSON.
-pub const MAX_PAYLOAD: usize = 100 * 1024;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
@@ -126,7 +123,7 @@ pub struct Run {
     pub steps: u32,
     pub trigger: RunTrigger,
     pub signal: Option<Signal>,
-    /// `None` in lists where it is too large for them.
+    /// `None` where it is too large for a list, and in lists then.
     pub input: Option<Value>,
     /// The result once completed; likewise.
     pub output: Option<Value>,

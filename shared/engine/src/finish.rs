@@ -58,7 +58,7 @@ pub async fn give_up(
     workspace: WorkspaceId,
     id: RunId,
 ) -> Result<()> {
-    let Some(run) = store.run(workspace, id).await? else {
+    let Some(run) = store.run_head(workspace, id).await? else {
         return Ok(());
     };
     let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);

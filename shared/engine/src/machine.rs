@@ -13,7 +13,8 @@
 //! * A model within the process costs nothing. The result of a repeatable call, the answer to it and the run's end then
 //!   share one write: a crash before it costs one repetition, under the same idempotency key.
 
-use domain::run::{MAX_PAYLOAD, ProviderContent, StepEvent, TokenUsage, ToolCall, ToolOutcome};
+use domain::payload::{MAX_PAYLOAD, is_too_large};
+use domain::run::{ProviderContent, StepEvent, TokenUsage, ToolCall, ToolOutcome};
 use llm::{Message, ModelRequest, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ mod tests;
 
 pub use journal::BrokenJournal;
 
-/// How many events may wait to be written together: each may have 100 KiB, and a transaction 4 MB.
+/// How many events may wait to be written together: each may have 100 KiB in the table, and a transaction 4 MB.
 const MAX_UNWRITTEN: usize = 25;
 /// How many calls are made at once. All of them are intended before, so a crash may leave as many with an unknown outcome.
 const MAX_CALLS_AT_ONCE: usize = 8;
@@ -318,8 +319,4 @@ impl Call {
     fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Returned(_))
     }
-}
-
-fn is_too_large(value: &impl Serialize) -> bool {
-    serde_json::to_vec(value).map_or(true, |json| json.len() > MAX_PAYLOAD)
 }

@@ -7,7 +7,8 @@ use domain::agent::{Agent, AgentState};
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::RunMessage;
-use domain::run::{MAX_PAYLOAD, Run, RunStatus, RunTrigger, Signal, TokenUsage};
+use domain::payload;
+use domain::run::{Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
 use runtime::Clock;
 use serde_json::{Value, json};
@@ -61,6 +62,8 @@ impl Starter {
     ///
     /// # Errors
     /// `Refused` when the agent does not run, `Invalid` when the input is too large.
+    ///
+    /// A run that existed already comes without a large input or output.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
         match start.agent.state {
             AgentState::Active => {}
@@ -71,11 +74,8 @@ impl Starter {
                 ));
             }
         }
-        if serde_json::to_vec(&start.input).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
-            return Err(Error::invalid(
-                start.input_field,
-                format!("must be at most {MAX_PAYLOAD} bytes"),
-            ));
+        if payload::is_too_large(&start.input) {
+            return Err(Error::invalid(start.input_field, payload::too_large()));
         }
         let now = self.clock.now();
         let run = queued(&start, now, now);
@@ -86,7 +86,7 @@ impl Starter {
                 Ok(run)
             }
             Err(conflict @ Error::Conflict(_)) => {
-                let existing = self.store.run(run.workspace_id, run.id).await?;
+                let existing = self.store.run_head(run.workspace_id, run.id).await?;
                 existing.ok_or(conflict)
             }
             Err(error) => Err(error),

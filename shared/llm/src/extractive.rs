@@ -15,7 +15,7 @@ mod report;
 mod sentences;
 mod words;
 
-use domain::run::{MAX_PAYLOAD, TokenUsage, ToolCall};
+use domain::run::{TokenUsage, ToolCall};
 
 use crate::{Message, ModelAnswer, ModelRequest};
 use directives::Directives;
@@ -26,8 +26,8 @@ use sentences::Text;
 /// How many sentences an answer has when the instructions do not say.
 const SENTENCES: usize = 5;
 
-/// The longest answer, in bytes: as JSON it must still fit a run's output.
-const MAX_ANSWER: usize = MAX_PAYLOAD / 2;
+/// The longest answer, in bytes. Quotations are for people to read.
+const MAX_ANSWER: usize = 50 * 1024;
 
 /// The model. It keeps nothing: the same request has the same answer. `usage` counts words.
 #[derive(Clone, Copy, Debug, Default)]

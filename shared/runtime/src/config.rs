@@ -24,6 +24,8 @@ pub enum ConfigError {
 pub struct Config {
     pub aws: Aws,
     pub tables: Tables,
+    /// `FILES_BUCKET`: where values are kept that are too large for a table.
+    pub files_bucket: String,
     /// `SECRET_ARN`: the secret that all keys are derived from.
     pub secret_arn: String,
     /// `RUN_QUEUE_URL`: where runs wait for a worker. Functions that start none need not have it.
@@ -52,6 +54,8 @@ pub struct Aws {
     pub session_token: Option<String>,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`, else the region's own.
     pub dynamodb_endpoint: Option<String>,
+    /// `AWS_ENDPOINT_URL_S3`, likewise.
+    pub s3_endpoint: Option<String>,
     /// `AWS_ENDPOINT_URL_SQS`, likewise.
     pub sqs_endpoint: Option<String>,
     /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, likewise.
@@ -128,6 +132,7 @@ impl Config {
                 secret_access_key: variables.required("AWS_SECRET_ACCESS_KEY")?,
                 session_token: variables.optional("AWS_SESSION_TOKEN"),
                 dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+                s3_endpoint: endpoint("AWS_ENDPOINT_URL_S3"),
                 sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS"),
                 secrets_manager_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER"),
             },
@@ -136,6 +141,7 @@ impl Config {
                 counters: variables.required("COUNTERS_TABLE")?,
                 logs: variables.required("LOGS_TABLE")?,
             },
+            files_bucket: variables.required("FILES_BUCKET")?,
             secret_arn: variables.required("SECRET_ARN")?,
             run_queue_url: variables.optional("RUN_QUEUE_URL"),
             public_url: variables

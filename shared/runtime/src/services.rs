@@ -14,6 +14,7 @@ pub struct Services {
     pub config: Arc<Config>,
     pub clock: Clock,
     pub dynamodb: aws_sdk_dynamodb::Client,
+    pub s3: aws_sdk_s3::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub secrets: Secrets,
 }
@@ -42,6 +43,13 @@ impl Services {
             .credentials_provider(credentials.clone())
             .http_client(http.clone());
         dynamodb.set_endpoint_url(aws.dynamodb_endpoint.clone());
+        let mut s3 = aws_sdk_s3::Config::builder()
+            .region(region.clone())
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone())
+            // An endpoint that is named has no name of its own for every bucket.
+            .force_path_style(aws.s3_endpoint.is_some());
+        s3.set_endpoint_url(aws.s3_endpoint.clone());
         let mut sqs = aws_sdk_sqs::Config::builder()
             .region(region.clone())
             .credentials_provider(credentials.clone())
@@ -56,6 +64,7 @@ impl Services {
         let secrets_manager = aws_sdk_secretsmanager::Client::from_conf(secrets_manager.build());
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
             sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
             secrets: Secrets::new(secrets_manager, config.secret_arn.clone(), clock.clone()),
             clock,
@@ -69,6 +78,7 @@ pub fn http_client(config: &Config) -> SharedHttpClient {
     let aws = &config.aws;
     let endpoints = [
         &aws.dynamodb_endpoint,
+        &aws.s3_endpoint,
         &aws.sqs_endpoint,
         &aws.secrets_manager_endpoint,
     ];

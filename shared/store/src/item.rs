@@ -19,8 +19,9 @@ use serde::de::DeserializeOwned;
 
 use crate::Store;
 use crate::keys::{Index, IndexKey, Key, PARTITION, SORT};
+use crate::large::{self, Object};
 
-/// Where a page ends early, in bytes of entities: Lambda answers with 6 MB at most.
+/// Where a page ends early, in bytes of entities as responses carry them: Lambda answers with 6 MB at most.
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -28,6 +29,8 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 /// An item in the making.
 pub(crate) struct NewItem {
     pub(crate) item: Item,
+    /// What of it must be in S3 first.
+    pub(crate) object: Option<Object>,
 }
 
 impl NewItem {
@@ -39,7 +42,7 @@ impl NewItem {
             "data".to_owned(),
             AttributeValue::S(serde_json::to_string(entity).map_err(Error::internal)?),
         );
-        Ok(Self { item })
+        Ok(Self { item, object: None })
     }
 
     pub(crate) fn indexed(mut self, place: IndexKey) -> Self {
@@ -124,6 +127,11 @@ where
                     | "InternalServerError"
                     | "TransactionInProgressException"
                     | "TransactionConflictException"
+                    // S3's
+                    | "InternalError"
+                    | "RequestTimeout"
+                    | "ServiceUnavailable"
+                    | "SlowDown"
             )
         ),
         SdkError::ConstructionFailure(_) => false,
@@ -301,6 +309,7 @@ impl Store {
     ) -> Result<Page<T>> {
         let total = self.total(list, request.wants_total);
         let ((items, more), total) = try_join(self.rows(list, request), total).await?;
+        let items = self.whole(items).await?;
         let rows = items.iter().map(&read).collect::<Result<Vec<T>>>()?;
         let next_cursor = if more { rows.last().map(&id_of) } else { None };
         Ok(Page {
@@ -341,7 +350,7 @@ impl Store {
                 if seen.is_some() && text(&item, sort) == seen.as_deref() {
                     continue;
                 }
-                size += text(&item, "data").map_or(0, str::len);
+                size += large::size(&item)?;
                 if items.len() == wanted || (size > MAX_PAGE_BYTES && !items.is_empty()) {
                     return Ok((items, true));
                 }
@@ -415,7 +424,7 @@ impl Store {
         }
     }
 
-    /// All rows of a partition from the first sort key that begins with `first` to the last that begins with `last`, in order.
+    /// All rows of a partition, whole, from the first sort key that begins with `first` to the last that begins with `last`, in order.
     pub(crate) async fn collection(
         &self,
         table: &str,
@@ -442,7 +451,7 @@ impl Store {
             items.extend(output.items.unwrap_or_default());
             start = output.last_evaluated_key;
             if start.is_none() {
-                return Ok(items);
+                return self.whole(items).await;
             }
         }
     }

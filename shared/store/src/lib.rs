@@ -1,4 +1,4 @@
-//! Signalbox's state in DynamoDB: one [`Store`], one file for each aggregate.
+//! Signalbox's state in DynamoDB, and in S3 where that has no room: one [`Store`], one file for each aggregate.
 //!
 //! * Every method names the tenant whose rows it may touch; an unscoped read cannot be written.
 //! * `keys` alone knows how keys are made. An item is its keys, a `type`, the entity as JSON in `data` (a document in
@@ -14,6 +14,7 @@ mod due;
 mod idempotency;
 mod item;
 mod keys;
+mod large;
 mod members;
 mod organizations;
 mod run_entries;
@@ -44,14 +45,18 @@ pub use usage::DayUsage;
 #[derive(Clone)]
 pub struct Store {
     dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
     tables: Arc<Tables>,
+    bucket: Arc<str>,
 }
 
 impl Store {
     pub fn new(services: &Services) -> Self {
         Self {
             dynamodb: services.dynamodb.clone(),
+            s3: services.s3.clone(),
             tables: Arc::new(services.config.tables.clone()),
+            bucket: services.config.files_bucket.as_str().into(),
         }
     }
 

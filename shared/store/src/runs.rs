@@ -1,7 +1,7 @@
 //! Runs: journal, head and messages in one partition.
 //!
-//! Head, input and output are read together; the journal by workers and by those who watch. A small input or output is kept in the head, so
-//! that lists can show it; a large one has an item of its own.
+//! Head, input and output are read together; the journal by workers and by those who watch. A small input or output is kept
+//! in the head, so that lists can show it; a larger one has an item of its own, and beyond 100 KB that item is in S3.
 
 use chrono::{DateTime, Utc};
 use domain::agent::Agent;
@@ -78,7 +78,8 @@ impl Store {
                 keys::run_input(run.workspace_id, run.id),
                 "run_input",
                 input,
-            );
+            )
+            .map(|item| item.may_be_large(run.id));
             transaction.create(records, item, || {
                 Error::Conflict("the run exists already".to_owned())
             });
@@ -187,13 +188,15 @@ impl Store {
         if let Some(output) = run.output.as_ref().filter(|output| !is_inline(output)) {
             transaction.overwrite(
                 records,
-                NewItem::new(keys::run_output(workspace, id), "run_output", output),
+                NewItem::new(keys::run_output(workspace, id), "run_output", output)
+                    .map(|item| item.may_be_large(id)),
             );
         }
         for step in write.steps {
             transaction.create(
                 records,
-                NewItem::new(keys::run_step(workspace, id, step.index), "run_step", step),
+                NewItem::new(keys::run_step(workspace, id, step.index), "run_step", step)
+                    .map(|item| item.may_be_large(id)),
                 moved_on,
             );
         }
@@ -203,6 +206,7 @@ impl Store {
                 "message",
                 message,
             )
+            .map(|item| item.may_be_large(id))
             .map(|item| item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id)));
             transaction.create(records, item, moved_on);
         }

@@ -14,6 +14,7 @@ use rand::RngExt;
 use crate::Store;
 use crate::item::{Item, NewItem, aws_error, sent};
 use crate::keys::{Index, Key, PARTITION, SORT};
+use crate::large::Object;
 
 /// How often a transaction that collided with another one is tried.
 const ATTEMPTS: u32 = 6;
@@ -77,6 +78,8 @@ pub(crate) fn stale() -> Error {
 pub struct Transaction<'a> {
     store: &'a Store,
     writes: Vec<(TransactWriteItem, OnFailure)>,
+    /// What must be in S3 before the writes happen.
+    objects: Vec<Object>,
     failure: Option<Error>,
 }
 
@@ -85,6 +88,7 @@ impl<'a> Transaction<'a> {
         Self {
             store,
             writes: Vec::new(),
+            objects: Vec::new(),
             failure: None,
         }
     }
@@ -130,6 +134,7 @@ impl<'a> Transaction<'a> {
         or_else: OnFailure,
     ) {
         let put = item.and_then(|item| {
+            self.objects.extend(item.object);
             Put::builder()
                 .table_name(table)
                 .set_item(Some(item.item))
@@ -265,54 +270,73 @@ impl<'a> Transaction<'a> {
         if let Some(error) = self.failure {
             return Err(error);
         }
-        let (items, on_failure): (Vec<_>, Vec<_>) = self.writes.into_iter().unzip();
-        let mut attempt = 0;
-        loop {
-            let write = self
-                .store
-                .dynamodb
-                .transact_write_items()
-                .set_transact_items(Some(items.clone()));
-            let error = match sent(write.send()).await {
-                Ok(_) => return Ok(()),
-                Err(error) => error,
-            };
-            let SdkError::ServiceError(service) = &error else {
-                return Err(aws_error(error));
-            };
-            let TransactWriteItemsError::TransactionCanceledException(cancelled) = service.err()
-            else {
-                return Err(aws_error(error));
-            };
-            let reasons = cancelled.cancellation_reasons();
-            let failed = reasons
-                .iter()
-                .position(|reason| reason.code() == Some("ConditionalCheckFailed"));
-            if let Some(on_failure) = failed.and_then(|index| on_failure.get(index)) {
-                return Err(on_failure());
+        let (store, objects) = (self.store, self.objects);
+        let done = match store.put_objects(&objects).await {
+            Ok(()) => write(store, self.writes).await,
+            Err(error) => Err(Undone::Certainly(error)),
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(Undone::Certainly(error)) => {
+                store.delete_objects(&objects).await;
+                Err(error)
             }
-            let collided = reasons.iter().any(|reason| {
-                matches!(
-                    reason.code(),
-                    Some(
-                        "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
-                    )
-                )
-            });
-            attempt += 1;
-            if !collided {
-                return Err(Error::internal(
-                    aws_sdk_dynamodb::error::DisplayErrorContext(&error).to_string(),
-                ));
-            }
-            if attempt == ATTEMPTS {
-                return Err(Error::unavailable(
-                    "a transaction kept colliding with others",
-                ));
-            }
-            // The SDK retries throttling of the call, not a collision inside it.
-            let wait = rand::rng().random_range(1..=(10 << attempt));
-            tokio::time::sleep(Duration::from_millis(wait)).await;
+            Err(Undone::Perhaps(error)) => Err(error),
         }
+    }
+}
+
+/// Why a transaction did not happen, or may not have.
+enum Undone {
+    Certainly(Error),
+    /// Nobody has said.
+    Perhaps(Error),
+}
+
+async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Result<(), Undone> {
+    let (items, on_failure): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+    let mut attempt = 0;
+    loop {
+        let write = store
+            .dynamodb
+            .transact_write_items()
+            .set_transact_items(Some(items.clone()));
+        let error = match sent(write.send()).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let SdkError::ServiceError(service) = &error else {
+            return Err(Undone::Perhaps(aws_error(error)));
+        };
+        let TransactWriteItemsError::TransactionCanceledException(cancelled) = service.err() else {
+            return Err(Undone::Perhaps(aws_error(error)));
+        };
+        let reasons = cancelled.cancellation_reasons();
+        let failed = reasons
+            .iter()
+            .position(|reason| reason.code() == Some("ConditionalCheckFailed"));
+        if let Some(on_failure) = failed.and_then(|index| on_failure.get(index)) {
+            return Err(Undone::Certainly(on_failure()));
+        }
+        let collided = reasons.iter().any(|reason| {
+            matches!(
+                reason.code(),
+                Some("TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
+            )
+        });
+        attempt += 1;
+        if !collided {
+            return Err(Undone::Certainly(Error::internal(
+                aws_sdk_dynamodb::error::DisplayErrorContext(&error).to_string(),
+            )));
+        }
+        if attempt == ATTEMPTS {
+            return Err(Undone::Certainly(Error::unavailable(
+                "a transaction kept colliding with others",
+            )));
+        }
+        // The SDK retries throttling of the call, not a collision inside it.
+        let wait = rand::rng().random_range(1..=(10 << attempt));
+        tokio::time::sleep(Duration::from_millis(wait)).await;
     }
 }

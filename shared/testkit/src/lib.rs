@@ -13,4 +13,4 @@ pub use app::{Request, TestApp};
 pub use bootstraps::in_this_process;
 pub use lambda::TestFunction;
 pub use signalbox::runtime_api::{QueueMessage, RestRequest};
-pub use signalbox::{Access, Call, DynamoDbRecorder};
+pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};

@@ -20,8 +20,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::Failure;
 
-/// The largest JSON body, in bytes. A run's input may have 100 KB, a prompt set likewise.
-pub(crate) const MAX_BODY: usize = 512 * 1024;
+/// The largest JSON body, in bytes. An agent's parameters may have 100 KB, a prompt set likewise.
+const MAX_BODY: usize = 512 * 1024;
+/// The largest one that starts a run: its input may have 2 MB, and more in a client's spelling. Lambda takes 6 MB.
+const MAX_INPUT_BODY: usize = 4 * 1024 * 1024;
 
 /// A JSON body. The media type is not insisted on: what is not JSON is found out soon enough.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let body = read_body(request.into_body()).await?;
+        let body = read_body(request).await?;
         if body.is_empty() {
             return Err(Failure(Error::Malformed(
                 "the request needs a JSON body".to_owned(),
@@ -49,7 +51,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
-        let body = read_body(request.into_body()).await?;
+        let body = read_body(request).await?;
         if body.iter().all(u8::is_ascii_whitespace) {
             Ok(Self(T::default()))
         } else {
@@ -58,13 +60,30 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     }
 }
 
-/// The body, up to [`MAX_BODY`].
-pub(crate) async fn read_body(body: Body) -> Result<Bytes, Error> {
-    axum::body::to_bytes(body, MAX_BODY).await.map_err(|error| {
+/// The body, up to what its route takes.
+pub(crate) async fn read_body(request: Request) -> Result<Bytes, Error> {
+    let limit = largest_body(request.uri().path());
+    read_up_to(request.into_body(), limit).await
+}
+
+/// The largest body that a path takes, in bytes.
+pub(crate) fn largest_body(path: &str) -> usize {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["api", "agent-base", _, "executions"] | ["api", "v1", "agents", _, "signals"] => {
+            MAX_INPUT_BODY
+        }
+        _ => MAX_BODY,
+    }
+}
+
+/// The body, up to `limit`.
+pub(crate) async fn read_up_to(body: Body, limit: usize) -> Result<Bytes, Error> {
+    axum::body::to_bytes(body, limit).await.map_err(|error| {
         let too_large = std::error::Error::source(&error)
             .is_some_and(|source| source.to_string().contains("length limit"));
         if too_large {
-            Error::TooLarge { limit: MAX_BODY }
+            Error::TooLarge { limit }
         } else {
             Error::Malformed("the request body broke off".to_owned())
         }

@@ -1,7 +1,9 @@
 //! `Idempotency-Key`: the same request, sent again, is answered again and not done again.
 //!
 //! A key is remembered for 24 hours with a hash of the request's body and, sealed, the response. The scope is principal,
-//! method and path. Only successes are kept: a request that was refused changed nothing and may be corrected.
+//! method and path. Only successes are kept: a request that was refused changed nothing and may be corrected. A response of
+//! more than 100 KB is not kept: a repetition is handled anew, and by the ids that are derived from its key finds what the
+//! first request made.
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use store::{Attempt, StoredResponse};
 
 use crate::Failure;
 use crate::encode;
-use crate::extract::{FreshId, read_body};
+use crate::extract::{FreshId, largest_body, read_up_to};
 use crate::reply::Payload;
 use crate::serve::Host;
 
@@ -78,7 +80,7 @@ async fn once(
     let now = host.services.clock.now();
     let keyring = Keyring::load(&host.services).await?;
     let (mut parts, body) = request.into_parts();
-    let body = read_body(body).await?;
+    let body = read_up_to(body, largest_body(parts.uri.path())).await?;
     let scope = scope_of(principal, &parts, key);
 
     let mut attempt = Attempt {
@@ -158,7 +160,8 @@ fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
     .join("\n")
 }
 
-/// Stores a response. When that fails the work is done all the same, and a repetition finds it by its derived ids.
+/// Stores a response, or, when it is too large, only that the work is over. When that fails the work is done all the same, and
+/// a repetition finds it by its derived ids.
 async fn keep(
     host: &Host,
     keyring: &Keyring,
@@ -167,10 +170,14 @@ async fn keep(
     status: StatusCode,
     body: &[u8],
 ) {
-    if body.len() > MAX_RESPONSE {
-        return;
-    }
     let stored = async {
+        if body.len() > MAX_RESPONSE {
+            let over = Attempt {
+                in_flight_until: attempt.first_at,
+                ..attempt.clone()
+            };
+            return host.store.replace_idempotency(scope, attempt, &over).await;
+        }
         let kept = Kept {
             body: String::from_utf8_lossy(body).into_owned(),
         };

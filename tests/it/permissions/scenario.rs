@@ -237,6 +237,11 @@ impl Scenario {
             let body = json!({"wait": true, "input": {"location": location}});
             self.call(token, Method::POST, &executions, body).await;
         }
+        // What is too large for a table, also when the same request comes again.
+        let large = json!({"location": "New York", "note": "x".repeat(110_000)});
+        let body = json!({"wait": true, "input": large});
+        let shown = self.twice(token, &executions, body).await["data"].clone();
+        assert!(shown["input"] == large);
         let run = text(&done["id"]);
         for query in ["", "?status=failed", "?status=paused", "?from=2020-01-01"] {
             self.get(token, &format!("{executions}{query}")).await;
@@ -255,6 +260,8 @@ impl Scenario {
         let signal = json!({"type": "order.created", "payload": {"location": "New York"}});
         self.once(key, &format!("{agent}/signals"), signal.clone())
             .await;
+        let signal = json!({"type": "order.created", "payload": large});
+        self.twice(key, &format!("{agent}/signals"), signal).await;
         for path in [
             format!("{agent}/runs"),
             format!("{agent}/runs?status=failed"),
@@ -343,7 +350,7 @@ impl Scenario {
         let host = target.url().trim_start_matches("http://");
         let Credentials { token, key } = &Credentials::of(&self.app, account).await;
         let config = json!({
-            "instructions": format!("@http_request {{\"method\": \"GET\", \"url\": \"{}/slow\"}}", target.url()),
+            "instructions": format!("@http_request {{\"method\": \"GET\", \"url\": \"{}/slow/large\"}}", target.url()),
             "tools": ["http_request"], "allowed_hosts": [host],
         });
         let body =
@@ -441,23 +448,34 @@ impl Scenario {
     /// its answer was lost: then the function finds what it has done.
     async fn once(&self, credential: &str, path: &str, body: Value) -> Value {
         self.note(&Method::POST, path);
-        let refused = self.send(credential, path, json!("no object")).await;
+        let refused = self
+            .send(credential, path, "once", json!("no object"))
+            .await;
         assert!(refused.status.is_client_error(), "{path}: {}", refused.text);
         for replayed in ["", "true"] {
-            let answer = self.send(credential, path, body.clone()).await;
+            let answer = self.send(credential, path, "once", body.clone()).await;
             assert!(answer.status.is_success(), "{path}: {}", answer.text);
             assert_eq!(answer.header("idempotent-replayed"), replayed, "{path}");
         }
         self.lose_answers().await;
-        let again = self.send(credential, path, body).await;
+        let again = self.send(credential, path, "once", body).await;
         assert!(again.status.is_success(), "{path}: {}", again.text);
         assert_eq!(again.header("idempotent-replayed"), "", "{path}");
         again.body
     }
 
-    async fn send(&self, credential: &str, path: &str, body: Value) -> Answer {
+    /// Sends a request, and again when its answer was lost.
+    async fn twice(&self, credential: &str, path: &str, body: Value) -> Value {
+        self.send(credential, path, "twice", body.clone()).await;
+        self.lose_answers().await;
+        let again = self.send(credential, path, "twice", body).await;
+        assert!(again.status.is_success(), "{path}: {}", again.text);
+        again.body
+    }
+
+    async fn send(&self, credential: &str, path: &str, key: &str, body: Value) -> Answer {
         let request = self.app.post(path, body).bearer(credential);
-        request.header("idempotency-key", "once").send().await
+        request.header("idempotency-key", key).send().await
     }
 
     /// Makes it look as though functions had died between their work and the answer, a while ago.

@@ -1,8 +1,11 @@
 //! `signalbox bench`: how fast the platform is on this machine, and what it adds to the DynamoDB calls that it makes.
 
+mod capacity;
 mod capture;
-mod child;
+mod costs;
+mod growth;
 mod load;
+mod prices;
 mod replay;
 mod requests;
 mod round_trips;
@@ -10,6 +13,7 @@ mod runs;
 mod sample;
 mod starts;
 mod startup;
+mod streams;
 mod table;
 mod tenant;
 
@@ -22,8 +26,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Options;
+use crate::child::ChildPlatform;
 use capture::Capture;
-use child::ChildPlatform;
 use table::Table;
 use tenant::Tenant;
 
@@ -47,6 +51,9 @@ pub(crate) struct BenchArguments {
     /// How long each kind of request is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
+    /// How many agents and runs the large workspace gets; 0 leaves growth out
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    growth: usize,
 }
 
 /// What was measured: a table for people and a value for programs.
@@ -82,13 +89,18 @@ pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::R
 
     let capture = Capture::start(template).await?;
     show(round_trips::measure(&capture).await?)?;
-    let platform = ChildPlatform::start(template).await?;
+    let platform = child(template).await?;
     let tenant = Tenant::found(platform.url()).await?;
     let each = Duration::from_secs(arguments.seconds);
     show(requests::measure(&platform, &tenant, &capture, each).await?)?;
     // Its agents are many by now.
     drop((platform, tenant, capture));
     show(runs::measure(template).await?)?;
+    show(streams::measure(template).await?)?;
+    show(costs::measure(template).await?)?;
+    if arguments.growth > 0 {
+        show(growth::measure(template, arguments.growth).await?)?;
+    }
 
     say(&json!(summary).to_string())?;
     Ok(())
@@ -104,6 +116,12 @@ fn options(template: &Path) -> Options {
     LIMITS.iter().fold(quiet, |options, limit| {
         options.parameter(*limit, RAISED_LIMIT)
     })
+}
+
+/// A platform in a process of its own, with limits that do not bite.
+async fn child(template: &Path) -> anyhow::Result<ChildPlatform> {
+    let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
+    ChildPlatform::start(template, None, &limits).await
 }
 
 fn say(text: &str) -> io::Result<()> {

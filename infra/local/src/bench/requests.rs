@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::Measured;
 use super::capture::Capture;
-use super::child::ChildPlatform;
 use super::load::{Load, cost, load};
 use super::replay::Replay;
 use super::sample::to_milliseconds;
 use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
+use crate::child::ChildPlatform;
 use crate::process;
 
 const CLIENTS: [usize; 2] = [1, 16];

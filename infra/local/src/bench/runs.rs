@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::Measured;
-use super::child::ChildPlatform;
 use super::load::rate;
 use super::sample::Sample;
 use super::table::{Table, milliseconds};
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const REPORT: &str = include_str!("../../assets/incident-report.md");
 
 pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
-    let platform = ChildPlatform::start(template).await?;
+    let platform = super::child(template).await?;
     let tenant = Tenant::found(platform.url()).await?;
     let single = one_by_one(&tenant).await?;
     let (crowd, per_second) = at_once(&tenant).await?;
@@ -107,13 +106,13 @@ async fn at_once(tenant: &Tenant) -> anyhow::Result<(Sample, f64)> {
 }
 
 /// Returns the run that the signal has started.
-async fn send_signal(tenant: &Tenant) -> anyhow::Result<String> {
+pub(super) async fn send_signal(tenant: &Tenant) -> anyhow::Result<String> {
     let accepted = tenant.send(&tenant.signal(json!({"text": REPORT}))).await?;
     text(&accepted, "/data/run_id")
 }
 
 /// The run once it is completed.
-async fn finished(tenant: &Tenant, run: &str, pause: Duration) -> anyhow::Result<Value> {
+pub(super) async fn finished(tenant: &Tenant, run: &str, pause: Duration) -> anyhow::Result<Value> {
     let request = tenant.run(run);
     let looking = async {
         loop {

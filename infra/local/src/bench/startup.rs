@@ -8,7 +8,6 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::Measured;
-use super::child::ChildPlatform;
 use super::sample::Sample;
 use super::table::{Table, megabytes, milliseconds, to_megabytes};
 use super::tenant::Tenant;
@@ -21,7 +20,7 @@ pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
     let (mut ready, mut answered) = (Vec::new(), Vec::new());
     let mut last = None;
     for _ in 0..STARTS {
-        let platform = ChildPlatform::start(template).await?;
+        let platform = super::child(template).await?;
         let url = format!("{}/healthz", platform.url());
         let client = reqwest::Client::builder().no_proxy().build()?;
         client.get(url).send().await?.error_for_status()?;
@@ -32,7 +31,7 @@ pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
     let (ready, answered) = (Sample::new(ready), Sample::new(answered));
     let platform = match last {
         Some(platform) => platform,
-        None => ChildPlatform::start(template).await?,
+        None => super::child(template).await?,
     };
     let at_start = platform.resident_bytes()?;
     send_many(&Tenant::found(platform.url()).await?).await?;

@@ -28,10 +28,15 @@ pub(super) struct Tenant {
     pub(super) prodgy: String,
     pub(super) agentplatform: String,
     pub(super) agent: String,
+    pub(super) workspace: String,
 }
 
 impl Tenant {
     pub(super) async fn found(url: &str) -> anyhow::Result<Self> {
+        Self::found_as(url, "bench@signalbox.example").await
+    }
+
+    pub(super) async fn found_as(url: &str, email: &str) -> anyhow::Result<Self> {
         let mut tenant = Self {
             http: reqwest::Client::builder().no_proxy().build()?,
             url: url.to_owned(),
@@ -39,10 +44,12 @@ impl Tenant {
             prodgy: String::new(),
             agentplatform: String::new(),
             agent: String::new(),
+            workspace: String::new(),
         };
-        let account = json!({"email": "bench@signalbox.example", "password": "Bench-horse-7", "name": "Bench"});
+        let account = json!({"email": email, "password": "Bench-horse-7", "name": "Bench"});
         let registered = tenant.post("/api/auth/register", "", account).await?;
         tenant.session = text(&registered, "/data/access_token")?;
+        tenant.workspace = text(&registered, "/data/workspace/id")?;
         let token = json!({"name": "bench"});
         let token = tenant
             .post("/api/api-tokens", &tenant.session, token)
@@ -72,6 +79,15 @@ impl Tenant {
         self.request("list 20", Method::GET, path, None, 200)
     }
 
+    /// The same in AgentPlatform's way, which counts nothing.
+    pub(super) fn list_by_cursor(&self) -> Request {
+        let path = "/api/v1/agents?limit=20".to_owned();
+        Request {
+            credential: self.agentplatform.clone(),
+            ..self.request("list 20 by cursor", Method::GET, path, None, 200)
+        }
+    }
+
     /// Creates an agent.
     pub(super) fn create(&self) -> Request {
         let path = "/api/agent-base/install".to_owned();
@@ -98,6 +114,13 @@ impl Tenant {
             credential: self.agentplatform.clone(),
             ..self.request("send signal", Method::POST, path, Some(body), 202)
         }
+    }
+
+    /// Watches an execution.
+    pub(super) async fn events(&self, execution: &str) -> anyhow::Result<reqwest::Response> {
+        let url = format!("{}/api/workflow/{execution}/events", self.url);
+        let response = self.http.get(url).bearer_auth(&self.prodgy).send().await?;
+        Ok(response.error_for_status()?)
     }
 
     /// Reads a run.

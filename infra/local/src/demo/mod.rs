@@ -3,6 +3,7 @@
 mod account;
 mod agent;
 mod client;
+mod killed;
 mod records;
 mod runs;
 mod screen;
@@ -13,6 +14,7 @@ use crate::{Options, Platform};
 use account::{register, use_each_credential};
 use agent::{install_reader, keep_out_strangers};
 use client::Client;
+use killed::outlive_a_kill;
 use records::{read_audit_log, read_messages, read_run};
 use runs::{ask_by_signal, sum_up_by_rest};
 use screen::Screen;
@@ -39,6 +41,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 async fn steps(options: Options, screen: &mut Screen) -> anyhow::Result<()> {
     screen.step("Start a platform from the template, in memory")?;
     let started = Instant::now();
+    let template = options.template.clone();
     let platform = Platform::start(options).await?;
     screen.result("listening", platform.url())?;
     screen.result("took", format!("{} ms", started.elapsed().as_millis()))?;
@@ -54,5 +57,5 @@ async fn steps(options: Options, screen: &mut Screen) -> anyhow::Result<()> {
     read_audit_log(&mut client, &keys, &agent).await?;
     keep_out_strangers(&mut client, &agent).await?;
     platform.stop().await;
-    Ok(())
+    outlive_a_kill(&template, screen).await
 }

@@ -92,7 +92,7 @@ pub(super) async fn ask_by_signal(
     })
 }
 
-fn is_over(run: &Value) -> bool {
+pub(super) fn is_over(run: &Value) -> bool {
     let status = run["data"]["status"].as_str();
     matches!(status, Some("completed" | "failed" | "cancelled"))
 }

@@ -4,5 +4,6 @@ pub(crate) mod connections;
 pub(crate) mod dynamodb;
 mod dynamodb_tables;
 pub(crate) mod passwords;
+pub(crate) mod s3;
 pub(crate) mod secrets_manager;
 pub(crate) mod sqs;

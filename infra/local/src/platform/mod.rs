@@ -15,11 +15,12 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::options::{Bootstraps, Data, DynamoDbFront, Options};
+pub use self::options::{Bootstraps, Data, Front, Options};
 
 use self::threads::Threads;
 use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::DynamoDb;
+use crate::embedded::s3::Objects;
 use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::template::Deployment;
@@ -40,6 +41,7 @@ pub struct Platform {
     // The order of the rest is the order of their end: the functions, what they write to, the lock around it.
     _threads: Threads,
     dynamodb: DynamoDb,
+    _objects: Objects,
     data: Option<DataDirectory>,
 }
 

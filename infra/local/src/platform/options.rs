@@ -10,8 +10,8 @@ use runtime::Clock;
 
 use crate::{Limits, Registry};
 
-/// Puts itself between the functions and DynamoDB: is given where DynamoDB listens and says what functions are to be told.
-pub type DynamoDbFront = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
+/// Puts itself between the functions and a service: is given where the service listens and says what functions are to be told.
+pub type Front = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
 
 /// Where a platform keeps its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,10 @@ pub struct Options {
     pub limits: Limits,
     /// How long [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
-    pub dynamodb_front: Option<DynamoDbFront>,
+    /// Before DynamoDB.
+    pub dynamodb_front: Option<Front>,
+    /// Before S3. Signatures name the host that the client was told, so it must pass that header on as it is.
+    pub s3_front: Option<Front>,
 }
 
 impl Options {
@@ -84,6 +87,7 @@ impl Options {
             limits: Limits::LOCAL,
             drain: Duration::from_secs(25),
             dynamodb_front: None,
+            s3_front: None,
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::{DynamoDb, Storage};
+use crate::embedded::s3::{self, Objects};
 use crate::embedded::secrets_manager::{self, Secrets};
 use crate::embedded::sqs::{self, Queues};
 use crate::event_sources::EventSource;
@@ -25,6 +26,8 @@ use crate::template::{Deployment, Endpoints, Function, REGION, Template};
 const LOOPBACK: &str = "127.0.0.1";
 /// The access key id of the platform itself, which is none of the functions'.
 const PLATFORM: &str = "local";
+/// What everything in this process signs with.
+const SECRET_ACCESS_KEY: &str = "local-secret";
 
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     // What can be found out without making anything comes first.
@@ -42,14 +45,17 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     let started_at = options.clock.now();
 
     // Queue URLs have the port in them, so what functions are told is only known with the ports.
-    let (dynamodb_listener, sqs_listener, secrets_listener) = (
+    let (dynamodb_listener, s3_listener, sqs_listener, secrets_listener) = (
+        listen(LOOPBACK, 0)?,
         listen(LOOPBACK, 0)?,
         listen(LOOPBACK, 0)?,
         listen(LOOPBACK, 0)?,
     );
+    let s3_address = s3_listener.local_addr()?;
     let sqs_address = sqs_listener.local_addr()?;
     let mut endpoints = Endpoints {
         dynamodb: format!("http://{}", dynamodb_listener.local_addr()?),
+        s3: format!("http://{s3_address}"),
         sqs: format!("http://{sqs_address}"),
         secrets_manager: format!("http://{}", secrets_listener.local_addr()?),
     };
@@ -67,6 +73,14 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     if let Some(front) = options.dynamodb_front {
         endpoints.dynamodb = format!("http://{}", front(dynamodb.address()).await);
     }
+    let objects = match &data {
+        Some(directory) => Objects::in_directory(&directory.s3())?,
+        None => Objects::temporary()?,
+    };
+    let buckets = objects.open(&deployment.buckets, SECRET_ACCESS_KEY)?;
+    if let Some(front) = options.s3_front {
+        endpoints.s3 = format!("http://{}", front(s3_address).await);
+    }
 
     let threads = Threads::new()?;
     let runtime = threads.handle();
@@ -79,6 +93,14 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         sqs::serve(
             attach(sqs_listener, runtime)?,
             queues.clone(),
+            services.stop.clone(),
+        ),
+        runtime,
+    );
+    services.tasks.spawn_on(
+        s3::serve(
+            attach(s3_listener, runtime)?,
+            buckets,
             services.stop.clone(),
         ),
         runtime,
@@ -185,6 +207,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         pools,
         _threads: threads,
         dynamodb,
+        _objects: objects,
         data,
     })
 }
@@ -227,9 +250,10 @@ fn environment(function: &Function, endpoints: &Endpoints) -> HashMap<String, St
         ("AWS_REGION", REGION),
         ("AWS_DEFAULT_REGION", REGION),
         ("AWS_ACCESS_KEY_ID", &function.logical_id),
-        ("AWS_SECRET_ACCESS_KEY", "local-secret"),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
+        ("AWS_ENDPOINT_URL_S3", &endpoints.s3),
         ("AWS_ENDPOINT_URL_SQS", &endpoints.sqs),
         (
             "AWS_ENDPOINT_URL_SECRETS_MANAGER",

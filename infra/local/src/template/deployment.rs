@@ -22,6 +22,7 @@ pub const STACK_NAME: &str = "signalbox";
 #[derive(Clone, Debug)]
 pub struct Endpoints {
     pub dynamodb: String,
+    pub s3: String,
     pub sqs: String,
     pub secrets_manager: String,
 }
@@ -32,6 +33,7 @@ impl Default for Endpoints {
         let nowhere = || "http://127.0.0.1:0".to_owned();
         Self {
             dynamodb: nowhere(),
+            s3: nowhere(),
             sqs: nowhere(),
             secrets_manager: nowhere(),
         }
@@ -47,6 +49,7 @@ pub struct Deployment {
     pub queue_sources: Vec<QueueSource>,
     pub schedules: Vec<Schedule>,
     pub tables: Vec<Table>,
+    pub buckets: Vec<Bucket>,
     pub queues: Vec<Queue>,
     pub secrets: Vec<Secret>,
     /// What the gateway answers by itself, by API Gateway's response type.
@@ -86,6 +89,7 @@ impl Deployment {
                 queue_sources: events.queue_sources,
                 schedules: events.schedules,
                 tables: evaluator.tables()?,
+                buckets: evaluator.buckets()?,
                 queues,
                 secrets: evaluator.secrets()?,
                 gateway_responses,
@@ -214,6 +218,13 @@ pub struct Projection {
     pub projection_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub non_key_attributes: Option<Vec<String>>,
+}
+
+/// An `AWS::S3::Bucket`.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    pub logical_id: String,
+    pub name: String,
 }
 
 /// An `AWS::SQS::Queue`.

@@ -18,7 +18,7 @@ mod storage;
 use std::path::{Path, PathBuf};
 
 pub use deployment::{
-    ACCOUNT_ID, Attribute, Deployment, Endpoints, Function, GatewayHeader, GatewayResponse,
+    ACCOUNT_ID, Attribute, Bucket, Deployment, Endpoints, Function, GatewayHeader, GatewayResponse,
     GeneratedSecret, Index, KeyElement, Projection, Queue, QueueSource, REGION, Redrive, Route,
     STACK_NAME, Schedule, Secret, SecretContent, Table,
 };

@@ -97,6 +97,8 @@ impl Evaluator<'_> {
             Some(Value::String(name)) if !name.is_empty() => Ok(name),
             Some(_) => Err(place.problem("must be a text")),
             None if properties.get("FifoQueue").is_some() => Ok(format!("{STACK_NAME}-{id}.fifo")),
+            // Buckets have no capitals.
+            None if property == "BucketName" => Ok(format!("{STACK_NAME}-{}", id.to_lowercase())),
             None => Ok(format!("{STACK_NAME}-{id}")),
         }
     }

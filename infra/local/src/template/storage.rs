@@ -1,4 +1,4 @@
-//! Tables, queues and secrets.
+//! Tables, buckets, queues and secrets.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::deployment::{
-    Attribute, GeneratedSecret, Index, KeyElement, Queue, Redrive, Secret, SecretContent, Table,
+    Attribute, Bucket, GeneratedSecret, Index, KeyElement, Queue, Redrive, Secret, SecretContent,
+    Table,
 };
 use super::evaluate::Evaluator;
 use super::place::{Place, Problem};
@@ -25,6 +26,34 @@ const QUEUE_ATTRIBUTES: [&str; 9] = [
     "DeduplicationScope",
     "FifoThroughputLimit",
 ];
+
+/// The properties of a bucket that change nothing about how this machine keeps objects. Any other would promise something
+/// that is not done here: versions, notifications, a website.
+const BUCKET_PROPERTIES: [&str; 7] = [
+    "BucketName",
+    "BucketEncryption",
+    "LifecycleConfiguration",
+    "OwnershipControls",
+    "PublicAccessBlockConfiguration",
+    "Tags",
+    "VersioningConfiguration",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketProperties {
+    versioning_configuration: Option<Versioning>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Versioning {
+    status: String,
+}
+
+impl Properties for BucketProperties {
+    const NAMES: &'static [&'static str] = &["VersioningConfiguration"];
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -131,6 +160,49 @@ impl Evaluator<'_> {
         tables.collect()
     }
 
+    pub(super) fn buckets(&self) -> Result<Vec<Bucket>, Problem> {
+        self.resources_of_type("AWS::S3::Bucket")?
+            .into_iter()
+            .map(|id| self.bucket(id))
+            .collect()
+    }
+
+    fn bucket(&self, id: &str) -> Result<Bucket, Problem> {
+        let resources = Place::section("Resources");
+        let resource = resources.at(id);
+        let place = resource.at("Properties");
+        let given = self.document.properties(id).as_object();
+        let unknown = given
+            .into_iter()
+            .flat_map(Map::keys)
+            .find(|name| !BUCKET_PROPERTIES.contains(&name.as_str()));
+        if let Some(name) = unknown {
+            return Err(place
+                .at(name)
+                .problem("does not exist for buckets of this machine"));
+        }
+        let properties: BucketProperties = self.resource(id)?;
+        if properties
+            .versioning_configuration
+            .is_some_and(|versioning| versioning.status != "Suspended")
+        {
+            return Err(place
+                .at("VersioningConfiguration")
+                .at("Status")
+                .problem("must be Suspended: this machine keeps no versions"));
+        }
+        let name = self.physical_name(id, &resources)?;
+        if !is_bucket_name(&name) {
+            return Err(place.at("BucketName").problem(format!(
+                "{name} must have 3 to 63 lower-case letters, digits, hyphens and dots"
+            )));
+        }
+        Ok(Bucket {
+            logical_id: id.to_owned(),
+            name,
+        })
+    }
+
     pub(super) fn queues(&self) -> Result<Vec<Queue>, Problem> {
         self.resources_of_type("AWS::SQS::Queue")?
             .into_iter()
@@ -204,6 +276,18 @@ impl Evaluator<'_> {
             content,
         })
     }
+}
+
+fn is_bucket_name(name: &str) -> bool {
+    let is_part = |character: char| {
+        character.is_ascii_lowercase() || character.is_ascii_digit() || "-.".contains(character)
+    };
+    let is_end = |character: char| character.is_ascii_alphanumeric();
+    (3..=63).contains(&name.len())
+        && name.chars().all(is_part)
+        && name.starts_with(is_end)
+        && name.ends_with(is_end)
+        && !name.contains("..")
 }
 
 impl GenerateSecretString {

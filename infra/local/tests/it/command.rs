@@ -18,7 +18,7 @@ Resources:
     Type: AWS::Serverless::Function
     Properties:
       CodeUri: target/lambda/identity/
-      Environment: { Variables: { RECORDS_TABLE: !Ref Table, COUNTERS_TABLE: !Ref Table, LOGS_TABLE: !Ref Table, SECRET_ARN: !Ref Secret } }
+      Environment: { Variables: { RECORDS_TABLE: !Ref Table, COUNTERS_TABLE: !Ref Table, LOGS_TABLE: !Ref Table, FILES_BUCKET: none, SECRET_ARN: !Ref Secret } }
       Events:
         Health: { Type: Api, Properties: { RestApiId: !Ref Api, Path: /healthz, Method: ANY } }
   Table:

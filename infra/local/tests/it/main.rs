@@ -11,4 +11,5 @@ mod process;
 mod queues;
 mod recovery;
 mod runtime_api;
+mod survival;
 mod template;

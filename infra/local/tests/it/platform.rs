@@ -88,11 +88,13 @@ async fn functions_get_exactly_the_environment_that_the_template_and_lambda_give
         "AWS_DEFAULT_REGION",
         "AWS_EC2_METADATA_DISABLED",
         "AWS_ENDPOINT_URL_DYNAMODB",
+        "AWS_ENDPOINT_URL_S3",
         "AWS_ENDPOINT_URL_SECRETS_MANAGER",
         "AWS_ENDPOINT_URL_SQS",
         "AWS_REGION",
         "AWS_SECRET_ACCESS_KEY",
         "COUNTERS_TABLE",
+        "FILES_BUCKET",
         "GREETING",
         "LOGS_TABLE",
         "RECORDS_TABLE",
@@ -142,6 +144,35 @@ async fn data_and_secrets_outlive_a_restart() {
         (mode(&data), mode(&data.join("secrets.json"))),
         (0o700, 0o600)
     );
+}
+
+#[tokio::test]
+async fn objects_are_kept_with_the_data_and_given_to_those_who_sign() {
+    let directory = tempfile::tempdir().unwrap();
+    let platform = Platform::start(kept_in(directory.path())).await.unwrap();
+    let bucket = &platform.deployment().buckets[0].name;
+    assert_eq!(bucket, "signalbox-filesbucket");
+    assert_eq!(platform.services().config.files_bucket, *bucket);
+    let s3 = platform.services().s3;
+    let put = s3.put_object().bucket(bucket).key("v/1/2");
+    let body = b"kept".to_vec();
+    put.body(body.clone().into()).send().await.unwrap();
+    let stranger = s3.config().to_builder();
+    let stranger = stranger.credentials_provider(aws_sdk_s3::config::Credentials::new(
+        "local", "guessed", None, None, "test",
+    ));
+    let stranger = aws_sdk_s3::Client::from_conf(stranger.build());
+    let refused = stranger.get_object().bucket(bucket).key("v/1/2");
+    let refused = refused.send().await.unwrap_err().into_service_error();
+    assert_eq!(refused.meta().code(), Some("SignatureDoesNotMatch"));
+    platform.stop().await;
+
+    let platform = Platform::start(kept_in(directory.path())).await.unwrap();
+    let services = platform.services();
+    let get = services.s3.get_object();
+    let get = get.bucket(&services.config.files_bucket).key("v/1/2");
+    let kept = get.send().await.unwrap().body.collect().await.unwrap();
+    assert_eq!(kept.to_vec(), body);
 }
 
 #[tokio::test]

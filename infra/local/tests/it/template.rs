@@ -45,6 +45,8 @@ fn intrinsics_become_values() {
             "LONG_FORM",
             "arn:aws:dynamodb:us-east-1:000000000000:table/signalbox-RecordsTable",
         ),
+        ("FILES_BUCKET", "signalbox-filesbucket"),
+        ("FILES", "arn:aws:s3:::signalbox-filesbucket/v/*"),
     ] {
         assert_eq!(
             environment.get(name).map(String::as_str),
@@ -110,6 +112,9 @@ fn what_is_wrong_is_said_in_one_line_that_names_the_place() {
         (change("rate(1 minute)", "rate(1 moment)"), "Resources.TickFunction.Properties.Events.EveryMinute.Properties.ScheduleExpression: rate(1 moment) is not a rate".to_owned()),
         (change("Type: ScheduleV2, Properties: { ScheduleExpression: rate", "Type: Kinesis, Properties: { ScheduleExpression: rate"), "Resources.TickFunction.Properties.Events.EveryMinute.Type: Kinesis events do not exist on this machine".to_owned()),
         (change("KeyType: RANGE", "KeyTipe: RANGE"), "Resources.RecordsTable.Properties.KeySchema.1: missing field `KeyType`".to_owned()),
+        (change("BucketEncryption: { ServerSide", "NotificationConfiguration: { ServerSide"), "Resources.FilesBucket.Properties.NotificationConfiguration: does not exist for buckets of this machine".to_owned()),
+        (change("      BucketEncryption:", "      VersioningConfiguration: { Status: Enabled }\n      BucketEncryption:"), "Resources.FilesBucket.Properties.VersioningConfiguration.Status: must be Suspended: this machine keeps no versions".to_owned()),
+        (change("      BucketEncryption:", "      BucketName: Files\n      BucketEncryption:"), "Resources.FilesBucket.Properties.BucketName: Files must have 3 to 63 lower-case letters, digits, hyphens and dots".to_owned()),
         (change("Resources:\n", "Resources: [\n"), "at line".to_owned()),
         ("Parameters: {}\n".to_owned(), "the template has no Resources".to_owned()),
     ];

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::MAX_DEFINITION;
 use super::catalogue::AgentType;
 use crate::error::{FieldError, Result, all_valid};
 use crate::model;
-use crate::run::MAX_PAYLOAD;
 
 /// A kind of value that a parameter takes (Prodgy's agent settings page).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -70,10 +70,10 @@ impl AgentType {
         if let Some(message) = model::unfit_schema(&given) {
             wrong("output_schema", message.to_owned());
         }
-        if serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len()) > MAX_PAYLOAD {
+        if serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len()) > MAX_DEFINITION {
             errors.push(FieldError::new(
                 prefix,
-                format!("must be at most {MAX_PAYLOAD} bytes"),
+                format!("must be at most {MAX_DEFINITION} bytes"),
             ));
         }
         all_valid(errors)?;

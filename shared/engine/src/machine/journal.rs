@@ -1,9 +1,10 @@
 //! What happens to a run, event by event: recording what is reported, and folding a journal that was stored.
 
-use domain::run::{MAX_PAYLOAD, Step, StepEvent, TokenUsage, ToolOutcome};
+use domain::payload::{MAX_PAYLOAD, is_too_large};
+use domain::run::{Step, StepEvent, TokenUsage, ToolOutcome};
 use llm::{ModelAnswer, Stop};
 
-use super::{Call, Stage, State, Turn, is_too_large};
+use super::{Call, Stage, State, Turn};
 use crate::definition::Definition;
 
 /// How many calls a model may ask for in one answer.

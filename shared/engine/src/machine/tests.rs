@@ -126,19 +126,19 @@ fn what_is_too_large_is_not_kept() {
     told.returned("call_1_1", ToolOutcome::Ok(json!(large)));
     assert!(
         matches!(told.unwritten(), [_, StepEvent::ToolReturned { outcome: ToolOutcome::Error(error), .. }]
-        if error == "the result is larger than 102400 bytes")
+        if error == "the result is larger than 2000000 bytes")
     );
 
     let mut said = state(20, ResultKind::Text);
     said.answered(answer(&large, &[]));
     assert_eq!(
         error_of(&said),
-        "the model's answer is larger than 102400 bytes"
+        "the model's answer is larger than 2000000 bytes"
     );
 
     let mut result = state(20, ResultKind::Text);
     result.answered(answer(&large[..MAX_PAYLOAD - 10], &[]));
-    assert_eq!(error_of(&result), "the output is larger than 102400 bytes");
+    assert_eq!(error_of(&result), "the output is larger than 2000000 bytes");
 
     let mut asked = state(20, ResultKind::Text);
     asked.answered(answer("", &["rm"; 33]));

@@ -92,6 +92,7 @@ impl Platform {
                 ("RECORDS_TABLE", "records".to_owned()),
                 ("COUNTERS_TABLE", "counters".to_owned()),
                 ("LOGS_TABLE", "logs".to_owned()),
+                ("FILES_BUCKET", "files".to_owned()),
                 ("SECRET_ARN", "secret".to_owned()),
             ]
             .map(|(name, value)| (name.to_owned(), value)),

@@ -46,7 +46,7 @@ async fn starting_a_run_again_gives_the_run_that_exists() {
 async fn what_cannot_run_is_refused() {
     let platform = Platform::start().await;
     let mut agent = freeform(&platform).await;
-    let large = platform.start_run(&agent, json!("x".repeat(102_400)));
+    let large = platform.start_run(&agent, json!("x".repeat(2_000_000)));
     match platform.starter.start(large).await {
         Err(Error::Invalid(errors)) => assert_eq!(errors[0].field, "payload"),
         other => panic!("{other:?}"),

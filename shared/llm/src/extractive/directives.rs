@@ -1,13 +1,14 @@
 //! Directives: the tool calls that a text spells out, `@get_weather {"location": "Bern"}`.
 
-use domain::run::{MAX_PAYLOAD, ToolCall};
+use domain::payload::MAX_PAYLOAD;
+use domain::run::ToolCall;
 use serde_json::{Map, Value};
 
 use super::input::{Input, structured};
 use crate::{Message, ModelRequest};
 
 /// How much of the input all directives of a conversation may take up, in bytes.
-const MAX_FILLED: usize = 4 * MAX_PAYLOAD;
+const MAX_FILLED: usize = 2 * MAX_PAYLOAD;
 
 /// What the directives of a conversation ask for now.
 pub(super) struct Directives {

@@ -15,6 +15,10 @@ const ANSWER_THRESHOLD: f32 = 0.45;
 /// Others are added when they come this near to the best one.
 const NEAR_BEST: f32 = 0.6;
 
+/// How many words of a question or of the instructions are looked for, the rarest of them: every sentence of the text is searched
+/// for each.
+const MAX_TERMS: usize = 100;
+
 pub(super) struct Index<'t> {
     text: &'t Text,
     ids: HashMap<String, usize>,
@@ -131,6 +135,7 @@ impl<'t> Index<'t> {
             .iter()
             .map(|term| self.ids.get(term).map(|id| (*id, self.idf[*id])))
             .collect();
+        let asked = weightiest(asked, |term| term.map_or(rarest, |(_, idf)| idf));
         let total: f32 = asked
             .iter()
             .map(|term| term.map_or(rarest, |(_, idf)| idf))
@@ -251,14 +256,12 @@ impl<'t> Index<'t> {
                 self.idf[term] / rarest
             }
         };
-        terms
-            .into_iter()
-            .map(|term| Facet {
-                term,
-                weight: weight(term),
-                served: 0.0,
-            })
-            .collect()
+        let facets = terms.into_iter().map(|term| Facet {
+            term,
+            weight: weight(term),
+            served: 0.0,
+        });
+        weightiest(facets.collect(), |facet| facet.weight)
     }
 
     /// How far a quotation takes up a word: by having it, or by standing under a heading that has it.
@@ -318,6 +321,15 @@ impl<'t> Index<'t> {
             *likeness = likeness.max(cosine);
         }
     }
+}
+
+/// All of them, or the [`MAX_TERMS`] that weigh most.
+fn weightiest<T>(mut terms: Vec<T>, weight: impl Fn(&T) -> f32) -> Vec<T> {
+    if terms.len() > MAX_TERMS {
+        terms.sort_by(|one, other| weight(other).total_cmp(&weight(one)));
+        terms.truncate(MAX_TERMS);
+    }
+    terms
 }
 
 /// Higher first, and of equals the earlier one.

@@ -157,7 +157,7 @@ fn a_directive_that_cannot_be_carried_out_is_reported() {
         "@get_weather {{\"location\": \"{}\"}}",
         "{{input}}".repeat(10)
     );
-    let text = answer(&request(&often, &"x".repeat(90_000)));
+    let text = answer(&request(&often, &"x".repeat(900_000)));
     assert_eq!(
         text,
         "I did not call get_weather: it would repeat too much of the input."

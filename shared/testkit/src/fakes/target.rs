@@ -20,7 +20,13 @@ pub struct Hit {
     pub body: String,
 }
 
-/// A server that answers everything with 200 and `{"ok":true}`, `/slow` after a while, `/fail` with 500.
+/// A text that is twice as long as JSON, and then too large for a table.
+pub fn large() -> String {
+    "\"".repeat(60_000)
+}
+
+/// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`large`]; what begins with
+/// `/slow` after a while.
 #[derive(Debug)]
 pub struct Target {
     server: Server,
@@ -62,12 +68,15 @@ async fn answer(
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     hits.lock().expect("no test panics with it").push(hit);
+    if path.starts_with("/slow") {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
     match path.as_str() {
-        "/fail" => (StatusCode::INTERNAL_SERVER_ERROR, r#"{"ok":false}"#),
-        "/slow" => {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-            (StatusCode::OK, r#"{"ok":true}"#)
-        }
-        _ => (StatusCode::OK, r#"{"ok":true}"#),
+        "/fail" => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            r#"{"ok":false}"#.to_owned(),
+        ),
+        "/large" | "/slow/large" => (StatusCode::OK, large()),
+        _ => (StatusCode::OK, r#"{"ok":true}"#.to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! A platform in a process of its own, so that its memory and processor time can be told from those of its clients.
+//! A platform in a process of its own: it can be killed, and its memory and processor time told from those of its clients.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,49 +9,59 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use super::{LIMITS, RAISED_LIMIT};
 use crate::process;
 
 const READY: &str = "ready ";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `signalbox local --ephemeral`. The process ends with the value.
-pub(super) struct ChildPlatform {
+/// `signalbox local`. The process ends with the value.
+pub(crate) struct ChildPlatform {
     process_id: u32,
     url: String,
+    greeting: Vec<String>,
     ready_after: Duration,
     started: Instant,
-    _child: Child,
+    child: Child,
     _output: JoinHandle<()>,
 }
 
 impl ChildPlatform {
-    /// Starts a platform and waits until it is ready.
-    pub(super) async fn start(template: &Path) -> anyhow::Result<Self> {
+    /// Starts a platform that keeps its data in `directory`, or nowhere, and waits until it is ready.
+    pub(crate) async fn start(
+        template: &Path,
+        directory: Option<&Path>,
+        parameters: &[String],
+    ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("this program is not known")?;
         let mut command = Command::new(program);
         command
-            .args(["local", "--ephemeral", "--port", "0", "--log", "error"])
+            .args(["local", "--port", "0", "--log", "error"])
             .arg("--template")
             .arg(template)
             .args(
-                LIMITS
+                parameters
                     .iter()
-                    .flat_map(|limit| ["--param".to_owned(), format!("{limit}={RAISED_LIMIT}")]),
+                    .flat_map(|parameter| ["--param", parameter]),
             )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
+        match directory {
+            Some(directory) => command.arg("--data-dir").arg(directory),
+            None => command.arg("--ephemeral"),
+        };
         let started = Instant::now();
         let mut child = command.spawn()?;
         let process_id = child.id().unwrap_or_default();
         let output = child.stdout.take().context("the platform has no output")?;
         let mut lines = BufReader::new(output).lines();
+        let mut greeting = Vec::new();
         let ready = async {
             while let Some(line) = lines.next_line().await? {
                 if let Some(url) = line.strip_prefix(READY) {
                     return Ok(url.to_owned());
                 }
+                greeting.push(line);
             }
             bail!("the platform ended before it was ready")
         };
@@ -66,32 +76,48 @@ impl ChildPlatform {
         Ok(Self {
             process_id,
             url,
+            greeting,
             ready_after,
             started,
-            _child: child,
+            child,
             _output: output,
         })
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// Ends it like a power cut.
+    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    /// What follows `name` in what the platform printed before it was ready.
+    pub(crate) fn greeted(&self, name: &str) -> anyhow::Result<&str> {
+        let mut lines = self.greeting.iter().map(|line| line.trim());
+        let found = lines.find_map(|line| line.strip_prefix(name));
+        Ok(found
+            .with_context(|| format!("the platform did not print {name}"))?
+            .trim())
+    }
+
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// When the process was started.
-    pub(super) fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
     /// How long it took until the platform said that it is ready.
-    pub(super) fn ready_after(&self) -> Duration {
+    pub(crate) fn ready_after(&self) -> Duration {
         self.ready_after
     }
 
-    pub(super) fn resident_bytes(&self) -> anyhow::Result<u64> {
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
         process::resident_bytes(self.process_id).context("the platform's memory")
     }
 
-    pub(super) fn processor_time(&self) -> anyhow::Result<Duration> {
+    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
         process::processor_time(self.process_id).context("the platform's processor time")
     }
 }

@@ -1,0 +1,161 @@
+//! Entities that are too large for an item.
+//!
+//! DynamoDB takes 400 KB an item and 4 MB a transaction. What belongs to a run may be larger: above [`IN_ITEM`] its JSON goes
+//! to S3, and the item has a reference in place of `data`: key, length, digest. Readers put the text back, so nobody beyond
+//! this file knows where it was; an object that is gone or is not what was written is an internal error, never a value.
+//!
+//! * An object is put before the transaction that names it, under a key that was never used, and is not changed after.
+//! * Keys are ids of ours. One is only ever taken from an item, which was read under its tenant's partition key.
+//! * A transaction that has certainly not happened takes its objects back. When that is not certain, or the process ends in
+//!   between, an object may stay that no item names: nobody can read it, and all it costs is its room.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::primitives::ByteStream;
+use domain::digest::sha256_hex;
+use domain::ids::RunId;
+use domain::payload::carried;
+use domain::{Error, Result};
+use futures::future::{BoxFuture, join_all};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Store;
+use crate::item::{Item, NewItem, aws_error, sent, text};
+
+/// The longest `data` that an item holds itself, in bytes.
+const IN_ITEM: usize = 100 * 1024;
+/// The attribute in place of `data`.
+const REFERENCE: &str = "large";
+/// How many objects are put or read side by side.
+const AT_ONCE: usize = 8;
+
+/// Where an item's `data` is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Reference {
+    key: String,
+    bytes: usize,
+    /// What it counts for in a response.
+    carried: usize,
+    sha256: String,
+}
+
+/// A text that must be in S3 before its item is written.
+pub(crate) struct Object {
+    key: String,
+    body: String,
+}
+
+impl NewItem {
+    /// Lets the entity, which belongs to `run`, be larger than an item may be.
+    pub(crate) fn may_be_large(mut self, run: RunId) -> Self {
+        let is_large = text(&self.item, "data").is_some_and(|data| data.len() > IN_ITEM);
+        if is_large && let Some(AttributeValue::S(body)) = self.item.remove("data") {
+            let name = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+            let reference = Reference {
+                key: format!("v/{run}/{name}"),
+                bytes: body.len(),
+                carried: carried(&body),
+                sha256: sha256_hex(&body),
+            };
+            let place = AttributeValue::S(json!(reference).to_string());
+            self.item.insert(REFERENCE.to_owned(), place);
+            self.object = Some(Object {
+                key: reference.key,
+                body,
+            });
+        }
+        self
+    }
+}
+
+/// What an item's entity counts for in a response.
+pub(crate) fn size(item: &Item) -> Result<usize> {
+    match reference(item)? {
+        Some(reference) => Ok(reference.carried),
+        None => Ok(text(item, "data").map_or(0, carried)),
+    }
+}
+
+impl Store {
+    /// Puts the objects of a transaction that is about to happen.
+    pub(crate) async fn put_objects(&self, objects: &[Object]) -> Result<()> {
+        let puts: Vec<_> = objects
+            .iter()
+            .map(|object| self.put_object(object))
+            .collect();
+        stream::iter(puts)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    fn put_object<'a>(&'a self, object: &'a Object) -> BoxFuture<'a, Result<()>> {
+        let put = self
+            .s3
+            .put_object()
+            .bucket(&*self.bucket)
+            .key(&object.key)
+            .content_type("application/json")
+            .body(ByteStream::from(object.body.clone().into_bytes()));
+        sent(async move { put.send().await.map(drop).map_err(aws_error) })
+    }
+
+    /// Takes back the objects of a transaction that has not happened, as far as that goes.
+    pub(crate) async fn delete_objects(&self, objects: &[Object]) {
+        let deletes = objects.iter().map(|object| {
+            let delete = self.s3.delete_object().bucket(&*self.bucket);
+            sent(delete.key(&object.key).send())
+        });
+        for error in join_all(deletes).await.into_iter().filter_map(Result::err) {
+            let error = aws_error(error);
+            tracing::warn!(%error, "an object stays that nothing names");
+        }
+    }
+
+    /// The items with everything that belongs to them.
+    pub(crate) async fn whole(&self, items: Vec<Item>) -> Result<Vec<Item>> {
+        if !items.iter().any(|item| item.contains_key(REFERENCE)) {
+            return Ok(items);
+        }
+        let whole: Vec<_> = items
+            .into_iter()
+            .map(|item| self.whole_item(item))
+            .collect();
+        stream::iter(whole).buffered(AT_ONCE).try_collect().await
+    }
+
+    fn whole_item(&self, mut item: Item) -> BoxFuture<'_, Result<Item>> {
+        Box::pin(async move {
+            if let Some(reference) = reference(&item)? {
+                let body = self.read(&reference).await?;
+                item.insert("data".to_owned(), AttributeValue::S(body));
+            }
+            Ok(item)
+        })
+    }
+
+    async fn read(&self, reference: &Reference) -> Result<String> {
+        let get = self.s3.get_object().bucket(&*self.bucket);
+        let object = sent(get.key(&reference.key).send())
+            .await
+            .map_err(aws_error)?;
+        let changed = || Error::internal(format!("{} is not what was written", reference.key));
+        let length = object.content_length().unwrap_or_default();
+        if usize::try_from(length) != Ok(reference.bytes) {
+            return Err(changed());
+        }
+        let body = object.body.collect().await.map_err(Error::unavailable)?;
+        let body = String::from_utf8(body.to_vec()).map_err(|_| changed())?;
+        if sha256_hex(&body) == reference.sha256 {
+            Ok(body)
+        } else {
+            Err(changed())
+        }
+    }
+}
+
+fn reference(item: &Item) -> Result<Option<Reference>> {
+    let reference = text(item, REFERENCE).map(serde_json::from_str);
+    reference.transpose().map_err(Error::internal)
+}
