@@ -10,7 +10,7 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use signalbox::{Options, Registry};
 use store::{RunWrite, Store};
-use testkit::fakes::Target;
+use testkit::fakes::{ModelApi, Target, Turn};
 use testkit::{Account, TestApp, in_this_process};
 
 /// How long a test waits for what should come at once. Only a failing test waits that long.
@@ -107,6 +107,7 @@ struct Event {
     name: String,
     data: Value,
     comment: Option<String>,
+    retry: String,
 }
 
 impl Event {
@@ -120,7 +121,8 @@ impl Event {
                 "event" => value.clone_into(&mut event.name),
                 "data" => event.data = serde_json::from_str(value).unwrap(),
                 "" => event.comment = Some(value.to_owned()),
-                _ => {}
+                "retry" => value.clone_into(&mut event.retry),
+                other => panic!("{other} in a stream"),
             }
         }
         event
@@ -250,6 +252,44 @@ async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
     assert_eq!(completed["tool"], "http_request");
     assert!(completed["ok"].is_boolean(), "{completed}");
     assert_eq!(events.last().unwrap().data["output"], run["output"]);
+}
+
+#[tokio::test]
+async fn a_hosted_model_is_seen_at_work() {
+    let (desk, provider) = (Desk::start().await, ModelApi::start().await);
+    let scopes = ["agents:write", "credentials:write"];
+    let key = desk.account.agentplatform_key(&desk.app, &scopes).await;
+    let post = async |path: &str, body: Value| {
+        let answer = desk.app.post(path, body).bearer(&key).send().await;
+        answer.expect(201)["data"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "base_url": provider.url()});
+    post("/api/v1/credentials", body).await;
+    let config = json!({"instructions": "x", "model": "openai/gpt-5"});
+    let body = json!({"name": "M", "type": "freeform", "config": config});
+    let agent = post("/api/v1/agents", body).await;
+    // It is asked again after a second.
+    provider.play([Turn::Fails(503, Some("1"))]);
+    let desk = Desk { agent, ..desk };
+    let run = desk.run(json!({}), false).await;
+
+    let mut stream = desk.open(&run, None).await;
+    let started = loop {
+        let event = stream.next().await.unwrap();
+        if event.name == "node_started" {
+            break event;
+        }
+    };
+    assert_eq!(started.data["model"], "openai/gpt-5");
+    assert_eq!(desk.stored(&run).await.status, RunStatus::Running);
+    let rest = stream.read_all().await;
+    assert_eq!(text_of(&rest), "Done.");
+    assert_eq!(rest.last().unwrap().data["output"]["text"], "Done.");
+    let replay = desk.open(&run, Some(&started.id)).await.read_all().await;
+    assert_eq!(replay, rest);
 }
 
 /// Writes what a worker would, and one event after the other is there.
@@ -397,6 +437,27 @@ async fn fifty_streams_at_once_all_come_to_their_end() {
         assert_eq!(events[0].data["status"], "queued");
         assert_eq!(events.last().unwrap().data["status"], "completed");
     }
+}
+
+#[tokio::test]
+async fn a_stream_asks_its_client_back_before_its_host_ends_it() {
+    let text = std::fs::read_to_string(TestApp::template()).unwrap();
+    let text = text.replace("Timeout: 900", "Timeout: 11");
+    let directory = tempfile::tempdir().unwrap();
+    let template = directory.path().join("template.yaml");
+    std::fs::write(&template, text).unwrap();
+    let desk = Desk::with(|options| Options {
+        template,
+        event_sources: false,
+        schedules: false,
+        ..options
+    })
+    .await;
+    let run = desk.run(json!({}), false).await;
+    let frames = desk.open(&run, None).await.read_all().await;
+    assert_eq!(names(&frames), ["status", ""]);
+    assert_eq!(frames[1].comment.as_deref(), Some("come back"));
+    assert_eq!(frames[1].retry, "1000");
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ pub(crate) struct History {
     /// The id of the newest event.
     newest: u64,
     is_over: bool,
+    has_started: bool,
+    /// How many entries of the journal have been read.
+    steps: u32,
     turns: u32,
     /// The answer that is on its way.
     answer: Option<Answer>,
@@ -62,6 +65,8 @@ impl History {
             run,
             newest: 0,
             is_over: false,
+            has_started: false,
+            steps: 0,
             turns: 0,
             answer: None,
             calls: BTreeMap::new(),
@@ -86,24 +91,47 @@ impl History {
         if self.newest == 0 {
             self.tell_status(1, run.created_at, RunStatus::Queued);
         }
-        // A run that was paused or stopped before a worker took it had no such beginning.
-        let first = read.entries.first().map(time_of);
-        if let Some(at) = run.started_at
-            && self.newest == 1
-            && first.is_none_or(|first| at <= first)
-        {
-            self.tell_status(2, at, RunStatus::Running);
-        }
         for entry in &read.entries {
+            self.start_before(entry, run.started_at);
             match entry {
                 RunEntry::Partial(partial) => self.read_partial(partial),
-                RunEntry::Step(step) => self.read_step(step),
+                RunEntry::Step(step) => {
+                    self.read_step(step);
+                    self.steps = step.index + 1;
+                }
             }
+        }
+        if let Some(at) = run.started_at {
+            self.start(self.steps, at);
         }
         if run.status.is_final() && !self.is_over {
             self.end(run);
         }
         std::mem::take(&mut self.told)
+    }
+
+    /// Tells that a worker has taken the run, unless that came after this entry: a run can be paused and continued before.
+    fn start_before(&mut self, entry: &RunEntry, started_at: Option<DateTime<Utc>>) {
+        let Some(at) = started_at else { return };
+        match entry {
+            RunEntry::Partial(partial) => self.start(partial.position, at),
+            RunEntry::Step(step) => {
+                let by_others = matches!(
+                    step.event,
+                    StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped
+                );
+                if !by_others || at <= step.at {
+                    self.start(step.index, at);
+                }
+            }
+        }
+    }
+
+    /// `index`: of the entry that follows.
+    fn start(&mut self, index: u32, at: DateTime<Utc>) {
+        if !std::mem::replace(&mut self.has_started, true) {
+            self.tell_status(ids(index, 0).next(), at, RunStatus::Running);
+        }
     }
 
     fn read_partial(&mut self, partial: &Partial) {
@@ -179,7 +207,10 @@ impl History {
                 self.complete_call(&mut ids, at, call_id, end);
             }
             StepEvent::Paused => self.tell_status(ids.next(), at, RunStatus::Paused),
-            StepEvent::Continued => self.tell_status(ids.next(), at, RunStatus::Running),
+            StepEvent::Continued if self.has_started => {
+                self.tell_status(ids.next(), at, RunStatus::Running);
+            }
+            StepEvent::Continued => self.tell_status(ids.next(), at, RunStatus::Queued),
             // The end tells.
             StepEvent::Stopped => {}
         }
@@ -307,13 +338,6 @@ impl Ids {
 /// `index`: of the journal. The first place is the head's.
 fn ids(index: u32, first: u64) -> Ids {
     Ids((u64::from(index) + 1) * PLACE + first)
-}
-
-fn time_of(entry: &RunEntry) -> DateTime<Utc> {
-    match entry {
-        RunEntry::Step(step) => step.at,
-        RunEntry::Partial(partial) => partial.at,
-    }
 }
 
 /// The status as executions have it.

@@ -26,6 +26,7 @@ fn run(status: RunStatus, steps: u32) -> Run {
         lease: None,
         lost_leases: 0,
         wanted: None,
+        worked_millis: 0,
         due_at: None,
         created_at: at,
         started_at: (status != RunStatus::Queued).then(|| at + TimeDelta::seconds(1)),
@@ -204,6 +205,55 @@ fn every_node_that_starts_completes_and_its_text_is_what_the_model_wrote() {
     assert_eq!(
         (last.name, &last.data["status"]),
         ("done", &json!("failed"))
+    );
+}
+
+#[test]
+fn a_run_may_be_paused_before_a_worker_takes_it() {
+    let entries = [
+        step(0, StepEvent::Paused),
+        step(1, StepEvent::Continued),
+        step(2, answered("Done.", &[])),
+    ];
+    let over = || {
+        let mut over = run(RunStatus::Completed, 3);
+        // After both, before the answer.
+        over.started_at = Some(DateTime::UNIX_EPOCH + TimeDelta::seconds(3));
+        over
+    };
+    let mut history = History::new(over().id);
+    let mut live = Vec::new();
+    let waiting = |status, steps| Run {
+        started_at: None,
+        ..run(status, steps)
+    };
+    live.extend(read(
+        &mut history,
+        waiting(RunStatus::Paused, 1),
+        &entries[..1],
+    ));
+    live.extend(read(
+        &mut history,
+        waiting(RunStatus::Queued, 2),
+        &entries[1..2],
+    ));
+    let taken = Run {
+        started_at: over().started_at,
+        ..run(RunStatus::Running, 2)
+    };
+    live.extend(read(&mut history, taken, &[]));
+    live.extend(read(&mut history, over(), &entries[2..]));
+
+    let whole = read(&mut History::new(over().id), over(), &entries);
+    assert_eq!(live, whole);
+    let statuses: Vec<&Value> = whole
+        .iter()
+        .filter(|event| event.name == "status")
+        .map(|event| &event.data["status"])
+        .collect();
+    assert_eq!(
+        statuses,
+        ["queued", "paused", "queued", "running", "completed"]
     );
 }
 
