@@ -181,7 +181,7 @@ async fn signing_out_acts_on_the_next_request() {
 
 #[tokio::test]
 async fn a_new_password_ends_the_sessions_of_before() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_own_clock().await;
     let account = app.register().await;
     let change = |current: &str, new: &str| {
         let body = json!({"current_password": current, "new_password": new});
@@ -230,7 +230,7 @@ async fn a_new_password_ends_the_sessions_of_before() {
 
 #[tokio::test]
 async fn an_access_token_lasts_an_hour() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_own_clock().await;
     let account = app.register().await;
     app.clock.advance(chrono::TimeDelta::minutes(59));
     app.get("/api/organization")

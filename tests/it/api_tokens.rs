@@ -172,7 +172,7 @@ async fn a_token_is_switched_off_and_on_and_ends_for_good_when_revoked() {
 
 #[tokio::test]
 async fn an_expiry_is_recorded_once_by_the_tick_or_by_the_first_use() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_own_clock().await;
     let account = app.register().await;
     let in_an_hour = (app.clock.now() + TimeDelta::hours(1)).to_rfc3339();
     let created = create(

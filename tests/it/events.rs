@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use signalbox::{Options, Registry};
 use store::{RunWrite, Store};
 use testkit::fakes::{ModelApi, Target, Turn};
-use testkit::{Account, TestApp};
+use testkit::{Account, TestApp, in_this_process};
 
 /// How long a test waits for what should come at once. Only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -468,7 +468,8 @@ async fn silence_is_broken_by_comments() {
         }),
         event_sources: false,
         schedules: false,
-        ..options
+        // No binary has this code.
+        ..in_this_process(options)
     })
     .await;
     let run = desk.run(json!({}), false).await;

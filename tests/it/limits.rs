@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
-use testkit::{Account, TestApp};
+use testkit::{Account, TestApp, in_this_process};
 
 /// Moves the clock to the start of the next window, so that a minute's end does not fall into a test.
 fn start_of_window(app: &TestApp) {
@@ -136,8 +136,10 @@ async fn guessing_a_password_is_slowed() {
 
 #[tokio::test]
 async fn unknown_keys_count_against_their_sender() {
-    let app =
-        TestApp::with(|options| options.parameter("UnauthenticatedLimitPerMinute", "3")).await;
+    let app = TestApp::with(|options| {
+        in_this_process(options).parameter("UnauthenticatedLimitPerMinute", "3")
+    })
+    .await;
     start_of_window(&app);
     let guess = |digit: char| {
         let key = format!("ap_live_{}", digit.to_string().repeat(40));
@@ -157,7 +159,9 @@ async fn unknown_keys_count_against_their_sender() {
 
 #[tokio::test]
 async fn an_address_over_its_limit_uses_up_nobody_elses() {
-    let app = TestApp::with(|options| options.parameter("SignInLimitPerMinute", "5")).await;
+    let app =
+        TestApp::with(|options| in_this_process(options).parameter("SignInLimitPerMinute", "5"))
+            .await;
     start_of_window(&app);
     let account = app.register().await;
     let counted_for = |email: &str| {

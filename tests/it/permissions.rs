@@ -9,7 +9,7 @@ mod template_grants;
 use std::collections::BTreeSet;
 
 use testkit::fakes::OpenMeteo;
-use testkit::{DynamoDbRecorder, S3Recorder, TestApp};
+use testkit::{DynamoDbRecorder, S3Recorder, TestApp, in_this_process};
 
 use self::scenario::Scenario;
 use self::template_grants::{Grant, functions, grants, resource, template};
@@ -25,7 +25,7 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
             dynamodb_front: Some(front),
             s3_front: Some(objects_front),
             schedules: false,
-            ..options
+            ..in_this_process(options)
         };
         options
             .parameter("OpenMeteoGeocodingUrl", weather.url())

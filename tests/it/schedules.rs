@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use testkit::{Account, TestApp};
+use testkit::{Account, TestApp, in_this_process};
 
 async fn key(app: &TestApp, account: &Account) -> String {
     account
@@ -27,7 +27,7 @@ async fn runs(app: &TestApp, key: &str, agent: &str) -> Vec<Value> {
 async fn a_schedule_fires_once_for_each_of_its_times_and_once_after_an_outage() {
     let app = TestApp::with(|options| signalbox::Options {
         schedules: false,
-        ..options
+        ..in_this_process(options)
     })
     .await;
     let account = app.register().await;
@@ -83,7 +83,7 @@ async fn a_run_whose_message_was_lost_is_picked_up_by_the_tick() {
     let app = TestApp::with(|options| signalbox::Options {
         schedules: false,
         event_sources: false,
-        ..options
+        ..in_this_process(options)
     })
     .await;
     let account = app.register().await;

@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::administration::{self, AdminCommand, TokenCommand};
 use crate::bench::{self, BenchArguments};
-use crate::{Data, Options, Platform, demo, first_start};
+use crate::{Bootstraps, Data, Options, Platform, demo, first_start};
 
 const TEMPLATE: &str = "template.yaml";
 const DATA_DIRECTORY: &str = ".signalbox";
@@ -97,6 +97,10 @@ struct LocalArguments {
     /// in base64, streamed responses of 200 MB, headers of 10,240 bytes, and 29 seconds for an answer
     #[arg(long)]
     strict_limits: bool,
+    /// Run functions as the binaries in this directory, each in processes of its own behind the Lambda Runtime API. They lie
+    /// there as `cargo build` makes them, or as `cargo lambda build` does
+    #[arg(long, value_name = "DIRECTORY")]
+    bootstraps: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -223,6 +227,7 @@ impl LocalArguments {
             host: self.host,
             port: self.port,
             parameters,
+            bootstraps: self.bootstraps.map(Bootstraps::of),
             ..options
         };
         Ok(if self.strict_limits {

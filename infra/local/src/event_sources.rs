@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::encodings::Base64Data;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage, SqsMessageAttribute};
-use futures::future::BoxFuture;
-use runtime::Invocation;
 use rustack_sqs_model::input::{DeleteMessageInput, ReceiveMessageInput};
 use rustack_sqs_model::types::{Message, MessageAttributeValue};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::embedded::sqs::Queues;
+use crate::hosting::Hosted;
 use crate::invocation::Invoker;
 use crate::template::{Queue, QueueSource, REGION};
 
@@ -26,15 +25,11 @@ const DEFAULT_CONCURRENCY: usize = 10;
 /// The pause after a receive that failed.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-pub(crate) type QueueHandler =
-    Arc<dyn Fn(SqsEvent, Invocation) -> BoxFuture<'static, SqsBatchResponse> + Send + Sync>;
-
 /// A queue, and the function that its messages go to.
 pub(crate) struct EventSource {
     pub(crate) source: QueueSource,
     pub(crate) queue: Queue,
-    pub(crate) handler: QueueHandler,
-    pub(crate) timeout: Duration,
+    pub(crate) function: Hosted,
     pub(crate) queues: Queues,
     pub(crate) invoker: Invoker,
 }
@@ -129,15 +124,7 @@ impl EventSource {
             .into_iter()
             .map(|message| self.record(message))
             .collect();
-        let (handler, invocation) = (self.handler.clone(), self.invoker.invocation(self.timeout));
-        let failed = match self
-            .invoker
-            .run(
-                self.timeout,
-                async move { handler(event, invocation).await },
-            )
-            .await
-        {
+        let failed = match self.function.handle_messages(event).await {
             Ok(response) if self.source.report_batch_item_failures => {
                 failed_ids(&response, &receipts)
             }

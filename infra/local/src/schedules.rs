@@ -1,26 +1,21 @@
 //! Firing functions by the clock: `ScheduleV2` events.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use futures::future::BoxFuture;
-use runtime::{Clock, Invocation};
+use runtime::Clock;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::hosting::Hosted;
 use crate::invocation::Invoker;
 use crate::template::Schedule;
 
 /// The longest sleep. A machine that was suspended in between notices the lost time after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-
-pub(crate) type EventHandler = Arc<
-    dyn Fn(Value, Invocation) -> BoxFuture<'static, Result<Value, runtime::Error>> + Send + Sync,
->;
 
 /// When a schedule fires.
 #[derive(Debug)]
@@ -95,8 +90,7 @@ fn parse_rate(rate: &str) -> Option<Duration> {
 pub(crate) struct Scheduled {
     pub(crate) schedule: Schedule,
     pub(crate) timetable: Timetable,
-    pub(crate) handler: EventHandler,
-    pub(crate) timeout: Duration,
+    pub(crate) function: Hosted,
     pub(crate) invoker: Invoker,
 }
 
@@ -136,21 +130,10 @@ impl Scheduled {
 
     /// Invokes the function beside whatever may still run of it, as the service does.
     fn fire(&self, input: Value) {
-        let (invoker, function) = (self.invoker.clone(), self.schedule.function.clone());
-        let (handler, timeout) = (self.handler.clone(), self.timeout);
+        let (name, function) = (self.schedule.function.clone(), self.function.clone());
         self.invoker.spawn(async move {
-            let invocation = invoker.invocation(timeout);
-            match invoker
-                .run(timeout, async move { handler(input, invocation).await })
-                .await
-            {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(function, error = %error, "scheduled function failed")
-                }
-                Err(failure) => {
-                    tracing::error!(function, error = %failure, "scheduled function failed")
-                }
+            if let Err(error) = function.handle_event(input).await {
+                tracing::error!(function = name, %error, "scheduled function failed");
             }
         });
     }

@@ -7,7 +7,7 @@ use runtime::Clock;
 use serde_json::{Value, json};
 use signalbox::{Options, Platform};
 
-use crate::{Account, Answer};
+use crate::{Account, Answer, bootstraps, in_this_process};
 
 /// Limits that a test raises, unless it is about them.
 const LIMITS: [&str; 7] = [
@@ -24,7 +24,7 @@ const LIMITS: [&str; 7] = [
 pub struct TestApp {
     pub platform: Platform,
     pub client: reqwest::Client,
-    /// The platform's clock, which a test may move.
+    /// The platform's clock, which a test may move if its functions run in this process: see [`in_this_process`].
     pub clock: Clock,
 }
 
@@ -39,6 +39,7 @@ impl TestApp {
         let clock = Clock::system();
         let mut options = Options {
             clock: clock.clone(),
+            bootstraps: bootstraps::chosen(),
             ..Options::new(Self::template())
         }
         .parameter("OutboundAllowLoopback", "true");
@@ -50,7 +51,13 @@ impl TestApp {
 
     /// Starts a platform with the template's own limits.
     pub async fn with_documented_limits() -> Self {
-        Self::start_with(Options::new(Self::template())).await
+        // Whose windows a test meets by moving the clock.
+        Self::start_with(in_this_process(Options::new(Self::template()))).await
+    }
+
+    /// Starts a platform whose clock a test may move, limits out of the way.
+    pub async fn with_own_clock() -> Self {
+        Self::with(in_this_process).await
     }
 
     async fn start_with(options: Options) -> Self {

@@ -3,12 +3,14 @@
 mod account;
 mod answer;
 mod app;
+mod bootstraps;
 pub mod fakes;
 mod lambda;
 
 pub use account::Account;
 pub use answer::Answer;
 pub use app::{Request, TestApp};
+pub use bootstraps::in_this_process;
 pub use lambda::TestFunction;
 pub use signalbox::runtime_api::{QueueMessage, RestRequest};
 pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};

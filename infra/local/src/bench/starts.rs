@@ -1,7 +1,7 @@
 //! The functions' binaries, started as Lambda starts them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,7 +13,7 @@ use super::table::{Table, megabytes, milliseconds, to_megabytes};
 use super::tenant::{Request, Tenant};
 use super::{Measured, options};
 use crate::Platform;
-use crate::runtime_api::{Bootstrap, RestRequest, RestResponse};
+use crate::runtime_api::{Bootstrap, RestRequest, RestResponse, find_binary};
 use crate::template::Function;
 
 const STARTS: usize = 20;
@@ -42,7 +42,7 @@ pub(super) async fn measure(template: &Path, directory: &Path) -> anyhow::Result
         else {
             continue;
         };
-        let Some(binary) = binary(directory, &function.bin) else {
+        let Some(binary) = find_binary(directory, &function.bin) else {
             table.note(format!(
                 "{} is not in {}",
                 function.bin,
@@ -66,12 +66,6 @@ pub(super) async fn measure(template: &Path, directory: &Path) -> anyhow::Result
         table,
         value: Value::Object(values),
     })
-}
-
-/// `cargo lambda` makes directories with a `bootstrap` in each, `cargo build` files.
-fn binary(directory: &Path, bin: &str) -> Option<PathBuf> {
-    let candidates = [directory.join(bin).join("bootstrap"), directory.join(bin)];
-    candidates.into_iter().find(|candidate| candidate.is_file())
 }
 
 /// An authenticated request that the function answers after reading something; of a function that the bench does not know,

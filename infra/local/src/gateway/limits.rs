@@ -3,15 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, request, response};
-use lambda_http::aws_lambda_events::apigw::{
-    ApiGatewayProxyRequest, ApiGatewayProxyRequestContext,
-};
-use percent_encoding::percent_decode_str;
+use http::{request, response};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
 use serde_json::{Value, json};
+
+use super::proxy::{event, media_type, text};
 
 const MEGABYTE: usize = 1024 * 1024;
 
@@ -69,11 +66,12 @@ impl Limits {
     ) -> bool {
         // JSON makes at most six bytes of one.
         self.event.is_some_and(|limit| {
-            body.len() > limit / 8 && size(&event(head, context, body, binary)) > limit
+            body.len() > limit / 8
+                && size(&event(head, context.clone(), HashMap::new(), body, binary)) > limit
         })
     }
 
-    pub(super) fn refuse_response(&self, head: &response::Parts, body: &[u8]) -> bool {
+    pub(crate) fn refuse_response(&self, head: &response::Parts, body: &[u8]) -> bool {
         self.response
             .is_some_and(|limit| body.len() > limit / 8 && size(&result(head, body)) > limit)
     }
@@ -83,36 +81,9 @@ fn size(value: &impl serde::Serialize) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }
 
-/// The event that a function gets, as version 1.0 of API Gateway's proxy integration makes it.
-fn event(
-    head: &request::Parts,
-    context: &ApiGatewayProxyRequestContext,
-    body: &[u8],
-    binary: &[String],
-) -> ApiGatewayProxyRequest {
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let mut query: HashMap<String, Vec<String>> = HashMap::new();
-    for pair in head.uri.query().unwrap_or_default().split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        query.entry(decoded(name)).or_default().push(decoded(value));
-    }
-    let mut event = ApiGatewayProxyRequest::default();
-    event.resource = context.resource_path.clone();
-    event.path = Some(head.uri.path().to_owned());
-    event.http_method = head.method.clone();
-    event.headers = head.headers.clone();
-    event.multi_value_headers = head.headers.clone();
-    event.query_string_parameters = query.clone().into();
-    event.multi_value_query_string_parameters = query.into();
-    event.request_context = context.clone();
-    event.is_base64_encoded = is_among(binary, media_type(&head.headers));
-    event.body = Some(text(body, event.is_base64_encoded));
-    event
-}
-
 /// What a function answers to Lambda, as `lambda_http` writes it.
 fn result(head: &response::Parts, body: &[u8]) -> Value {
-    let kind = media_type(&head.headers);
+    let kind = media_type(&head.headers, &CONTENT_TYPE);
     let is_text = kind.starts_with("text/")
         || kind.ends_with("+json")
         || kind.ends_with("+xml")
@@ -138,33 +109,6 @@ fn result(head: &response::Parts, body: &[u8]) -> Value {
         "multiValueHeaders": headers,
         "body": text(body, is_binary),
         "isBase64Encoded": is_binary,
-    })
-}
-
-fn text(body: &[u8], is_binary: bool) -> String {
-    if is_binary {
-        BASE64_STANDARD.encode(body)
-    } else {
-        String::from_utf8_lossy(body).into_owned()
-    }
-}
-
-fn media_type(headers: &HeaderMap) -> &str {
-    let text = headers
-        .get(CONTENT_TYPE)
-        .and_then(|text| text.to_str().ok());
-    let text = text.unwrap_or_default();
-    text.split(';').next().unwrap_or_default().trim()
-}
-
-/// Whether `kind` is one of `types`, in which a star stands for anything on its side of the slash.
-fn is_among(types: &[String], kind: &str) -> bool {
-    types.iter().any(|known| match known.split_once('/') {
-        Some(("*", "*")) => true,
-        Some((first, "*")) => kind
-            .split_once('/')
-            .is_some_and(|(kind, _)| kind.eq_ignore_ascii_case(first)),
-        _ => known.eq_ignore_ascii_case(kind),
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod context;
 pub(crate) mod limits;
+pub(crate) mod proxy;
 mod responses;
 mod routing;
 mod streaming;
@@ -11,7 +12,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::{EXPECT, HeaderName};
@@ -19,21 +19,20 @@ use http::{HeaderValue, Request, Response, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use lambda_http::Context;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
-use lambda_http::request::RequestContext;
 use runtime::Clock;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use self::limits::Limits;
 use self::responses::{Responses, Situation};
 use self::routing::Routing;
 use self::streaming::{StreamEnd, streamed};
 use crate::embedded::connections;
-use crate::invocation::{Failure, Invoker};
+use crate::hosting::{Failure, Hosted, HttpCall};
+use crate::invocation;
+use crate::runtime_api::BootstrapError;
 use crate::template::{Deployment, Route};
 
 /// How long the rest of a body that is too large is read and thrown away, so that the client gets to see the answer.
@@ -43,8 +42,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// A function that answers requests.
 pub(crate) struct HttpFunction {
     pub(crate) logical_id: String,
-    pub(crate) router: Router,
-    pub(crate) timeout: Duration,
+    pub(crate) hosted: Hosted,
     /// Whether its responses reach the client as they are made.
     pub(crate) streams: bool,
 }
@@ -55,10 +53,9 @@ pub(crate) struct Gateway {
     functions: Vec<HttpFunction>,
     responses: Responses,
     stage: String,
-    binary_media_types: Vec<String>,
+    binary_media_types: Arc<[String]>,
     limits: Limits,
     clock: Clock,
-    invoker: Invoker,
     /// Ends the streams.
     stop: CancellationToken,
 }
@@ -71,7 +68,6 @@ impl Gateway {
         functions: Vec<HttpFunction>,
         limits: Limits,
         clock: Clock,
-        invoker: Invoker,
         stop: CancellationToken,
     ) -> Result<Self, Box<(Route, anyhow::Error)>> {
         let mut routing = Routing::default();
@@ -95,10 +91,9 @@ impl Gateway {
             functions,
             responses,
             stage: deployment.stage.clone(),
-            binary_media_types: deployment.binary_media_types.clone(),
+            binary_media_types: deployment.binary_media_types.as_slice().into(),
             limits,
             clock,
-            invoker,
             stop,
         })
     }
@@ -157,53 +152,30 @@ impl Gateway {
             return Err(Situation::RequestTooLarge);
         }
 
-        let invocation = self.invoker.invocation(function.timeout);
-        let mut lambda_context = Context::default();
-        lambda_context.request_id = context.request_id.clone().unwrap_or_default();
-        lambda_context.deadline =
-            u64::try_from(invocation.deadline.timestamp_millis()).unwrap_or(0);
-        let mut request = Request::new(Body::from(body));
-        *request.method_mut() = head.method.clone();
-        *request.uri_mut() = head.uri.clone();
-        *request.headers_mut() = head.headers.clone();
-        let extensions = request.extensions_mut();
-        extensions.insert(RequestContext::ApiGatewayV1(context.clone()));
-        extensions.insert(lambda_context);
-
         let patience = matched.timeout.or(limits.timeout);
-        let timeout = patience.map_or(function.timeout, |limit| limit.min(function.timeout));
+        let timeout = function.hosted.timeout();
         let end = StreamEnd {
-            at: Instant::now() + timeout,
+            at: Instant::now() + patience.map_or(timeout, |limit| limit.min(timeout)),
             stop: self.stop.clone(),
             limit: limits.stream,
         };
-        let (router, streams, limits) = (function.router.clone(), function.streams, self.limits);
-        let work = async move {
-            let Ok(response) = router.oneshot(request).await;
-            if streams {
-                return Ok(response.map(|body| streamed(body, end)));
-            }
-            // Lambda passes whole responses on: one that breaks off is none.
-            let (head, body) = response.into_parts();
-            let body = axum::body::to_bytes(body, usize::MAX).await;
-            let body = body.map_err(|_| "its response broke off")?;
-            if limits.refuse_response(&head, &body) {
-                return Err("its response is larger than Lambda takes");
-            }
-            Ok(Response::from_parts(head, body.into()))
+        let call = HttpCall {
+            head: head.clone(),
+            body,
+            context: context.clone(),
+            path_parameters: matched.parameters,
+            binary: self.binary_media_types.clone(),
+            limits: self.limits,
+            patience,
         };
-        let (situation, error) = match self.invoker.run(timeout, work).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(why)) => (Situation::IntegrationFailure, why.to_owned()),
-            Err(failure @ Failure::Panicked) => {
-                (Situation::IntegrationFailure, failure.to_string())
+        match function.hosted.respond(call).await {
+            Ok(response) if function.streams => Ok(response.map(|body| streamed(body, end))),
+            Ok(response) => Ok(response),
+            Err(error) => {
+                tracing::error!(function = function.logical_id, path = matched.resource_path, %error, "request failed");
+                Err(situation(&error))
             }
-            Err(failure @ Failure::TimedOut) => {
-                (Situation::IntegrationTimeout, failure.to_string())
-            }
-        };
-        tracing::error!(function = function.logical_id, path = matched.resource_path, %error, "request failed");
-        Err(situation)
+        }
     }
 
     async fn whole_body(
@@ -242,6 +214,18 @@ fn check_transfer(route: &Route, function: &HttpFunction) -> anyhow::Result<()> 
         "the function's code streams its responses, which needs ResponseTransferMode: RESPONSE_STREAM"
     );
     Ok(())
+}
+
+/// What a client gets to see of a failure.
+fn situation(failure: &Failure) -> Situation {
+    match failure {
+        Failure::Library(invocation::Failure::TimedOut)
+        | Failure::Process(BootstrapError::TimedOut(_))
+        | Failure::GatewayTimedOut => Situation::IntegrationTimeout,
+        Failure::Process(BootstrapError::EventTooLarge(_)) => Situation::RequestTooLarge,
+        // Also where Lambda throttles: API Gateway does not pass that on.
+        _ => Situation::IntegrationFailure,
+    }
 }
 
 async fn discard(body: &mut Incoming) {

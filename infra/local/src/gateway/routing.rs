@@ -1,5 +1,6 @@
 //! Which function a request goes to.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -36,6 +37,8 @@ pub(super) struct Matched<'a> {
     pub(super) function: usize,
     /// How long the gateway waits for it, where the template says so.
     pub(super) timeout: Option<Duration>,
+    /// What the path has in place of the resource's variables, as it is there.
+    pub(super) parameters: HashMap<String, String>,
 }
 
 impl Routing {
@@ -76,13 +79,19 @@ impl Routing {
     /// Finds the function for a request: the most specific path first, then its method, then its `ANY`. A method that the
     /// most specific path lacks is not looked for on a less specific one.
     pub(super) fn find(&self, path: &str, method: &Method) -> Option<Matched<'_>> {
-        let resource = &self.endpoints[*self.resources.at(path).ok()?.value];
+        let found = self.resources.at(path).ok()?;
+        let resource = &self.endpoints[*found.value];
         let of = |name: &str| resource.methods.iter().find(|it| it.method == name);
         let endpoint = of(method.as_str()).or_else(|| of("ANY"))?;
         Some(Matched {
             resource_path: &resource.path,
             function: endpoint.function,
             timeout: endpoint.timeout,
+            parameters: found
+                .params
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         })
     }
 }

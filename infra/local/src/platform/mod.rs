@@ -1,6 +1,7 @@
 //! The whole system of a template, running in this process.
 
 mod options;
+mod processes;
 mod start;
 mod threads;
 
@@ -8,18 +9,19 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
-use runtime::{Clock, Config, Lambda, Services};
+use anyhow::{Context, anyhow, ensure};
+use runtime::{Clock, Config, Services};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::options::{Data, Front, Options};
+pub use self::options::{Bootstraps, Data, Front, Options};
 
 use self::threads::Threads;
 use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::DynamoDb;
 use crate::embedded::s3::Objects;
+use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::template::Deployment;
 
@@ -35,6 +37,7 @@ pub struct Platform {
     drain: Duration,
     intake: Tasks,
     services: Tasks,
+    pools: Pools,
     // The order of the rest is the order of their end: the functions, what they write to, the lock around it.
     _threads: Threads,
     dynamodb: DynamoDb,
@@ -45,8 +48,7 @@ pub struct Platform {
 /// A function as it was started.
 struct Running {
     environment: HashMap<String, String>,
-    lambda: Lambda,
-    timeout: Duration,
+    hosted: Hosted,
 }
 
 /// Tasks that end together.
@@ -129,22 +131,16 @@ impl Platform {
             .functions
             .get(logical_id)
             .with_context(|| format!("there is no function {logical_id}"))?;
-        let Lambda::Event(handler) = &function.lambda else {
-            bail!("{logical_id} takes no events")
-        };
-        let (handler, invocation) = (handler.clone(), self.invoker.invocation(function.timeout));
-        let result = self
-            .invoker
-            .run(
-                function.timeout,
-                async move { handler(event, invocation).await },
-            )
-            .await;
-        let failed = || format!("{logical_id} failed");
-        result
-            .with_context(failed)?
-            .map_err(|error| anyhow!(error))
-            .with_context(failed)
+        ensure!(
+            function.hosted.kind() == Kind::Events,
+            "{logical_id} takes no events"
+        );
+        function
+            .hosted
+            .handle_event(event)
+            .await
+            .map_err(|failure| anyhow!(failure))
+            .with_context(|| format!("{logical_id} failed"))
     }
 
     /// Takes no more work in, lets what runs finish within the drain time, and closes the data directory.
@@ -156,6 +152,7 @@ impl Platform {
         if tokio::time::timeout(self.drain, drained).await.is_err() {
             tracing::warn!("functions were still running and are given up");
         }
+        self.pools.stop().await;
         self.services.stop().await;
         self.dynamodb.stop().await;
     }

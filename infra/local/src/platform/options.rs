@@ -22,6 +22,25 @@ pub enum Data {
     Ephemeral,
 }
 
+/// Functions as their real binaries, each in processes of its own behind the Lambda Runtime API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstraps {
+    /// Where the binaries are: `<bin>`, as `cargo build` makes it, or `<bin>/bootstrap`, as `cargo lambda build` does.
+    pub directory: PathBuf,
+    /// How long a process may have nothing to do before it is ended.
+    pub idle_for: Duration,
+}
+
+impl Bootstraps {
+    /// The binaries of a directory; processes without work end after five minutes.
+    pub fn of(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            idle_for: Duration::from_mins(5),
+        }
+    }
+}
+
 /// How a platform is to run. [`Options::new`] has what a test wants: any free port, nothing kept.
 pub struct Options {
     pub template: PathBuf,
@@ -35,6 +54,8 @@ pub struct Options {
     pub clock: Clock,
     /// The code of the functions.
     pub registry: Registry,
+    /// The binaries to run instead of that code. They go by the system's clock.
+    pub bootstraps: Option<Bootstraps>,
     /// Whether schedules fire, at start and later.
     pub schedules: bool,
     /// Whether queue messages are brought to functions.
@@ -60,6 +81,7 @@ impl Options {
             data: Data::Ephemeral,
             clock: Clock::system(),
             registry: Registry::standard(),
+            bootstraps: None,
             schedules: true,
             event_sources: true,
             limits: Limits::LOCAL,

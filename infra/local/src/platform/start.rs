@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use runtime::services::http_client;
-use runtime::{Afterwards, Config, Lambda, Services};
+use runtime::{Afterwards, Config, Services};
 use tokio::runtime::Handle;
 
-use super::{Data, Options, Platform, Running, Tasks, Threads};
+use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::{DynamoDb, Storage};
 use crate::embedded::s3::{self, Objects};
@@ -18,6 +18,7 @@ use crate::embedded::secrets_manager::{self, Secrets};
 use crate::embedded::sqs::{self, Queues};
 use crate::event_sources::EventSource;
 use crate::gateway::{Gateway, HttpFunction};
+use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::schedules::{Scheduled, Timetable};
 use crate::template::{Deployment, Endpoints, Function, REGION, Template};
@@ -117,22 +118,41 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         .map(|function| environment(function, &endpoints))
         .collect();
     let invoker = Invoker::new(options.clock.clone(), runtime.clone());
-    let (functions, config) = build(
-        &template,
-        &deployment,
-        environments,
-        &options.registry,
-        &options.clock,
-        &invoker,
-        runtime,
-    )
-    .await?;
-    let config = config.ok_or_else(|| {
+    let mut intake = Tasks::default();
+    let (functions, config, pools) = match &options.bootstraps {
+        Some(bootstraps) => processes::prepare(
+            &template,
+            &deployment,
+            environments,
+            bootstraps,
+            &invoker,
+            &intake.stop,
+        )?,
+        None => {
+            let (functions, config) = build(
+                &template,
+                &deployment,
+                environments,
+                &options.registry,
+                &options.clock,
+                &invoker,
+                runtime,
+            )
+            .await?;
+            (functions, config, Pools::default())
+        }
+    };
+    let mut config = config.ok_or_else(|| {
         anyhow!(
             "{}: Resources: there is no function",
             template.file().display()
         )
     })?;
+    PLATFORM.clone_into(&mut config.aws.access_key_id);
+    if let Some(bootstraps) = &options.bootstraps {
+        let reaping = pools.reap(bootstraps.idle_for, services.stop.clone());
+        services.tasks.spawn_on(reaping, runtime);
+    }
 
     let parts = Parts {
         template: &template,
@@ -140,14 +160,12 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         functions: &functions,
         invoker,
     };
-    let mut intake = Tasks::default();
     let address = gateway_listener.local_addr()?;
     let gateway = Gateway::new(
         &deployment,
         parts.http_functions(),
         options.limits,
         options.clock.clone(),
-        parts.invoker.clone(),
         intake.stop.clone(),
     );
     let gateway = gateway.map_err(|refused| {
@@ -186,6 +204,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         drain: options.drain,
         intake,
         services,
+        pools,
         _threads: threads,
         dynamodb,
         _objects: objects,
@@ -194,20 +213,16 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
 }
 
 fn check(template: &Template, deployment: &Deployment, options: &Options) -> anyhow::Result<()> {
-    match deployment
-        .functions
-        .iter()
-        .find(|function| !options.registry.has(&function.bin))
-    {
-        Some(function) => Err(template
-            .function_error(
-                &function.logical_id,
-                &["CodeUri"],
-                format!("there is no code for {}", function.bin),
-            )
-            .into()),
-        None => Ok(()),
+    for function in &deployment.functions {
+        if let Some(bootstraps) = &options.bootstraps {
+            processes::binary(template, function, bootstraps)?;
+        } else if !options.registry.has(&function.bin) {
+            let missing = format!("there is no code for {}", function.bin);
+            let id = &function.logical_id;
+            return Err(template.function_error(id, &["CodeUri"], missing).into());
+        }
     }
+    Ok(())
 }
 
 fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
@@ -257,16 +272,24 @@ fn environment(function: &Function, endpoints: &Endpoints) -> HashMap<String, St
         ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let logging = [
+        ("AWS_LAMBDA_LOG_FORMAT", &function.log_format),
+        ("AWS_LAMBDA_LOG_LEVEL", &function.log_level),
+    ];
+    let logging = logging
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
     function
         .environment
         .clone()
         .into_iter()
         .chain(of_lambda)
+        .chain(logging)
         .collect()
 }
 
 /// Builds all functions side by side, as each of them fetches what it needs in its init. Gives the configuration of one of
-/// them as well, if there is one, for what the platform does in its own name.
+/// them as well, if there is one.
 async fn build(
     template: &Template,
     deployment: &Deployment,
@@ -309,16 +332,11 @@ async fn build(
             function.logical_id.clone(),
             Running {
                 environment,
-                lambda,
-                timeout: function.timeout,
+                hosted: Hosted::library(lambda, function.timeout, invoker.clone()),
             },
         );
     }
-    let own = shared.map(|(mut config, _)| {
-        PLATFORM.clone_into(&mut config.aws.access_key_id);
-        config
-    });
-    Ok((functions, own))
+    Ok((functions, shared.map(|(config, _)| config)))
 }
 
 /// What event sources and schedules are put together from.
@@ -330,19 +348,24 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// The function, if it takes this.
+    fn hosted(&self, function: &str, kind: Kind) -> Option<Hosted> {
+        let hosted = &self.functions.get(function)?.hosted;
+        (hosted.kind() == kind).then(|| hosted.clone())
+    }
+
     fn http_functions(&self) -> Vec<HttpFunction> {
-        let http = self
-            .functions
-            .iter()
-            .filter_map(|(id, function)| match &function.lambda {
-                Lambda::Http(router) | Lambda::Stream(router) => Some(HttpFunction {
-                    logical_id: id.clone(),
-                    router: router.clone(),
-                    timeout: function.timeout,
-                    streams: matches!(function.lambda, Lambda::Stream(_)),
-                }),
-                Lambda::Queue(_) | Lambda::Event(_) => None,
-            });
+        let http =
+            self.functions
+                .iter()
+                .filter_map(|(id, function)| match function.hosted.kind() {
+                    Kind::Requests { streamed } => Some(HttpFunction {
+                        logical_id: id.clone(),
+                        hosted: function.hosted.clone(),
+                        streams: streamed,
+                    }),
+                    Kind::QueueMessages | Kind::Events => None,
+                });
         http.collect()
     }
 
@@ -358,21 +381,16 @@ impl Parts<'_> {
                 .iter()
                 .find(|queue| queue.name == source.queue)
                 .ok_or_else(|| refuse("there is no such queue"))?;
-            match self.functions.get(&source.function) {
-                Some(Running {
-                    lambda: Lambda::Queue(handler),
-                    timeout,
-                    ..
-                }) => Ok(EventSource {
-                    source: source.clone(),
-                    queue: queue.clone(),
-                    handler: handler.clone(),
-                    timeout: *timeout,
-                    queues: queues.clone(),
-                    invoker: self.invoker.clone(),
-                }),
-                _ => Err(refuse("the function does not take queue messages").into()),
-            }
+            let function = self
+                .hosted(&source.function, Kind::QueueMessages)
+                .ok_or_else(|| refuse("the function does not take queue messages"))?;
+            Ok(EventSource {
+                source: source.clone(),
+                queue: queue.clone(),
+                function,
+                queues: queues.clone(),
+                invoker: self.invoker.clone(),
+            })
         });
         sources.collect()
     }
@@ -392,20 +410,15 @@ impl Parts<'_> {
                     )
                 };
                 let timetable = Timetable::parse(schedule).map_err(refuse)?;
-                match self.functions.get(&schedule.function) {
-                    Some(Running {
-                        lambda: Lambda::Event(handler),
-                        timeout,
-                        ..
-                    }) => Ok(Scheduled {
-                        schedule: schedule.clone(),
-                        timetable,
-                        handler: handler.clone(),
-                        timeout: *timeout,
-                        invoker: self.invoker.clone(),
-                    }),
-                    _ => Err(refuse("the function does not take events".to_owned()).into()),
-                }
+                let function = self
+                    .hosted(&schedule.function, Kind::Events)
+                    .ok_or_else(|| refuse("the function does not take events".to_owned()))?;
+                Ok(Scheduled {
+                    schedule: schedule.clone(),
+                    timetable,
+                    function,
+                    invoker: self.invoker.clone(),
+                })
             });
         schedules.collect()
     }

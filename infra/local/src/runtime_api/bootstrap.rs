@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
 use runtime::Clock;
+use rustix::process::Pid;
 use serde_json::Value;
-use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::answer::Answer;
+use super::child::{self, Ending, Group};
 use super::desk::{Delivery, Desk, Phase};
 use super::error::BootstrapError;
 use super::log::Log;
@@ -25,8 +25,6 @@ use crate::process;
 
 /// How long Lambda lets a function initialise.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
-/// How long the last words of an ended process are waited for: whoever inherited its output may keep it open.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a process was when it first asked for an event.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +35,9 @@ pub struct FirstNext {
     pub resident_bytes: Option<u64>,
 }
 
-/// A running function. The process ends with the value.
+/// A running function. The process ends with the value, and so does everything that it started.
 pub struct Bootstrap {
-    process_id: u32,
+    process_id: Option<Pid>,
     first_next: FirstNext,
     desk: Arc<Desk>,
     ending: Arc<Ending>,
@@ -47,23 +45,6 @@ pub struct Bootstrap {
     /// Lambda gives a process one event at a time.
     turn: tokio::sync::Mutex<()>,
     _tasks: JoinSet<()>,
-}
-
-/// The end of the process: to be brought about, and how it was.
-#[derive(Default)]
-struct Ending {
-    kill: CancellationToken,
-    status: OnceLock<Option<ExitStatus>>,
-    log: Log,
-}
-
-impl Ending {
-    fn error(&self) -> BootstrapError {
-        BootstrapError::Ended {
-            status: self.status.get().copied().flatten(),
-            log: self.log.text(),
-        }
-    }
 }
 
 impl Bootstrap {
@@ -76,7 +57,23 @@ impl Bootstrap {
         binary: impl AsRef<Path>,
         environment: &HashMap<String, String>,
     ) -> Result<Self, BootstrapError> {
-        let binary = binary.as_ref();
+        Self::start_with(binary.as_ref(), environment, Log::new(None)).await
+    }
+
+    /// Likewise; what the process writes goes to this process's log, under the function's name.
+    pub(crate) async fn start_logged(
+        binary: &Path,
+        environment: &HashMap<String, String>,
+        function: &str,
+    ) -> Result<Self, BootstrapError> {
+        Self::start_with(binary, environment, Log::new(Some(function))).await
+    }
+
+    async fn start_with(
+        binary: &Path,
+        environment: &HashMap<String, String>,
+        log: Log,
+    ) -> Result<Self, BootstrapError> {
         let unable = |source| BootstrapError::Spawn {
             binary: binary.to_owned(),
             source,
@@ -90,17 +87,17 @@ impl Bootstrap {
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
 
-        let mut command = command(binary, environment, &address.to_string()).map_err(unable)?;
+        let command = child::command(binary, environment, &address.to_string()).map_err(unable)?;
         let started = Instant::now();
-        let child = command.spawn().map_err(unable)?;
-        let process_id = child.id().unwrap_or_default();
-        let ending = Arc::new(Ending::default());
-        tasks.spawn(attend(child, desk.clone(), ending.clone()));
+        let group = Group::spawn(command).map_err(unable)?;
+        let process_id = group.id();
+        let ending = Arc::new(Ending::new(log));
+        tasks.spawn(group.attend(desk.clone(), ending.clone()));
 
         let asked = first_next(&desk, &ending).await?;
         let first_next = FirstNext {
             after: asked.duration_since(started),
-            resident_bytes: process::resident_bytes(process_id).ok(),
+            resident_bytes: resident_bytes(process_id).ok(),
         };
         Ok(Self {
             process_id,
@@ -123,7 +120,7 @@ impl Bootstrap {
     /// # Errors
     /// The process has ended, or the operating system does not say.
     pub fn resident_bytes(&self) -> io::Result<u64> {
-        process::resident_bytes(self.process_id)
+        resident_bytes(self.process_id)
     }
 
     /// Hands the process an event and waits for its result. A function that takes longer than `timeout` is killed, as
@@ -132,13 +129,21 @@ impl Bootstrap {
     /// # Errors
     /// The function reports one, times out, or its process ends.
     pub async fn invoke(&self, event: Value, timeout: Duration) -> Result<Value, BootstrapError> {
-        let event = Bytes::from(event.to_string());
+        let answer = self.answer(Bytes::from(event.to_string()), timeout).await?;
+        let whole = answer.collect().await?;
+        serde_json::from_slice(&whole).map_err(BootstrapError::Unreadable)
+    }
+
+    /// Likewise, for the result as it comes: of a streamed one this gives the beginning.
+    pub(crate) async fn answer(
+        &self,
+        event: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, BootstrapError> {
         if event.len() > PAYLOAD_LIMIT {
             return Err(BootstrapError::EventTooLarge(event.len()));
         }
         let _turn = self.turn.lock().await;
-        let mut phase = self.desk.phase();
-        let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended | Phase::InitFailed(_)));
         let limit = TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX);
         let (sender, result) = oneshot::channel();
         let delivery = Delivery {
@@ -154,77 +159,67 @@ impl Bootstrap {
         tokio::select! {
             // A result that came counts, even if the process ended right after it.
             biased;
-            answered = answered => match answered {
-                Ok(body) => serde_json::from_slice(&body?).map_err(BootstrapError::Unreadable),
-                Err(_) => Err(self.ending.error()),
-            },
-            _ = ended => Err(self.ending.error()),
+            answered = answered => answered.unwrap_or_else(|_| Err(self.ending.error())),
+            () = self.ended() => Err(self.ending.error()),
             () = tokio::time::sleep(timeout) => {
-                self.ending.kill.cancel();
+                self.kill();
                 Err(BootstrapError::TimedOut(timeout))
             }
         }
     }
-}
 
-fn command(
-    binary: &Path,
-    environment: &HashMap<String, String>,
-    runtime_api: &str,
-) -> io::Result<Command> {
-    let binary = binary.canonicalize()?;
-    let root = binary.parent().unwrap_or(Path::new("/"));
-    let mut command = Command::new(&binary);
-    command
-        .current_dir(root)
-        .env_clear()
-        // What the caller does not say, as Lambda says it.
-        .envs([
-            ("AWS_LAMBDA_FUNCTION_NAME", "function"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-            ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/function"),
-            ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
-            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
-            ("_HANDLER", "bootstrap"),
-            ("LANG", "en_US.UTF-8"),
-            ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-            ("TZ", ":UTC"),
-        ])
-        .env("LAMBDA_TASK_ROOT", root)
-        .envs(environment)
-        .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    Ok(command)
-}
-
-/// Stays with the process to its end.
-async fn attend(mut child: Child, desk: Arc<Desk>, ending: Arc<Ending>) {
-    let mut readers = JoinSet::new();
-    if let Some(output) = child.stdout.take() {
-        readers.spawn(ending.log.clone().follow(output));
-    }
-    if let Some(output) = child.stderr.take() {
-        readers.spawn(ending.log.clone().follow(output));
-    }
-    let status = tokio::select! {
-        status = child.wait() => status.ok(),
-        () = ending.kill.cancelled() => {
-            if let Err(error) = child.kill().await {
-                tracing::warn!(%error, "a function's process cannot be killed");
-            }
-            None
+    /// Waits until the process is done with the last event, which is when it asks for the next one.
+    ///
+    /// # Errors
+    /// The process ends instead.
+    pub(crate) async fn free(&self) -> Result<(), BootstrapError> {
+        tokio::select! {
+            () = self.desk.free() => Ok(()),
+            () = self.ended() => Err(self.ending.error()),
         }
-    };
-    let all_read = async { while readers.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST_WORDS, all_read).await.is_err() {
-        tracing::debug!("the output of an ended process is still open");
     }
-    ending.status.get_or_init(|| status);
-    desk.ended();
+
+    /// Resolves once the process takes no events any more.
+    pub(crate) async fn ended(&self) {
+        let mut phase = self.desk.phase();
+        let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended | Phase::InitFailed(_)));
+        // The sender lives as long as `self`.
+        drop(ended.await);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ending.has_come()
+    }
+
+    /// Ends the process. [`Bootstrap::ended`] says when it is gone.
+    pub(crate) fn kill(&self) {
+        self.ending.kill.cancel();
+    }
+
+    /// Likewise, for whoever cannot wait.
+    pub(crate) fn kill_at_once(&self) {
+        if !self.ending.has_come() {
+            child::kill(self.process_id);
+        }
+    }
+}
+
+impl Drop for Bootstrap {
+    fn drop(&mut self) {
+        // The task that attends to the process would kill it as well, but perhaps not before this program ends.
+        self.kill_at_once();
+    }
+}
+
+/// The binary of this name, as `cargo build` makes it, or as `cargo lambda build` does: a directory with a `bootstrap` in it.
+pub(crate) fn find_binary(directory: &Path, bin: &str) -> Option<PathBuf> {
+    let candidates = [directory.join(bin).join("bootstrap"), directory.join(bin)];
+    candidates.into_iter().find(|candidate| candidate.is_file())
+}
+
+fn resident_bytes(process_id: Option<Pid>) -> io::Result<u64> {
+    let id = process_id.and_then(|id| u32::try_from(id.as_raw_nonzero().get()).ok());
+    process::resident_bytes(id.ok_or(io::ErrorKind::NotFound)?)
 }
 
 async fn first_next(desk: &Desk, ending: &Ending) -> Result<Instant, BootstrapError> {

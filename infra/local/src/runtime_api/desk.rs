@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::answer::Answer;
 use super::error::{BootstrapError, FunctionError};
 
 /// How far the process has come.
@@ -26,7 +27,7 @@ pub(super) struct Delivery {
     pub(super) result: ResultSender,
 }
 
-pub(super) type ResultSender = oneshot::Sender<Result<Bytes, BootstrapError>>;
+pub(super) type ResultSender = oneshot::Sender<Result<Answer, BootstrapError>>;
 
 /// Where the caller and the process meet.
 pub(super) struct Desk {
@@ -36,6 +37,8 @@ pub(super) struct Desk {
     waiting: tokio::sync::Mutex<mpsc::Receiver<Delivery>>,
     /// The event that the process works on.
     current: Mutex<Option<(String, ResultSender)>>,
+    /// Whether the process waits for an event, done with the one before.
+    waits: watch::Sender<bool>,
 }
 
 impl Desk {
@@ -46,7 +49,15 @@ impl Desk {
             deliveries,
             waiting: tokio::sync::Mutex::new(waiting),
             current: Mutex::default(),
+            waits: watch::Sender::new(false),
         }
+    }
+
+    /// Resolves once the process waits for an event, done with the one before. Who gave an answer may still have work to do.
+    pub(super) async fn free(&self) {
+        let mut waits = self.waits.subscribe();
+        // The sender lives as long as `self`.
+        drop(waits.wait_for(|waits| *waits).await);
     }
 
     pub(super) fn phase(&self) -> watch::Receiver<Phase> {
@@ -63,7 +74,9 @@ impl Desk {
             }
             first
         });
+        self.waits.send_replace(true);
         let delivery = self.waiting.lock().await.recv().await?;
+        self.waits.send_replace(false);
         *self.current() = Some((delivery.request_id.clone(), delivery.result));
         Some((
             delivery.event,
@@ -73,7 +86,7 @@ impl Desk {
     }
 
     /// The process gave the result of an event. `false` when it is not the one that it works on.
-    pub(super) fn finish(&self, request_id: &str, result: Result<Bytes, BootstrapError>) -> bool {
+    pub(super) fn finish(&self, request_id: &str, result: Result<Answer, BootstrapError>) -> bool {
         let current = self.current().take_if(|(id, _)| id == request_id);
         match current {
             Some((_, sender)) => {

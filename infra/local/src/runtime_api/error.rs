@@ -45,8 +45,10 @@ pub enum BootstrapError {
     Function(FunctionError),
     #[error("the event has {0} bytes, more than Lambda takes")]
     EventTooLarge(usize),
-    #[error("the response has {0} bytes, more than Lambda takes")]
-    ResponseTooLarge(usize),
+    #[error("the response has more bytes than Lambda takes")]
+    ResponseTooLarge,
+    #[error("the response broke off")]
+    BrokenOff,
     #[error("the response is not JSON")]
     Unreadable(#[source] serde_json::Error),
 }

@@ -3,7 +3,9 @@
 //! [`Bootstrap`] is a started binary. What to invoke it with: [`RestRequest`] makes the event of a request that came
 //! through API Gateway and [`RestResponse`] reads what it was answered; [`sqs_event`] makes the event of queue messages.
 
+mod answer;
 mod bootstrap;
+mod child;
 mod desk;
 mod error;
 mod log;
@@ -11,7 +13,10 @@ mod queue;
 mod rest;
 mod server;
 
+pub(crate) use answer::{Answer, Pieces};
+pub(crate) use bootstrap::find_binary;
 pub use bootstrap::{Bootstrap, FirstNext};
 pub use error::{BootstrapError, FunctionError};
 pub use queue::{QueueMessage, sqs_event};
 pub use rest::{RestRequest, RestResponse};
+pub(crate) use server::PAYLOAD_LIMIT;

@@ -3,19 +3,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use lambda_http::aws_lambda_events::apigw::{
-    ApiGatewayProxyRequest, ApiGatewayProxyRequestContext, ApiGatewayProxyResponse,
-};
-use percent_encoding::percent_decode_str;
 use runtime::Clock;
 use serde_json::{Value, json};
 
 use crate::gateway::context::context;
+use crate::gateway::proxy;
 
 /// A request in the making.
 #[derive(Clone, Debug)]
@@ -104,41 +99,12 @@ impl RestRequest {
         let peer = SocketAddr::new(self.source, 0);
         let mut context = context(&self.request, peer, &self.stage, Clock::system().now());
         context.resource_path = self.resource.or_else(|| Some("/{proxy+}".to_owned()));
-        json!(proxy_event(&self.request, context))
+        // What is text goes into the event as text.
+        let is_text = std::str::from_utf8(self.request.body()).is_ok();
+        let binary: &[String] = if is_text { &[] } else { &["*/*".to_owned()] };
+        let (head, body) = self.request.into_parts();
+        json!(proxy::event(&head, context, HashMap::new(), &body, binary))
     }
-}
-
-/// The event of a request whose body is known whole.
-fn proxy_event(
-    request: &Request<Bytes>,
-    context: ApiGatewayProxyRequestContext,
-) -> ApiGatewayProxyRequest {
-    let mut query: HashMap<String, Vec<String>> = HashMap::new();
-    for pair in request.uri().query().unwrap_or_default().split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if !name.is_empty() {
-            query.entry(decoded(name)).or_default().push(decoded(value));
-        }
-    }
-    let mut event = ApiGatewayProxyRequest::default();
-    event.resource = context.resource_path.clone();
-    event.path = Some(request.uri().path().to_owned());
-    event.http_method = request.method().clone();
-    event.headers = request.headers().clone();
-    event.multi_value_headers = request.headers().clone();
-    event.query_string_parameters = query.clone().into();
-    event.multi_value_query_string_parameters = query.into();
-    event.request_context = context;
-    if !request.body().is_empty() {
-        let text = std::str::from_utf8(request.body()).map(str::to_owned);
-        event.is_base64_encoded = text.is_err();
-        event.body = Some(text.unwrap_or_else(|_| BASE64_STANDARD.encode(request.body())));
-    }
-    event
-}
-
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// What a function answered to a [`RestRequest`].
@@ -155,19 +121,16 @@ impl RestResponse {
     /// # Errors
     /// It is none that API Gateway would understand.
     pub fn read(result: Value) -> anyhow::Result<Self> {
-        let response: ApiGatewayProxyResponse = serde_json::from_value(result)?;
-        let mut headers = response.headers;
-        // Replaces what both have, as the gateway does.
-        headers.extend(response.multi_value_headers);
-        let body = match response.body {
-            Some(body) if response.is_base64_encoded => BASE64_STANDARD.decode(&body)?,
-            Some(body) => body.to_vec(),
-            None => Vec::new(),
+        let (head, body) = proxy::parsed(result.to_string().as_bytes())?;
+        let body = match body {
+            Some((base64, true)) => proxy::decode(&base64)?.into(),
+            Some((text, false)) => text,
+            None => Bytes::new(),
         };
         Ok(Self {
-            status: StatusCode::from_u16(u16::try_from(response.status_code)?)?,
-            headers,
-            body: body.into(),
+            status: head.status(),
+            headers: head.headers().clone(),
+            body,
         })
     }
 }

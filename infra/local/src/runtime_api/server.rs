@@ -5,24 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use uuid::Uuid;
 
+use super::answer::{Answer, Pieces};
 use super::desk::Desk;
 use super::error::{BootstrapError, FunctionError};
 use crate::embedded::connections;
 use crate::template::{ACCOUNT_ID, REGION};
 
 /// The most bytes of an event and of a buffered response.
-pub(super) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+
+const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
 /// What the interface knows of its function.
 #[derive(Clone)]
@@ -38,14 +43,7 @@ pub(super) async fn start(
 ) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let router = Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route(
-            "/2018-06-01/runtime/invocation/{id}/response",
-            post(response),
-        )
-        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-        .route("/2018-06-01/runtime/init/error", post(init_error))
+    let router = runtime_routes()
         .layer(DefaultBodyLimit::disable())
         .with_state(Served {
             desk,
@@ -64,17 +62,32 @@ pub(super) async fn start(
     Ok((address, serving))
 }
 
+fn runtime_routes() -> Router<Served> {
+    Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route(
+            "/2018-06-01/runtime/invocation/{id}/response",
+            post(response),
+        )
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .route("/2018-06-01/runtime/init/error", post(init_error))
+}
+
 async fn next(State(served): State<Served>) -> Response {
     let Some((event, request_id, deadline_millis)) = served.desk.next().await else {
         return StatusCode::GONE.into_response();
     };
     let function = &served.function;
     let arn = format!("arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{function}");
+    // Lambda names a trace also where nothing is traced.
+    let id = Uuid::new_v4().simple().to_string();
+    let trace = format!("Root=1-{}-{};Sampled=0", &id[..8], &id[8..]);
     let headers = [
         (CONTENT_TYPE.as_str(), "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", request_id),
         ("lambda-runtime-deadline-ms", deadline_millis.to_string()),
         ("lambda-runtime-invoked-function-arn", arn),
+        ("lambda-runtime-trace-id", trace),
     ];
     (headers, event).into_response()
 }
@@ -82,14 +95,47 @@ async fn next(State(served): State<Served>) -> Response {
 async fn response(
     State(served): State<Served>,
     Path(request_id): Path<String>,
-    body: Bytes,
+    headers: HeaderMap,
+    body: Body,
 ) -> Response {
-    if body.len() > PAYLOAD_LIMIT {
-        let too_large = BootstrapError::ResponseTooLarge(body.len());
-        served.desk.finish(&request_id, Err(too_large));
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    let mode = headers.get(RESPONSE_MODE).map(|mode| mode.as_bytes());
+    if mode == Some(b"streaming") {
+        return streamed_response(&served, &request_id, body).await;
     }
-    accepted(served.desk.finish(&request_id, Ok(body)))
+    match Limited::new(body, PAYLOAD_LIMIT).collect().await {
+        Ok(whole) => {
+            let answer = Answer::Whole(whole.to_bytes());
+            accepted(served.desk.finish(&request_id, Ok(answer)))
+        }
+        Err(error) if error.is::<LengthLimitError>() => {
+            let too_large = BootstrapError::ResponseTooLarge;
+            served.desk.finish(&request_id, Err(too_large));
+            too_large_response()
+        }
+        Err(_) => {
+            let broken_off = BootstrapError::BrokenOff;
+            accepted(served.desk.finish(&request_id, Err(broken_off)))
+        }
+    }
+}
+
+/// Hands the response on while it comes. The process is told that it arrived only when all of it did.
+async fn streamed_response(served: &Served, request_id: &str, body: Body) -> Response {
+    let (sender, pieces) = Pieces::new();
+    let answer = Answer::Streamed(pieces);
+    if !served.desk.finish(request_id, Ok(answer)) {
+        return accepted(false);
+    }
+    match sender.pass_on(body).await {
+        Ok(()) => accepted(true),
+        Err(_) => too_large_response(),
+    }
+}
+
+fn too_large_response() -> Response {
+    let json = [(CONTENT_TYPE, "application/json")];
+    let body = r#"{"errorType":"Function.ResponseSizeTooLarge","errorMessage":"Response payload size exceeded maximum allowed payload size"}"#;
+    (StatusCode::PAYLOAD_TOO_LARGE, json, body).into_response()
 }
 
 async fn error(

@@ -119,6 +119,12 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     pub memory_megabytes: u32,
     pub timeout: Duration,
+    /// How many invocations may run side by side, if the template says so.
+    pub reserved_concurrency: Option<usize>,
+    /// `Text` or `JSON`, if the template says so.
+    pub log_format: Option<String>,
+    /// The least severe events to log, if the template says so.
+    pub log_level: Option<String>,
 }
 
 /// An `Api` event: requests that go to a function.

@@ -23,10 +23,29 @@ struct FunctionProperties {
     memory_size: Option<u32>,
     #[serde(default, deserialize_with = "lenient")]
     timeout: Option<u64>,
+    #[serde(default, deserialize_with = "lenient")]
+    reserved_concurrent_executions: Option<usize>,
 }
 
 impl Properties for FunctionProperties {
-    const NAMES: &'static [&'static str] = &["CodeUri", "MemorySize", "Timeout"];
+    const NAMES: &'static [&'static str] = &[
+        "CodeUri",
+        "MemorySize",
+        "Timeout",
+        "ReservedConcurrentExecutions",
+    ];
+}
+
+/// Of `LoggingConfig` only what a function is told; the rest of it names what does not exist here.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LoggingProperties {
+    log_format: Option<String>,
+    application_log_level: Option<String>,
+}
+
+impl Properties for LoggingProperties {
+    const NAMES: &'static [&'static str] = &["LogFormat", "ApplicationLogLevel"];
 }
 
 impl Evaluator<'_> {
@@ -62,6 +81,10 @@ impl Evaluator<'_> {
                 .at("CodeUri")
                 .problem("is missing, so this function has no code"));
         };
+        let logging = match self.document.properties(id).get("LoggingConfig") {
+            Some(logging) => self.read(logging, &place.at("LoggingConfig"))?,
+            None => LoggingProperties::default(),
+        };
         Ok(Function {
             logical_id: id.to_owned(),
             name: self.physical_name(id, &place)?,
@@ -75,6 +98,9 @@ impl Evaluator<'_> {
             environment: self.environment(id, &place)?,
             memory_megabytes: properties.memory_size.unwrap_or(DEFAULT_MEMORY_MEGABYTES),
             timeout: Duration::from_secs(properties.timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS)),
+            reserved_concurrency: properties.reserved_concurrent_executions,
+            log_format: logging.log_format,
+            log_level: logging.application_log_level,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Runs a small template with small functions, and the command itself.
 
 mod administration;
+mod bootstraps;
 mod canaries;
 mod command;
 mod fixture;

@@ -10,6 +10,8 @@ use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use signalbox::runtime_api::{Bootstrap, BootstrapError, RestRequest, RestResponse};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::fixture::PATIENCE;
 
@@ -155,6 +157,64 @@ async fn a_function_that_takes_too_long_is_killed() {
             "{error:?}"
         );
         assert!(bootstrap.resident_bytes().is_err());
+    };
+    tokio::join!(caller, process);
+}
+
+/// Sends a streamed response byte by byte as given, and gives the status that it is answered with, if it is.
+async fn stream(process: &Process, request_id: &str, chunks: &[&str]) -> Option<String> {
+    let (address, base) = process.base["http://".len()..].split_once('/').unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /{base}/invocation/{request_id}/response HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\n\
+         Lambda-Runtime-Function-Response-Mode: streaming\r\nTrailer: Lambda-Runtime-Function-Error-Type\r\n\
+         Content-Type: application/vnd.awslambda.http-integration-response\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    for chunk in chunks {
+        connection.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    if !chunks.last()?.ends_with("\r\n\r\n") {
+        return None;
+    }
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    Some(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn a_streamed_response_is_whole_or_says_how_it_broke_off() {
+    let (directory, binary) = script(IDLE);
+    let given = HashMap::new();
+    let start = Bootstrap::start(&binary, &given);
+    let accepted = Some("HTTP/1.1 202".to_owned());
+    let process = async {
+        let process = Process::found_in(directory.path()).await;
+        let first = request_id(&process.next().await);
+        let unknown = stream(&process, "other", &["0\r\n\r\n"]).await;
+        assert_eq!(unknown.unwrap(), "HTTP/1.1 400");
+        let whole = ["4\r\n{\"n\"\r\n", "3\r\n:2}\r\n", "0\r\n\r\n"];
+        assert_eq!(stream(&process, &first, &whole).await, accepted);
+
+        let second = request_id(&process.next().await);
+        let message = "eyJlcnJvclR5cGUiOiJCcm9rZW4iLCJlcnJvck1lc3NhZ2UiOiJubyB0YWJsZSJ9";
+        let trailers = format!(
+            "0\r\nLambda-Runtime-Function-Error-Type: Broken\r\nLambda-Runtime-Function-Error-Body: {message}\r\n\r\n"
+        );
+        let failed = ["4\r\n{\"n\"\r\n", &trailers];
+        assert_eq!(stream(&process, &second, &failed).await, accepted);
+
+        let third = request_id(&process.next().await);
+        assert_eq!(stream(&process, &third, &["4\r\n{\"n\"\r\n"]).await, None);
+    };
+    let caller = async {
+        let bootstrap = start.await.unwrap();
+        let invoke = async || bootstrap.invoke(json!({}), LONG).await;
+        assert_eq!(invoke().await.unwrap(), json!({"n": 2}));
+        let failed = invoke().await.unwrap_err().to_string();
+        assert_eq!(failed, "the function failed: Broken: no table");
+        let broken = invoke().await.unwrap_err();
+        assert!(matches!(broken, BootstrapError::BrokenOff), "{broken}");
     };
     tokio::join!(caller, process);
 }
