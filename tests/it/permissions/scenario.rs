@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::fakes::{ModelApi, Target};
+use testkit::fakes::{ModelApi, Target, Turn};
 use testkit::{Account, Answer, TestApp};
 
 use crate::template::operations;
@@ -360,6 +360,16 @@ impl Scenario {
             self.get(key, &format!("/api/v1/usage?agent_id={agent}"))
                 .await;
         }
+        // An answer that is shown while it comes, and is too large for a table.
+        let piece = Duration::from_millis(10);
+        provider.play([Turn::Trickling(piece, "More of it. ".repeat(10_000))]);
+        let body = json!({"name": "M", "type": "freeform", "config": config});
+        let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
+        let executions = format!("/api/agent-base/{}/executions", text(&agent["data"]["id"]));
+        let done = self.call(token, Method::POST, &executions, json!({"wait": true}));
+        let run = text(&done.await["data"]["id"]);
+        let events = format!("/api/workflow/{run}/events");
+        self.get(token, &events).await;
         self.get(key, "/api/v1/usage").await;
         self.get(key, path).await;
         let path = format!("{path}/{id}");

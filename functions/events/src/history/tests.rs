@@ -18,6 +18,7 @@ fn run(status: RunStatus, steps: u32) -> Run {
         steps,
         trigger: RunTrigger::Manual,
         signal: None,
+        ancestry: None,
         input: None,
         output: (status == RunStatus::Completed).then(|| json!({"text": "It rains."})),
         error: (status == RunStatus::Failed).then(|| "no model answered".to_owned()),
