@@ -16,6 +16,7 @@ mod events;
 mod executions;
 mod large_values;
 mod limits;
+mod live_models;
 mod members;
 mod models;
 mod permissions;

@@ -10,16 +10,16 @@ use crate::secrets::everything_stored;
 
 const SECRET: &str = "sk-planted-0123456789-abcd";
 /// A model of each provider, whose prices are known.
-const MODELS: [&str; 3] = [
+pub(crate) const MODELS: [&str; 3] = [
     "openai/gpt-5",
     "anthropic/claude-sonnet-4-5",
     "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
 ];
 
-struct Desk {
-    app: TestApp,
-    api: ModelApi,
-    token: String,
+pub(crate) struct Desk {
+    pub(crate) app: TestApp,
+    pub(crate) api: ModelApi,
+    pub(crate) token: String,
     key: String,
     _weather: OpenMeteo,
 }
@@ -63,7 +63,7 @@ impl Desk {
     }
 
     /// Likewise, with a key to each of the provider's APIs.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let desk = Self::without_keys().await;
         for model in MODELS {
             desk.credential(provider_of(model)).await;
@@ -86,7 +86,7 @@ impl Desk {
     }
 
     /// The end of a run of a fresh agent.
-    async fn run(&self, config: Value, input: Value) -> Value {
+    pub(crate) async fn run(&self, config: Value, input: Value) -> Value {
         let agent = self.agent(config).await;
         let path = format!("/api/agent-base/{agent}/executions");
         let post = self.app.post(&path, json!({"input": input}));
@@ -106,7 +106,7 @@ impl Desk {
     }
 
     /// The bodies of the requests that the provider got.
-    fn asked(&self) -> Vec<Value> {
+    pub(crate) fn asked(&self) -> Vec<Value> {
         let hits = self.api.take_hits().into_iter();
         hits.map(|hit| serde_json::from_str(&hit.body).unwrap())
             .collect()

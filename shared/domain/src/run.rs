@@ -73,6 +73,9 @@ pub struct Signal {
 /// How many runs deep below the first one a run of trigger `agent` may be.
 pub const MAX_DEPTH: usize = 5;
 
+/// How many runs a run may start, by how deep it is itself. Everything that one run leads to is bounded by it: 720 runs.
+const MAX_STARTED: [usize; MAX_DEPTH] = [20, 5, 2, 1, 1];
+
 /// Where a run of trigger `agent` comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ancestry {
@@ -83,6 +86,13 @@ pub struct Ancestry {
 }
 
 impl Ancestry {
+    /// How many runs a run with this ancestry may start.
+    pub fn most_started(above: Option<&Self>) -> usize {
+        let depth = above.map_or(0, |above| above.agents.len());
+        // Where none may be started at all, the attempt is told why.
+        MAX_STARTED.get(depth).copied().unwrap_or(1)
+    }
+
     /// That of a run of `agent` which `run` starts.
     ///
     /// # Errors
@@ -119,14 +129,17 @@ pub struct TokenUsage {
 
 impl std::ops::AddAssign for TokenUsage {
     fn add_assign(&mut self, other: Self) {
-        self.input += other.input;
-        self.output += other.output;
+        self.input = self.input.saturating_add(other.input);
+        self.output = self.output.saturating_add(other.output);
     }
 }
 
-/// A worker's claim on a run. Which worker it is matters to nobody: the run's version fences the others.
+/// A worker's claim on a run. The run's version fences the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
+    /// A random number of the worker's, by which it knows a write of its own whose answer got lost.
+    #[serde(default)]
+    pub holder: u64,
     pub acquired_at: DateTime<Utc>,
     /// From when on another worker may take over.
     pub until: DateTime<Utc>,

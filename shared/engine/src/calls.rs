@@ -20,8 +20,6 @@ use crate::telling::Telling;
 
 /// How often something unavailable is tried.
 const ATTEMPTS: u32 = 3;
-/// How many runs of other agents a run may start. Each of them may do likewise, down to the depth that runs may have.
-const MAX_TRIGGERED: usize = 20;
 /// How long a provider may ask to be left alone while there is another model to ask.
 const SHORT_WAIT: Duration = Duration::from_secs(5);
 /// What a worker keeps of its time for the writes after a model's answer.
@@ -117,10 +115,12 @@ pub(crate) async fn ask(
         let answer = match model.await? {
             Ok(model) => {
                 let is_last = position + 1 == last;
+                // Those behind it shall have their time too.
+                let share = patience.rest() / u32::try_from(last - position).unwrap_or(1);
                 let one = Asked {
                     name,
                     model: &model,
-                    limit: models.timeout,
+                    limit: models.timeout.min(share),
                     is_last,
                 };
                 ask_one(one, request, telling, patience).await
@@ -184,19 +184,20 @@ async fn ask_one(
 }
 
 /// Whether the run may make this call, and if so, whether it may be repeated. `before`: how many calls of this tool the run asked
-/// for before. The error is for the model.
+/// for before; `most_started`: how many runs it may start. The error is for the model.
 pub(crate) fn check(
     toolbox: &Toolbox,
     definition: &Definition,
     call: &ToolCall,
     before: usize,
+    most_started: usize,
 ) -> Result<bool, String> {
     if !definition.tools.contains(&call.tool) {
         return Err(format!("this agent may not call {}", call.tool));
     }
-    if call.tool == "trigger_agent" && before >= MAX_TRIGGERED {
+    if call.tool == "trigger_agent" && before >= most_started {
         return Err(format!(
-            "a run may start {MAX_TRIGGERED} others, and this one has tried so many"
+            "this run may start {most_started} others, and has tried so many"
         ));
     }
     if !call.arguments.is_object() {

@@ -84,9 +84,10 @@ impl Control {
             if !matches!(run.status, RunStatus::Queued | RunStatus::Running) {
                 return Err(in_state(&run, "be paused"));
             }
-            let changed = if run.wanted == Some(Wanted::Pause) {
+            let is_held = is_held(&run, self.clock.now(), None);
+            let changed = if is_held && run.wanted == Some(Wanted::Pause) {
                 return Ok(run);
-            } else if is_held(&run, self.clock.now(), None) {
+            } else if is_held {
                 let wanted = Run {
                     wanted: Some(Wanted::Pause),
                     ..run.clone()

@@ -15,6 +15,8 @@ use crate::telling::Telling;
 
 /// How long after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
+/// How long to wait before a write that the store could not take is tried again.
+const RETRIES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 /// When the first of an answer is shown, and how often more of it.
 const SHOWN_FIRST: Duration = Duration::from_millis(50);
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
@@ -71,6 +73,7 @@ impl<'a> Held<'a> {
             started_at: run.started_at.or(Some(now)),
             lost_leases: lost,
             lease: Some(Lease {
+                holder: rand::random(),
                 acquired_at: now,
                 until: now,
             }),
@@ -198,15 +201,20 @@ impl<'a> Held<'a> {
         };
         loop {
             match self.store.add_partial(&self.run, &partial).await {
-                Err(error) if is_lost(&error) => self.learn(error).await?,
+                Err(error) if is_lost(&error) => {
+                    let as_it_is = self.run.clone();
+                    self.learn(&as_it_is, error).await?;
+                }
                 // The answer is what counts, and it comes whole at its end.
-                Err(error) if error.is_retryable() => {
+                Err(error) => {
                     tracing::warn!(run.id = %self.run.id, %error, "a piece of an answer was not shown");
+                    // Perhaps it was, all the same: its place is not used again.
+                    self.shown.pieces += 1;
                     return Ok(());
                 }
-                result => {
+                Ok(()) => {
                     self.shown.pieces += 1;
-                    return result;
+                    return Ok(());
                 }
             }
         }
@@ -254,6 +262,7 @@ impl<'a> Held<'a> {
     async fn put(&mut self, mut next: Run, steps: &[Step]) -> Result<()> {
         next.worked_millis = self.worked_millis();
         while !self.try_put(&next, steps).await? {
+            next.version = self.run.version;
             // A run that is paused by this write has what was wanted.
             if next.status == RunStatus::Running {
                 next.wanted = self.run.wanted;
@@ -262,9 +271,9 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// Writes, or learns that something is wanted that the write does not know of; `false` then.
+    /// Writes, or learns why `next` has to be made anew and written again; `false` then.
     async fn try_put(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
-        let write = RunWrite {
+        let write = || RunWrite {
             run: next,
             wanted: self.run.wanted,
             steps,
@@ -272,34 +281,58 @@ impl<'a> Held<'a> {
             agent: None,
             audit: &[],
         };
-        match self.store.write_run(write).await {
-            Err(error) if is_lost(&error) => {
-                self.learn(error).await?;
-                Ok(false)
+        let mut written = self.store.write_run(write()).await;
+        for pause in RETRIES {
+            // What was just found out is worth more than a moment.
+            if !matches!(&written, Err(error) if error.is_retryable()) {
+                break;
             }
-            result => {
-                result?;
-                self.run = Run {
-                    version: next.version + 1,
-                    ..next.clone()
-                };
+            tokio::time::sleep(pause).await;
+            written = self.store.write_run(write()).await;
+        }
+        match written {
+            Err(error) if is_lost(&error) => self.learn(next, error).await,
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.take_over(next);
                 Ok(true)
             }
         }
     }
 
-    /// Finds out why a write was refused: when somebody wants something of this worker, it is known now and the write may be
-    /// tried again; else `refusal` stands.
-    async fn learn(&mut self, refusal: Error) -> Result<()> {
+    fn take_over(&mut self, next: &Run) {
+        self.run = Run {
+            version: next.version + 1,
+            ..next.clone()
+        };
+    }
+
+    /// Finds out why `next` was refused: it is written already, and only the answer got lost; then this is `true`. Or an earlier
+    /// renewal is, or somebody wants something of this worker: that is known now. Else `refusal` stands.
+    async fn learn(&mut self, next: &Run, refusal: Error) -> Result<bool> {
         let run = &self.run;
         let stored = self.store.run_head(run.workspace_id, run.id).await?;
-        let wanted = stored.filter(|stored| stored.version == run.version);
-        match wanted.and_then(|stored| stored.wanted) {
-            wanted if wanted.is_some() && wanted != run.wanted => {
-                self.run.wanted = wanted;
-                Ok(())
+        let Some(stored) = stored else {
+            return Err(refusal);
+        };
+        let holder = |run: &Run| run.lease.map(|lease| lease.holder);
+        let is_ours = holder(&stored).is_some() && holder(&stored) == holder(next);
+        if stored.version == run.version {
+            if stored.wanted.is_none() || stored.wanted == run.wanted {
+                return Err(refusal);
             }
-            _ => Err(refusal),
+            self.run.wanted = stored.wanted;
+            Ok(false)
+        } else if stored.version == run.version + 1 && is_ours && stored.steps == next.steps {
+            self.take_over(next);
+            self.run.wanted = stored.wanted;
+            Ok(true)
+        } else if stored.version == run.version + 1 && is_ours && stored.steps == run.steps {
+            self.run.version = stored.version;
+            self.run.wanted = stored.wanted;
+            Ok(false)
+        } else {
+            Err(refusal)
         }
     }
 }

@@ -45,7 +45,7 @@ impl Limits {
 
     /// Which limit keeps the run from asking a model once more.
     pub fn reached(&self, usage: TokenUsage, cost_micros: u64) -> Option<String> {
-        let used = usage.input + usage.output;
+        let used = usage.input.saturating_add(usage.output);
         if let Some(limit) = self.tokens.filter(|limit| used >= *limit) {
             return Some(format!("token limit of {limit} reached"));
         }

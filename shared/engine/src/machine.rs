@@ -121,7 +121,7 @@ pub enum Outcome {
 impl Outcome {
     fn failed(error: impl Into<String>) -> Self {
         Self::Failed {
-            error: error.into(),
+            error: journal::shortened(error.into()),
         }
     }
 }

@@ -5,7 +5,7 @@ use domain::Result;
 use domain::agent::AgentVersion;
 use domain::audit::Caller;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Run, RunStatus, Step, ToolOutcome, Wanted};
+use domain::run::{Ancestry, Run, RunStatus, Step, ToolOutcome, Wanted};
 use futures::StreamExt;
 use futures::future::try_join;
 use futures::stream::FuturesUnordered;
@@ -171,7 +171,9 @@ impl Runner {
                 Action::RecordIntents(calls) => {
                     for call in calls {
                         let before = state.calls_before(&call);
-                        match calls::check(&self.toolbox, state.definition(), &call, before) {
+                        let most = Ancestry::most_started(held.run.ancestry.as_ref());
+                        let (toolbox, definition) = (&self.toolbox, state.definition());
+                        match calls::check(toolbox, definition, &call, before, most) {
                             Ok(idempotent) => state.intend(&call.id, idempotent),
                             Err(why) => state.refuse(&call.id, why),
                         }
@@ -254,13 +256,21 @@ impl Runner {
                 Ok(Some((id, outcome))) => {
                     under_way.retain(|call| *call != id);
                     state.returned(&id, outcome);
-                    if state.must_write() && !running.is_empty() {
+                    // Not once: a write that learns that the run shall pause has to be made again.
+                    while state.must_write() && !running.is_empty() {
                         held.write(state).await?;
                     }
                 }
                 Ok(None) => break,
                 Err(_) => {
-                    let why = state.definition().limits.time_is_up();
+                    let mut why = state.definition().limits.time_is_up();
+                    let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.clone()).collect();
+                    if !in_doubt.is_empty() {
+                        let tools = in_doubt.join(", ");
+                        why.push_str(&format!(
+                            " during a call of {tools}, which may or may not have taken effect"
+                        ));
+                    }
                     for id in under_way {
                         state.returned(&id, ToolOutcome::Error(why.clone()));
                     }

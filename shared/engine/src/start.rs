@@ -217,7 +217,8 @@ impl Starter {
     async fn create(&self, run: &Run, agent: Option<&Agent>, audit: &AuditEntry) -> Result<()> {
         let created = self.store.create_run(run, agent, audit);
         let (created, ()) = join(created, self.count(run, 1)).await;
-        if matches!(created, Err(Error::Conflict(_))) {
+        // What may have happened all the same stays counted.
+        if matches!(&created, Err(error) if !error.is_retryable()) {
             self.count(run, -1).await;
         }
         created

@@ -44,6 +44,16 @@ impl Telling {
 
     /// More of its text has come.
     pub(crate) fn text(&self, more: &str) {
+        let mut rest = more;
+        while rest.len() > MAX_TEXT {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(MAX_TEXT));
+            self.piece(piece);
+            rest = after;
+        }
+        self.piece(rest);
+    }
+
+    fn piece(&self, more: &str) {
         self.with(|told| match told.events.last_mut() {
             // Nobody has been asked over the network.
             None if told.attempts == 0 => {}
@@ -90,6 +100,10 @@ mod tests {
         assert_eq!(told, [asked(2), text("One two"), asked(3), text("Three")]);
         telling.text(" four");
         assert_eq!(telling.take(), [text(" four")]);
+
+        telling.text(&"é".repeat(MAX_TEXT));
+        let pieces = telling.take();
+        assert_eq!(pieces.len(), 2, "a long piece has to fit into items");
 
         let within = Telling::default();
         within.asked(&ModelName::Extractive);

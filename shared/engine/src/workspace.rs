@@ -306,6 +306,8 @@ fn tool_error(error: Error) -> ToolError {
     match error {
         Error::Invalid(_) => ToolError::InvalidArguments(error.to_string()),
         Error::Refused(why) => ToolError::Failed(why),
+        // The plan's word.
+        Error::Forbidden(why) => ToolError::NotAllowed(why),
         error => {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, source, "tool could not use the store");

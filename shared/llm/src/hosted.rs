@@ -15,7 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::failure::{of_status, unreadable};
-use crate::secrecy::{Telling, hide, hide_in_answer};
+use crate::secrecy::{Telling, hide_in_answer, hide_in_error, hide_in_value};
 use crate::{ModelAnswer, ModelError, ModelRequest, anthropic, openai, prices, stream};
 
 /// What a model is told when there is nothing to tell it: providers refuse empty messages.
@@ -82,14 +82,16 @@ impl Hosted {
     ) -> Result<ModelAnswer, ModelError> {
         let reply = self.ask(request, timeout).await?;
         let mut telling = Telling::new(Some(&self.secret), on_text);
-        let body = self.read(reply, &mut telling).await?;
+        let hidden = |error| hide_in_error(error, &self.secret);
+        let body = self.read(reply, &mut telling).await.map_err(hidden)?;
         if body.to_string().len() > MAX_REPLY {
             return Err(OutboundError::TooLarge(MAX_REPLY).into());
         }
         let mut answer = match self.api {
             Api::ChatCompletions => openai::answer(&self.name, body),
             Api::Messages => anthropic::answer(&self.name, body),
-        }?;
+        }
+        .map_err(hidden)?;
         if !telling.has_begun() {
             telling.say(&answer.text)?;
         }
@@ -175,8 +177,9 @@ impl Hosted {
     }
 
     fn failure(&self, reply: &OutboundResponse) -> ModelError {
-        let body = hide(&String::from_utf8_lossy(&reply.body), Some(&self.secret));
-        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        // What JSON escapes is plain only now, and cut to size only after this.
+        hide_in_value(&mut body, self.secret.expose());
         of_status(reply.status, &body["error"], &reply.headers)
     }
 }
@@ -198,6 +201,9 @@ fn leave_out_what_it_refuses(reply: &OutboundResponse, body: &mut Value) -> bool
             .is_some_and(|body| body.remove(name).is_some())
 }
 
+/// The most tokens that are believed of one answer, so that nobody's sums overflow.
+const MAX_COUNT: u64 = 1_000_000_000;
+
 /// What a tool came to, as providers take it: a text.
 pub(crate) fn outcome_text(outcome: &ToolOutcome) -> String {
     match outcome {
@@ -207,7 +213,7 @@ pub(crate) fn outcome_text(outcome: &ToolOutcome) -> String {
     }
 }
 
-/// A count within a provider's `usage`; 0 when it says nothing.
+/// A count within a provider's `usage`; 0 when it says nothing. No answer has as many tokens as the limit.
 pub(crate) fn count(usage: &Value, name: &str) -> u64 {
-    usage[name].as_u64().unwrap_or(0)
+    usage[name].as_u64().unwrap_or(0).min(MAX_COUNT)
 }

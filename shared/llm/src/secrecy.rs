@@ -33,13 +33,25 @@ pub(crate) fn hide_in_answer(answer: &mut ModelAnswer, secret: Option<&ProviderS
     }
 }
 
+/// Takes the key out of what a service says went wrong.
+pub(crate) fn hide_in_error(error: ModelError, secret: &ProviderSecret) -> ModelError {
+    let hide = |why: String| hide(&why, Some(secret));
+    match error {
+        ModelError::Refused(why) => ModelError::Refused(hide(why)),
+        ModelError::Unavailable { why, retry_after } => ModelError::Unavailable {
+            why: hide(why),
+            retry_after,
+        },
+    }
+}
+
 fn hide_in_text(text: &mut String, secret: &str) {
     if text.contains(secret) {
         *text = text.replace(secret, HIDDEN);
     }
 }
 
-fn hide_in_value(value: &mut Value, secret: &str) {
+pub(crate) fn hide_in_value(value: &mut Value, secret: &str) {
     match value {
         Value::String(text) => hide_in_text(text, secret),
         Value::Array(values) => values
@@ -70,6 +82,13 @@ pub(crate) struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
+    /// Takes the key out of something that is not text of the answer.
+    pub(crate) fn hide(&self, value: &mut Value) {
+        if let Some(secret) = self.secret {
+            hide_in_value(value, secret);
+        }
+    }
+
     pub(crate) fn new(
         secret: Option<&'a ProviderSecret>,
         on_text: &'a mut (dyn FnMut(&str) + Send),

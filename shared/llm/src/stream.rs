@@ -60,10 +60,15 @@ pub(crate) async fn read<A: Assembly>(
             _ => {}
         }
         let event = serde_json::from_str(&data).map_err(|_| unreadable())?;
-        assembly.take(event, telling).map_err(|fault| match fault {
-            Fault::Told(error) => in_the_middle(&error),
-            Fault::Unfit(error) => error,
-        })?;
+        match assembly.take(event, telling) {
+            Ok(()) => {}
+            Err(Fault::Told(mut error)) => {
+                // Before it is cut to size, which might leave a piece of the key.
+                telling.hide(&mut error);
+                return Err(in_the_middle(&error));
+            }
+            Err(Fault::Unfit(error)) => return Err(error),
+        }
         is_readable = true;
     }
     match (assembly.is_complete(), is_readable) {

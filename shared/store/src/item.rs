@@ -93,12 +93,16 @@ pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
     serde_json::from_str(data).map_err(Error::internal)
 }
 
-/// A number beside the entity; 0 when absent.
+/// A number beside the entity; 0 when absent. Sums that have outgrown the type count as its largest.
 pub(crate) fn number(item: &Item, name: &str) -> i64 {
-    item.get(name)
-        .and_then(|value| value.as_n().ok())
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    let Some(text) = item.get(name).and_then(|value| value.as_n().ok()) else {
+        return 0;
+    };
+    match text.parse() {
+        Ok(number) => number,
+        Err(_) if text.starts_with('-') => i64::MIN,
+        Err(_) => i64::MAX,
+    }
 }
 
 pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {

@@ -8,7 +8,7 @@ use domain::{Error, Result};
 use crate::Store;
 use crate::item::{Item, NewItem, entity, sort_key};
 use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
-use crate::runs::{read_head, unchanged};
+use crate::runs::{read_head, unchanged, whole};
 use crate::transaction::Condition;
 
 /// One thing that has happened in a run.
@@ -53,6 +53,31 @@ pub struct RunEvents {
 impl Store {
     /// What has happened in a run since `after`, in one consistent read.
     pub async fn run_events(
+        &self,
+        workspace: WorkspaceId,
+        id: RunId,
+        after: EventCursor,
+    ) -> Result<Option<RunEvents>> {
+        let first = match after {
+            EventCursor::Start => 0,
+            EventCursor::Step(index) => index + 1,
+            EventCursor::Partial { position, .. } => position,
+        };
+        whole(|| async {
+            let events = self.try_run_events(workspace, id, after).await?;
+            let is_whole = events.as_ref().is_none_or(|events| {
+                let steps = events.entries.iter().filter_map(|entry| match entry {
+                    RunEntry::Step(step) => Some(step.index),
+                    RunEntry::Partial(_) => None,
+                });
+                steps.eq(first..events.run.steps)
+            });
+            Ok(is_whole.then_some(events))
+        })
+        .await
+    }
+
+    async fn try_run_events(
         &self,
         workspace: WorkspaceId,
         id: RunId,

@@ -3,6 +3,8 @@
 //! Head, input and output are read together; the journal by workers and by those who watch. A small input or output is kept
 //! in the head, so that lists can show it; a larger one has an item of its own, and beyond 100 KB that item is in S3.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use domain::agent::Agent;
 use domain::audit::AuditEntry;
@@ -20,6 +22,8 @@ use crate::keys::{
 use crate::run_entries::{RunEntry, entry};
 use crate::transaction::Condition;
 
+/// How often a run is read that is just being written.
+const ATTEMPTS: u32 = 5;
 /// What may stay in the head, in bytes of JSON, of input and output each.
 const INLINE: usize = 4 * 1024;
 
@@ -95,19 +99,36 @@ impl Store {
 
     /// A run with its input and output, in one read.
     pub async fn run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<Run>> {
-        let items = self
-            .collection(
-                &self.tables.records,
-                &keys::run(workspace, id),
-                RUN_HEAD,
-                RUN_HEAD,
-            )
-            .await?;
-        assemble(&items)
+        whole(|| async {
+            let items = self
+                .collection(
+                    &self.tables.records,
+                    &keys::run(workspace, id),
+                    RUN_HEAD,
+                    RUN_HEAD,
+                )
+                .await?;
+            let run = assemble(&items)?;
+            let is_whole = run.as_ref().is_none_or(is_whole);
+            Ok(is_whole.then_some(run))
+        })
+        .await
     }
 
     /// A run with its journal, in one read.
     pub async fn load_run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<LoadedRun>> {
+        whole(|| async {
+            let loaded = self.try_load_run(workspace, id).await?;
+            let is_whole = loaded.as_ref().is_none_or(|loaded| {
+                let steps = loaded.steps.iter().map(|step| step.index);
+                is_whole(&loaded.run) && steps.eq(0..loaded.run.steps)
+            });
+            Ok(is_whole.then_some(loaded))
+        })
+        .await
+    }
+
+    async fn try_load_run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<LoadedRun>> {
         // From the journal to the head and what belongs to it: the messages behind are not needed.
         let items = self
             .collection(
@@ -324,6 +345,26 @@ pub(crate) fn read_head(item: &Item) -> Result<Run> {
         wanted: wanted.map(|_| Wanted::Pause),
         ..entity(item)?
     })
+}
+
+/// Reads until what was read belongs together. A query may see a part of what a transaction writes, the head before the steps
+/// for instance; a moment later it sees all of it.
+pub(crate) async fn whole<T, F>(read: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    for attempt in 0..ATTEMPTS {
+        if let Some(whole) = read().await? {
+            return Ok(whole);
+        }
+        tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
+    }
+    Err(Error::unavailable("a run could not be read whole"))
+}
+
+/// Whether what was written with the head is there. The input is older than that, and may be null.
+fn is_whole(run: &Run) -> bool {
+    run.status != RunStatus::Completed || run.output.is_some()
 }
 
 /// Puts the large input and output back into the head.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, Select, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValue, Select, TransactWriteItem, Update,
+};
 use futures::future::try_join_all;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -113,6 +115,7 @@ struct TransactWriteItems {
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 enum Write {
     Put(PutItem),
+    Update(UpdateItem),
 }
 
 /// An item as it is on the wire.
@@ -210,6 +213,19 @@ impl UpdateItem {
     }
 }
 
+impl UpdateItem {
+    fn in_transaction(&self, ids: &FreshIds) -> anyhow::Result<TransactWriteItem> {
+        let update = Update::builder()
+            .table_name(&self.table_name)
+            .set_key(Some(self.key.with(ids)))
+            .update_expression(&self.update_expression)
+            .set_condition_expression(self.condition_expression.clone())
+            .set_expression_attribute_values(Some(self.expression_attribute_values.with(ids)))
+            .build()?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+}
+
 impl PutItem {
     fn values(&self, ids: &FreshIds) -> Option<Item> {
         let values = self.expression_attribute_values.as_ref();
@@ -240,7 +256,10 @@ impl PutItem {
 impl TransactWriteItems {
     async fn send(&self, client: &Client, ids: &FreshIds) -> anyhow::Result<()> {
         let writes = self.transact_items.iter();
-        let writes = writes.map(|Write::Put(put)| put.in_transaction(ids));
+        let writes = writes.map(|write| match write {
+            Write::Put(put) => put.in_transaction(ids),
+            Write::Update(update) => update.in_transaction(ids),
+        });
         let writes = writes.collect::<anyhow::Result<Vec<_>>>()?;
         let call = client.transact_write_items();
         call.set_transact_items(Some(writes)).send().await?;

@@ -200,7 +200,7 @@ impl State {
                 content,
             } => {
                 self.usage += *usage;
-                self.cost_micros += *cost_micros;
+                self.cost_micros = self.cost_micros.saturating_add(*cost_micros);
                 let calls = tool_calls.iter().map(|request| Call {
                     request: request.clone(),
                     stage: Stage::Asked,
@@ -249,7 +249,7 @@ impl State {
     }
 }
 
-fn shortened(mut text: String) -> String {
+pub(super) fn shortened(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
         text.truncate(end);
         text.push('…');

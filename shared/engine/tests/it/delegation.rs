@@ -167,7 +167,7 @@ async fn a_run_starts_only_so_many_others() {
     let said = said(&platform, &run).await;
     assert_eq!(said.matches("is queued").count(), 20, "{said}");
     assert_eq!(
-        said.matches("a run may start 20 others").count(),
+        said.matches("this run may start 20 others").count(),
         2,
         "{said}"
     );

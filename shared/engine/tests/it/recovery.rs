@@ -90,6 +90,7 @@ async fn three_lost_leases_at_one_step_end_the_run() {
         stored.status = RunStatus::Running;
         stored.lost_leases = lost;
         stored.lease = Some(domain::run::Lease {
+            holder: 7,
             acquired_at: now,
             until: now + TimeDelta::seconds(30),
         });

@@ -26,6 +26,7 @@ pub fn large() -> String {
 }
 
 /// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`large`]; what begins with
+/// `/together` is answered once three have asked for it.
 /// `/slow` after a while.
 #[derive(Debug)]
 pub struct Target {
@@ -71,6 +72,10 @@ async fn answer(
     if path.starts_with("/slow") {
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
+    // Calls that are made one after the other would wait here for ever.
+    while path == "/together" && count(&hits, &path) < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     match path.as_str() {
         "/fail" => (
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -79,4 +84,9 @@ async fn answer(
         "/large" | "/slow/large" => (StatusCode::OK, large()),
         _ => (StatusCode::OK, r#"{"ok":true}"#.to_owned()),
     }
+}
+
+fn count(hits: &Mutex<Vec<Hit>>, path: &str) -> usize {
+    let hits = hits.lock().expect("no test panics with it");
+    hits.iter().filter(|hit| hit.path == path).count()
 }
