@@ -69,6 +69,11 @@ impl Hosted {
         extensions.insert(RequestContext::ApiGatewayV1(call.context));
         extensions.insert(lambda_context);
 
+        let _head = if is_streamed {
+            self.heads.acquire().await.ok()
+        } else {
+            None
+        };
         let (limits, timeout) = (call.limits, self.timeout);
         let timeout = call.patience.map_or(timeout, |limit| limit.min(timeout));
         let work = async move {

@@ -13,6 +13,7 @@ use runtime::Lambda;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 pub(crate) use self::http::HttpCall;
 pub(crate) use self::pool::{Patience, Pool, Pools, Program};
@@ -27,7 +28,13 @@ pub(crate) struct Hosted {
     code: Code,
     timeout: Duration,
     invoker: Invoker,
+    /// Who may make the head of a stream now.
+    heads: Arc<Semaphore>,
 }
+
+/// How many streams begin side by side in this process. Of many that are opened at once, all would wait for one another, and the
+/// first begin no sooner.
+const HEADS_AT_ONCE: usize = 8;
 
 #[derive(Clone)]
 enum Code {
@@ -77,6 +84,7 @@ impl Hosted {
             code: Code::Library(lambda),
             timeout,
             invoker,
+            heads: Arc::new(Semaphore::new(HEADS_AT_ONCE)),
         }
     }
 
@@ -86,6 +94,7 @@ impl Hosted {
             timeout: pool.timeout(),
             code: Code::Processes(pool, kind),
             invoker,
+            heads: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         }
     }
 

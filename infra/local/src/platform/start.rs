@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow};
 use runtime::services::http_client;
 use runtime::{Afterwards, Config, Services};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
@@ -23,6 +24,8 @@ use crate::invocation::Invoker;
 use crate::schedules::{Scheduled, Timetable};
 use crate::template::{Deployment, Endpoints, Function, REGION, Template};
 
+/// How much of what no response waits for is done side by side: it shall not be in the way of those that do.
+const AFTERWARDS_AT_ONCE: usize = 4;
 const LOOPBACK: &str = "127.0.0.1";
 /// The access key id of the platform itself, which is none of the functions'.
 const PLATFORM: &str = "local";
@@ -300,8 +303,17 @@ async fn build(
     runtime: &Handle,
 ) -> anyhow::Result<(HashMap<String, Running>, Option<Config>)> {
     let afterwards = {
-        let invoker = invoker.clone();
-        Afterwards::started_by(move |work| invoker.spawn(work))
+        let (invoker, turns) = (
+            invoker.clone(),
+            Arc::new(Semaphore::new(AFTERWARDS_AT_ONCE)),
+        );
+        Afterwards::started_by(move |work| {
+            let turns = turns.clone();
+            invoker.spawn(async move {
+                let _turn = turns.acquire().await;
+                work.await;
+            });
+        })
     };
     let mut shared = None;
     let mut building = Vec::new();
