@@ -73,6 +73,11 @@ impl Standing {
         }
     }
 
+    /// Whether runs have to be counted as they start, and their tokens as they end.
+    pub fn counts_runs(&self) -> bool {
+        self.limits.runs.is_some() || self.limits.tokens.is_some()
+    }
+
     /// `Ok` while another run may start.
     ///
     /// # Errors

@@ -194,6 +194,9 @@ pub struct Run {
     pub lease: Option<Lease>,
     /// Leases that ran out while the journal stood at `steps`.
     pub lost_leases: u8,
+    /// Whether the run counts against its organization's plan: one without limits is not counted.
+    #[serde(default)]
+    pub counts_in_plan: bool,
     /// What somebody wants of the worker that holds the run.
     #[serde(skip)]
     pub wanted: Option<Wanted>,

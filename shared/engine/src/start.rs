@@ -213,8 +213,11 @@ impl Starter {
         Ok(())
     }
 
-    /// Writes a run and counts it against its organization's plan, side by side. One that was there before does not count.
+    /// Writes a run and counts it against its organization's plan, if that has limits, side by side. One that was there before does not count.
     async fn create(&self, run: &Run, agent: Option<&Agent>, audit: &AuditEntry) -> Result<()> {
+        if !run.counts_in_plan {
+            return self.store.create_run(run, agent, audit).await;
+        }
         let created = self.store.create_run(run, agent, audit);
         let (created, ()) = join(created, self.count(run, 1)).await;
         // What may have happened all the same stays counted.
@@ -268,6 +271,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         worked_millis: 0,
         lease: None,
         lost_leases: 0,
+        counts_in_plan: start.standing.counts_runs(),
         wanted: None,
         due_at: Some(now + SWEEP_AFTER),
         created_at,

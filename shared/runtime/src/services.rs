@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
@@ -36,6 +37,8 @@ impl Services {
         let mut dynamodb = aws_sdk_dynamodb::Config::builder()
             .region(region.clone())
             .credentials_provider(credentials.clone())
+            // Small answers, which are there or are not: watching their pace costs more than it tells.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(http.clone());
         dynamodb.set_endpoint_url(aws.dynamodb_endpoint.clone());
         let mut s3 = aws_sdk_s3::Config::builder()

@@ -3,10 +3,11 @@
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::agent::{Agent, AgentVersion};
 use domain::audit::AuditEntry;
-use domain::ids::{AgentId, AgentVersionId, WorkspaceId};
-use domain::page::{Page, PageRequest};
+use domain::ids::{AgentId, AgentVersionId, OrganizationId, WorkspaceId};
+use domain::page::{Page, PageRequest, REACH};
 use domain::run::RunStatus;
 use domain::{Error, Result};
+use futures::future::try_join;
 
 use crate::item::{Item, List, NewItem, aws_error, entity, low, revision, sent, text};
 use crate::keys::{self, Index};
@@ -28,6 +29,28 @@ impl Store {
             .await
     }
 
+    /// Likewise, with their number if that is wanted. It is kept, not counted, so that it costs the same however many there are.
+    pub async fn agents_and_total(
+        &self,
+        organization: OrganizationId,
+        workspace: WorkspaceId,
+        page: &PageRequest,
+    ) -> Result<Page<Agent>> {
+        let uncounted = PageRequest {
+            wants_total: false,
+            ..page.clone()
+        };
+        let total = async {
+            if !page.wants_total {
+                return Ok(None);
+            }
+            let total = self.agents_in(organization, workspace).await?;
+            Ok(Some(total.min(REACH)))
+        };
+        let (agents, total) = try_join(self.agents(workspace, &uncounted), total).await?;
+        Ok(Page { total, ..agents })
+    }
+
     /// # Errors
     /// `Forbidden` when the organization has as many as its plan allows.
     pub async fn create_agent(
@@ -39,7 +62,7 @@ impl Store {
         let mut transaction = self.transaction();
         transaction.put_revision(agent_item(agent), None);
         transaction.create_version(version);
-        transaction.count_agent(agent.organization_id);
+        transaction.count_agent(agent.organization_id, agent.workspace_id);
         transaction.audit(audit);
         match transaction.commit().await {
             Err(Error::Forbidden(_)) => {
@@ -76,7 +99,7 @@ impl Store {
             Condition::exists(),
             || Error::NotFound("agent"),
         );
-        transaction.discount_agent(agent.organization_id);
+        transaction.discount_agent(agent.organization_id, agent.workspace_id);
         transaction.audit(audit);
         transaction.commit().await
     }

@@ -5,7 +5,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use domain::audit::AuditEntry;
-use domain::ids::OrganizationId;
+use domain::ids::{OrganizationId, WorkspaceId};
 use domain::plan::{PlanOverride, Standing};
 use domain::{Error, Result};
 
@@ -40,6 +40,18 @@ impl Store {
             tokens: used("month_tokens"),
             now,
         })
+    }
+
+    /// How many agents a workspace has.
+    pub(crate) async fn agents_in(
+        &self,
+        organization: OrganizationId,
+        workspace: WorkspaceId,
+    ) -> Result<u32> {
+        let key = keys::plan(organization);
+        let item = self.get_item(&self.tables.records, &key).await?;
+        let count = item.map_or(0, |item| number(&item, &in_workspace(workspace)));
+        Ok(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
     }
 
     /// Decides what an organization may use.
@@ -136,7 +148,7 @@ impl Store {
 
 impl Transaction<'_> {
     /// Counts an agent that is made, unless the organization has as many as its plan allows: `Forbidden` then.
-    pub(crate) fn count_agent(&mut self, organization: OrganizationId) {
+    pub(crate) fn count_agent(&mut self, organization: OrganizationId, workspace: WorkspaceId) {
         let below = |limit: &str| format!("attribute_not_exists(agents) OR agents < {limit}");
         let own = format!(
             "attribute_exists(max_agents) AND (max_agents = :zero OR {})",
@@ -153,20 +165,27 @@ impl Transaction<'_> {
         condition = condition.number(":zero", 0).number(":one", 1);
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
-        self.update(records, &key, "ADD agents :one", condition, || {
+        let count = format!("ADD agents :one, {} :one", in_workspace(workspace));
+        self.update(records, &key, &count, condition, || {
             Error::Forbidden("the plan's limit of agents is reached".to_owned())
         });
     }
 
     /// Counts an agent that goes.
-    pub(crate) fn discount_agent(&mut self, organization: OrganizationId) {
+    pub(crate) fn discount_agent(&mut self, organization: OrganizationId, workspace: WorkspaceId) {
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
         let less = Condition::none().number(":less", -1);
-        self.update(records, &key, "ADD agents :less", less, || {
+        let count = format!("ADD agents :less, {} :less", in_workspace(workspace));
+        self.update(records, &key, &count, less, || {
             Error::internal("an unconditional write failed")
         });
     }
+}
+
+/// The attribute that counts a workspace's agents.
+fn in_workspace(workspace: WorkspaceId) -> String {
+    format!("agents_in_{}", workspace.to_string().replace('-', "_"))
 }
 
 fn month(now: DateTime<Utc>) -> String {

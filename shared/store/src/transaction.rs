@@ -12,7 +12,7 @@ use domain::{Error, Result};
 use rand::RngExt;
 
 use crate::Store;
-use crate::item::{Item, NewItem, aws_error, sent};
+use crate::item::{Item, NewItem, aws_error, refused_by, sent};
 use crate::keys::{Index, Key, PARTITION, SORT};
 use crate::large::Object;
 
@@ -294,6 +294,9 @@ enum Undone {
 }
 
 async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Result<(), Undone> {
+    if let [(TransactWriteItem { put: Some(put), .. }, on_failure)] = &writes[..] {
+        return put_alone(store, put.clone(), *on_failure).await;
+    }
     let (items, on_failure): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
     let mut attempt = 0;
     loop {
@@ -338,5 +341,23 @@ async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Re
         // The SDK retries throttling of the call, not a collision inside it.
         let wait = rand::rng().random_range(1..=(10 << attempt));
         tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
+}
+
+/// A transaction of one write, without the price of one. Unlike one, it may refuse itself when the SDK repeats it after a lost
+/// answer.
+async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(), Undone> {
+    let call = store
+        .dynamodb
+        .put_item()
+        .table_name(put.table_name)
+        .set_item(Some(put.item))
+        .set_condition_expression(put.condition_expression)
+        .set_expression_attribute_names(put.expression_attribute_names)
+        .set_expression_attribute_values(put.expression_attribute_values);
+    match sent(call.send()).await {
+        Ok(_) => Ok(()),
+        Err(error) if refused_by(&error).is_some() => Err(Undone::Certainly(on_failure())),
+        Err(error) => Err(Undone::Perhaps(aws_error(error))),
     }
 }

@@ -26,11 +26,18 @@ impl Store {
         let organization = keys::organization_usage(run.organization_id, run.id, day);
         let agent = keys::agent_usage(run.workspace_id, run.agent_id, day);
         let tokens = usage.tokens.input + usage.tokens.output;
+        let in_plan = async {
+            if run.counts_in_plan {
+                // The run itself was counted when it started.
+                self.count_in_month(run.organization_id, 0, tokens, now)
+                    .await?;
+            }
+            Ok(())
+        };
         try_join3(
             self.add_usage(organization, usage, now),
             self.add_usage(agent, usage, now),
-            // Runs were counted when they started.
-            self.count_in_month(run.organization_id, 0, tokens, now),
+            in_plan,
         )
         .await?;
         Ok(())
