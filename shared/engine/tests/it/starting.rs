@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use domain::Error;
 use domain::agent::{Agent, AgentState, AgentType};
 use domain::page::PageRequest;
+use domain::plan::Standing;
 use domain::run::{Run, RunTrigger};
 use serde_json::json;
 use store::RunFilter;
@@ -28,11 +29,14 @@ async fn runs(platform: &Platform, agent: &Agent) -> Vec<Run> {
 async fn starting_a_run_again_gives_the_run_that_exists() {
     let platform = Platform::start().await;
     let agent = freeform(&platform).await;
-    let start = platform.start_run(&agent, json!({ "a": 1 }));
+    let mut limited = Standing::unlimited(platform.clock.now());
+    limited.limits.runs = Some(10);
+    let mut start = platform.start_run(&agent, json!({ "a": 1 }));
+    start.standing = &limited;
     let id = start.id;
     let first = platform.starter.start(start).await.unwrap();
     let mut again = platform.start_run(&agent, json!({ "b": 2 }));
-    again.id = id;
+    (again.id, again.standing) = (id, &limited);
     let second = platform.starter.start(again).await.unwrap();
     assert_eq!(
         (second.id, &second.input),
