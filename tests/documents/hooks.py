@@ -65,8 +65,9 @@ def agent():
 
 
 def runner():
-    """An agent that nobody pauses."""
-    return agent()
+    """An agent that nobody pauses, and whose runs never fail: five failures would disable it."""
+    body = {"name": "Reader", "type": "freeform", "config": {"instructions": "Sum it up."}}
+    return call("POST", "/api/v1/agents", GIVEN["AgentPlatform"], json=body)["data"]["id"]
 
 
 def run():

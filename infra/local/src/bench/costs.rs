@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::capacity::Units;
 use super::load::cost;
-use super::runs::{finished, send_signal};
+use super::runs::{cpu_of_runs, finished, send_signal};
 use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
 use super::{Measured, prices};
@@ -98,13 +98,8 @@ pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
         // Looking whether it is over is not part of it.
         calls.retain(|call| !is_look(call));
     }
-    let before = platform.processor_time()?;
-    for _ in 0..REPEATED {
-        let run = send_signal(&there).await?;
-        finished(&there, &run, Duration::from_millis(5)).await?;
-    }
     let taken = Taken {
-        cpu: cost(platform.processor_time()? - before, REPEATED),
+        cpu: cpu_of_runs(&platform, &there).await?,
         round_trips: DynamoDbRecorder::nesting(&calls),
         units: calls.iter().map(Units::of).sum(),
         answered: 200,

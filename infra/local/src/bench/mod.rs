@@ -121,7 +121,9 @@ fn options(template: &Path) -> Options {
 /// A platform in a process of its own, with limits that do not bite.
 async fn child(template: &Path) -> anyhow::Result<ChildPlatform> {
     let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
-    ChildPlatform::start(template, None, &limits).await
+    let loopback = "OutboundAllowLoopback=true".to_owned();
+    let parameters: Vec<_> = limits.into_iter().chain([loopback]).collect();
+    ChildPlatform::start(template, None, &parameters).await
 }
 
 fn say(text: &str) -> io::Result<()> {

@@ -1,20 +1,29 @@
 //! Runs of an agent, from the signal to the result.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use chrono::{DateTime, Utc};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
 use runtime::Clock;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::Measured;
-use super::load::rate;
+use super::load::{cost, rate};
 use super::sample::Sample;
 use super::table::{Table, milliseconds};
 use super::tenant::{Tenant, text};
+use crate::child::ChildPlatform;
+use crate::embedded::connections;
 
 const ONE_BY_ONE: usize = 50;
 const AT_ONCE: usize = 200;
@@ -26,37 +35,126 @@ const REPORT: &str = include_str!("../../assets/incident-report.md");
 
 pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
     let platform = super::child(template).await?;
-    let tenant = Tenant::found(platform.url()).await?;
-    let single = one_by_one(&tenant).await?;
-    let (crowd, per_second) = at_once(&tenant).await?;
-
+    let mut tenant = Tenant::found(platform.url()).await?;
+    let service = Service::start().await?;
     let mut table = Table::new(
-        "Runs of a freeform agent with the built-in model that reads 6 KB, from accepted signal to finished run",
-        ["", "runs", "p50", "p99", "per second"],
+        "Runs with the built-in model, from accepted signal to finished run",
+        ["", "runs", "p50", "p99", "per second", "CPU a run"],
     );
-    let cells = |name: &str, sample: &Sample, rate: String| {
-        let (p50, p99) = (sample.median(), sample.percentile(99));
-        [
-            name.to_owned(),
-            sample.len().to_string(),
-            milliseconds(p50),
-            milliseconds(p99),
-            rate,
-        ]
-    };
-    table.row(cells("one by one", &single, String::new()));
-    table.row(cells("all at once", &crowd, format!("{per_second:.0}")));
-    let value =
-        |sample: &Sample| json!({"p50_ms": sample.median(), "p99_ms": sample.percentile(99)});
+    let mut values = serde_json::Map::new();
+    for kind in [Kind::Reading, Kind::Calling] {
+        tenant.agent = kind.agent(&tenant, &service).await?;
+        let single = one_by_one(&tenant).await?;
+        let (crowd, per_second) = at_once(&tenant).await?;
+        let cpu = cpu_of_runs(&platform, &tenant).await?;
+        let row = |name: &str, sample: &Sample, rest: [String; 2]| {
+            let (p50, p99) = (sample.median(), sample.percentile(99));
+            let name = format!("{}, {name}", kind.name());
+            let cells = [
+                name,
+                sample.len().to_string(),
+                milliseconds(p50),
+                milliseconds(p99),
+            ];
+            cells.into_iter().chain(rest)
+        };
+        table.row(row("one by one", &single, [String::new(), String::new()]));
+        let rest = [format!("{per_second:.0}"), milliseconds(cpu)];
+        table.row(row("all at once", &crowd, rest));
+        let value =
+            |sample: &Sample| json!({"p50_ms": sample.median(), "p99_ms": sample.percentile(99)});
+        values.insert(
+            kind.name().to_owned(),
+            json!({
+                "one_by_one": value(&single),
+                "at_once": value(&crowd),
+                "per_second": per_second.round(),
+                "cpu_ms": cpu,
+            }),
+        );
+    }
+    table.note("CPU: the platform's process, so gateway, functions and embedded services, for the signal's request and the run.");
     Ok(Measured {
         name: "runs",
         table,
-        value: json!({
-            "one_by_one": value(&single),
-            "at_once": value(&crowd),
-            "per_second": per_second.round(),
-        }),
+        value: values.into(),
     })
+}
+
+/// What the agent does.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Reads 6 KB.
+    Reading,
+    /// Makes one call of a tool.
+    Calling,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reading => "reading 6 KB",
+            Self::Calling => "one tool call",
+        }
+    }
+
+    async fn agent(self, tenant: &Tenant, service: &Service) -> anyhow::Result<String> {
+        let host = &service.host;
+        let directive = json!({"url": format!("http://{host}/")});
+        let config = match self {
+            Self::Reading => return Ok(tenant.agent.clone()),
+            Self::Calling => json!({
+                "instructions": format!("@http_request {directive}"),
+                "tools": ["http_request"],
+                "allowed_hosts": [host],
+            }),
+        };
+        let agent = tenant.send(&tenant.create_with(config)).await?;
+        text(&agent, "/data/id")
+    }
+}
+
+/// Somebody's API, in this process: what it costs is not the platform's.
+struct Service {
+    host: String,
+    _serving: JoinSet<()>,
+}
+
+impl Service {
+    async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let host = listener.local_addr()?.to_string();
+        let service_for = move |_| service_fn(answer);
+        let mut serving = JoinSet::new();
+        let forever = CancellationToken::new();
+        serving.spawn(connections::serve(
+            listener,
+            service_for,
+            forever,
+            Duration::ZERO,
+        ));
+        Ok(Self {
+            host,
+            _serving: serving,
+        })
+    }
+}
+
+async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from("17 crates")))
+}
+
+/// What a run costs in milliseconds of processor time. Nobody looks at the runs meanwhile but now and then at one.
+pub(super) async fn cpu_of_runs(platform: &ChildPlatform, tenant: &Tenant) -> anyhow::Result<f64> {
+    let before = platform.processor_time()?;
+    let mut last = String::new();
+    for _ in 0..AT_ONCE {
+        last = send_signal(tenant).await?;
+    }
+    finished(tenant, &last, Duration::from_millis(200)).await?;
+    // The runs before it may end after it.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    Ok(cost(platform.processor_time()? - before, AT_ONCE))
 }
 
 /// Sends a signal, waits for its run, and so on; as a client sees it.

@@ -99,6 +99,15 @@ impl Tenant {
         self.request("create", Method::POST, path, Some(body), 201)
     }
 
+    /// Creates an agent of this configuration.
+    pub(super) fn create_with(&self, parameters: Value) -> Request {
+        let body = json!({"slug": "freeform", "name": "Caller", "parameters": parameters});
+        Request {
+            body: Some(body),
+            ..self.create()
+        }
+    }
+
     /// Starts an execution and does not wait for it.
     pub(super) fn execute(&self) -> Request {
         let path = format!("/api/agent-base/{}/executions", self.agent);
