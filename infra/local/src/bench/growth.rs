@@ -1,19 +1,14 @@
 //! Whether anything gets slower as a tenant grows: the same request in a small and in a large workspace of one platform, in turns.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use domain::agent::Agent;
-use domain::audit::{AuditEntry, Caller};
-use domain::ids::{AgentId, AgentVersionId, RunId, WorkspaceId};
 use runtime::Clock;
 use serde_json::json;
-use store::Store;
 use tokio::task::JoinSet;
 
 use super::Measured;
+use super::copies::Patterns;
 use super::runs::{finished, send_signal};
 use super::sample::Sample;
 use super::table::{Table, milliseconds};
@@ -37,16 +32,13 @@ pub(super) async fn measure(template: &Path, many: usize) -> anyhow::Result<Meas
         event_sources: true,
         ..super::options(template)
     };
+    let patterns = Patterns::record(template).await?;
     let platform = Platform::start(options).await?;
-    let (store, clock) = (Store::new(&platform.services()), Clock::system());
     let small = Tenant::found_as(&platform.url(), "small@signalbox.example").await?;
     let large = Tenant::found_as(&platform.url(), "large@signalbox.example").await?;
     let started = Instant::now();
     for (tenant, agents, runs) in [(&small, FEW_AGENTS, FEW_RUNS), (&large, many, many)] {
-        Filling::of(&store, &clock, tenant)
-            .await?
-            .fill(agents, runs)
-            .await?;
+        fill(&platform, &patterns.of(tenant), agents, runs).await?;
     }
     let filled = started.elapsed();
 
@@ -126,82 +118,25 @@ async fn runs_in_turns(tenants: [&Tenant; 2]) -> anyhow::Result<[f64; 2]> {
     Ok(took.map(|took| Sample::new(took).median()))
 }
 
-/// Fills a workspace with copies of its first agent and of a run of it, by the store itself.
-struct Filling {
-    store: Store,
-    clock: Clock,
-    workspace: WorkspaceId,
-    agent: Agent,
-    run: RunId,
-}
-
-impl Filling {
-    async fn of(store: &Store, clock: &Clock, tenant: &Tenant) -> anyhow::Result<Self> {
-        let workspace: WorkspaceId = tenant.workspace.parse().context("a workspace's id")?;
-        let agent = store.agent(workspace, tenant.agent.parse()?).await?;
-        let run = send_signal(tenant).await?;
-        finished(tenant, &run, Duration::from_millis(5)).await?;
-        Ok(Self {
-            store: store.clone(),
-            clock: clock.clone(),
-            workspace,
-            agent: agent.context("the tenant's agent")?,
-            run: run.parse()?,
-        })
+/// Fills a workspace with copies of an agent, and its first agent with copies of a run.
+async fn fill(
+    platform: &Platform,
+    patterns: &Patterns,
+    agents: usize,
+    runs: usize,
+) -> anyhow::Result<()> {
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let share = move |all: usize| all / WRITERS + usize::from(writer < all % WRITERS);
+        let (client, patterns) = (platform.services().dynamodb, patterns.clone());
+        writers.spawn(async move {
+            let clock = Clock::system();
+            patterns.agent.copy(&client, &clock, share(agents)).await?;
+            patterns.run.copy(&client, &clock, share(runs)).await
+        });
     }
-
-    async fn fill(self, agents: usize, runs: usize) -> anyhow::Result<()> {
-        let filling = Arc::new(self);
-        let mut writers = JoinSet::new();
-        for writer in 0..WRITERS {
-            let filling = filling.clone();
-            let share = move |all: usize| all / WRITERS + usize::from(writer < all % WRITERS);
-            writers.spawn(async move {
-                for _ in 0..share(agents) {
-                    filling.add_agent().await?;
-                }
-                for _ in 0..share(runs) {
-                    filling.add_run().await?;
-                }
-                anyhow::Ok(())
-            });
-        }
-        while let Some(writer) = writers.join_next().await {
-            writer??;
-        }
-        Ok(())
+    while let Some(writer) = writers.join_next().await {
+        writer??;
     }
-
-    async fn add_agent(&self) -> anyhow::Result<()> {
-        let now = self.clock.now();
-        let version = self
-            .store
-            .agent_version(self.workspace, self.agent.version_id)
-            .await?;
-        let agent = Agent {
-            id: AgentId::new(now),
-            version_id: AgentVersionId::new(now),
-            created_at: now,
-            ..self.agent.clone()
-        };
-        let mut version = version.context("the agent's version")?;
-        version.id = agent.version_id;
-        version.agent_id = agent.id;
-        let caller = Caller::system(agent.organization_id, self.workspace);
-        let audit = AuditEntry::new(&caller, "agent.created", "agent", agent.id, now);
-        self.store.create_agent(&agent, &version, &audit).await?;
-        Ok(())
-    }
-
-    async fn add_run(&self) -> anyhow::Result<()> {
-        let now = self.clock.now();
-        let run = self.store.run(self.workspace, self.run).await?;
-        let mut run = run.context("the tenant's run")?;
-        run.id = RunId::new(now);
-        run.created_at = now;
-        let caller = Caller::system(run.organization_id, self.workspace);
-        let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
-        self.store.create_run(&run, None, &audit).await?;
-        Ok(())
-    }
+    Ok(())
 }

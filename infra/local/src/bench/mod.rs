@@ -2,6 +2,7 @@
 
 mod capacity;
 mod capture;
+mod copies;
 mod costs;
 mod growth;
 mod load;
@@ -52,7 +53,7 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// How many agents and runs the large workspace gets; 0 leaves growth out
-    #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     growth: usize,
 }
 

@@ -29,6 +29,7 @@ pub(super) struct Tenant {
     pub(super) agentplatform: String,
     pub(super) agent: String,
     pub(super) workspace: String,
+    pub(super) organization: String,
 }
 
 impl Tenant {
@@ -45,11 +46,13 @@ impl Tenant {
             agentplatform: String::new(),
             agent: String::new(),
             workspace: String::new(),
+            organization: String::new(),
         };
         let account = json!({"email": email, "password": "Bench-horse-7", "name": "Bench"});
         let registered = tenant.post("/api/auth/register", "", account).await?;
         tenant.session = text(&registered, "/data/access_token")?;
         tenant.workspace = text(&registered, "/data/workspace/id")?;
+        tenant.organization = text(&registered, "/data/organization/id")?;
         let token = json!({"name": "bench"});
         let token = tenant
             .post("/api/api-tokens", &tenant.session, token)
