@@ -163,9 +163,13 @@ async fn start(upstream: SocketAddr, recorder: DynamoDbRecorder) -> SocketAddr {
         client,
         recorder,
     };
+    front(Router::new().fallback(forward).with_state(proxy)).await
+}
+
+/// Serves a recorder on a port of its own.
+pub(crate) async fn front(router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let router = Router::new().fallback(forward).with_state(proxy);
     let service_for = move |_| {
         let router = router.clone();
         service_fn(move |request| router.clone().oneshot(request))

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -10,13 +9,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Uri};
-use hyper::service::service_fn;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-use crate::dynamodb_recorder::caller;
-use crate::embedded::connections;
+use crate::dynamodb_recorder::{caller, front};
 
 /// The largest object that a test may send.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -72,22 +66,7 @@ async fn start(upstream: SocketAddr, recorder: S3Recorder) -> SocketAddr {
         client,
         recorder,
     };
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let router = Router::new().fallback(forward).with_state(proxy);
-    let service_for = move |_| {
-        let router = router.clone();
-        service_fn(move |request| router.clone().oneshot(request))
-    };
-    let serving = connections::serve(
-        listener,
-        service_for,
-        CancellationToken::new(),
-        Duration::ZERO,
-    );
-    #[expect(clippy::disallowed_methods, reason = "no Lambda freezes the recorder")]
-    tokio::spawn(serving);
-    address
+    front(Router::new().fallback(forward).with_state(proxy)).await
 }
 
 async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {

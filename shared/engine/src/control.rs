@@ -4,7 +4,6 @@
 //! there. A pause is left beside the head for the worker to find, which first takes the call to its end that it is in: a result
 //! that nobody stored would leave its outcome unknown.
 
-use chrono::TimeDelta;
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{RunId, WorkspaceId};
 use domain::run::{Run, RunStatus, StepEvent, Wanted};
@@ -17,11 +16,10 @@ use crate::definition::Definition;
 use crate::finish::{Ending, finish};
 use crate::held::{is_held, is_lost, number};
 use crate::machine::{Outcome, State};
+use crate::start::SWEEP_AFTER;
 
 /// How often a change is tried against a worker that keeps writing.
 const ATTEMPTS: u32 = 20;
-/// When the sweep looks after a run that was continued and that no worker has taken.
-const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// What people do with runs that are under way. Cheap to clone.
 #[derive(Clone)]

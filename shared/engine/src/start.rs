@@ -20,7 +20,7 @@ use store::Store;
 use crate::held::is_lost;
 
 /// When the sweep looks after a run that no worker has taken.
-const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
+pub(crate) const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// A firing older than this was missed: its run counts from now, not from then.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(5);
 /// SQS takes no longer delay.

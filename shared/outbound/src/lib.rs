@@ -19,7 +19,9 @@ mod address;
 mod reply;
 #[cfg(test)]
 mod tests;
+// The same servers as in the tests of tools.
 #[cfg(test)]
+#[path = "../../tools/src/wire.rs"]
 mod wire;
 
 /// How long a request may take that does not say, from resolving the name to the last byte of the reply.
