@@ -5,14 +5,15 @@
 //! this file knows where it was; an object that is gone or is not what was written is an internal error, never a value.
 //!
 //! * An object is put before the transaction that names it, under a key that was never used, and is not changed after.
-//! * Keys are ids of ours. One is only ever taken from an item, which was read under its tenant's partition key.
+//! * Keys are ids of ours: `v/<workspace>/<run>/<random>`, so that one prefix names all objects of a workspace, or of a run.
+//!   Readers take a key only from an item, which was read under its tenant's partition key.
 //! * A transaction that has certainly not happened takes its objects back. When that is not certain, or the process ends in
 //!   between, an object may stay that no item names: nobody can read it, and all it costs is its room.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
 use domain::digest::sha256_hex;
-use domain::ids::RunId;
+use domain::ids::{RunId, WorkspaceId};
 use domain::payload::carried;
 use domain::{Error, Result};
 use futures::future::{BoxFuture, join_all};
@@ -47,13 +48,13 @@ pub(crate) struct Object {
 }
 
 impl NewItem {
-    /// Lets the entity, which belongs to `run`, be larger than an item may be.
-    pub(crate) fn may_be_large(mut self, run: RunId) -> Self {
+    /// Lets the entity, which belongs to `run` of `workspace`, be larger than an item may be.
+    pub(crate) fn may_be_large(mut self, workspace: WorkspaceId, run: RunId) -> Self {
         let is_large = text(&self.item, "data").is_some_and(|data| data.len() > IN_ITEM);
         if is_large && let Some(AttributeValue::S(body)) = self.item.remove("data") {
             let name = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
             let reference = Reference {
-                key: format!("v/{run}/{name}"),
+                key: format!("{}{name}", objects_of_run(workspace, run)),
                 bytes: body.len(),
                 carried: carried(&body),
                 sha256: sha256_hex(&body),
@@ -67,6 +68,16 @@ impl NewItem {
         }
         self
     }
+}
+
+/// The prefix of the keys of all objects of a workspace.
+pub(crate) fn objects_of_workspace(workspace: WorkspaceId) -> String {
+    format!("v/{workspace}/")
+}
+
+/// The prefix of the keys of all objects of a run.
+pub(crate) fn objects_of_run(workspace: WorkspaceId, run: RunId) -> String {
+    format!("{}{run}/", objects_of_workspace(workspace))
 }
 
 /// What an item's entity counts for in a response.
