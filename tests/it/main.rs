@@ -11,6 +11,7 @@ mod bad_input;
 mod control;
 mod cors;
 mod credentials;
+mod deletion;
 mod docs;
 mod events;
 mod executions;

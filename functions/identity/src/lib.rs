@@ -1,6 +1,7 @@
 //! Accounts: registering and signing in, organizations, workspaces and members.
 
 mod account;
+mod deletion;
 mod founding;
 mod health;
 mod me;
@@ -54,6 +55,7 @@ fn open_routes() -> OpenApiRouter<State> {
 
 fn guarded_routes() -> OpenApiRouter<State> {
     account::routes()
+        .merge(deletion::routes())
         .merge(me::routes())
         .merge(members::routes())
         .merge(organization::routes())

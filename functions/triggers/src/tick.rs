@@ -241,6 +241,11 @@ impl Tick {
         let Some(agent) = self.store.agent(workspace, id).await? else {
             return Ok(false);
         };
+        let workspace = self.store.workspace(agent.organization_id, workspace);
+        if workspace.await?.is_none() {
+            // It was deleted, and its agents' rows have yet to go.
+            return Ok(false);
+        }
         Ok(self.starter.fire(&agent).await?.is_some())
     }
 

@@ -7,6 +7,7 @@ pub mod activity;
 pub mod agent;
 pub mod audit;
 pub mod credential;
+pub mod deletion;
 pub mod digest;
 pub mod error;
 pub mod identity;

@@ -44,32 +44,7 @@ impl Control {
     /// # Errors
     /// `NotFound`; `Refused` when the run has completed or failed.
     pub async fn stop(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
-        for _ in 0..ATTEMPTS {
-            let loaded = self.store.load_run(workspace, id).await?;
-            let LoadedRun { run, steps, .. } = loaded.ok_or(Error::NotFound("execution"))?;
-            match run.status {
-                RunStatus::Stopped => return Ok(run),
-                status if status.is_final() => return Err(in_state(&run, "be stopped")),
-                _ => {}
-            }
-            let state = State::replay(Definition::unknown(), &steps).map_err(Error::internal)?;
-            let in_doubt = state.in_doubt().map(|call| call.tool.as_str());
-            let in_doubt: Vec<_> = in_doubt.collect();
-            let note = (!in_doubt.is_empty()).then(|| {
-                let tools = in_doubt.join(", ");
-                format!("stopped during a call of {tools}, which may or may not have taken effect")
-            });
-            let ending = Ending {
-                outcome: Outcome::Stopped { note },
-                events: &[StepEvent::Stopped],
-                ..Ending::failed(&run, "")
-            };
-            match finish(&self.store, &self.clock, run, ending, caller).await {
-                Err(error) if is_lost(&error) => {}
-                result => return result,
-            }
-        }
-        Err(Error::unavailable("the run kept moving on"))
+        stop(&self.store, &self.clock, workspace, id, None, caller).await
     }
 
     /// Pauses a run before its next step; how it stands is told at once, which may be `running` while a call is under way.
@@ -179,6 +154,50 @@ impl Control {
     fn audit(&self, run: &Run, action: &'static str, caller: &Caller) -> AuditEntry {
         AuditEntry::new(caller, action, "run", run.id, self.clock.now())
     }
+}
+
+/// Ends a run where it stands, as [`Control::stop`] does. `why` becomes the beginning of the run's error.
+///
+/// # Errors
+/// Those of [`Control::stop`].
+pub(crate) async fn stop(
+    store: &Store,
+    clock: &Clock,
+    workspace: WorkspaceId,
+    id: RunId,
+    why: Option<&str>,
+    caller: &Caller,
+) -> Result<Run> {
+    for _ in 0..ATTEMPTS {
+        let loaded = store.load_run(workspace, id).await?;
+        let LoadedRun { run, steps, .. } = loaded.ok_or(Error::NotFound("execution"))?;
+        match run.status {
+            RunStatus::Stopped => return Ok(run),
+            status if status.is_final() => return Err(in_state(&run, "be stopped")),
+            _ => {}
+        }
+        let state = State::replay(Definition::unknown(), &steps).map_err(Error::internal)?;
+        let in_doubt = state.in_doubt().map(|call| call.tool.as_str());
+        let in_doubt: Vec<_> = in_doubt.collect();
+        let doubt = (!in_doubt.is_empty()).then(|| {
+            let tools = in_doubt.join(", ");
+            format!("stopped during a call of {tools}, which may or may not have taken effect")
+        });
+        let note = match (why, doubt) {
+            (Some(why), Some(doubt)) => Some(format!("{why}; {doubt}")),
+            (why, doubt) => doubt.or_else(|| why.map(str::to_owned)),
+        };
+        let ending = Ending {
+            outcome: Outcome::Stopped { note },
+            events: &[StepEvent::Stopped],
+            ..Ending::failed(&run, "")
+        };
+        match finish(store, clock, run, ending, caller).await {
+            Err(error) if is_lost(&error) => {}
+            result => return result,
+        }
+    }
+    Err(Error::unavailable("the run kept moving on"))
 }
 
 fn in_state(run: &Run, what: &str) -> Error {

@@ -7,12 +7,14 @@
 //! * [`Starter`] — accepts a run and tells the workers of it.
 //! * [`WorkspaceTools`] — what tools may do with the agents and runs of their run's workspace.
 //! * [`Control`] — stops, pauses and continues runs.
+//! * [`Endings`] — ends what must not go on once an agent, a workspace or an organization is deleted.
 //! * [`give_up`] — ends a run that no worker could carry on.
 
 mod briefing;
 mod calls;
 mod control;
 pub mod definition;
+mod deletion;
 mod finish;
 mod held;
 mod limits;
@@ -27,6 +29,7 @@ mod triage;
 mod workspace;
 
 pub use control::Control;
+pub use deletion::Endings;
 pub use finish::give_up;
 pub use limits::Limits;
 pub use model_choice::ModelChoice;

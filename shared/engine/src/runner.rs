@@ -5,9 +5,9 @@ use domain::Result;
 use domain::agent::AgentVersion;
 use domain::audit::Caller;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Ancestry, Run, RunStatus, Step, ToolOutcome, Wanted};
+use domain::run::{Ancestry, Run, RunStatus, Step, StepEvent, ToolOutcome, Wanted};
 use futures::StreamExt;
-use futures::future::try_join;
+use futures::future::try_join3;
 use futures::stream::FuturesUnordered;
 use runtime::Clock;
 use serde_json::Value;
@@ -18,7 +18,7 @@ use crate::calls::{self, Allowed, Patience};
 use crate::definition::Definition;
 use crate::finish::{Ending, finish};
 use crate::held::{Held, is_abandoned, is_held, is_lost};
-use crate::machine::{Action, PendingCall, State};
+use crate::machine::{Action, Outcome, PendingCall, State};
 use crate::models::Models;
 use crate::result;
 use crate::telling::Telling;
@@ -126,7 +126,11 @@ impl Runner {
         let (store, clock) = (&self.store, &self.clock);
         let taken = Held::take(store, clock, self.lease, run.clone(), &partials, lost);
         let version = store.agent_version(run.workspace_id, run.agent_version_id);
-        let (held, version) = try_join(taken, version).await?;
+        let deletion = store.deletion_over(run.organization_id, run.workspace_id, run.agent_id);
+        let (held, version, deletion) = try_join3(taken, version, deletion).await?;
+        if let Some(deletion) = deletion {
+            return self.stop(held.run, deletion.reason()).await;
+        }
         match prepare(version, &held.run, &steps)? {
             Ok(state) => {
                 let limit = state.definition().limits.time;
@@ -280,6 +284,19 @@ impl Runner {
             }
         }
         Ok(())
+    }
+
+    async fn stop(&self, run: Run, why: &str) -> Result<Progress> {
+        let ending = Ending {
+            outcome: Outcome::Stopped {
+                note: Some(why.to_owned()),
+            },
+            events: &[StepEvent::Stopped],
+            ..Ending::failed(&run, "")
+        };
+        let caller = Caller::system(run.organization_id, run.workspace_id);
+        finish(&self.store, &self.clock, run, ending, &caller).await?;
+        Ok(Progress::Finished)
     }
 
     async fn fail(&self, run: Run, why: &str) -> Result<Progress> {

@@ -11,7 +11,6 @@ use futures::future::try_join;
 
 use crate::item::{Item, List, NewItem, aws_error, entity, low, revision, sent, text};
 use crate::keys::{self, Index};
-use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
 impl Store {
@@ -85,21 +84,6 @@ impl Store {
         if let Some(version) = version {
             transaction.create_version(version);
         }
-        transaction.audit(audit);
-        transaction.commit().await
-    }
-
-    /// Deletes an agent. Its runs and versions stay readable by their ids.
-    pub async fn delete_agent(&self, agent: &Agent, audit: &AuditEntry) -> Result<()> {
-        let records = &self.tables.records;
-        let mut transaction = self.transaction();
-        transaction.delete(
-            records,
-            &keys::agent(agent.workspace_id, agent.id),
-            Condition::exists(),
-            || Error::NotFound("agent"),
-        );
-        transaction.discount_agent(agent.organization_id, agent.workspace_id);
         transaction.audit(audit);
         transaction.commit().await
     }

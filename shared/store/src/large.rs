@@ -27,7 +27,7 @@ use crate::item::{Item, NewItem, aws_error, sent, text};
 /// The longest `data` that an item holds itself, in bytes.
 const IN_ITEM: usize = 100 * 1024;
 /// The attribute in place of `data`.
-const REFERENCE: &str = "large";
+pub(crate) const REFERENCE: &str = "large";
 /// How many objects are put or read side by side.
 const AT_ONCE: usize = 8;
 

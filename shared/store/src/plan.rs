@@ -11,7 +11,7 @@ use domain::{Error, Result};
 
 use crate::item::{Item, aws_error, number, refused_by, sent, text};
 use crate::keys;
-use crate::transaction::Condition;
+use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
 /// How often a count is tried while others begin a new month.
@@ -52,6 +52,29 @@ impl Store {
         let item = self.get_item(&self.tables.records, &key).await?;
         let count = item.map_or(0, |item| number(&item, &in_workspace(workspace)));
         Ok(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
+    }
+
+    /// Takes the agents of a workspace that is gone out of the counts. `true`, however often it is called.
+    pub(crate) async fn forget_workspace(
+        &self,
+        organization: OrganizationId,
+        workspace: WorkspaceId,
+    ) -> Result<bool> {
+        let key = keys::plan(organization);
+        let item = self.get_item(&self.tables.records, &key).await?;
+        let name = in_workspace(workspace);
+        let Some(count) = item.and_then(|item| item.get(&name)?.as_n().ok().cloned()) else {
+            return Ok(true);
+        };
+        let less = count.parse::<i64>().map_or(0, |count| -count);
+        let condition = Condition::that(format!("{name} = :seen"))
+            .number(":seen", count)
+            .number(":less", less);
+        let mut transaction = self.transaction();
+        let expression = format!("ADD agents :less REMOVE {name}");
+        transaction.update(&self.tables.records, &key, &expression, condition, stale);
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Decides what an organization may use.

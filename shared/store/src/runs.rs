@@ -323,6 +323,10 @@ fn head_item(run: &Run, version: u64) -> Result<NewItem> {
     let due = run
         .due_at
         .map(|at| keys::due(at, "run", run.workspace_id, run.id));
+    let ended = run
+        .finished_at
+        .filter(|_| run.status.is_final())
+        .map(|at| keys::ended_run(at, run.workspace_id, run.id));
     Ok(
         NewItem::new(keys::run_head(run.workspace_id, run.id), "run", &head)?
             .indexed(keys::run_of_agent(run.workspace_id, run.agent_id, run.id))
@@ -333,6 +337,7 @@ fn head_item(run: &Run, version: u64) -> Result<NewItem> {
                 run.id,
             ))
             .indexed_if(due)
+            .indexed_if(ended)
             .number("version", version)
             .text_if("wanted", run.wanted.map(Wanted::as_str)),
     )

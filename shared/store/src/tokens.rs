@@ -85,7 +85,7 @@ impl Store {
             .await
     }
 
-    /// Creates a token. With `maker_revision`, only while its maker's membership is as it was read: a removal or demotion at
+    /// Creates a token in a workspace that has not been deleted. With `maker_revision`, only while its maker's membership is as it was read: a removal or demotion at
     /// the same time finds the token, or keeps it from being made.
     pub async fn create_token(
         &self,
@@ -99,6 +99,7 @@ impl Store {
         let mut transaction = self.transaction();
         transaction.create(records, lookup_item(token, token.hash), exists_already);
         transaction.create(records, owner_item(token), exists_already);
+        transaction.check_workspace(token.organization_id, token.workspace_id);
         if let Some(revision) = maker_revision {
             transaction.check_member(token.organization_id, token.user_id, revision);
         }
@@ -125,6 +126,10 @@ impl Store {
         let unchanged = || Condition::revision(seen.revision);
         transaction.merge(records, owner_item(&next), Index::Due, unchanged(), stale);
         let known: Vec<TokenHash> = seen.hashes().collect();
+        // A deletion of the workspace ends the secrets that it finds: there must be no other afterwards.
+        if next.hashes().any(|hash| !known.contains(&hash)) {
+            transaction.check_workspace(token.organization_id, token.workspace_id);
+        }
         for hash in next.hashes() {
             let lookup = lookup_item(&next, hash);
             if known.contains(&hash) {
