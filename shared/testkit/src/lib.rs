@@ -6,6 +6,7 @@ mod app;
 mod bootstraps;
 pub mod fakes;
 mod lambda;
+mod lost_answers;
 
 pub use account::Account;
 pub use answer::Answer;
