@@ -14,6 +14,7 @@ mod credentials;
 mod docs;
 mod events;
 mod executions;
+mod faults;
 mod large_values;
 mod limits;
 mod live_models;
