@@ -14,6 +14,7 @@ mod credentials;
 mod docs;
 mod events;
 mod executions;
+mod faults;
 mod idempotency;
 mod large_values;
 mod limits;
