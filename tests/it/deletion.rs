@@ -1,6 +1,8 @@
 //! Deleting agents, workspaces and organizations: what ends with them at once, and that nothing of them is left.
 
 mod agents;
+mod everything;
+mod workspaces;
 
 use reqwest::Method;
 use serde_json::{Value, json};

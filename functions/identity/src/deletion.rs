@@ -110,9 +110,8 @@ async fn try_delete_workspace(
         .ok_or(Error::NotFound("workspace"))?;
     confirmed(params, &workspace.name)?;
     let default = oldest.iter().find(|other| other.id != id);
-    let default = default.ok_or_else(|| {
-        Error::Refused("an organization keeps at least one workspace".to_owned())
-    })?;
+    let default = default
+        .ok_or_else(|| Error::Refused("an organization keeps at least one workspace".to_owned()))?;
     keep_an_administrator(&members, id, default.id)?;
     let organization = Organization {
         default_workspace_id: default.id,
@@ -174,7 +173,9 @@ async fn try_delete_organization(
         .await?
         .ok_or(Error::NotFound("organization"))?;
     let members = store.all_members(organization.id).await?;
-    let own = members.iter().find(|member| member.user_id == caller.user_id);
+    let own = members
+        .iter()
+        .find(|member| member.user_id == caller.user_id);
     if own.is_some_and(|own| own.workspaces.is_some()) {
         return Err(Error::Forbidden(
             "this needs an administrator of all workspaces".to_owned(),
@@ -225,7 +226,13 @@ async fn audit_at_home(
             workspace_id: home.default_workspace_id,
             ..caller.caller.clone()
         };
-        AuditEntry::new(&at_home, "organization.deleted", "organization", deleted.id, now)
+        AuditEntry::new(
+            &at_home,
+            "organization.deleted",
+            "organization",
+            deleted.id,
+            now,
+        )
     }))
 }
 
@@ -236,9 +243,15 @@ fn endings(state: &State) -> Endings {
 /// `Ok` when the query names what is to be deleted.
 fn confirmed(params: &Params, name: &Name) -> DomainResult<()> {
     match params.get("name") {
-        None => Err(Error::invalid_query("name", "is required: the name of what is to be deleted")),
+        None => Err(Error::invalid_query(
+            "name",
+            "is required: the name of what is to be deleted",
+        )),
         Some(given) if given == name.as_str() => Ok(()),
-        Some(_) => Err(Error::invalid_query("name", "is not the name of what is to be deleted")),
+        Some(_) => Err(Error::invalid_query(
+            "name",
+            "is not the name of what is to be deleted",
+        )),
     }
 }
 

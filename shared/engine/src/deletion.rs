@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use domain::audit::Caller;
 use domain::deletion::{Deletion, DeletionTarget};
-use domain::ids::{AgentId, RunId, WorkspaceId};
+use domain::ids::{AgentId, OrganizationId, RunId, WorkspaceId};
 use domain::{Error, Result};
 use futures::StreamExt;
 use runtime::Clock;
@@ -33,7 +33,7 @@ impl Endings {
     pub async fn begin(&self, deletion: Deletion, caller: &Caller, until: Instant) {
         let target = deletion.target;
         let begun = async {
-            if self.end(target, caller, until).await? {
+            if self.end(target, Some(caller), until).await? {
                 let due_at = deletion.removal_from();
                 let ended = Deletion { due_at, ..deletion };
                 self.store.update_deletion(ended).await?;
@@ -51,22 +51,22 @@ impl Endings {
     }
 
     /// Ends members, keys and runs of what is deleted; `false` when the time was over before, or a run could not be stopped.
-    /// Ending again what has ended does no harm.
+    /// Ending again what has ended does no harm. `caller` is told to the audit log; `None` is the platform.
     pub async fn end(
         &self,
         target: DeletionTarget,
-        caller: &Caller,
+        caller: Option<&Caller>,
         until: Instant,
     ) -> Result<bool> {
         match target {
             DeletionTarget::Agent {
+                organization_id,
                 workspace_id,
                 agent_id,
-                ..
             } => {
+                let caller = &within(organization_id, workspace_id, caller);
                 let agent = Some(agent_id);
-                self.end_runs(workspace_id, agent, target, caller, until)
-                    .await
+                self.end_runs(agent, target, caller, until).await
             }
             DeletionTarget::Workspace {
                 organization_id,
@@ -79,7 +79,8 @@ impl Endings {
                     .store
                     .end_tokens(organization_id, Some(workspace_id), until);
                 let tokens_ended = tokens.await?;
-                let runs = self.end_runs(workspace_id, None, target, caller, until);
+                let caller = &within(organization_id, workspace_id, caller);
+                let runs = self.end_runs(None, target, caller, until);
                 Ok(runs.await? && tokens_ended)
             }
             DeletionTarget::Organization { organization_id } => {
@@ -90,7 +91,8 @@ impl Endings {
                 let mut ended = self.store.end_tokens(organization_id, None, until).await?;
                 for Deletion { target, .. } in workspaces {
                     if let DeletionTarget::Workspace { workspace_id, .. } = target {
-                        let runs = self.end_runs(workspace_id, None, target, caller, until);
+                        let caller = &within(organization_id, workspace_id, caller);
+                        let runs = self.end_runs(None, target, caller, until);
                         ended &= runs.await?;
                     }
                 }
@@ -99,18 +101,15 @@ impl Endings {
         }
     }
 
+    /// Stops the runs of the caller's workspace, or of one agent of it.
     async fn end_runs(
         &self,
-        workspace: WorkspaceId,
         agent: Option<AgentId>,
         target: DeletionTarget,
         caller: &Caller,
         until: Instant,
     ) -> Result<bool> {
-        let caller = &Caller {
-            workspace_id: workspace,
-            ..caller.clone()
-        };
+        let workspace = caller.workspace_id;
         let (mut seen, mut all_stopped) = (HashSet::new(), true);
         loop {
             let mut runs = self.store.runs_under_way(workspace, agent).await?;
@@ -121,7 +120,7 @@ impl Endings {
             }
             let stops: Vec<_> = runs
                 .into_iter()
-                .map(|run| self.end_run(workspace, run, target, caller, until))
+                .map(|run| self.end_run(run, target, caller, until))
                 .collect();
             let mut stopping = futures::stream::iter(stops).buffer_unordered(CONCURRENCY);
             while let Some(stopped) = stopping.next().await {
@@ -136,7 +135,6 @@ impl Endings {
     /// Whether the run has ended.
     async fn end_run(
         &self,
-        workspace: WorkspaceId,
         run: RunId,
         target: DeletionTarget,
         caller: &Caller,
@@ -145,7 +143,7 @@ impl Endings {
         if Instant::now() >= until {
             return false;
         }
-        let why = Some(target.reason());
+        let (workspace, why) = (caller.workspace_id, Some(target.reason()));
         match stop(&self.store, &self.clock, workspace, run, why, caller).await {
             // It was faster, or it is gone.
             Ok(_) | Err(Error::Refused(_) | Error::NotFound(_)) => true,
@@ -155,5 +153,13 @@ impl Endings {
                 false
             }
         }
+    }
+}
+
+/// The caller as acting within a workspace.
+fn within(organization: OrganizationId, workspace: WorkspaceId, caller: Option<&Caller>) -> Caller {
+    Caller {
+        workspace_id: workspace,
+        ..caller.map_or_else(|| Caller::system(organization, workspace), Clone::clone)
     }
 }

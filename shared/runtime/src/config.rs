@@ -44,6 +44,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// `RUN_LEASE_SECONDS`: how long a worker owns a run without renewing.
     pub run_lease_seconds: u32,
+    /// `RUN_RETENTION_DAYS`: how many days after its end a run is removed; 0 keeps runs.
+    pub run_retention_days: u32,
 }
 
 /// How AWS is reached.
@@ -218,6 +220,7 @@ impl Config {
                 bedrock_by_role: variables.parsed("BEDROCK_BY_ROLE", false)?,
             },
             run_lease_seconds: variables.parsed("RUN_LEASE_SECONDS", 30)?,
+            run_retention_days: variables.parsed("RUN_RETENTION_DAYS", 0)?,
         })
     }
 }

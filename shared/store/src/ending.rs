@@ -1,12 +1,12 @@
 //! What a deletion ends at once: members, keys, and runs under way. Each can be called again, and then ends what is left.
 
 use chrono::{DateTime, Utc};
-use domain::{Error, Result};
 use domain::deletion::{Deletion, DeletionTarget};
 use domain::identity::{Member, MemberStatus, Workspace};
 use domain::ids::{AgentId, OrganizationId, RunId, WorkspaceId};
 use domain::run::RunStatus;
 use domain::token::{Token, TokenState};
+use domain::{Error, Result};
 use futures::future::{try_join, try_join_all};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -152,7 +152,7 @@ impl Store {
         let partition = keys::tokens_of_organization(organization);
         let mut start = None;
         loop {
-            let page = self.partition_page(&self.tables.records, &partition, None, start);
+            let page = self.partition_page(&self.tables.records, &partition, &[], start);
             let (items, next) = page.await?;
             let tokens = items.iter().map(entity).collect::<Result<Vec<Token>>>()?;
             let lookups = tokens

@@ -139,21 +139,31 @@ impl Store {
         ))
     }
 
-    /// A page of a partition, of these attributes, and where the next page begins.
+    /// A page of a partition and where the next page begins: these attributes, or all where none are named.
     pub(crate) async fn partition_page(
         &self,
         table: &str,
         partition: &str,
-        attributes: Option<&str>,
+        attributes: &[&str],
         start: Option<Item>,
     ) -> Result<(Vec<Item>, Option<Item>)> {
+        // Some are reserved words.
+        let names = (0..).zip(attributes);
+        let names: Vec<(String, String)> = names
+            .map(|(position, name)| (format!("#a{position}"), (*name).to_owned()))
+            .collect();
+        let aliases: Vec<&str> = names.iter().map(|(alias, _)| alias.as_str()).collect();
+        let projection = (!aliases.is_empty()).then(|| aliases.join(", "));
         let query = self
             .dynamodb
             .query()
             .table_name(table)
             .key_condition_expression(format!("{PARTITION} = :partition"))
             .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()))
-            .set_projection_expression(attributes.map(str::to_owned))
+            .set_projection_expression(projection)
+            .set_expression_attribute_names(
+                Some(names.into_iter().collect()).filter(|_| !attributes.is_empty()),
+            )
             .consistent_read(true)
             .limit(PAGE)
             .set_exclusive_start_key(start);
@@ -263,11 +273,10 @@ impl<'a> Pass<'a> {
 
     /// Removes a whole partition.
     async fn partition(&self, table: &str, partition: &str) -> Result<bool> {
-        let attributes = format!("{PARTITION}, {SORT}");
         loop {
             let page = self
                 .store
-                .partition_page(table, partition, Some(&attributes), None);
+                .partition_page(table, partition, &[PARTITION, SORT], None);
             let (items, next) = page.await?;
             self.keys(table, items.iter().filter_map(key_of).collect())
                 .await?;
@@ -315,15 +324,15 @@ impl<'a> Pass<'a> {
     /// Removes a run, whose partition this is: the objects whose keys begin with `objects` before the rows that lead to them,
     /// and the head, which leads to all, at the end.
     async fn run(&self, partition: &str, objects: Option<&str>) -> Result<bool> {
-        let attributes = format!("{PARTITION}, {SORT}, {REFERENCE}");
+        let attributes = [PARTITION, SORT, REFERENCE];
         let (mut start, mut head) = (None, None);
         loop {
             if self.is_over() {
                 return Ok(false);
             }
-            let page =
-                self.store
-                    .partition_page(self.records(), partition, Some(&attributes), start);
+            let page = self
+                .store
+                .partition_page(self.records(), partition, &attributes, start);
             let (items, next) = page.await?;
             let has_large = items.iter().any(|item| item.contains_key(REFERENCE));
             if let Some(objects) = objects.filter(|_| has_large)
@@ -392,11 +401,11 @@ impl<'a> Pass<'a> {
     async fn versions(&self, workspace: WorkspaceId) -> Result<bool> {
         let partition = keys::agent_versions(workspace);
         let of = Index::Children.partition();
-        let attributes = format!("{PARTITION}, {SORT}, {of}");
+        let attributes = [PARTITION, SORT, of];
         loop {
-            let page =
-                self.store
-                    .partition_page(self.records(), &partition, Some(&attributes), None);
+            let page = self
+                .store
+                .partition_page(self.records(), &partition, &attributes, None);
             let (items, next) = page.await?;
             let agents: BTreeSet<AgentId> = items
                 .iter()
@@ -430,7 +439,7 @@ impl<'a> Pass<'a> {
         loop {
             let page = self
                 .store
-                .partition_page(self.records(), &partition, None, start);
+                .partition_page(self.records(), &partition, &[], start);
             let (items, next) = page.await?;
             let tokens = items.iter().map(entity).collect::<Result<Vec<Token>>>()?;
             let tokens: Vec<Token> = tokens
