@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use domain::credential::ProviderSecret;
 use domain::model::{ModelName, Provider};
+use domain::payload;
 use domain::run::ToolOutcome;
 use outbound::{
     MAX_REPLY, OutboundClient, OutboundError, OutboundRequest, OutboundResponse, OutboundStream,
@@ -134,7 +135,7 @@ impl Hosted {
         // Some services answer at once in spite of what they were asked.
         if is_json(&reply.headers) {
             let reply = reply.whole(MAX_REPLY).await?;
-            return serde_json::from_slice(&reply.body).map_err(|_| unreadable());
+            return payload::read(&reply.body).map_err(|_| unreadable());
         }
         match self.api {
             Api::ChatCompletions => {
