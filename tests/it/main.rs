@@ -15,6 +15,8 @@ mod deep_values;
 mod docs;
 mod events;
 mod executions;
+mod faults;
+mod idempotency;
 mod large_values;
 mod limits;
 mod live_models;
