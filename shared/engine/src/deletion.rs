@@ -11,7 +11,7 @@ use runtime::Clock;
 use store::Store;
 use tokio::time::Instant;
 
-use crate::control::stop;
+use crate::stop::stop;
 
 /// How many runs are stopped at a time.
 const CONCURRENCY: usize = 16;

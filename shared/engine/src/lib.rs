@@ -24,6 +24,7 @@ mod models;
 mod result;
 mod runner;
 mod start;
+mod stop;
 mod telling;
 mod triage;
 mod workspace;
