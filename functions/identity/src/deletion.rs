@@ -192,8 +192,7 @@ async fn try_delete_organization(
         .filter(|member| member.role == Role::SuperAdmin && member.status == MemberStatus::Active)
         .collect();
     for operator in &operators {
-        let user = operator.user_id;
-        bring_tokens_in_line(store, organization.id, user, None, &caller.caller, now).await?;
+        bring_tokens_in_line(store, operator.user_id, None, &caller.caller, now).await?;
     }
     let audit = audit_at_home(state, caller, &organization, now).await?;
     let deletion = store

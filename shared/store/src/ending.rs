@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::Store;
 use crate::item::{entity, text};
-use crate::keys::{self, Index};
+use crate::keys::{self, Index, Key};
 
 /// How many members go in one transaction: each is at most three items of its hundred.
 const MEMBERS_AT_ONCE: usize = 30;
@@ -155,14 +155,14 @@ impl Store {
             let page = self.partition_page(&self.tables.records, &partition, &[], start);
             let (items, next) = page.await?;
             let tokens = items.iter().map(entity).collect::<Result<Vec<Token>>>()?;
-            let lookups = tokens
-                .iter()
-                .filter(|token| workspace.is_none_or(|workspace| token.workspace_id == workspace))
-                .filter(|token| token.state != TokenState::Deleted)
-                .flat_map(Token::hashes)
-                .map(keys::token_by_hash)
-                .collect();
-            self.remove_keys(&self.tables.records, lookups).await?;
+            let mut ways = Vec::new();
+            for token in &tokens {
+                let is_concerned = workspace.is_none_or(|workspace| token.workspace_id == workspace);
+                if is_concerned && token.state != TokenState::Deleted {
+                    ways.extend(ways_to(token));
+                }
+            }
+            self.remove_keys(&self.tables.records, ways).await?;
             start = next;
             if start.is_none() {
                 return Ok(true);
@@ -233,4 +233,10 @@ impl Store {
         });
         Ok(ids.collect())
     }
+}
+
+/// The rows that lead to a token: under the hashes of its secrets, and among those of its maker.
+pub(crate) fn ways_to(token: &Token) -> impl Iterator<Item = Key> {
+    let lookups = token.hashes().map(keys::token_by_hash);
+    lookups.chain([keys::token_by_maker(token.user_id, token.id)])
 }

@@ -12,7 +12,8 @@
 //! | objects in S3, those included that no item names | their prefix, `v/<workspace>/` |
 //! | usage of agents | the versions of the workspace's agents, deleted agents included |
 //! | versions, agents, deletions of agents | their partitions |
-//! | log of each token; its row under the hash of its secret; the token or its tombstone | the organization's tokens |
+//! | log of each token; its rows under the hash of its secret and among those of its maker; the token or its tombstone | the organization's tokens |
+//! | places of live tokens | their partition |
 //! | audit log, request log and its counts | their partitions: 13 months, 91 days, four shards |
 //! | the count of its agents | the organization's plan |
 //!
@@ -40,6 +41,7 @@ use tokio::time::Instant;
 use crate::Store;
 use crate::audit::start_of_month;
 use crate::deletions::key_of;
+use crate::ending::ways_to;
 use crate::item::{Item, aws_error, entity, low, sent, sort_key, text};
 use crate::keys::{self, Index, Key, PARTITION, RUN_HEAD_ITSELF, SORT};
 use crate::large::{REFERENCE, objects_of_run, objects_of_workspace};
@@ -247,6 +249,7 @@ impl<'a> Pass<'a> {
                 .partition(self.records(), &keys::agents(workspace))
                 .await?
             && self.tokens(organization, Some(workspace)).await?
+            && self.partition(self.records(), &keys::token_places(workspace)).await?
             && self.log_partitions(workspace, now).await?
             && self
                 .partition(self.records(), &keys::deletions_in(workspace))
@@ -450,9 +453,8 @@ impl<'a> Pass<'a> {
             if !self.partitions(self.logs(), logs.collect()).await? {
                 return Ok(false);
             }
-            let lookups = tokens.iter().flat_map(Token::hashes);
-            let lookups = lookups.map(keys::token_by_hash).collect();
-            self.store.remove_keys(self.records(), lookups).await?;
+            let ways = tokens.iter().flat_map(ways_to).collect();
+            self.store.remove_keys(self.records(), ways).await?;
             let owned = tokens
                 .iter()
                 .map(|token| keys::token(organization, token.id));
