@@ -2,12 +2,15 @@
 
 mod agents;
 mod everything;
+mod removal;
+mod retention;
 mod workspaces;
 
+use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::Target;
-use testkit::{Account, TestApp};
+use testkit::{Account, Answer, TestApp};
 
 const SCOPES: &[&str] = &[
     "agents:read",
@@ -16,6 +19,7 @@ const SCOPES: &[&str] = &[
     "signals:write",
     "audit_logs:read",
     "usage:read",
+    "credentials:write",
 ];
 
 /// An account with its credentials, and an agent that asks `target` for something slow.
@@ -46,6 +50,19 @@ impl Tenant {
         }
     }
 
+    /// What the account's session is answered.
+    async fn asks(&self, app: &TestApp, method: Method, path: &str) -> Answer {
+        let request = app.request(method, path);
+        request.bearer(&self.account.access_token).send().await
+    }
+
+    /// Makes another workspace; its id.
+    async fn workspace(&self, app: &TestApp, name: &str) -> String {
+        let made = app.post("/api/workspaces", json!({ "name": name }));
+        let made = made.bearer(&self.account.access_token).send().await;
+        text(&made.expect(201)["data"]["id"])
+    }
+
     /// Starts a run; its id.
     async fn start(&self, app: &TestApp) -> String {
         let path = format!("/api/agent-base/{}/executions", self.agent);
@@ -63,6 +80,32 @@ impl Tenant {
         let path = format!("/api/agent-base/{}/executions/{run}", self.agent);
         let shown = app.get(&path).bearer(&self.token).send().await;
         shown.expect(200)["data"].clone()
+    }
+}
+
+/// Invites a member as `membership` says, who joins; the member's session.
+async fn join(app: &TestApp, admin: &Account, email: &str, membership: Value) -> String {
+    let mut invitation = membership;
+    invitation["email"] = json!(email);
+    let invited = app.post("/api/organization/members", invitation);
+    let invited = invited.bearer(&admin.access_token).send().await.expect(201);
+    let code = &invited["data"]["invitation"];
+    let body =
+        json!({"email": email, "password": Account::PASSWORD, "name": "Grace", "invitation": code});
+    let joined = app
+        .post("/api/auth/register", body)
+        .send()
+        .await
+        .expect(201);
+    text(&joined["data"]["access_token"])
+}
+
+/// Lets the job do all of its work, as though minutes passed.
+async fn remove(app: &TestApp) {
+    for _ in 0..3 {
+        app.clock.advance(TimeDelta::minutes(4));
+        let done = app.platform.invoke("DeletionsFunction", json!({})).await;
+        done.unwrap_or_else(|error| panic!("the job: {error:#}"));
     }
 }
 

@@ -157,7 +157,8 @@ impl Store {
             let tokens = items.iter().map(entity).collect::<Result<Vec<Token>>>()?;
             let mut ways = Vec::new();
             for token in &tokens {
-                let is_concerned = workspace.is_none_or(|workspace| token.workspace_id == workspace);
+                let is_concerned =
+                    workspace.is_none_or(|workspace| token.workspace_id == workspace);
                 if is_concerned && token.state != TokenState::Deleted {
                     ways.extend(ways_to(token));
                 }

@@ -249,7 +249,9 @@ impl<'a> Pass<'a> {
                 .partition(self.records(), &keys::agents(workspace))
                 .await?
             && self.tokens(organization, Some(workspace)).await?
-            && self.partition(self.records(), &keys::token_places(workspace)).await?
+            && self
+                .partition(self.records(), &keys::token_places(workspace))
+                .await?
             && self.log_partitions(workspace, now).await?
             && self
                 .partition(self.records(), &keys::deletions_in(workspace))
