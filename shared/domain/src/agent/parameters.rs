@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::openapi::{RefOr, Schema};
 use utoipa::PartialSchema as _;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::MAX_DEFINITION;
 use super::catalogue::AgentType;
@@ -73,7 +73,10 @@ impl utoipa::PartialSchema for ParameterSpec {
 
 impl utoipa::ToSchema for ParameterSpec {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((<ParameterType as utoipa::ToSchema>::name().into_owned(), ParameterType::schema()));
+        schemas.push((
+            <ParameterType as utoipa::ToSchema>::name().into_owned(),
+            ParameterType::schema(),
+        ));
         ParameterSpecMembers::schemas(schemas);
     }
 }
