@@ -18,7 +18,7 @@ const LARGEST: usize = 64 * 1024 * 1024;
 /// One call to S3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Call {
-    /// The access key id that signed the call: a function's logical id.
+    /// Whose access key signed the call: a function's logical id.
     pub caller: String,
     /// What a policy has to allow: `s3:GetObject`, ...
     pub action: String,

@@ -2,6 +2,7 @@
 
 mod options;
 mod processes;
+mod services;
 mod start;
 mod threads;
 

@@ -10,7 +10,9 @@ use runtime::Clock;
 
 use crate::{Limits, Registry};
 
-/// Puts itself between the functions and a service: is given where the service listens and says what functions are to be told.
+/// Puts itself between the front of a service, which checks signatures, and the service: is given where the service listens
+/// and says where it listens itself. It must pass on the headers that come, all but those that its own connection makes; of a
+/// request that lacks them the service wants to see a signature for its own address.
 pub type Front = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
 
 /// Where a platform keeps its data.
@@ -64,9 +66,9 @@ pub struct Options {
     pub limits: Limits,
     /// How long [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
-    /// Before DynamoDB.
+    /// Between DynamoDB and its front.
     pub dynamodb_front: Option<Front>,
-    /// Before S3. Signatures name the host that the client was told, so it must pass that header on as it is.
+    /// Between S3 and its front. Signatures name the host that the client was told, so it must pass that header on as it is.
     pub s3_front: Option<Front>,
 }
 
