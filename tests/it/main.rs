@@ -14,6 +14,8 @@ mod credentials;
 mod docs;
 mod events;
 mod executions;
+mod faults;
+mod idempotency;
 mod large_values;
 mod limits;
 mod live_models;

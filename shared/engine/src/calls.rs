@@ -113,17 +113,19 @@ pub(crate) async fn ask(
     for (position, name) in names.enumerate() {
         let model = models.find(organization, name, choice.credential_id);
         let answer = match model.await? {
-            Ok(model) => {
+            Ok(found) => {
                 let is_last = position + 1 == last;
                 // Those behind it shall have their time too.
                 let share = patience.rest() / u32::try_from(last - position).unwrap_or(1);
                 let one = Asked {
                     name,
-                    model: &model,
+                    model: &found.model,
                     limit: models.timeout.min(share),
                     is_last,
                 };
-                ask_one(one, request, telling, patience).await
+                let answer = Box::pin(ask_one(one, request, telling, patience)).await;
+                models.remember(organization, name, &found).await;
+                answer
             }
             Err(why) => Err(why),
         };

@@ -11,6 +11,7 @@ pub mod config;
 pub mod lambda;
 pub mod logging;
 pub mod queue;
+mod retries;
 pub mod secrets;
 pub mod services;
 

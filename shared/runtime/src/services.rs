@@ -1,12 +1,31 @@
 //! The clients that a function works with, built from its configuration.
+//!
+//! Every call has time limits: the SDK by itself waits for an answer for ever. An attempt that takes too long is given up and
+//! repeated on another connection; the limit of the whole call leaves a request time for three of them within the 29 seconds of
+//! API Gateway.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
+use crate::retries::TransactionConflicts;
 use crate::{Afterwards, Clock, Config, Secrets};
+
+/// What DynamoDB and Secrets Manager may take: for one attempt, for a call with all of its attempts.
+const SMALL_CALL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
+/// What SQS may take, likewise. A send can be slow where its queue is encrypted.
+const QUEUE_CALL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(11));
+/// What S3 may take, likewise, the transfer of a body aside: who transfers one says how long that may take by its size.
+const OBJECT_CALL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(16));
+/// How often a call to DynamoDB is tried. Its throttling is that of one partition, which mostly passes in a moment.
+const ATTEMPTS: u32 = 5;
+/// How long the SDK waits before the second attempt, at most; it doubles each time.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Configuration, clock and AWS clients. Cheap to clone.
 #[derive(Clone)]
@@ -39,11 +58,19 @@ impl Services {
             .credentials_provider(credentials.clone())
             // Small answers, which are there or are not: watching their pace costs more than it tells.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(time_limits(SMALL_CALL))
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_initial_backoff(FIRST_BACKOFF),
+            )
+            .retry_classifier(TransactionConflicts)
             .http_client(http.clone());
         dynamodb.set_endpoint_url(aws.dynamodb_endpoint.clone());
         let mut s3 = aws_sdk_s3::Config::builder()
             .region(region.clone())
             .credentials_provider(credentials.clone())
+            .timeout_config(time_limits(OBJECT_CALL))
             .http_client(http.clone())
             // An endpoint that is named has no name of its own for every bucket.
             .force_path_style(aws.s3_endpoint.is_some());
@@ -51,11 +78,13 @@ impl Services {
         let mut sqs = aws_sdk_sqs::Config::builder()
             .region(region.clone())
             .credentials_provider(credentials.clone())
+            .timeout_config(time_limits(QUEUE_CALL))
             .http_client(http.clone());
         sqs.set_endpoint_url(aws.sqs_endpoint.clone());
         let mut secrets_manager = aws_sdk_secretsmanager::Config::builder()
             .region(region)
             .credentials_provider(credentials)
+            .timeout_config(time_limits(SMALL_CALL))
             .http_client(http);
         secrets_manager.set_endpoint_url(aws.secrets_manager_endpoint.clone());
 
@@ -70,6 +99,13 @@ impl Services {
             afterwards: Afterwards::held(),
         }
     }
+}
+
+fn time_limits((attempt, call): (Duration, Duration)) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(call)
+        .build()
 }
 
 /// An HTTP client for AWS: without TLS where all endpoints are plain HTTP, which spares a local process the trust store.

@@ -9,7 +9,10 @@
 //! * A transaction that has certainly not happened takes its objects back. When that is not certain, or the process ends in
 //!   between, an object may stay that no item names: nobody can read it, and all it costs is its room.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use domain::digest::sha256_hex;
 use domain::ids::RunId;
@@ -29,6 +32,12 @@ const IN_ITEM: usize = 100 * 1024;
 const REFERENCE: &str = "large";
 /// How many objects are put or read side by side.
 const AT_ONCE: usize = 8;
+/// How long a transfer may take besides what its bytes take.
+const LATENCY: Duration = Duration::from_secs(5);
+/// The slowest transfer that is waited for, in bytes a millisecond. S3 is a hundred times as fast where all goes well.
+const SLOWEST: u64 = 1_000;
+/// How often a put is tried.
+const PUT_ATTEMPTS: u32 = 2;
 
 /// Where an item's `data` is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +107,12 @@ impl Store {
             .key(&object.key)
             .content_type("application/json")
             .body(ByteStream::from(object.body.clone().into_bytes()));
+        let attempt = transfer_time(object.body.len());
+        let limits = TimeoutConfig::builder()
+            .operation_attempt_timeout(attempt)
+            .operation_timeout(attempt * PUT_ATTEMPTS);
+        let limited = aws_sdk_s3::Config::builder().timeout_config(limits.build());
+        let put = put.customize().config_override(limited);
         sent(async move { put.send().await.map(drop).map_err(aws_error) })
     }
 
@@ -145,7 +160,10 @@ impl Store {
         if usize::try_from(length) != Ok(reference.bytes) {
             return Err(changed());
         }
-        let body = object.body.collect().await.map_err(Error::unavailable)?;
+        // The SDK's own limits end with the head of the answer.
+        let body = tokio::time::timeout(transfer_time(reference.bytes), object.body.collect());
+        let body = body.await.map_err(Error::unavailable)?;
+        let body = body.map_err(Error::unavailable)?;
         let body = String::from_utf8(body.to_vec()).map_err(|_| changed())?;
         if sha256_hex(&body) == reference.sha256 {
             Ok(body)
@@ -153,6 +171,11 @@ impl Store {
             Err(changed())
         }
     }
+}
+
+/// How long so many bytes may take to or from S3.
+fn transfer_time(bytes: usize) -> Duration {
+    LATENCY + Duration::from_millis(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST)
 }
 
 fn reference(item: &Item) -> Result<Option<Reference>> {

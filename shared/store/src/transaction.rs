@@ -6,7 +6,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update,
+    AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
 };
 use domain::{Error, Result};
 use rand::RngExt;
@@ -272,7 +273,8 @@ impl<'a> Transaction<'a> {
         }
         let (store, objects) = (self.store, self.objects);
         let done = match store.put_objects(&objects).await {
-            Ok(()) => write(store, self.writes).await,
+            // Boxed, so that the futures above carry no transaction.
+            Ok(()) => Box::pin(write(store, self.writes)).await,
             Err(error) => Err(Undone::Certainly(error)),
         };
         match done {
@@ -345,8 +347,9 @@ async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Re
 }
 
 /// A transaction of one write, without the price of one. Unlike one, it may refuse itself when the SDK repeats it after a lost
-/// answer.
+/// answer: then what is there is what it has written.
 async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(), Undone> {
+    let wanted = put.item.clone();
     let call = store
         .dynamodb
         .put_item()
@@ -354,10 +357,16 @@ async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(),
         .set_item(Some(put.item))
         .set_condition_expression(put.condition_expression)
         .set_expression_attribute_names(put.expression_attribute_names)
-        .set_expression_attribute_values(put.expression_attribute_values);
-    match sent(call.send()).await {
-        Ok(_) => Ok(()),
-        Err(error) if refused_by(&error).is_some() => Err(Undone::Certainly(on_failure())),
-        Err(error) => Err(Undone::Perhaps(aws_error(error))),
+        .set_expression_attribute_values(put.expression_attribute_values)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let error = match sent(call.send()).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    match refused_by(&error) {
+        Some(there) if *there == wanted => Ok(()),
+        // What it has written may have been written over meanwhile: an object may be in use that its item named.
+        Some(_) => Err(Undone::Perhaps(on_failure())),
+        None => Err(Undone::Perhaps(aws_error(error))),
     }
 }

@@ -1,16 +1,20 @@
-//! What tests need: the whole platform in this process, accounts to act with, and other people's systems faked at the wire.
+//! What tests need: the whole platform in this process, accounts to act with, other people's systems faked at the wire, and a
+//! DynamoDB that has bad days.
 
 mod account;
 mod answer;
 mod app;
 mod bootstraps;
+mod dynamodb_faults;
 pub mod fakes;
 mod lambda;
+mod lost_answers;
 
 pub use account::Account;
 pub use answer::Answer;
 pub use app::{Request, TestApp};
 pub use bootstraps::in_this_process;
+pub use dynamodb_faults::{Calls, DynamoDbFaults, Fault, Injected};
 pub use lambda::TestFunction;
 pub use signalbox::runtime_api::{QueueMessage, RestRequest};
 pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};

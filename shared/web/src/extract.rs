@@ -4,21 +4,21 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::RequestPartsExt;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use domain::Error;
-use domain::ids;
+use domain::ids::{self, Identifier};
 use lambda_http::request::RequestContext;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
 
-use crate::Failure;
+use crate::{Failure, idempotency};
 
 /// The largest JSON body, in bytes. An agent's parameters may have 100 KB, a prompt set likewise.
 const MAX_BODY: usize = 512 * 1024;
@@ -378,23 +378,29 @@ pub struct FreshId {
 }
 
 impl FreshId {
-    /// The id, with the time `now` unless the request was first made earlier.
-    pub fn id<T: From<uuid::Uuid>>(&self, now: DateTime<Utc>) -> T {
+    /// The id, with the time `now` unless the request was first made earlier. Each type of id has its own.
+    pub fn id<T: Identifier>(&self, now: DateTime<Utc>) -> T {
         T::from(self.seed.map_or_else(
             || ids::fresh(now),
-            |(first_at, seed)| ids::derived(first_at, &seed),
+            |(first_at, seed)| {
+                let seed = [T::NAME.as_bytes(), &seed].concat();
+                ids::derived(first_at, &Sha256::digest(seed).into())
+            },
         ))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for FreshId {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts
-            .extract::<axum::Extension<Self>>()
-            .await
-            .map_or(Self { seed: None }, |extension| extension.0))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        match parts.extensions.get::<Self>() {
+            Some(fresh) => Ok(*fresh),
+            None if parts.extensions.get::<idempotency::Key>().is_some() => Err(Failure(
+                Error::internal("an id was wanted before the request's key was looked up"),
+            )),
+            None => Ok(Self { seed: None }),
+        }
     }
 }
 

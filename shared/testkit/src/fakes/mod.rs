@@ -4,7 +4,7 @@ mod model_api;
 mod open_meteo;
 mod target;
 
-pub use model_api::{ModelApi, Turn};
+pub use model_api::{ModelApi, Service, Turn};
 pub use open_meteo::OpenMeteo;
 pub use target::{Hit, Target, large};
 

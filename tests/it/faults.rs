@@ -1,0 +1,26 @@
+//! The platform on a DynamoDB that throttles, hangs, refuses, loses answers and lags.
+
+mod calls;
+
+use testkit::{DynamoDbFaults, TestApp, in_this_process};
+
+/// A platform behind `faults`, whose schedules a test runs itself.
+async fn start(faults: &DynamoDbFaults) -> TestApp {
+    start_with(faults, &[]).await
+}
+
+async fn start_with(faults: &DynamoDbFaults, parameters: &[(&str, &str)]) -> TestApp {
+    let front = faults.front();
+    TestApp::with(|options| {
+        let options = signalbox::Options {
+            dynamodb_front: Some(front),
+            schedules: false,
+            ..in_this_process(options)
+        };
+        let parameters = parameters.iter();
+        parameters.fold(options, |options, (name, value)| {
+            options.parameter(*name, *value)
+        })
+    })
+    .await
+}
