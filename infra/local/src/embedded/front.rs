@@ -124,7 +124,9 @@ impl Front {
     /// # Errors
     /// The request was sent to another name of this address.
     pub(crate) fn check_host(&self, head: &Parts) -> Result<(), Refusal> {
-        is_sent_to(&self.host, head).then_some(()).ok_or(Refusal::Host)
+        is_sent_to(&self.host, head)
+            .then_some(())
+            .ok_or(Refusal::Host)
     }
 
     /// Reads a request that shows what it must.

@@ -10,6 +10,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use rustack_auth::sigv4::parse_authorization_header;
 use s3s::service::S3Service;
 
 use super::forwarding::Forwarding;
@@ -20,7 +21,6 @@ pub(crate) const GUARDED: Guarded = Guarded {
     service: "s3",
     largest_body: usize::MAX,
 };
-const SIGNED: &str = "AWS4-HMAC-SHA256 ";
 
 /// The web pages that may use what the platform has signed: those of the platform itself.
 #[derive(Clone, Debug, Default)]
@@ -124,26 +124,24 @@ impl Entrance {
 
 fn shown(head: &Parts) -> Option<Shown> {
     let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let query = head.uri.query().unwrap_or_default();
-    if let Some(authorization) = text(AUTHORIZATION) {
-        // The older version of signatures is nothing that the platform makes.
-        return authorization
-            .starts_with(SIGNED)
-            .then_some(Shown::Signature);
+    if head.method == Method::OPTIONS {
+        let asks = head.headers.contains_key(ORIGIN)
+            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        return asks.then_some(Shown::Preflight);
     }
-    if query
-        .split('&')
-        .any(|pair| pair.starts_with("X-Amz-Signature="))
-    {
+    if let Some(authorization) = text(AUTHORIZATION) {
+        // Nothing else is a signature of this service, such as the older version of signatures.
+        let signed = parse_authorization_header(authorization).ok()?;
+        return (signed.service == GUARDED.service).then_some(Shown::Signature);
+    }
+    let query = head.uri.query().unwrap_or_default();
+    let mut pairs = query.split('&');
+    if pairs.any(|pair| pair.starts_with("X-Amz-Signature=")) {
         return Some(Shown::Presigned);
     }
     let kind = text(CONTENT_TYPE).unwrap_or_default();
     let is_form = kind.to_ascii_lowercase().starts_with("multipart/form-data");
-    if head.method == Method::POST && is_form && query.is_empty() {
-        return Some(Shown::Presigned);
-    }
-    let asks = head.method == Method::OPTIONS && head.headers.contains_key(ORIGIN);
-    (asks && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)).then_some(Shown::Preflight)
+    (head.method == Method::POST && is_form && query.is_empty()).then_some(Shown::Presigned)
 }
 
 /// What the signature allows is what the page may send.

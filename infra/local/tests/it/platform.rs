@@ -246,7 +246,10 @@ async fn calls_pass_through_a_dynamodb_front_on_their_way() {
     put(&platform, "seen").await;
     let seen = recorder.take();
     assert_eq!(seen.len(), 1);
-    assert_eq!((seen[0].caller.as_str(), seen[0].operation.as_str()), ("local", "PutItem"));
+    assert_eq!(
+        (seen[0].caller.as_str(), seen[0].operation.as_str()),
+        ("local", "PutItem")
+    );
     assert!(has(&platform, "seen").await);
 }
 

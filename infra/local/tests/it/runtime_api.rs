@@ -235,13 +235,26 @@ async fn only_the_process_itself_is_answered() {
         for stranger in [
             process.client.get(format!("{root}{rest}/{next}")),
             process.client.get(format!("{root}{other}/{rest}/{next}")),
-            process.client.get(format!("{}/{next}", process.base)).header("origin", "null"),
-            process.client.get(format!("{}/{next}", process.base)).header("host", "evil.example"),
-            process.client.request(Method::OPTIONS, format!("{root}{rest}/{next}")).header("origin", "http://evil.example"),
+            process
+                .client
+                .get(format!("{}/{next}", process.base))
+                .header("origin", "null"),
+            process
+                .client
+                .get(format!("{}/{next}", process.base))
+                .header("host", "evil.example"),
+            process
+                .client
+                .request(Method::OPTIONS, format!("{root}{rest}/{next}"))
+                .header("origin", "http://evil.example"),
         ] {
             let refused = stranger.send().await.unwrap();
             assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-            assert!(!refused.headers().contains_key("access-control-allow-origin"));
+            assert!(
+                !refused
+                    .headers()
+                    .contains_key("access-control-allow-origin")
+            );
         }
         drop(process.next().await);
     };

@@ -11,8 +11,14 @@ use crate::process;
 
 const TARGETS: [(&str, &str); 4] = [
     ("DynamoDB_20120810.ListTables", "{}"),
-    ("DynamoDB_20120810.Scan", r#"{"TableName":"signalbox-RecordsTable"}"#),
-    ("secretsmanager.GetSecretValue", r#"{"SecretId":"signalbox-MasterSecret"}"#),
+    (
+        "DynamoDB_20120810.Scan",
+        r#"{"TableName":"signalbox-RecordsTable"}"#,
+    ),
+    (
+        "secretsmanager.GetSecretValue",
+        r#"{"SecretId":"signalbox-MasterSecret"}"#,
+    ),
     ("AmazonSQS.ListQueues", "{}"),
 ];
 /// A signature that nobody has made.
@@ -63,12 +69,18 @@ fn tries(client: &Client, url: &str) -> Vec<RequestBuilder> {
         tries.push(call());
         tries.push(call().header("host", "evil.example"));
         tries.push(call().header("authorization", FORGED));
-        tries.push(call().header("authorization", FORGED).header("x-amz-date", "20261122T101530Z"));
+        tries.push(
+            call()
+                .header("authorization", FORGED)
+                .header("x-amz-date", "20261122T101530Z"),
+        );
         tries.push(call().header("x-signalbox-front", ""));
         for origin in ["http://evil.example", "null", "http://localhost:3000"] {
             tries.push(call().header("origin", origin));
         }
-        let preflight = client.request(Method::OPTIONS, url).header("origin", "http://evil.example");
+        let preflight = client
+            .request(Method::OPTIONS, url)
+            .header("origin", "http://evil.example");
         let preflight = preflight.header("access-control-request-method", "POST");
         tries.push(preflight.header("access-control-request-headers", "x-amz-target"));
     }
@@ -90,9 +102,15 @@ async fn no_port_but_the_gateways_answers_strangers() {
             let told = format!("{port}: {request:?}");
             let answer = client.execute(request).await.unwrap();
             assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{told}");
-            assert!(!answer.headers().contains_key("access-control-allow-origin"), "{told}");
+            assert!(
+                !answer.headers().contains_key("access-control-allow-origin"),
+                "{told}"
+            );
             let text = answer.text().await.unwrap();
-            assert!(text.len() < 400 && !text.contains("signalbox-"), "{told}: {text}");
+            assert!(
+                text.len() < 400 && !text.contains("signalbox-"),
+                "{told}: {text}"
+            );
         }
     }
 
@@ -106,12 +124,20 @@ async fn no_port_but_the_gateways_answers_strangers() {
             let config = json!({"instructions": format!("@http_request {call}"), "tools": ["http_request"], "allowed_hosts": [host]});
             let agent = json!({"name": "Curious", "type": "freeform", "config": config});
             let agent = owner.post("/api/v1/agents", agent).await;
-            let path = format!("/api/v1/agents/{}/signals", agent["data"]["id"].as_str().unwrap());
+            let path = format!(
+                "/api/v1/agents/{}/signals",
+                agent["data"]["id"].as_str().unwrap()
+            );
             let run = owner.post(&path, json!({"type": "x"})).await;
-            let run = owner.finished(run["data"]["run_id"].as_str().unwrap()).await;
+            let run = owner
+                .finished(run["data"]["run_id"].as_str().unwrap())
+                .await;
             let text = run.to_string();
             assert!(!text.contains("SecretString"), "{text}");
-            assert!(text.contains("the platform's own"), "{text}");
+            assert!(
+                text.contains("one of the platform's own services"),
+                "{text}"
+            );
         }
     }
     platform.kill().await;
