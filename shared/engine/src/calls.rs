@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::OrganizationId;
 use domain::model::ModelName;
+use domain::payload::MAX_DEPTH;
 use domain::run::{ToolCall, ToolOutcome};
 use llm::extractive::Extractive;
 use llm::{Model, ModelAnswer, ModelError, ModelRequest};
@@ -203,7 +204,9 @@ pub(crate) fn check(
         ));
     }
     if !call.arguments.is_object() {
-        return Err("the arguments are not a JSON object".to_owned());
+        return Err(format!(
+            "the arguments are not a JSON object of at most {MAX_DEPTH} levels"
+        ));
     }
     toolbox.validate(&call.tool, &call.arguments)?;
     Ok(toolbox.is_idempotent(&call.tool, &call.arguments))

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use domain::credential::ProviderSecret;
 use domain::model::{ModelName, Provider};
+use domain::payload;
 use domain::run::ToolOutcome;
 use futures::{StreamExt, stream::once};
 use outbound::{
@@ -221,7 +222,7 @@ impl Hosted {
             if begun.len() > MAX_REPLY {
                 return Err(OutboundError::TooLarge(MAX_REPLY).into());
             }
-            return serde_json::from_slice(&begun).map_err(|_| unreadable());
+            return payload::read(&begun).map_err(|_| unreadable());
         }
         let chunks = once(async move { Ok(begun.freeze()) }).chain(reply.chunks());
         match self.api {

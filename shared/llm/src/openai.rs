@@ -3,6 +3,7 @@
 mod stream;
 
 use domain::model::ModelName;
+use domain::payload;
 use domain::run::{ProviderContent, TokenUsage, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -261,10 +262,10 @@ fn text_of(content: Option<&Value>) -> String {
 fn tool_call(call: Call) -> ToolCall {
     let arguments = match call.function.arguments {
         Value::String(text) if text.trim().is_empty() => json!({}),
-        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        Value::String(text) => payload::read_or_text(text),
         Value::Null => json!({}),
         // Some services do not wrap them in a text.
-        other => other,
+        other => payload::kept(other),
     };
     let id = call.id.unwrap_or_default();
     ToolCall {

@@ -6,7 +6,7 @@ mod target;
 
 pub use model_api::{ModelApi, Service, Turn};
 pub use open_meteo::OpenMeteo;
-pub use target::{Hit, Target, large};
+pub use target::{Hit, Target, large, nested};
 
 use axum::Router;
 use tokio::net::TcpListener;
