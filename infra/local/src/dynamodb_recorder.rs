@@ -121,7 +121,7 @@ impl DynamoDbRecorder {
     /// The front to give to the platform's options. It serves on the runtime that starts the platform.
     pub fn front(&self) -> crate::Front {
         let recorder = self.clone();
-        Box::new(move |upstream| Box::pin(start(upstream, recorder)))
+        Box::new(move |upstream| Box::pin(start(upstream.address, recorder)))
     }
 
     /// The calls since the last look.
@@ -232,8 +232,9 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     response
 }
 
-/// Whose access key signed a request: `Authorization: AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
-pub(crate) fn caller(headers: &HeaderMap) -> String {
+/// Whose access key signed a request: a function's logical id. `Authorization` is
+/// `AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
+pub fn caller(headers: &HeaderMap) -> String {
     let authorization = headers.get(AUTHORIZATION);
     let signed = authorization
         .and_then(|value| value.to_str().ok()?.split_once("Credential="))

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access_keys::{AccessKeys, random};
 use super::connections;
+use crate::platform::Upstream;
 use crate::template::REGION;
 
 /// How far a signature's time may be from this machine's, as in AWS.
@@ -95,14 +96,15 @@ impl Front {
 
     /// The front of a second listener of the same service, at `address`, behind something that passes on what this one let
     /// through: see [`Front::mark`]. Requests that come to it directly must show all that they must show here.
-    pub(crate) fn behind(&mut self, address: SocketAddr) -> Self {
-        let pass = HeaderValue::try_from(random(PASS_LENGTH)).ok();
-        self.pass.clone_from(&pass);
-        Self {
+    pub(crate) fn behind(&mut self, address: SocketAddr) -> (Self, Upstream) {
+        let pass = HeaderValue::try_from(random(PASS_LENGTH)).expect("letters and digits");
+        self.pass = Some(pass.clone());
+        let back = Self {
             host: host(address),
-            pass,
             ..self.clone()
-        }
+        };
+        let pass = (PASS, pass);
+        (back, Upstream { address, pass })
     }
 
     /// Marks a request as let through.

@@ -1,13 +1,13 @@
 //! The embedded services of a platform: each behind its front, at an address that is known before anything is started.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 
 use runtime::Clock;
 use tokio::runtime::Handle;
 
 use super::start::{LOOPBACK, attach, listen};
-use super::{Front as Proxy, Tasks};
+use super::{Front as Proxy, Tasks, Upstream};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
 use crate::embedded::dynamodb::{self, DynamoDb, STOP_WITHIN, Storage};
@@ -107,7 +107,7 @@ impl Listeners {
                 let dynamodb =
                     DynamoDb::start(behind.listener, behind.back, storage, tables).await?;
                 let forwarding =
-                    Forwarding::new(proxy(behind.address).await, behind.front.clone())?;
+                    Forwarding::new(proxy(behind.upstream).await, behind.front.clone())?;
                 let answer = move |head, body: bytes::Bytes| {
                     let forwarding = forwarding.clone();
                     async move { forwarding.answer(head, body).await }
@@ -135,7 +135,7 @@ impl Listeners {
                 let serving = s3::serve(listener, behind.back, origins.clone(), buckets, stop);
                 tasks.tasks.spawn_on(serving, runtime);
                 let forwarding =
-                    Forwarding::new(proxy(behind.address).await, behind.front.clone())?;
+                    Forwarding::new(proxy(behind.upstream).await, behind.front.clone())?;
                 (behind.front, Buckets::Behind(forwarding))
             }
         };
@@ -170,18 +170,18 @@ struct Behind {
     front: Front,
     back: Front,
     listener: TcpListener,
-    address: SocketAddr,
+    upstream: Upstream,
 }
 
 impl Behind {
     fn listen(mut front: Front) -> anyhow::Result<Self> {
         let listener = listen(LOOPBACK, 0)?;
-        let address = listener.local_addr()?;
+        let (back, upstream) = front.behind(listener.local_addr()?);
         Ok(Self {
-            back: front.behind(address),
             front,
+            back,
             listener,
-            address,
+            upstream,
         })
     }
 }
