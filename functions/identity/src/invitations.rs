@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
-use domain::access::Role;
+use domain::access::{Grant, Role, may_grant};
 use domain::audit::AuditEntry;
 use domain::digest::sha256_hex;
 use domain::identity::{Email, Member, MemberStatus};
@@ -23,7 +23,9 @@ use web::access::AdminSession;
 use web::{FreshId, Json, Permitted, Reply, Result};
 
 use crate::State;
-use crate::members::{MemberData, check_workspaces, grantable, read_membership};
+use crate::members::{
+    MemberData, check_say, check_workspaces, grantable, holding_now, read_membership,
+};
 
 /// How long an invitation can be used.
 const LIFETIME: TimeDelta = TimeDelta::days(7);
@@ -37,7 +39,7 @@ struct Invite {
     name: Option<Name>,
     #[serde(default = "Invite::default_role")]
     role: Role,
-    /// The workspaces that the member may use; all when left out.
+    /// The workspaces that the member may use, of those that the inviter may use; all of those when left out.
     workspaces: Option<Vec<WorkspaceId>>,
 }
 
@@ -96,25 +98,27 @@ async fn invite(
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     let (organization, members) = read_membership(state, caller).await?;
+    let holding = holding_now(caller, &members)?;
+    let workspaces = body.workspaces.or(holding.workspaces.map(<[_]>::to_vec));
+    may_grant(holding, Grant::Role(body.role))?;
+    may_grant(holding, Grant::Workspaces(workspaces.as_deref()))?;
     let known = members
-        .into_iter()
+        .iter()
         .find(|member| member.email == body.email && member.status != MemberStatus::Cancelled);
-    if let Some(known) = &known {
+    if let Some(known) = known {
         if known.status == MemberStatus::Active {
             return Err(Error::invalid("email", "is a member's already"));
         }
-        caller.require_role(known.role)?;
+        check_say(holding, known)?;
     }
-    let user_id = known
-        .as_ref()
-        .map_or_else(|| fresh.id(now), |known| known.user_id);
+    let user_id = known.map_or_else(|| fresh.id(now), |known| known.user_id);
     let code = new_code();
     let invitation = Invitation {
         organization_id: organization.id,
         user_id,
         expires_at: now + LIFETIME,
     };
-    let name = match (body.name, &known) {
+    let name = match (body.name, known) {
         (Some(name), _) => name,
         (None, Some(known)) => known.name.clone(),
         (None, None) => Name::for_field(
@@ -129,15 +133,15 @@ async fn invite(
         name,
         role: body.role,
         status: MemberStatus::Pending,
-        workspaces: body.workspaces,
+        workspaces,
         default_workspace_id: organization.default_workspace_id,
         password_version: 0,
         invitation_hash: Some(sha256_hex(&code)),
-        created_at: known.as_ref().map_or(now, |known| known.created_at),
+        created_at: known.map_or(now, |known| known.created_at),
         revision: 0,
     };
     let audit = AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now);
-    match &known {
+    match known {
         Some(known) => {
             store
                 .invite_again(known, &member, &invitation, &audit)
