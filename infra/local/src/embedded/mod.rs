@@ -3,6 +3,7 @@
 pub(crate) mod connections;
 pub(crate) mod dynamodb;
 mod dynamodb_tables;
+mod message_groups;
 pub(crate) mod passwords;
 pub(crate) mod s3;
 pub(crate) mod secrets_manager;

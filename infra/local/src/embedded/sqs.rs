@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::connections;
+use super::message_groups::WithGroups;
 use crate::template::{ACCOUNT_ID, Queue, REGION};
 
 /// The largest message that rustack can hold. AWS takes four times that.
@@ -52,7 +53,7 @@ pub(crate) async fn create(address: SocketAddr, queues: &[Queue]) -> anyhow::Res
 /// Serves the queues until `stop`.
 pub(crate) async fn serve(listener: TcpListener, queues: Queues, stop: CancellationToken) {
     let service = SqsHttpService::new(
-        Arc::new(RustackSqsHandler::new(queues.clone())),
+        Arc::new(WithGroups(RustackSqsHandler::new(queues.clone()))),
         SqsHttpConfig::default(),
     );
     connections::serve(listener, move |_| service.clone(), stop, STOP_WITHIN).await;
