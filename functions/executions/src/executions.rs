@@ -190,17 +190,29 @@ async fn start_execution(
         store.plan(caller.organization_id, now),
     )
     .await?;
-    let start = StartRun {
-        id: fresh.id(now),
-        agent: &agent.ok_or(Error::NotFound("agent"))?,
-        trigger: RunTrigger::Manual,
-        signal: None,
-        input: Value::Object(body.input),
-        input_field: "input",
-        caller: &caller.caller,
-        standing: &standing,
+    let run_id = fresh.id(now);
+    let mut run = match &agent {
+        Some(agent) => {
+            let start = StartRun {
+                id: run_id,
+                agent,
+                trigger: RunTrigger::Manual,
+                signal: None,
+                input: Value::Object(body.input),
+                input_field: "input",
+                caller: &caller.caller,
+                standing: &standing,
+            };
+            state.starter.start(start).await?
+        }
+        None => {
+            let refusal = Error::NotFound("agent");
+            let started = state
+                .starter
+                .started_or(refusal, caller.workspace_id, run_id);
+            started.await?
+        }
     };
-    let mut run = state.starter.start(start).await?;
     if body.wait {
         run = settled(
             store,

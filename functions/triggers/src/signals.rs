@@ -91,17 +91,29 @@ async fn send_signal(
         id: fresh.id(now),
         kind: body.kind.0,
     };
-    let start = StartRun {
-        id: fresh.id(now),
-        agent: &agent.ok_or(Error::NotFound("agent"))?,
-        trigger: RunTrigger::Signal,
-        signal: Some(signal.clone()),
-        input: body.payload.unwrap_or_else(|| json!({})),
-        input_field: "payload",
-        caller: &caller.caller,
-        standing: &standing,
+    let run_id = fresh.id(now);
+    let run = match &agent {
+        Some(agent) => {
+            let start = StartRun {
+                id: run_id,
+                agent,
+                trigger: RunTrigger::Signal,
+                signal: Some(signal.clone()),
+                input: body.payload.unwrap_or_else(|| json!({})),
+                input_field: "payload",
+                caller: &caller.caller,
+                standing: &standing,
+            };
+            state.starter.start(start).await?
+        }
+        None => {
+            let refusal = Error::NotFound("agent");
+            let started = state
+                .starter
+                .started_or(refusal, caller.workspace_id, run_id);
+            started.await?
+        }
     };
-    let run = state.starter.start(start).await?;
     Ok(Reply::accepted(AcceptedSignal {
         id: signal.id,
         agent_id: id,

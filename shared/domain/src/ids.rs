@@ -13,6 +13,12 @@ use uuid::Uuid;
 #[error("must be a UUID")]
 pub struct InvalidId;
 
+/// A type of identifiers.
+pub trait Identifier: From<Uuid> {
+    /// The type's own name, which keeps identifiers of different types apart that are derived from one seed.
+    const NAME: &'static str;
+}
+
 macro_rules! id_type {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -40,6 +46,10 @@ macro_rules! id_type {
             pub fn as_uuid(self) -> Uuid {
                 self.0
             }
+        }
+
+        impl Identifier for $name {
+            const NAME: &'static str = stringify!($name);
         }
 
         impl From<Uuid> for $name {

@@ -35,7 +35,7 @@ pub struct StartRun<'a> {
     /// The event of a run of trigger `signal`.
     pub signal: Option<Signal>,
     pub input: Value,
-    /// What the client calls the input, for the error when it is too large.
+    /// What the client calls the input, for the error when it is too large or too deep.
     pub input_field: &'a str,
     pub caller: &'a Caller,
     /// How the agent's organization stands, read beside the agent.
@@ -62,11 +62,24 @@ impl Starter {
     /// Accepts a run. From here on it happens, whether or not the workers hear of it at once.
     ///
     /// # Errors
-    /// `Refused` when the agent does not run, `Invalid` when the input is too large, `Forbidden` when the plan allows no more.
-    ///
-    /// A run that existed already comes without a large input or output.
+    /// `Refused` when the agent does not run, `Invalid` when the input is too large or too deep, `Forbidden` when the plan allows no more.
+    /// None of them for a run that exists already, which comes without a large input or output.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
         self.accept(start, None).await
+    }
+
+    /// The run that was started as `id`; else the `refusal` to start it.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn started_or(
+        &self,
+        refusal: Error,
+        workspace: WorkspaceId,
+        id: RunId,
+    ) -> Result<Run> {
+        let existing = self.store.run_head(workspace, id).await?;
+        existing.ok_or(refusal)
     }
 
     /// Accepts a run that another run wants; otherwise like [`Self::start`].
@@ -75,23 +88,9 @@ impl Starter {
     }
 
     async fn accept(&self, start: StartRun<'_>, ancestry: Option<Ancestry>) -> Result<Run> {
-        match start.agent.state {
-            AgentState::Active => {}
-            AgentState::Paused => return Err(Error::Refused("agent is paused".to_owned())),
-            AgentState::Disabled => {
-                return Err(Error::Refused(
-                    "agent is disabled after repeated failures; resume it first".to_owned(),
-                ));
-            }
-        }
-        if payload::is_too_large(&start.input) {
-            return Err(Error::invalid(start.input_field, payload::too_large()));
-        }
-        if let Err(refusal) = start.standing.admit_run() {
-            // Not for one that was started before.
-            let existing = self.store.run_head(start.agent.workspace_id, start.id);
-            let existing = existing.await?;
-            return existing.ok_or(refusal);
+        let workspace = start.agent.workspace_id;
+        if let Err(refusal) = admissible(&start) {
+            return self.started_or(refusal, workspace, start.id).await;
         }
         let now = self.clock.now();
         let run = Run {
@@ -105,8 +104,7 @@ impl Starter {
                 Ok(run)
             }
             Err(conflict @ Error::Conflict(_)) => {
-                let existing = self.store.run_head(run.workspace_id, run.id).await?;
-                existing.ok_or(conflict)
+                self.started_or(conflict, workspace, run.id).await
             }
             Err(error) => Err(error),
         }
@@ -218,6 +216,21 @@ impl Starter {
             tracing::warn!(run.id = %run.id, %error, source, "run not announced; the sweep will find it");
         }
     }
+}
+
+/// Whether a run may start now.
+fn admissible(start: &StartRun<'_>) -> Result<()> {
+    match start.agent.state {
+        AgentState::Active => {}
+        AgentState::Paused => return Err(Error::Refused("agent is paused".to_owned())),
+        AgentState::Disabled => {
+            return Err(Error::Refused(
+                "agent is disabled after repeated failures; resume it first".to_owned(),
+            ));
+        }
+    }
+    payload::check(&start.input).map_err(|why| Error::invalid(start.input_field, why))?;
+    start.standing.admit_run()
 }
 
 /// A run that waits for a worker.

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::page::{Page, PageRequest, REACH};
+use domain::payload;
 use domain::{Error, Result};
 use futures::future::{BoxFuture, try_join};
 use serde::Serialize;
@@ -90,7 +91,14 @@ pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
         .get("data")
         .and_then(|value| value.as_s().ok())
         .ok_or_else(|| Error::internal("an item without data"))?;
-    serde_json::from_str(data).map_err(Error::internal)
+    payload::read(data.as_bytes()).map_err(Error::internal)
+}
+
+/// Tells of a row that a list goes without.
+pub(crate) fn log_unreadable(item: &Item, error: &Error) {
+    let source = std::error::Error::source(error).map(tracing::field::display);
+    let (partition, sort) = (text(item, PARTITION), sort_key(item));
+    tracing::error!(item.partition = partition, item.sort = sort, %error, source, "a stored row cannot be read");
 }
 
 /// A number beside the entity; 0 when absent. Sums that have outgrown the type count as its largest.
@@ -234,6 +242,12 @@ impl<'a> List<'a> {
         }
     }
 
+    /// The id of a row, as a cursor has it.
+    fn id_in(&self, item: &Item) -> Option<String> {
+        let sort = text(item, self.index.map_or(SORT, Index::sort))?;
+        sort.strip_prefix(self.prefix).map(str::to_owned)
+    }
+
     /// The key condition and its values. A cursor is the id of the last row seen, so what follows lies strictly below it;
     /// being only a part of a sort key, it can never lead into another tenant's partition.
     ///
@@ -303,7 +317,7 @@ impl Store {
     }
 
     /// Reads one page of a list. `id_of` names the row for the cursor. A page ends early, with a cursor, before it outgrows
-    /// what a Lambda may answer.
+    /// what a Lambda may answer. A row that cannot be read is left out and logged: it does not hide the others.
     pub(crate) async fn page<T>(
         &self,
         list: &List<'_>,
@@ -313,9 +327,22 @@ impl Store {
     ) -> Result<Page<T>> {
         let total = self.total(list, request.wants_total);
         let ((items, more), total) = try_join(self.rows(list, request), total).await?;
-        let items = self.whole(items).await?;
-        let rows = items.iter().map(&read).collect::<Result<Vec<T>>>()?;
-        let next_cursor = if more { rows.last().map(&id_of) } else { None };
+        let items = self.whole_rows(items).await?;
+        let mut rows = Vec::with_capacity(items.len());
+        let mut last = None;
+        for item in &items {
+            match read(item) {
+                Ok(row) => {
+                    last = Some(id_of(&row));
+                    rows.push(row);
+                }
+                Err(error) => {
+                    last = list.id_in(item);
+                    log_unreadable(item, &error);
+                }
+            }
+        }
+        let next_cursor = last.filter(|_| more);
         Ok(Page {
             items: rows,
             next_cursor,

@@ -8,6 +8,7 @@ mod bootstraps;
 mod dynamodb_faults;
 pub mod fakes;
 mod lambda;
+mod lost_answers;
 
 pub use account::Account;
 pub use answer::Answer;

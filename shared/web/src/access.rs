@@ -6,10 +6,11 @@ use std::ops::Deref;
 use auth::Principal;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 use domain::access::Role;
 use domain::{Error, Result};
 
-use crate::Failure;
+use crate::{Failure, idempotency};
 
 /// A rule over principals.
 pub trait Access {
@@ -18,7 +19,7 @@ pub trait Access {
     fn permit(principal: &Principal) -> Result<()>;
 }
 
-/// A caller for whom the rule `A` holds.
+/// A caller for whom the rule `A` holds, and who gets no earlier answer to this request. It stands before [`crate::FreshId`].
 #[derive(Clone, Debug)]
 pub struct Permitted<A> {
     principal: Principal,
@@ -34,13 +35,15 @@ impl<A> Deref for Permitted<A> {
 }
 
 impl<A: Access, S: Send + Sync> FromRequestParts<S> for Permitted<A> {
-    type Rejection = Failure;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
         let principal = parts.extensions.get::<Principal>().cloned();
-        let principal =
-            principal.ok_or_else(|| Error::internal("the route is not behind authentication"))?;
-        A::permit(&principal)?;
+        let permitted = principal
+            .ok_or_else(|| Error::internal("the route is not behind authentication"))
+            .and_then(|principal| A::permit(&principal).map(|()| principal));
+        let principal = permitted.map_err(|error| Failure(error).into_response())?;
+        idempotency::admit(parts).await?;
         Ok(Self {
             principal,
             rule: PhantomData,

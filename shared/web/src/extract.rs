@@ -4,21 +4,22 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use axum::RequestPartsExt;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use domain::Error;
-use domain::ids;
+use domain::ids::{self, Identifier};
+use domain::payload;
 use lambda_http::request::RequestContext;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
 
-use crate::Failure;
+use crate::{Failure, idempotency};
 
 /// The largest JSON body, in bytes. An agent's parameters may have 100 KB, a prompt set likewise.
 const MAX_BODY: usize = 512 * 1024;
@@ -98,6 +99,9 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         return Err(Error::Malformed(
             "the request body contains the NUL character".to_owned(),
         ));
+    }
+    if let Some(member) = payload::too_deep_member(body) {
+        return Err(Error::invalid(member, payload::too_deep()));
     }
     // As a value first: members that the type does not know are skipped without a limit on their depth otherwise.
     let value: serde_json::Value =
@@ -378,23 +382,29 @@ pub struct FreshId {
 }
 
 impl FreshId {
-    /// The id, with the time `now` unless the request was first made earlier.
-    pub fn id<T: From<uuid::Uuid>>(&self, now: DateTime<Utc>) -> T {
+    /// The id, with the time `now` unless the request was first made earlier. Each type of id has its own.
+    pub fn id<T: Identifier>(&self, now: DateTime<Utc>) -> T {
         T::from(self.seed.map_or_else(
             || ids::fresh(now),
-            |(first_at, seed)| ids::derived(first_at, &seed),
+            |(first_at, seed)| {
+                let seed = [T::NAME.as_bytes(), &seed].concat();
+                ids::derived(first_at, &Sha256::digest(seed).into())
+            },
         ))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for FreshId {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts
-            .extract::<axum::Extension<Self>>()
-            .await
-            .map_or(Self { seed: None }, |extension| extension.0))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        match parts.extensions.get::<Self>() {
+            Some(fresh) => Ok(*fresh),
+            None if parts.extensions.get::<idempotency::Key>().is_some() => Err(Failure(
+                Error::internal("an id was wanted before the request's key was looked up"),
+            )),
+            None => Ok(Self { seed: None }),
+        }
     }
 }
 
@@ -457,8 +467,9 @@ mod tests {
                 "the request body contains the NUL character",
             ),
             ("[]", "the request body "),
+            (deep.as_str(), "any: must be nested at most 64 levels deep"),
             (
-                deep.as_str(),
+                &"[".repeat(500),
                 "the request body is not JSON: recursion limit",
             ),
         ] {

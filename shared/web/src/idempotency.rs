@@ -4,8 +4,12 @@
 //! method and path. Only successes are kept: a request that was refused changed nothing and may be corrected. A response of
 //! more than 100 KB is not kept: a repetition is handled anew, and by the ids that are derived from its key finds what the
 //! first request made.
+//!
+//! The key is looked up by [`admit`], which [`crate::Permitted`] calls once its rule holds: an earlier answer is given only to
+//! a caller who may make the request now.
 
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use auth::{Dialect, Keyring, Principal};
 use axum::body::Body;
@@ -14,9 +18,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use chrono::TimeDelta;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta};
 use domain::Error;
 use domain::ids::fresh;
+use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Attempt, StoredResponse};
@@ -33,11 +39,32 @@ const IN_FLIGHT: TimeDelta = TimeDelta::seconds(60);
 const MAX_RESPONSE: usize = 100 * 1024;
 /// What responses are sealed for.
 const PURPOSE: &str = "idempotent-response";
+/// The header of an answer that is given again.
+const REPLAYED: &str = "idempotent-replayed";
 
 /// A response in the form that is stored: already with its face.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     body: String,
+}
+
+/// The key of a request, in the request's extensions.
+#[derive(Clone)]
+pub(crate) struct Key(Arc<Inner>);
+
+struct Inner {
+    host: Host,
+    keyring: Keyring,
+    scope: String,
+    body: Bytes,
+    claim: Mutex<Option<Claim>>,
+}
+
+/// The right to work on a request.
+struct Claim {
+    attempt: Attempt,
+    /// Whether an earlier attempt had the key, and may have done something.
+    is_taken_over: bool,
 }
 
 /// Handles a request that has a key; lets all others pass.
@@ -48,102 +75,250 @@ pub(crate) async fn apply(
     request: Request,
     next: Next,
 ) -> Response {
-    let key = match (request.method(), request.headers().get("idempotency-key")) {
-        (&Method::POST, Some(key)) => key
+    let text = match (request.method(), request.headers().get("idempotency-key")) {
+        (&Method::POST, Some(text)) => text
             .to_str()
             .map(str::to_owned)
             .ok()
-            .filter(|key| (1..=255).contains(&key.len())),
+            .filter(|text| (1..=255).contains(&text.len())),
         _ => return next.run(request).await,
     };
-    let Some(key) = key else {
+    let Some(text) = text else {
         return Failure(Error::invalid_header(
             "Idempotency-Key",
             "must have 1 to 255 ASCII characters",
         ))
         .into_response();
     };
-    match once(host, principal, dialect, &key, request, next).await {
-        Ok(response) => response,
-        Err(error) => Failure(error).into_response(),
-    }
-}
-
-async fn once(
-    host: &Host,
-    principal: &Principal,
-    dialect: Dialect,
-    key: &str,
-    request: Request,
-    next: Next,
-) -> Result<Response, Error> {
-    let now = host.services.clock.now();
-    let keyring = Keyring::load(&host.services).await?;
-    let (mut parts, body) = request.into_parts();
-    let body = read_up_to(body, largest_body(parts.uri.path())).await?;
-    let scope = scope_of(principal, &parts, key);
-
-    let mut attempt = Attempt {
-        nonce: fresh(now),
-        // Keyed, since a body may have a password in it.
-        fingerprint: keyring.mac(PURPOSE, &body),
-        first_at: now,
-        in_flight_until: now + IN_FLIGHT,
-        response: None,
+    let (key, request) = match Key::read(host, principal, &text, request).await {
+        Ok(read) => read,
+        Err(error) => return Failure(error).into_response(),
     };
-    if let Err(earlier) = host.store.claim_idempotency(&scope, &attempt).await? {
-        if !keyring.verify_mac(PURPOSE, &body, &earlier.fingerprint) {
-            return Err(Error::invalid_header(
-                "Idempotency-Key",
-                "was used with another request body",
-            ));
-        }
-        if let Some(response) = &earlier.response {
-            return replay(&keyring, &scope, response);
-        }
-        attempt.first_at = earlier.first_at;
-        let taken_over = earlier.in_flight_until <= now
-            && host
-                .store
-                .replace_idempotency(&scope, &earlier, &attempt)
-                .await?;
-        if !taken_over {
-            return Err(Error::Conflict(
-                "a request with this Idempotency-Key is still being worked on".to_owned(),
-            ));
-        }
-    }
-
-    let seed: [u8; 32] = Sha256::digest(scope.as_bytes()).into();
-    parts.extensions.insert(FreshId {
-        seed: Some((attempt.first_at, seed)),
-    });
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-
-    let payload = response.extensions().get::<Payload>().cloned();
-    let failed = response.extensions().get::<Arc<Error>>().cloned();
-    match (payload, failed) {
-        (Some(payload), None) if response.status().is_success() => {
-            let faced = encode::success(dialect, response.status(), payload);
-            let (parts, body) = faced.into_parts();
-            let body = axum::body::to_bytes(body, usize::MAX)
-                .await
-                .map_err(Error::internal)?;
-            keep(host, &keyring, &scope, &attempt, parts.status, &body).await;
-            Ok(Response::from_parts(parts, Body::from(body)))
-        }
-        // Something may have happened before a 5xx: the key stays claimed, and the derived ids make the repetition find it.
-        (_, Some(error)) if encode::status_of(dialect, &error).is_server_error() => Ok(response),
-        _ => {
-            if let Err(error) = host.store.release_idempotency(&scope, &attempt).await {
-                tracing::warn!(%error, "an idempotency key was not released; it is free again in a minute");
-            }
-            Ok(response)
+    // A panic frees the key like any other 5xx.
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let response =
+        handled.unwrap_or_else(|_| Failure(Error::internal("a handler panicked")).into_response());
+    match key.taken_claim() {
+        Some(claim) => key.settle(claim, dialect, response).await,
+        // The request was refused before its key was looked up, or is answered with what was kept.
+        None => {
+            let is_replay = response.headers().contains_key(REPLAYED);
+            let is_done = response.status().is_success();
+            debug_assert!(is_replay || !is_done, "a handler that takes no Permitted");
+            response
         }
     }
 }
 
-/// Whose key it is: the same one in another organization or workspace, or with another role, is another.
+/// Looks up the key of a request whose caller may make it, and claims it.
+///
+/// # Errors
+/// The response to give in place of the handler's: the one that was kept, or why there is none.
+pub(crate) async fn admit(parts: &mut Parts) -> Result<(), Response> {
+    let Some(key) = parts.extensions.get::<Key>().cloned() else {
+        return Ok(());
+    };
+    match key.claim().await {
+        Ok(Found::Claimed(fresh)) => {
+            parts.extensions.insert(fresh);
+            Ok(())
+        }
+        Ok(Found::Answered(response)) => Err(response),
+        Err(error) => Err(Failure(error).into_response()),
+    }
+}
+
+enum Found {
+    Claimed(FreshId),
+    Answered(Response),
+}
+
+impl Key {
+    async fn read(
+        host: &Host,
+        principal: &Principal,
+        text: &str,
+        request: Request,
+    ) -> Result<(Self, Request), Error> {
+        let keyring = Keyring::load(&host.services).await?;
+        let (mut parts, body) = request.into_parts();
+        let body = read_up_to(body, largest_body(parts.uri.path())).await?;
+        let key = Self(Arc::new(Inner {
+            host: host.clone(),
+            keyring,
+            scope: scope_of(principal, &parts, text),
+            body: body.clone(),
+            claim: Mutex::default(),
+        }));
+        parts.extensions.insert(key.clone());
+        Ok((key, Request::from_parts(parts, Body::from(body))))
+    }
+
+    async fn claim(&self) -> Result<Found, Error> {
+        let Inner {
+            host,
+            keyring,
+            scope,
+            body,
+            ..
+        } = &*self.0;
+        let now = host.services.clock.now();
+        let mut attempt = Attempt {
+            nonce: fresh(now),
+            // Keyed, since a body may have a password in it.
+            fingerprint: keyring.mac(PURPOSE, body),
+            first_at: now,
+            in_flight_until: now + IN_FLIGHT,
+            response: None,
+        };
+        let earlier = match host.store.claim_idempotency(scope, &attempt).await {
+            Ok(Ok(())) => None,
+            Ok(Err(earlier)) => Some(earlier),
+            Err(error) => {
+                // The claim may be there all the same.
+                self.give_back(&attempt).await;
+                return Err(error);
+            }
+        };
+        if let Some(earlier) = &earlier {
+            if !keyring.verify_mac(PURPOSE, body, &earlier.fingerprint) {
+                return Err(Error::invalid_header(
+                    "Idempotency-Key",
+                    "was used with another request body",
+                ));
+            }
+            if let Some(response) = &earlier.response {
+                return replay(keyring, scope, response).map(Found::Answered);
+            }
+            attempt.first_at = earlier.first_at;
+            let is_taken_over =
+                earlier.in_flight_until <= now && self.take_over(earlier, &attempt).await?;
+            if !is_taken_over {
+                return Err(Error::Conflict(
+                    "a request with this Idempotency-Key is still being worked on".to_owned(),
+                ));
+            }
+        }
+        let seed: [u8; 32] = Sha256::digest(scope.as_bytes()).into();
+        let fresh = FreshId {
+            seed: Some((attempt.first_at, seed)),
+        };
+        let claim = Claim {
+            attempt,
+            is_taken_over: earlier.is_some(),
+        };
+        *self.slot() = Some(claim);
+        Ok(Found::Claimed(fresh))
+    }
+
+    async fn take_over(&self, earlier: &Attempt, attempt: &Attempt) -> Result<bool, Error> {
+        let Inner { host, scope, .. } = &*self.0;
+        let replaced = host
+            .store
+            .replace_idempotency(scope, earlier, attempt)
+            .await;
+        if replaced.is_err() {
+            self.give_back(attempt).await;
+        }
+        replaced
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Claim>> {
+        self.0.claim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken_claim(&self) -> Option<Claim> {
+        self.slot().take()
+    }
+
+    /// Does with the claim what the response calls for.
+    async fn settle(&self, claim: Claim, dialect: Dialect, response: Response) -> Response {
+        let attempt = &claim.attempt;
+        let payload = response.extensions().get::<Payload>().cloned();
+        let failed = response.extensions().get::<Arc<Error>>().cloned();
+        let status = failed
+            .as_deref()
+            .map_or(response.status(), |error| encode::status_of(dialect, error));
+        match payload {
+            Some(payload) if failed.is_none() && status.is_success() => {
+                let faced = encode::success(dialect, status, payload);
+                let (parts, body) = faced.into_parts();
+                match axum::body::to_bytes(body, usize::MAX).await {
+                    Ok(body) => {
+                        self.keep(attempt, parts.status, &body).await;
+                        Response::from_parts(parts, Body::from(body))
+                    }
+                    Err(error) => Failure(Error::internal(error)).into_response(),
+                }
+            }
+            // The first attempt was refused, so nothing has happened. A later one knows nothing of those before it.
+            _ if status.is_client_error() && !claim.is_taken_over => {
+                self.release(attempt).await;
+                response
+            }
+            // Something may have happened: the key keeps its time, so that a repetition finds it by the derived ids.
+            _ => {
+                self.give_back(attempt).await;
+                response
+            }
+        }
+    }
+
+    /// Stores a response, or, when it is too large, only that the work is over. When that fails the work is done all the same,
+    /// and a repetition finds it by its derived ids.
+    async fn keep(&self, attempt: &Attempt, status: StatusCode, body: &[u8]) {
+        if body.len() > MAX_RESPONSE {
+            return self.give_back(attempt).await;
+        }
+        let Inner {
+            host,
+            keyring,
+            scope,
+            ..
+        } = &*self.0;
+        let stored = async {
+            let kept = Kept {
+                body: String::from_utf8_lossy(body).into_owned(),
+            };
+            let kept = serde_json::to_vec(&kept).map_err(Error::internal)?;
+            let response = StoredResponse {
+                status: status.as_u16(),
+                sealed: keyring.seal(PURPOSE, scope, &kept)?,
+            };
+            let done = Attempt {
+                response: Some(response),
+                ..attempt.clone()
+            };
+            host.store.replace_idempotency(scope, attempt, &done).await
+        };
+        if let Err(error) = stored.await {
+            tracing::warn!(%error, "a response was not kept for its idempotency key");
+        }
+    }
+
+    /// Lets the next request with the key begin at once, as a repetition.
+    async fn give_back(&self, attempt: &Attempt) {
+        let Inner { host, scope, .. } = &*self.0;
+        let over = Attempt {
+            in_flight_until: DateTime::UNIX_EPOCH,
+            ..attempt.clone()
+        };
+        let replaced = host.store.replace_idempotency(scope, attempt, &over).await;
+        if let Err(error) = replaced {
+            tracing::warn!(%error, "an idempotency key was not given back; it is free again in a minute");
+        }
+    }
+
+    /// Forgets the key.
+    async fn release(&self, attempt: &Attempt) {
+        let Inner { host, scope, .. } = &*self.0;
+        if let Err(error) = host.store.release_idempotency(scope, attempt).await {
+            tracing::warn!(%error, "an idempotency key was not released; it is free again in a minute");
+        }
+    }
+}
+
+/// Whose key it is: the same one in another organization or workspace is another.
 fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
     let who = principal
         .token_id()
@@ -152,49 +327,11 @@ fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
         &who,
         &principal.organization_id.to_string(),
         &principal.workspace_id.to_string(),
-        principal.role.as_str(),
         parts.method.as_str(),
         parts.uri.path(),
         key,
     ]
     .join("\n")
-}
-
-/// Stores a response, or, when it is too large, only that the work is over. When that fails the work is done all the same, and
-/// a repetition finds it by its derived ids.
-async fn keep(
-    host: &Host,
-    keyring: &Keyring,
-    scope: &str,
-    attempt: &Attempt,
-    status: StatusCode,
-    body: &[u8],
-) {
-    let stored = async {
-        if body.len() > MAX_RESPONSE {
-            let over = Attempt {
-                in_flight_until: attempt.first_at,
-                ..attempt.clone()
-            };
-            return host.store.replace_idempotency(scope, attempt, &over).await;
-        }
-        let kept = Kept {
-            body: String::from_utf8_lossy(body).into_owned(),
-        };
-        let kept = serde_json::to_vec(&kept).map_err(Error::internal)?;
-        let response = StoredResponse {
-            status: status.as_u16(),
-            sealed: keyring.seal(PURPOSE, scope, &kept)?,
-        };
-        let done = Attempt {
-            response: Some(response),
-            ..attempt.clone()
-        };
-        host.store.replace_idempotency(scope, attempt, &done).await
-    };
-    if let Err(error) = stored.await {
-        tracing::warn!(%error, "a response was not kept for its idempotency key");
-    }
 }
 
 fn replay(keyring: &Keyring, scope: &str, stored: &StoredResponse) -> Result<Response, Error> {
@@ -214,6 +351,6 @@ fn replay(keyring: &Keyring, scope: &str, stored: &StoredResponse) -> Result<Res
         axum::http::header::CACHE_CONTROL,
         HeaderValue::from_static("no-store"),
     );
-    headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(response)
 }

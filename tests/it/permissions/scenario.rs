@@ -1,10 +1,9 @@
 //! A scenario that calls every operation of the API, and what happens without being called.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -517,7 +516,7 @@ impl Scenario {
             assert!(answer.status.is_success(), "{path}: {}", answer.text);
             assert_eq!(answer.header("idempotent-replayed"), replayed, "{path}");
         }
-        self.lose_answers().await;
+        self.app.lose_answers().await;
         let again = self.send(credential, path, "once", body).await;
         assert!(again.status.is_success(), "{path}: {}", again.text);
         assert_eq!(again.header("idempotent-replayed"), "", "{path}");
@@ -527,7 +526,7 @@ impl Scenario {
     /// Sends a request, and again when its answer was lost.
     async fn twice(&self, credential: &str, path: &str, body: Value) -> Value {
         self.send(credential, path, "twice", body.clone()).await;
-        self.lose_answers().await;
+        self.app.lose_answers().await;
         let again = self.send(credential, path, "twice", body).await;
         assert!(again.status.is_success(), "{path}: {}", again.text);
         again.body
@@ -536,35 +535,6 @@ impl Scenario {
     async fn send(&self, credential: &str, path: &str, key: &str, body: Value) -> Answer {
         let request = self.app.post(path, body).bearer(credential);
         request.header("idempotency-key", key).send().await
-    }
-
-    /// Makes it look as though functions had died between their work and the answer, a while ago.
-    async fn lose_answers(&self) {
-        let services = self.app.platform.services();
-        let table = &services.config.tables.counters;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "looks at everything, once, in a test"
-        )]
-        let scan = services.dynamodb.scan().table_name(table);
-        let items = scan.send().await.unwrap().items.unwrap_or_default();
-        let is_kept = |item: &&HashMap<_, AttributeValue>| {
-            item["PK"].as_s().unwrap().starts_with("idempotency#")
-        };
-        for item in items.iter().filter(is_kept) {
-            // The response comes last. The order counts: the next attempt must see what is stored.
-            let (attempt, _) = item["data"]
-                .as_s()
-                .unwrap()
-                .split_once("\"response\":")
-                .unwrap();
-            let attempt = format!("{attempt}\"response\":null}}");
-            let mut item = item.clone();
-            item.insert("data".to_owned(), AttributeValue::S(attempt));
-            let put = services.dynamodb.put_item().table_name(table);
-            put.set_item(Some(item)).send().await.unwrap();
-        }
-        self.app.clock.advance(TimeDelta::minutes(2));
     }
 
     async fn call(&self, credential: &str, method: Method, path: &str, body: Value) -> Value {
