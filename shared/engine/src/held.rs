@@ -97,14 +97,37 @@ impl<'a> Held<'a> {
             worked_before: Duration::from_millis(run.worked_millis),
             since,
             renewal: since,
-            until: since + third_of(lease),
+            until: since + 2 * third_of(lease),
             run,
             store,
             clock,
             lease,
         };
-        held.put(held.renewed(), &[]).await?;
-        Ok(held)
+        match held.put(held.renewed(), &[]).await {
+            Ok(()) => Ok(held),
+            Err(error) => {
+                if error.is_retryable() {
+                    held.give_back_if_taken().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// For a lease of which nobody has said whether it was taken.
+    async fn give_back_if_taken(mut self) {
+        let mut pauses = Pauses::until(Instant::now() + GIVE_BACK_WITHIN);
+        let (workspace, id) = (self.run.workspace_id, self.run.id);
+        loop {
+            match self.store.run_head(workspace, id).await {
+                Ok(Some(stored)) if is_as(&stored, &self.run) => {
+                    self.run.version = stored.version;
+                    return self.give_back().await;
+                }
+                Err(error) if error.is_retryable() && pauses.pause().await => {}
+                _ => return,
+            }
+        }
     }
 
     /// `partials` were shown of an answer that never came.

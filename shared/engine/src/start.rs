@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::agent::{Agent, AgentState};
 use domain::audit::{AuditEntry, Caller};
-use domain::ids::{self, RunId};
+use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::Advance;
 use domain::payload;
 use domain::plan::Standing;
