@@ -22,6 +22,8 @@ mod plan;
 mod run_entries;
 mod runs;
 mod sessions;
+mod token_log;
+mod token_places;
 mod tokens;
 mod transaction;
 mod usage;
@@ -41,7 +43,7 @@ pub use idempotency::{Attempt, StoredResponse};
 pub use members::Invitation;
 pub use run_entries::{EventCursor, RunEntry, RunEvents};
 pub use runs::{LoadedRun, RunFilter, RunWrite};
-pub use tokens::TokenAuditEntry;
+pub use token_log::TokenAuditEntry;
 pub use transaction::Transaction;
 pub use usage::DayUsage;
 
