@@ -4,7 +4,7 @@ use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::ids::{AgentId, RunId};
-use domain::run::{Run, RunStatus, TokenUsage, Wanted};
+use domain::run::{Run, TokenUsage, Wanted};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;

@@ -101,7 +101,8 @@ async fn indexes_that_lag_behind_their_tables_mislead_nobody() {
     let made = made.bearer(&session).send().await.expect(201);
     let (id, secret) = (&made["data"]["id"], made["data"]["token"].as_str().unwrap());
     let list = async || {
-        let listed = app.get("/api/api-tokens").bearer(&session).send().await;
+        let path = format!("/api/api-tokens/product/{}", account.workspace_id);
+        let listed = app.get(&path).bearer(&session).send().await;
         listed.expect(200).to_string()
     };
     assert!(
