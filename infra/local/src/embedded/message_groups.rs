@@ -47,11 +47,11 @@ mod tests {
         };
         assert_eq!(
             without(r#"{"QueueUrl":"http://q/1/runs","MessageBody":"b","MessageGroupId":"g"}"#),
-            r#"{"QueueUrl":"http://q/1/runs","MessageBody":"b"}"#
+            r#"{"MessageBody":"b","QueueUrl":"http://q/1/runs"}"#
         );
         assert_eq!(
             without(r#"{"QueueUrl":"q","Entries":[{"Id":"1","MessageGroupId":"g"}]}"#),
-            r#"{"QueueUrl":"q","Entries":[{"Id":"1"}]}"#
+            r#"{"Entries":[{"Id":"1"}],"QueueUrl":"q"}"#
         );
         let fifo = r#"{"QueueUrl":"q.fifo","MessageGroupId":"g"}"#;
         assert_eq!(without(fifo), fifo);
