@@ -33,6 +33,8 @@ pub struct Config {
     pub secret_arn: String,
     /// `RUN_QUEUE_URL`: where runs wait for a worker. Functions that start none need not have it.
     pub run_queue_url: Option<String>,
+    /// `ALONE_RUN_QUEUE_URL`: where runs wait that shall go on alone. Functions that know of none need not have it.
+    pub alone_run_queue_url: Option<String>,
     /// `PUBLIC_URL`: what clients call us, without a trailing slash; `None` means: as each request says.
     pub public_url: Option<String>,
     pub registration: Registration,
@@ -174,6 +176,7 @@ impl Config {
             files_bucket: variables.required("FILES_BUCKET")?,
             secret_arn: variables.required("SECRET_ARN")?,
             run_queue_url: variables.optional("RUN_QUEUE_URL"),
+            alone_run_queue_url: variables.optional("ALONE_RUN_QUEUE_URL"),
             public_url: variables
                 .optional("PUBLIC_URL")
                 .map(|url| url.trim_end_matches('/').to_owned()),

@@ -429,7 +429,7 @@ impl Scenario {
             let shown = self.get(token, &path).await["data"].clone();
             shown["status"] == "failed" && shown["error"].to_string().contains("gave up")
         };
-        self.send_dead_letter(&account.workspace_id, &runs[0]).await;
+        self.send_dead_letter(account, &runs[0]).await;
         eventually("the dead letter's run ends", async || {
             failed(&runs[0]).await
         })
@@ -482,13 +482,18 @@ impl Scenario {
         .await;
     }
 
-    async fn send_dead_letter(&self, workspace: &str, run: &str) {
+    async fn send_dead_letter(&self, account: &Account, run: &str) {
         let queues = &self.app.platform.deployment().queues;
         let queue = queues
             .iter()
             .find(|queue| queue.logical_id == "RunDeadLetterQueue")
             .unwrap();
-        let message = json!({"type": "run.advance.v1", "workspace_id": workspace, "run_id": run});
+        let message = json!({
+            "type": "run.advance.v1",
+            "organization_id": account.organization_id,
+            "workspace_id": account.workspace_id,
+            "run_id": run,
+        });
         let sqs = self.app.platform.services().sqs;
         let send = sqs
             .send_message()
