@@ -6,10 +6,11 @@ use domain::run::{Run, RunStatus, StepEvent};
 use domain::{Error, Result};
 use runtime::Clock;
 use store::{LoadedRun, Store};
+use tokio::time::Instant;
 
 use crate::control::in_state;
 use crate::definition::Definition;
-use crate::finish::{Ending, finish};
+use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
 use crate::held::is_lost;
 use crate::machine::{Outcome, State};
 
@@ -44,7 +45,8 @@ pub(crate) async fn stop(
             events: &[StepEvent::Stopped],
             ..Ending::failed(&run, "")
         };
-        match finish(store, clock, run, ending, caller).await {
+        let until = Instant::now() + WITHOUT_A_LEASE;
+        match finish(store, clock, run, &ending, caller, until).await {
             Err(error) if is_lost(&error) => {}
             result => return result,
         }
