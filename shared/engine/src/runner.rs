@@ -125,7 +125,8 @@ impl Runner {
         let mut held = taken?;
         let done = async {
             if let Some(target) = deletion? {
-                held.end(&Ending::stopped(&held.run, target.reason())).await?;
+                held.end(&Ending::stopped(&held.run, target.reason()))
+                    .await?;
                 return Ok(Progress::Finished);
             }
             let (version, journal) = (version?, journal?);
