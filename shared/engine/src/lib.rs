@@ -30,7 +30,7 @@ pub use control::Control;
 pub use finish::give_up;
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
-pub use models::{KeySource, Models, ProviderKey};
+pub use models::{KeySource, Models, ProviderKey, Tenant};
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};
 pub use workspace::WorkspaceTools;

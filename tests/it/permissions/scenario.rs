@@ -371,6 +371,12 @@ impl Scenario {
         self.get(token, &events).await;
         self.get(key, "/api/v1/usage").await;
         self.get(key, path).await;
+        let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "scope": "organization", "default": true});
+        let for_all = self.call(key, Method::POST, path, body).await;
+        let default = format!("{path}/{}/default", text(&for_all["data"]["id"]));
+        for method in [Method::DELETE, Method::POST] {
+            self.call(key, method, &default, Value::Null).await;
+        }
         let path = format!("{path}/{id}");
         self.get(key, &path).await;
         let revoke = format!("{path}/revoke");

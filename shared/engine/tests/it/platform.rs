@@ -21,7 +21,9 @@ use domain::page::PageRequest;
 use domain::plan::Standing;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
-use engine::{KeySource, Models, Progress, ProviderKey, Runner, StartRun, Starter, WorkspaceTools};
+use engine::{
+    KeySource, Models, Progress, ProviderKey, Runner, StartRun, Starter, Tenant, WorkspaceTools,
+};
 use futures::future::{self, BoxFuture};
 use outbound::OutboundClient;
 use runtime::{Clock, Config, Services};
@@ -52,7 +54,7 @@ struct NoKeys;
 impl KeySource for NoKeys {
     fn key(
         &self,
-        _: OrganizationId,
+        _: Tenant,
         _: Provider,
         _: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
