@@ -46,6 +46,7 @@ pub struct OutboundClient {
 
 struct Inner {
     allow_loopback: bool,
+    own_ports: Vec<u16>,
     lookup: Lookup,
     client: OnceLock<reqwest::Client>,
 }
@@ -86,7 +87,7 @@ pub enum OutboundError {
     /// The guard does not allow it; nothing was sent.
     #[error("{0}")]
     Refused(String),
-    /// The reply has more bytes than this.
+    /// The reply has more bytes than this. The request was received.
     #[error("the reply is larger than {0} bytes")]
     TooLarge(usize),
     /// The request may have been received.
@@ -100,16 +101,33 @@ pub enum OutboundError {
     Failed(String),
 }
 
+impl OutboundError {
+    /// Whether the request may have been received, and have taken effect. Without an answer the sender cannot know.
+    pub fn sent(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Unavailable(_) => false,
+            Self::TooLarge(_) | Self::TimedOut | Self::Failed(_) => true,
+        }
+    }
+}
+
 impl OutboundClient {
     /// With `allow_loopback`, `localhost`, 127.0.0.0/8 and `::1` are reachable, over plain HTTP too.
     pub fn new(allow_loopback: bool) -> Self {
-        Self::build(allow_loopback, Arc::new(|name| Box::pin(look_up(name))))
+        Self::guarding(allow_loopback, Vec::new())
     }
 
-    fn build(allow_loopback: bool, lookup: Lookup) -> Self {
+    /// Likewise, but for some ports of this machine, at which the platform's own services listen.
+    pub fn guarding(allow_loopback: bool, own_ports: Vec<u16>) -> Self {
+        let lookup = Arc::new(|name| -> BoxFuture<'static, _> { Box::pin(look_up(name)) });
+        Self::build(allow_loopback, own_ports, lookup)
+    }
+
+    fn build(allow_loopback: bool, own_ports: Vec<u16>, lookup: Lookup) -> Self {
         Self {
             inner: Arc::new(Inner {
                 allow_loopback,
+                own_ports,
                 lookup,
                 client: OnceLock::new(),
             }),
@@ -172,6 +190,10 @@ impl Inner {
                 Host::Ipv4(address) => address.is_loopback(),
                 Host::Ipv6(address) => address.is_loopback(),
             };
+        let port = url.port_or_known_default();
+        if loopback && port.is_some_and(|port| self.own_ports.contains(&port)) {
+            return Err("the URL leads to one of the platform's own services".to_owned());
+        }
         match url.scheme() {
             "https" => {}
             "http" if loopback => {}
@@ -282,10 +304,11 @@ fn failure(error: reqwest::Error) -> OutboundError {
         }
         source = cause.source();
     }
-    if error.is_timeout() {
-        OutboundError::TimedOut
-    } else if error.is_connect() {
+    // Before anything is sent, a time limit is one of connecting.
+    if error.is_connect() {
         OutboundError::Unavailable("the host could not be reached".to_owned())
+    } else if error.is_timeout() {
+        OutboundError::TimedOut
     } else {
         OutboundError::Failed("the connection broke before the reply was complete".to_owned())
     }
