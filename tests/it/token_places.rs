@@ -141,12 +141,15 @@ async fn of_many_made_at_once_exactly_a_hundred_live_and_the_ended_make_room() {
 
 #[tokio::test]
 async fn a_lost_answer_is_repeated_also_when_there_is_no_room_any_more() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_own_clock().await;
     let session = app.register().await.access_token;
     let desk = Desk { app, session };
     desk.fill(MOST - 1).await;
     let first = desk.make(TOKENS, "once", json!({})).await.expect(201);
     desk.is_full().await;
-    let again = desk.make(TOKENS, "once", json!({})).await.expect(201);
+    desk.app.lose_answers().await;
+    let again = desk.make(TOKENS, "once", json!({})).await;
+    assert_eq!(again.header("idempotent-replayed"), "");
+    let again = again.expect(201);
     assert_eq!(again["data"]["id"], first["data"]["id"]);
 }

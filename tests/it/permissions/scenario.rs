@@ -36,7 +36,7 @@ impl Scenario {
         self.agents(&account, &credentials).await;
         self.runs(&account, &credentials).await;
         self.delegation(&credentials).await;
-        self.models(&credentials).await;
+        self.models(&account, &credentials).await;
         self.later(&account).await;
     }
 
@@ -341,7 +341,7 @@ impl Scenario {
         }
     }
 
-    async fn models(&self, credentials: &Credentials) {
+    async fn models(&self, account: &Account, credentials: &Credentials) {
         let Credentials { token, key } = credentials;
         let provider = ModelApi::start().await;
         let path = "/api/v1/credentials";
@@ -380,6 +380,9 @@ impl Scenario {
         for method in [Method::DELETE, Method::POST] {
             self.call(key, method, &default, Value::Null).await;
         }
+        let user = account.colleague(&self.app, "USER", &[]).await;
+        let users = user.agentplatform_key(&self.app, &["credentials:read"]);
+        self.get(&users.await, path).await;
         let path = format!("{path}/{id}");
         self.get(key, &path).await;
         let revoke = format!("{path}/revoke");
