@@ -9,6 +9,7 @@
 mod activity;
 mod agents;
 mod audit;
+mod batches;
 mod counters;
 mod credentials;
 mod deletions;

@@ -44,9 +44,14 @@ impl Tenant {
         assert_eq!(self.control(app, &paused, "pause").await, 200);
         while self.run(app, &paused).await["status"] != "paused" {}
 
-        let credential = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789"});
-        let credential = app.post("/api/v1/credentials", credential).bearer(key);
-        credential.send().await.expect(201);
+        for scope in ["workspace", "organization"] {
+            let credential = json!({
+                "name": "x", "provider": "openai", "secret": "sk-0123456789",
+                "scope": scope, "default": scope == "organization",
+            });
+            let credential = app.post("/api/v1/credentials", credential).bearer(key);
+            credential.send().await.expect(201);
+        }
         let gone = app.agent(key, "x").await;
         let executions = format!("/api/agent-base/{gone}/executions");
         let run = app.post(&executions, json!({"wait": true})).bearer(token);
@@ -87,9 +92,10 @@ impl Tenant {
 }
 
 /// The kinds of items that a tenant has, as [`Everything::kinds`] tells them. A new one belongs into `store::removal`, and here.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 25] = [
     "email email",
     "organization credential",
+    "organization default_credentials",
     "organization member",
     "organization organization",
     "organization plan",
@@ -107,9 +113,11 @@ const KINDS: [&str; 22] = [
     "workspace agent usage",
     "workspace agent_version",
     "workspace audit",
+    "workspace own_credential openai",
     "workspace run",
     "workspace run head",
     "workspace run input",
+    "workspace token_place",
 ];
 
 #[tokio::test]
