@@ -22,7 +22,7 @@ use crate::gateway::{Gateway, HttpFunction};
 use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::schedules::{Scheduled, Timetable};
-use crate::template::{Deployment, Endpoints, Function, REGION, Template};
+use crate::template::{Deployment, Endpoints, Function, Names, REGION, Template};
 
 /// How much of what no response waits for is done side by side: it shall not be in the way of those that do.
 const AFTERWARDS_AT_ONCE: usize = 4;
@@ -62,7 +62,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         data: data.as_ref(),
         clock: options.clock.clone(),
         keys: keys.clone(),
-        origins: origins(&options.host, address, &deployment),
+        origins: origins(&options.host, address, &deployment.names),
         dynamodb_proxy: options.dynamodb_front,
         s3_proxy: options.s3_front,
         runtime,
@@ -125,6 +125,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         invoker,
     };
     let gateway = Gateway::new(
+        &options.host,
         &deployment,
         parts.http_functions(),
         options.limits,
@@ -175,11 +176,16 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     })
 }
 
-/// The web pages of this platform, by the names that it has.
-fn origins(host: &str, address: SocketAddr, _deployment: &Deployment) -> Origins {
-    let port = address.port();
-    let hosts = [host, LOOPBACK, "localhost", "[::1]"];
-    Origins::new(hosts.map(|host| format!("http://{host}:{port}")))
+/// The web pages that may use what the platform has signed: its own, by the names that it has, and those that may call it.
+fn origins(host: &str, gateway: SocketAddr, names: &Names) -> Origins {
+    let port = gateway.port();
+    let own = [host, LOOPBACK, "localhost", "[::1]"].map(|host| format!("http://{host}:{port}"));
+    let public = names.public_url.iter().filter_map(|url| {
+        let (scheme, rest) = url.split_once("://")?;
+        Some(format!("{scheme}://{}", rest.split('/').next()?))
+    });
+    let callers = names.allowed_origins.iter().cloned();
+    Origins::new(own.into_iter().chain(public).chain(callers))
 }
 
 fn check(template: &Template, deployment: &Deployment, options: &Options) -> anyhow::Result<()> {
