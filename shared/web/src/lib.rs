@@ -14,7 +14,9 @@ mod reply;
 mod serve;
 
 pub use access::Permitted;
-pub use extract::{Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, largest_body, present};
+pub use extract::{
+    Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, largest_body, present,
+};
 pub use page::{CursorPaging, PageParams, ProdgyPaging, ProwptPaging};
 pub use reply::{Failure, Listed, NoContent, Reply};
 pub use serve::{Host, refusal, serve};

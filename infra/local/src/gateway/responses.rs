@@ -245,11 +245,7 @@ mod tests {
             facts.fill_in("$context.error.messageString, $context.requestId. $context.nothing$"),
             r#""too \"late\"", r1. $"#
         );
-        let missing = responses.response(
-            Situation::MissingAuthenticationToken,
-            &context,
-            &request,
-        );
+        let missing = responses.response(Situation::MissingAuthenticationToken, &context, &request);
         assert_eq!(
             (missing.status(), missing.headers().get("x-request-id")),
             (StatusCode::FORBIDDEN, None)

@@ -92,10 +92,8 @@ impl Evaluator<'_> {
         }
         let properties: ApiProperties = self.resource(id)?;
         let metadata = self.document.resource(id).and_then(|it| it.get("Metadata"));
-        let metadata: Metadata = self.read(
-            metadata.unwrap_or(&Value::Null),
-            &resource.at("Metadata"),
-        )?;
+        let metadata: Metadata =
+            self.read(metadata.unwrap_or(&Value::Null), &resource.at("Metadata"))?;
         let place = place.at("GatewayResponses");
         let responses = properties
             .gateway_responses
