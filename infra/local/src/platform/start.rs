@@ -11,6 +11,7 @@ use runtime::{Afterwards, Config, Services};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::access_file::AccessFile;
 use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
@@ -32,7 +33,7 @@ const PLATFORM: &str = "local";
 
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     // What can be found out without making anything comes first.
-    let template = Template::read(&options.template)?;
+    let template = options.template.read()?;
     check(
         &template,
         &Deployment::evaluate(&template, &options.parameters, &Endpoints::default())?,
@@ -109,10 +110,12 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
             template.file().display()
         )
     })?;
-    if let Some(key) = keys.of(PLATFORM) {
-        key.id.clone_into(&mut config.aws.access_key_id);
-        key.secret.clone_into(&mut config.aws.secret_access_key);
-    }
+    let key = keys.of(PLATFORM).context("the platform has no key")?;
+    key.id.clone_into(&mut config.aws.access_key_id);
+    key.secret.clone_into(&mut config.aws.secret_access_key);
+    let access_file = data.as_ref().map(DataDirectory::access_file);
+    let access_file = access_file.map(|path| AccessFile::write(path, &endpoints, key));
+    let access_file = access_file.transpose()?;
     if let Some(bootstraps) = &options.bootstraps {
         let reaping = pools.reap(bootstraps.idle_for, services.stop.clone());
         services.tasks.spawn_on(reaping, runtime);
@@ -172,6 +175,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         _threads: threads,
         dynamodb,
         _objects: objects,
+        _access_file: access_file,
         data,
     })
 }

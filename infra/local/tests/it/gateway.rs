@@ -217,7 +217,7 @@ async fn routes_stream_if_their_functions_code_does() {
         let (_directory, file) = template(change);
         let (options, _seen) = options();
         start_error(Options {
-            template: file,
+            template: file.into(),
             ..options
         })
         .await
