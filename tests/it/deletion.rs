@@ -38,7 +38,7 @@ impl Tenant {
         let host = target.url().trim_start_matches("http://");
         let directive = format!("@http_request {{\"url\": \"{}/slow\"}}\n", target.url());
         let config = json!({
-            "instructions": directive.repeat(2), "tools": ["http_request"], "allowed_hosts": [host],
+            "instructions": directive.repeat(8), "tools": ["http_request"], "allowed_hosts": [host],
         });
         let body = json!({"name": "Slow", "type": "freeform", "config": config});
         let agent = app.post("/api/v1/agents", body).bearer(&key).send().await;

@@ -21,8 +21,8 @@
 //! Of an **organization**, once its workspaces are deletions of their own: members, users and addresses, tokens as above,
 //! credentials, plan and usage, each by its partition.
 //!
-//! What is left runs out by itself, and names nothing that could be read: counters of rate limits (three minutes), responses
-//! kept for an `Idempotency-Key` (a day), sessions, and invitations (seven days).
+//! What is left expires by itself, and leads to nothing that could be read: counters of rate limits (three minutes), responses
+//! kept for an `Idempotency-Key` (a day), invitations (seven days), sessions and the networks that users have signed in from.
 
 mod families;
 mod pass;

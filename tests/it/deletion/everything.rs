@@ -10,7 +10,7 @@ use testkit::TestApp;
 pub(super) struct Everything(BTreeMap<String, String>);
 
 /// Kinds of items in the counters table, which are found by nothing but their hash or their own id.
-const RUN_OUT: [&str; 3] = ["rate#", "idempotency#", "session#"];
+const RUN_OUT: [&str; 4] = ["rate#", "idempotency#", "session#", "user#"];
 
 impl Everything {
     pub(super) async fn of(app: &TestApp) -> Self {

@@ -241,7 +241,7 @@ async fn what_is_admitted_while_its_agent_or_workspace_is_deleted_has_no_effect(
         tenant.workspace(&app, "Second").await;
         // The run is written after the deletion.
         let write = Calls::of("TransactWriteItems").by("ExecutionsFunction");
-        let late = faults.inject(Fault::Throttled, write, 2);
+        let late = faults.inject(Fault::Hangs, write, 2);
         let path = format!("/api/agent-base/{}/executions", tenant.agent);
         let start = app.post(&path, json!({})).bearer(&tenant.token).send();
         let delete = async {
