@@ -6,6 +6,7 @@ use chrono::{DateTime, Days, Months, TimeDelta, Utc};
 use domain::Result;
 use domain::credential::Credential;
 use domain::ids::{AgentId, OrganizationId, WorkspaceId};
+use domain::model::Provider;
 use domain::run::RunStatus;
 use domain::token::Token;
 
@@ -176,12 +177,16 @@ impl Pass<'_> {
         self.partitions(self.logs(), partitions).await
     }
 
-    /// Removes the model credentials of a workspace; what leads runs to them first.
+    /// Removes the model credentials of a workspace, and what leads its runs to them.
     pub(super) async fn credentials(
         &self,
         organization: OrganizationId,
         workspace: WorkspaceId,
     ) -> Result<bool> {
+        let ways = Provider::ALL.map(|provider| keys::own_credentials(workspace, provider));
+        if !self.partitions(self.records(), ways.to_vec()).await? {
+            return Ok(false);
+        }
         let partition = keys::credentials(organization);
         let mut start = None;
         loop {
@@ -196,12 +201,6 @@ impl Pass<'_> {
             let own = credentials
                 .iter()
                 .filter(|credential| credential.workspace_id == Some(workspace));
-            let ways = own.clone().map(|credential| {
-                keys::own_credential(workspace, credential.provider, credential.id)
-            });
-            self.store
-                .remove_keys(self.records(), ways.collect())
-                .await?;
             let keys = own.map(|credential| keys::credential(organization, credential.id));
             self.keys(self.records(), keys.collect()).await?;
             start = next;
