@@ -165,8 +165,8 @@ async fn write(
         ));
     }
     let write = RunWrite {
+        read: run,
         run: &next,
-        wanted: run.wanted,
         steps: &steps,
         messages: message.as_slice(),
         agent: agent_after.as_ref(),

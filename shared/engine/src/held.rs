@@ -68,16 +68,20 @@ impl<'a> Held<'a> {
         lost: u8,
     ) -> Result<Self> {
         let now = clock.now();
-        let run = Run {
+        let taken = Run {
             status: RunStatus::Running,
             started_at: run.started_at.or(Some(now)),
             lost_leases: lost,
             lease: Some(Lease {
                 holder: rand::random(),
                 acquired_at: now,
-                until: now,
+                until: now + lease,
             }),
-            ..run
+            showing: None,
+            // The tick need not look again for as long as the lease holds. It may have been about to leave the run alone for longer,
+            // as one that waits in a long queue.
+            due_at: run.due_at.map(|due| due.min(now + lease + SLACK)),
+            ..run.clone()
         };
         let mut held = Self {
             shown: Shown::of(run.steps, partials),
@@ -88,7 +92,7 @@ impl<'a> Held<'a> {
             clock,
             lease,
         };
-        held.put(held.renewed(), &[]).await?;
+        held.put(taken, &[]).await?;
         Ok(held)
     }
 
@@ -193,29 +197,55 @@ impl<'a> Held<'a> {
         if let PartialEvent::ModelAsked { attempt, .. } = &event {
             self.shown.attempts = *attempt;
         }
-        let partial = Partial {
+        let mut partial = Partial {
             position: self.shown.position,
             sequence: self.shown.pieces,
             at: self.clock.now(),
             event,
         };
+        let mut behind_fence = self.run.showing == Some(partial.position);
         loop {
-            match self.store.add_partial(&self.run, &partial).await {
-                Err(error) if is_lost(&error) => {
-                    let as_it_is = self.run.clone();
-                    self.learn(&as_it_is, error).await?;
-                }
+            let shown = if behind_fence {
+                self.store.add_partial(&self.run, &partial).await
+            } else {
+                self.begin_showing(&partial).await
+            };
+            match shown {
+                Ok(true) => break,
+                Ok(false) => partial.sequence += 1,
+                // The head tells whose the run is.
+                Err(error) if is_lost(&error) && behind_fence => behind_fence = false,
+                Err(error) if is_lost(&error) => return Err(error),
                 // The answer is what counts, and it comes whole at its end.
                 Err(error) => {
                     tracing::warn!(run.id = %self.run.id, %error, "a piece of an answer was not shown");
-                    // Perhaps it was, all the same: its place is not used again.
-                    self.shown.pieces += 1;
-                    return Ok(());
+                    break;
                 }
-                Ok(()) => {
-                    self.shown.pieces += 1;
-                    return Ok(());
+            }
+        }
+        // Perhaps a piece was shown that seems not to be: its place is not used again.
+        self.shown.pieces = partial.sequence + 1;
+        Ok(())
+    }
+
+    /// Shows the first piece of an answer.
+    async fn begin_showing(&mut self, partial: &Partial) -> Result<bool> {
+        loop {
+            let next = Run {
+                showing: Some(partial.position),
+                ..self.renewed()
+            };
+            match self.store.show_answer(&self.run, &next, partial).await {
+                Err(error) if is_lost(&error) => {
+                    if self.learn(&next, error).await? {
+                        return Ok(true);
+                    }
                 }
+                Ok(true) => {
+                    self.take_over(&next);
+                    return Ok(true);
+                }
+                result => return result,
             }
         }
     }
@@ -245,7 +275,6 @@ impl<'a> Held<'a> {
         let until = self.clock.now() + self.lease;
         Run {
             lease: self.run.lease.map(|lease| Lease { until, ..lease }),
-            due_at: Some(until + SLACK),
             ..self.run.clone()
         }
     }
@@ -274,8 +303,8 @@ impl<'a> Held<'a> {
     /// Writes, or learns why `next` has to be made anew and written again; `false` then.
     async fn try_put(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
         let write = || RunWrite {
+            read: &self.run,
             run: next,
-            wanted: self.run.wanted,
             steps,
             messages: &[],
             agent: None,
@@ -329,12 +358,20 @@ impl<'a> Held<'a> {
             Ok(true)
         } else if stored.version == run.version + 1 && is_ours && stored.steps == run.steps {
             self.run.version = stored.version;
+            self.run.showing = stored.showing;
             self.run.wanted = stored.wanted;
             Ok(false)
         } else {
             Err(refusal)
         }
     }
+}
+
+/// When a message takes a run on: once the lease has run out that stands in its head, or else when it is due. The due index may
+/// tell an earlier time, since no renewal is written there.
+pub fn wake_at(run: &Run) -> Option<DateTime<Utc>> {
+    let due = run.due_at?;
+    Some(run.lease.map_or(due, |lease| lease.until + SLACK))
 }
 
 /// Appends events to a run's journal: gives them their places and moves the head on.
@@ -350,6 +387,7 @@ pub(crate) fn number(run: &mut Run, events: &[StepEvent], now: DateTime<Utc>) ->
     if let Some(last) = steps.last() {
         run.steps = last.index + 1;
         run.lost_leases = 0;
+        run.showing = None;
     }
     steps
 }

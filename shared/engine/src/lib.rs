@@ -28,6 +28,7 @@ mod workspace;
 
 pub use control::Control;
 pub use finish::give_up;
+pub use held::wake_at;
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
 pub use models::{KeySource, Models, ProviderKey};

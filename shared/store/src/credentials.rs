@@ -10,7 +10,8 @@ use domain::credential::Credential;
 use domain::ids::{CredentialId, OrganizationId};
 use domain::page::{Page, PageRequest};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, number, revision, sent};
+use crate::item::{Item, NewItem, aws_error, entity, number, revision, sent};
+use crate::list::List;
 use crate::{Store, keys};
 
 /// Uses within this time of each other count as one.
@@ -35,10 +36,7 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<Credential>> {
         let list = List::new(&self.tables.records, keys::credentials(organization));
-        self.page(&list, page, read_credential, |credential| {
-            credential.id.to_string()
-        })
-        .await
+        self.page(&list, page, read_credential).await
     }
 
     pub async fn create_credential(

@@ -8,6 +8,7 @@
 
 mod activity;
 mod agents;
+mod agents_at_work;
 mod audit;
 mod counters;
 mod credentials;
@@ -16,13 +17,16 @@ mod idempotency;
 mod item;
 mod keys;
 mod large;
+mod list;
 mod members;
 mod organizations;
 mod plan;
 mod run_entries;
+mod run_heads;
 mod runs;
 mod sessions;
 mod tokens;
+mod totals;
 mod transaction;
 mod usage;
 mod users;

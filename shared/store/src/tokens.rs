@@ -11,8 +11,10 @@ use domain::token::{Token, TokenAction, TokenHash, TokenKind, TokenState};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, number, refused_by, revision, sent};
+use crate::item::{Item, NewItem, aws_error, entity, number, refused_by, revision, sent};
 use crate::keys::{self, Index};
+use crate::list::List;
+use crate::totals::Total;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
@@ -76,13 +78,12 @@ impl Store {
         kind: TokenKind,
         page: &PageRequest,
     ) -> Result<Page<Token>> {
-        let list = List::of_index(
-            &self.tables.records,
-            Index::Children,
-            keys::tokens_of(workspace, kind),
-        );
-        self.page(&list, page, read_token, |token| token.id.to_string())
-            .await
+        let partition = keys::tokens_of(workspace, kind);
+        let list = List {
+            total: Total::Kept,
+            ..List::of_index(&self.tables.records, Index::Children, partition)
+        };
+        self.page(&list, page, read_token).await
     }
 
     /// Creates a token. With `maker_revision`, only while its maker's membership is as it was read: a removal or demotion at
@@ -99,6 +100,7 @@ impl Store {
         let mut transaction = self.transaction();
         transaction.create(records, lookup_item(token, token.hash), exists_already);
         transaction.create(records, owner_item(token), exists_already);
+        transaction.count(&keys::tokens_of(token.workspace_id, token.kind), 1);
         if let Some(revision) = maker_revision {
             transaction.check_member(token.organization_id, token.user_id, revision);
         }
@@ -123,12 +125,12 @@ impl Store {
             ..token.clone()
         };
         let unchanged = || Condition::revision(seen.revision);
-        transaction.merge(records, owner_item(&next), Index::Due, unchanged(), stale);
+        transaction.change_owner_item(&next, unchanged());
         let known: Vec<TokenHash> = seen.hashes().collect();
         for hash in next.hashes() {
             let lookup = lookup_item(&next, hash);
             if known.contains(&hash) {
-                transaction.merge(records, lookup, Index::Due, unchanged(), stale);
+                transaction.change(records, lookup, &[], unchanged(), stale);
             } else {
                 let lookup = lookup.map(|item| item.number("used_hour", seen.used_hour));
                 transaction.create(records, lookup, stale);
@@ -172,6 +174,7 @@ impl Store {
             Condition::revision(token.revision),
             stale,
         );
+        transaction.count(&keys::tokens_of(token.workspace_id, token.kind), -1);
         for hash in token.hashes() {
             let lookup = keys::token_by_hash(hash);
             transaction.delete(records, &lookup, Condition::none(), stale);
@@ -202,6 +205,16 @@ impl Store {
             .into_iter()
             .filter(|token| token.user_id == user && token.state != TokenState::Deleted)
             .collect())
+    }
+
+    /// How many tokens and keys of a workspace are good, counted to 1,000.
+    pub async fn good_tokens(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> Result<u32> {
+        let partition = keys::good_tokens(workspace);
+        let list = List {
+            from: Some(keys::good_after(now)),
+            ..List::of_index(&self.tables.records, Index::Status, partition)
+        };
+        Ok(self.total(&list, true).await?.unwrap_or(0))
     }
 
     /// Counts one use of a token, whose `hash` is the one that it was looked up by. The first in an hour is logged in the same
@@ -280,16 +293,33 @@ impl Store {
         &self,
         token: TokenId,
         page: &PageRequest,
+        now: DateTime<Utc>,
     ) -> Result<Page<TokenAuditEntry>> {
-        let list = List::new(&self.tables.logs, keys::token_audit(token));
-        self.page(&list, page, entity, |entry: &TokenAuditEntry| {
-            entry.id.to_string()
-        })
-        .await
+        let list = List {
+            total: Total::Growing(now),
+            ..List::new(&self.tables.logs, keys::token_audit(token))
+        };
+        self.page(&list, page, entity).await
     }
 }
 
 impl Transaction<'_> {
+    /// The counts of a token's use stay as they are.
+    fn change_owner_item(&mut self, token: &Token, condition: Condition) {
+        let records = self.store().tables.records.clone();
+        let item = owner_item(token);
+        // A token that does not stand in an index any more has to be taken out of it.
+        let removed: Vec<&str> = [Index::Due, Index::Status]
+            .into_iter()
+            .filter(|index| {
+                let item = item.as_ref().map(|item| &item.item);
+                item.is_ok_and(|item| !item.contains_key(index.partition()))
+            })
+            .flat_map(|index| [index.partition(), index.sort()])
+            .collect();
+        self.change(&records, item, &removed, condition, stale);
+    }
+
     fn token_audit(&mut self, token: TokenId, log: &TokenAuditEntry) {
         let logs = self.store().tables.logs.clone();
         self.overwrite(&logs, audit_item(token, log));
@@ -314,6 +344,8 @@ fn owner_item(token: &Token) -> Result<NewItem> {
         .expires_at
         .filter(|_| token.state != TokenState::Revoked && !token.expiry_recorded)
         .map(|at| keys::due(at, "token", token.organization_id, token.id));
+    let good = (token.state == TokenState::Active)
+        .then(|| keys::good_token(token.workspace_id, token.expires_at, token.id));
     let item = NewItem::new(keys::token(token.organization_id, token.id), "token", token)?
         .indexed(keys::token_in_workspace(
             token.workspace_id,
@@ -321,6 +353,7 @@ fn owner_item(token: &Token) -> Result<NewItem> {
             token.id,
         ))
         .indexed_if(due)
+        .indexed_if(good)
         .number("revision", token.revision);
     Ok(item)
 }

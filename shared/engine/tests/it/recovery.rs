@@ -1,10 +1,10 @@
 //! Runs whose workers die, lag behind or meet a world that is down.
 
 use chrono::TimeDelta;
-use domain::run::{MessageKind, MessageLevel, Partial, PartialEvent, RunStatus};
+use domain::run::{MessageKind, MessageLevel, RunStatus};
 use engine::{Progress, give_up};
 use serde_json::json;
-use store::{EventCursor, RunWrite};
+use store::RunWrite;
 
 use crate::platform::{Platform, SLOW};
 
@@ -86,6 +86,7 @@ async fn three_lost_leases_at_one_step_end_the_run() {
     for lost in 0..3 {
         // A worker that takes the lease and dies.
         let mut stored = platform.stored(&run).await;
+        let read = stored.clone();
         let now = platform.clock.now();
         stored.status = RunStatus::Running;
         stored.lost_leases = lost;
@@ -95,8 +96,8 @@ async fn three_lost_leases_at_one_step_end_the_run() {
             until: now + TimeDelta::seconds(30),
         });
         let write = RunWrite {
+            read: &read,
             run: &stored,
-            wanted: stored.wanted,
             steps: &[],
             messages: &[],
             agent: None,
@@ -138,12 +139,13 @@ async fn a_worker_that_has_lost_its_run_changes_nothing() {
     let stop = async {
         tokio::time::sleep(SLOW / 2).await;
         let mut stored = platform.stored(&run).await;
+        let read = stored.clone();
         stored.status = RunStatus::Stopped;
         stored.lease = None;
         stored.due_at = None;
         let write = RunWrite {
+            read: &read,
             run: &stored,
-            wanted: stored.wanted,
             steps: &[],
             messages: &[],
             agent: None,
@@ -190,45 +192,4 @@ async fn the_run_of_a_dead_letter_fails_once() {
     assert_eq!(platform.reread(&agent).await.consecutive_failures, 1);
     assert_eq!(platform.advance(&run).await, Progress::Idle);
     assert!(platform.hits().is_empty());
-}
-
-#[tokio::test]
-async fn whoever_watches_reads_on_from_where_they_were() {
-    let platform = Platform::start().await;
-    let agent = platform.requester("GET", "/ping").await;
-    let run = platform.run_of(&agent, json!({})).await;
-    let partial = |sequence, text: &str| Partial {
-        position: 0,
-        sequence,
-        at: platform.clock.now(),
-        event: PartialEvent::Text {
-            text: text.to_owned(),
-        },
-    };
-    for (sequence, text) in [(0, "One "), (1, "two")] {
-        let shown = partial(sequence, text);
-        platform.store.add_partial(&run, &shown).await.unwrap();
-    }
-    platform.advance(&run).await;
-    let late = platform.store.add_partial(&run, &partial(2, "three")).await;
-    assert!(
-        matches!(late, Err(domain::Error::Conflict(_))),
-        "its worker has lost the run"
-    );
-
-    let read = async |after| {
-        let events = platform
-            .store
-            .run_events(run.workspace_id, run.id, after)
-            .await;
-        events.unwrap().unwrap()
-    };
-    let all = read(EventCursor::Start).await;
-    assert_eq!(all.run.status, RunStatus::Completed);
-    assert_eq!(all.entries.len(), 2 + all.run.steps as usize);
-    for (seen, entry) in all.entries.iter().enumerate() {
-        let rest = read(entry.cursor()).await;
-        assert_eq!(rest.entries, all.entries[seen + 1..]);
-        assert_eq!(rest.run.version, all.run.version);
-    }
 }
