@@ -1,6 +1,7 @@
 //! Runs that ask hosted models, `openai/…`, `anthropic/…` and `bedrock/…`, with the organization's keys, in all weathers.
 
 mod faults;
+mod services;
 
 use std::time::{Duration, Instant};
 

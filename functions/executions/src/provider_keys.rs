@@ -94,7 +94,12 @@ impl SealedKeys {
             Provider::Bedrock => Some(credential.base_url.unwrap_or_else(own_region)),
             Provider::OpenAi | Provider::Anthropic => credential.base_url,
         };
-        Ok(Some(ProviderKey::Own { secret, base_url }))
+        Ok(Some(ProviderKey::Own {
+            credential: credential.id,
+            secret,
+            base_url,
+            unsupported: credential.unsupported,
+        }))
     }
 }
 
@@ -106,5 +111,17 @@ impl KeySource for SealedKeys {
         wanted: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
         Box::pin(self.open(organization, provider, wanted))
+    }
+
+    fn remember_unsupported(
+        &self,
+        organization: OrganizationId,
+        credential: CredentialId,
+        entries: Vec<String>,
+    ) -> BoxFuture<'_, Result<()>> {
+        Box::pin(
+            self.store
+                .remember_unsupported(organization, credential, entries),
+        )
     }
 }

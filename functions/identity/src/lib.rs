@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use web::Host;
 
 pub use founding::Founding;
-pub use token_alignment::bring_tokens_in_line;
+pub use token_alignment::{bring_tokens_in_line, least_of};
 
 /// What the handlers work with.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
-use domain::access::Role;
+use domain::access::{Grant, Holding, Role, may_grant};
 use domain::audit::AuditEntry;
 use domain::digest::sha256_hex;
 use domain::identity::{Email, Member, MemberStatus};
@@ -23,7 +23,7 @@ use web::{
 };
 
 use crate::State;
-use crate::token_alignment::bring_tokens_in_line;
+use crate::token_alignment::{bring_tokens_in_line, least_of};
 
 /// How long an invitation can be used.
 const INVITATION_LIFETIME: TimeDelta = TimeDelta::days(7);
@@ -35,7 +35,7 @@ struct Invite {
     name: Option<Name>,
     #[serde(default = "Invite::default_role")]
     role: Role,
-    /// The workspaces that the member may use; all when left out.
+    /// The workspaces that the member may use, of those that the inviter may use; all of those when left out.
     workspaces: Option<Vec<WorkspaceId>>,
 }
 
@@ -49,7 +49,7 @@ impl Invite {
 #[schema(example = json!({"role": "ADMIN", "workspaces": null}))]
 struct UpdateMember {
     role: Option<Role>,
-    /// `null` opens all workspaces.
+    /// `null` opens all workspaces, which takes an administrator of all.
     #[serde(default, deserialize_with = "web::present")]
     #[schema(value_type = Option<Vec<WorkspaceId>>)]
     workspaces: Option<Option<Vec<WorkspaceId>>>,
@@ -124,6 +124,10 @@ async fn invite_member(
     grantable(body.role)?;
     check_workspaces(&state, &caller, body.workspaces.as_deref()).await?;
     let (organization, members) = read_membership(&state, &caller).await?;
+    let holding = holding_now(&caller, &members)?;
+    let workspaces = body.workspaces.or(holding.workspaces.map(<[_]>::to_vec));
+    may_grant(holding, Grant::Role(body.role))?;
+    may_grant(holding, Grant::Workspaces(workspaces.as_deref()))?;
     let user_id: UserId = fresh.id(now);
     let code = new_code();
     let expires_at = now + INVITATION_LIFETIME;
@@ -164,7 +168,7 @@ async fn invite_member(
         name,
         role: body.role,
         status: MemberStatus::Pending,
-        workspaces: body.workspaces,
+        workspaces,
         default_workspace_id: organization.default_workspace_id,
         sessions_valid_from: None,
         created_at: now,
@@ -187,8 +191,9 @@ async fn invite_member(
     }))
 }
 
-/// Changes a member's role or workspaces. For administrators; an organization keeps at least one. Tokens that the member has
-/// made are lowered or revoked with it.
+/// Changes a member's role or workspaces. For administrators, who give nothing that they lack, and change nobody who may use
+/// workspaces that they may not. An organization keeps an administrator of all workspaces. Tokens that the member has made follow
+/// the change: those for workspaces that are closed to the member now are revoked, all others have the member's role at most.
 #[utoipa::path(
     patch,
     path = "/api/organization/members/{id}",
@@ -213,29 +218,24 @@ async fn update_member(
         check_workspaces(&state, &caller, Some(workspaces)).await?;
     }
     let (organization, members) = read_membership(&state, &caller).await?;
+    let holding = holding_now(&caller, &members)?;
     let member = find(&members, id)?;
-    caller.require_role(member.role)?;
+    check_say(holding, &member)?;
     let changed = Member {
         role: body.role.unwrap_or(member.role),
         workspaces: body.workspaces.unwrap_or(member.workspaces.clone()),
-        ..member
+        ..member.clone()
     };
-    keep_an_administrator(&members, id, changed.role)?;
-    let organization_id = organization.id;
-    let align = || {
-        bring_tokens_in_line(
-            store,
-            organization_id,
-            id,
-            Some(&changed),
-            &caller.caller,
-            now,
-        )
+    may_grant(holding, Grant::Role(changed.role))?;
+    may_grant(holding, Grant::Workspaces(changed.workspaces.as_deref()))?;
+    keep_an_administrator(&members, id, Some(&changed))?;
+    let align = async |standing: &Member| {
+        bring_tokens_in_line(store, id, Some(standing), &caller.caller, now).await
     };
-    align().await?;
+    align(&least_of(&member, &changed)).await?;
     let audit = AuditEntry::new(&caller.caller, "member.updated", "member", id, now);
     store.update_member(&organization, &changed, &audit).await?;
-    align().await?;
+    align(&changed).await?;
     Ok(Reply::ok(changed.into()))
 }
 
@@ -257,9 +257,10 @@ async fn remove_member(
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     let (organization, members) = read_membership(&state, &caller).await?;
+    let holding = holding_now(&caller, &members)?;
     let member = find(&members, id)?;
-    caller.require_role(member.role)?;
-    keep_an_administrator(&members, id, Role::User)?;
+    check_say(holding, &member)?;
+    keep_an_administrator(&members, id, None)?;
     if member.status == MemberStatus::Pending {
         let cancelled = Member {
             status: MemberStatus::Cancelled,
@@ -271,8 +272,7 @@ async fn remove_member(
             .await?;
         return Ok(NoContent);
     }
-    let organization_id = organization.id;
-    let align = || bring_tokens_in_line(store, organization_id, id, None, &caller.caller, now);
+    let align = || bring_tokens_in_line(store, id, None, &caller.caller, now);
     align().await?;
     let audit = AuditEntry::new(&caller.caller, "member.removed", "member", id, now);
     store.remove_member(&organization, &member, &audit).await?;
@@ -310,20 +310,55 @@ async fn read_membership(
     ))
 }
 
-fn keep_an_administrator(members: &[Member], changed: UserId, role: Role) -> Result<(), Error> {
-    let remains = members.iter().any(|member| {
-        let role = if member.user_id == changed {
-            role
-        } else {
-            member.role
-        };
-        member.status == MemberStatus::Active && role >= Role::Admin
-    });
+/// What the caller may hand on, by the membership as it was just read: it may have changed since the request was let in.
+fn holding_now<'a>(
+    caller: &'a Permitted<AdminSession>,
+    members: &'a [Member],
+) -> Result<Holding<'a>, Error> {
+    if caller.organization_id != caller.home_organization_id {
+        return Ok(caller.holding());
+    }
+    let mut own = members
+        .iter()
+        .filter(|member| member.user_id == caller.user_id);
+    let own = own
+        .next()
+        .ok_or_else(|| Error::Forbidden("you are no member any more".to_owned()))?;
+    own.role.require(Role::Admin)?;
+    Ok(Holding {
+        role: own.role,
+        workspaces: own.workspaces.as_deref(),
+    })
+}
+
+/// `Ok` when the caller may change or remove a member: nobody who may do more, or elsewhere.
+fn check_say(caller: Holding<'_>, member: &Member) -> Result<(), Error> {
+    caller.role.require(member.role)?;
+    may_grant(caller, Grant::Workspaces(member.workspaces.as_deref()))
+        .map_err(|_| Error::Forbidden("the member may use workspaces that you may not".to_owned()))
+}
+
+/// `Ok` when somebody can still open all workspaces once the member is as `changed`, or gone. Where nobody could before, any
+/// administrator will do.
+fn keep_an_administrator(
+    members: &[Member],
+    id: UserId,
+    changed: Option<&Member>,
+) -> Result<(), Error> {
+    let others = members.iter().filter(|member| member.user_id != id);
+    let after: Vec<&Member> = others.chain(changed).collect();
+    let is_administrator =
+        |member: &&Member| member.status == MemberStatus::Active && member.role >= Role::Admin;
+    let remains = if members.iter().any(Member::administers_all) {
+        after.iter().any(|member| member.administers_all())
+    } else {
+        after.iter().any(is_administrator)
+    };
     if remains {
         Ok(())
     } else {
         Err(Error::Refused(
-            "an organization keeps at least one administrator".to_owned(),
+            "an organization keeps at least one administrator of all workspaces".to_owned(),
         ))
     }
 }

@@ -1,75 +1,90 @@
-//! Tokens follow their makers: none outranks the person who made it, or opens a workspace that is closed to that person.
+//! Tokens follow their makers: when somebody's rights change, so do those of the tokens that the person has made, wherever.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::audit::{AuditEntry, Caller};
 use domain::identity::Member;
-use domain::ids::{OrganizationId, UserId};
+use domain::ids::UserId;
 use domain::token::{Token, TokenAction, TokenState};
 use domain::{Error, Result};
+use rand::RngExt;
 use store::{Store, TokenAuditEntry};
 
-/// How often a token that somebody else changes at the same time is looked at again.
-const ATTEMPTS: usize = 3;
+/// How often a token is read again that others write meanwhile.
+const ATTEMPTS: u32 = 8;
 
-/// Brings the tokens that `user` has made in line with the membership as it is to be, `None` for one that ends: revokes
-/// those that are too far-reaching by workspace, lowers those that are by role.
+/// What a member may do both before and after a change: what tokens may do while it is under way.
+pub fn least_of(before: &Member, after: &Member) -> Member {
+    Member {
+        role: before.role.min(after.role),
+        workspaces: after.workspaces.clone().or(before.workspaces.clone()),
+        ..after.clone()
+    }
+}
+
+/// Brings the tokens that `user` has made in line with the membership as it is to be, `None` for one that ends: those that it
+/// does not open any more are revoked, all others have the lower of their own role and the member's.
 ///
-/// Call it before the membership is written, so that a crash leaves too little rather than too much, and after: no token can
-/// be made under the old membership from then on.
+/// Call it before the membership is written with the least of both, so that a crash leaves too little rather than too much,
+/// and after with what was written: no token can be made under the old membership from then on.
+///
+/// # Errors
+/// `Conflict` when others kept changing a token, which is then not in line.
 pub async fn bring_tokens_in_line(
     store: &Store,
-    organization: OrganizationId,
     user: UserId,
     standing: Option<&Member>,
     caller: &Caller,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    for token in store.tokens_of_user(organization, user).await? {
-        let mut seen = Some(token);
-        for _ in 0..ATTEMPTS {
-            let Some(before) = seen else { break };
-            let Some(changed) = in_line(&before, standing) else {
-                break;
-            };
-            let revoked = changed.state == TokenState::Revoked;
-            let log = revoked.then(|| TokenAuditEntry::new(TokenAction::Revoked, caller, now));
-            let action = if revoked {
-                "api_key.revoked"
-            } else {
-                "api_key.updated"
-            };
-            let audit = AuditEntry::new(caller, action, "api_key", changed.id, now);
-            match store
-                .update_token(&before, &changed, log.as_ref(), Some(&audit))
-                .await
-            {
-                Err(Error::Conflict(_)) => seen = store.token(organization, changed.id).await?,
-                outcome => {
-                    outcome?;
-                    break;
-                }
-            }
-        }
+    for token in store.tokens_by_maker(user).await? {
+        bring_in_line(store, token, standing, caller, now).await?;
     }
     Ok(())
 }
 
-/// The token as it has to be; `None` when it is fine.
-fn in_line(token: &Token, standing: Option<&Member>) -> Option<Token> {
-    if token.state == TokenState::Revoked {
-        return None;
-    }
-    match standing {
-        Some(member) if member.may_use(token.workspace_id) => {
-            (token.role > member.role).then(|| Token {
-                role: member.role,
-                ..token.clone()
-            })
+async fn bring_in_line(
+    store: &Store,
+    token: Token,
+    standing: Option<&Member>,
+    caller: &Caller,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let caller = Caller {
+        organization_id: token.organization_id,
+        workspace_id: token.workspace_id,
+        ..caller.clone()
+    };
+    let mut seen = token;
+    let mut attempt = 0;
+    loop {
+        let Some(changed) = seen.follow(standing) else {
+            return Ok(());
+        };
+        let revoked = changed.state == TokenState::Revoked;
+        let log = revoked.then(|| TokenAuditEntry::new(TokenAction::Revoked, &caller, now));
+        let action = if revoked {
+            "api_key.revoked"
+        } else {
+            "api_key.updated"
+        };
+        let audit = AuditEntry::new(&caller, action, "api_key", changed.id, now);
+        let written = store.update_token(&seen, &changed, log.as_ref(), Some(&audit), now);
+        match written.await {
+            Err(Error::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
+            Err(Error::Conflict(_)) => {
+                let why = "a token of this member kept being changed; try again";
+                return Err(Error::Conflict(why.to_owned()));
+            }
+            outcome => return outcome,
         }
-        _ => Some(Token {
-            state: TokenState::Revoked,
-            previous: None,
-            ..token.clone()
-        }),
+        let wait = rand::rng().random_range(1..=(4 << attempt));
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        match store.token(seen.organization_id, seen.id).await? {
+            Some(token) => seen = token,
+            // Deleted meanwhile.
+            None => return Ok(()),
+        }
     }
 }

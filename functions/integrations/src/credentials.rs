@@ -1,6 +1,8 @@
 //! Credentials as AgentPlatform has them: keys for the providers of models. They belong to the organization; all of its
 //! workspaces use them.
 
+use std::collections::BTreeSet;
+
 use auth::Keyring;
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
@@ -124,6 +126,7 @@ async fn create_credential(
         masked: body.secret.masked(),
         created_at: now,
         last_used_at: None,
+        unsupported: BTreeSet::new(),
         revision: 0,
     };
     let audit = AuditEntry::new(&caller.caller, "credential.created", "credential", id, now);

@@ -1,9 +1,8 @@
 //! Keys of Prowpt and AgentPlatform, `/api/settings/api-keys`, told apart by `kind`. For user sessions only.
 
-use auth::Principal;
 use axum::extract::State as Extract;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::access::{Role, is_agentplatform_scope, is_prowpt_scope};
+use domain::access::{Grant, Holding, is_agentplatform_scope, is_prowpt_scope, may_grant};
 use domain::error::all_valid;
 use domain::ids::{TokenId, WorkspaceId};
 use domain::text::Name;
@@ -23,8 +22,6 @@ use crate::State;
 use crate::changes;
 
 const KINDS: &[TokenKind] = &[TokenKind::Prowpt, TokenKind::AgentPlatform];
-/// The most that a key's own limit may be, per minute.
-const MAX_REQUESTS_PER_MINUTE: u32 = 100_000;
 /// The longest that an old secret may go on working.
 const MAX_GRACE_SECONDS: i64 = 86_400;
 
@@ -78,7 +75,8 @@ struct CreateKey {
     name: Name,
     #[serde(default = "CreateKey::default_kind")]
     kind: KeyKind,
-    /// `*` and `projects:*` are understood for Prowpt keys.
+    /// `*` and `projects:*` are understood for Prowpt keys. `credentials:write` and `billing:purchase_credits` are for
+    /// administrators to give, and work while the key's maker is one.
     scopes: Vec<String>,
     /// The workspace that the key opens; the session's when left out.
     workspace_id: Option<WorkspaceId>,
@@ -86,7 +84,7 @@ struct CreateKey {
     expires_at: Option<DateTime<Utc>>,
     /// One of the presets, for AgentPlatform keys.
     expires_in: Option<ExpiresIn>,
-    /// Overrides the dialect's limit.
+    /// A limit of the key's own, below the common one. Only whoever operates the platform sets a higher one.
     rate_limit_per_minute: Option<u32>,
 }
 
@@ -102,6 +100,7 @@ struct UpdateKey {
     name: Option<Name>,
     scopes: Option<Vec<String>>,
     is_active: Option<bool>,
+    /// Below the common limit, or below the one that whoever operates the platform has set.
     rate_limit_per_minute: Option<u32>,
 }
 
@@ -201,7 +200,8 @@ async fn list_keys(
     ))
 }
 
-/// Makes a key. Its secret is in this answer and never again.
+/// Makes a key. Its secret is in this answer and never again. It may do what its scopes say and its maker may do. A workspace
+/// has at most 100 live tokens and keys; those that are deleted, or have run out, do not count.
 #[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, security(("Session" = [])), responses((status = 201, body = KeyWithSecret)))]
 async fn create_key(
     Extract(state): Extract<State>,
@@ -211,12 +211,15 @@ async fn create_key(
 ) -> Result<Reply<KeyWithSecret>> {
     let now = state.host.services.clock.now();
     check_scopes(body.kind.into(), &body.scopes)?;
-    check_rate(
-        &state,
-        &caller,
-        body.kind.into(),
-        body.rate_limit_per_minute,
-    )?;
+    may_grant(caller.holding(), Grant::Scopes(&body.scopes))?;
+    let common = common_limit(&state, body.kind.into());
+    if let Some(wanted) = body.rate_limit_per_minute {
+        let allowed = common;
+        may_grant(
+            caller.holding(),
+            Grant::RequestsPerMinute { wanted, allowed },
+        )?;
+    }
     let expires_at = match (body.kind, body.expires_at, body.expires_in) {
         (_, Some(_), Some(_)) => {
             return Err(Error::invalid("expires_in", "cannot be combined with expires_at").into());
@@ -242,12 +245,13 @@ async fn create_key(
             .authenticator
             .workspace_for(&caller, body.workspace_id)
             .await?,
+        maker: changes::maker(&caller),
         name: body.name,
-        // Scopes say what a key may do; it has no say over other people's.
-        role: Role::User,
+        own_role: None,
         scopes: body.scopes,
         expires_at,
         requests_per_minute: body.rate_limit_per_minute,
+        is_raised_by_operator: body.rate_limit_per_minute > Some(common),
     };
     let (token, secret) = changes::create(&state, &caller, new).await?;
     Ok(Reply::created(KeyWithSecret {
@@ -270,9 +274,30 @@ async fn update_key(
     }
     if let Some(scopes) = &body.scopes {
         check_scopes(seen.kind, scopes)?;
+        let is_new = |scope: &&String| !seen.scopes.contains(scope);
+        let added: Vec<String> = scopes.iter().filter(is_new).cloned().collect();
+        may_grant(caller.holding(), Grant::Scopes(&added))?;
+        // They would do nothing for a key that has not the role.
+        let key = Holding {
+            role: seen.role,
+            workspaces: None,
+        };
+        may_grant(key, Grant::Scopes(&added))?;
     }
-    check_rate(&state, &caller, seen.kind, body.rate_limit_per_minute)?;
     let mut token = seen.clone();
+    if let Some(wanted) = body.rate_limit_per_minute {
+        let common = common_limit(&state, seen.kind);
+        let allowed = match seen.requests_per_minute {
+            Some(raised) if seen.is_raised_by_operator => raised.max(common),
+            _ => common,
+        };
+        may_grant(
+            caller.holding(),
+            Grant::RequestsPerMinute { wanted, allowed },
+        )?;
+        token.requests_per_minute = Some(wanted);
+        token.is_raised_by_operator = wanted > common;
+    }
     if let Some(name) = body.name {
         token.name = name;
     }
@@ -284,7 +309,6 @@ async fn update_key(
         Some(false) => token.state = TokenState::Inactive,
         None => {}
     }
-    token.requests_per_minute = body.rate_limit_per_minute.or(token.requests_per_minute);
     let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
     Ok(Reply::ok(KeyData::new(
         token,
@@ -351,25 +375,12 @@ fn check_scopes(kind: TokenKind, scopes: &[String]) -> Result<(), Error> {
     )
 }
 
-/// Below the operator's limit for everybody, above it for administrators.
-fn check_rate(
-    state: &State,
-    caller: &Principal,
-    kind: TokenKind,
-    rate: Option<u32>,
-) -> Result<(), Error> {
+/// The limit of keys that have none of their own, per minute.
+fn common_limit(state: &State, kind: TokenKind) -> u32 {
     let limits = &state.host.services.config.limits;
-    let most = match kind {
-        _ if caller.role >= Role::Admin => MAX_REQUESTS_PER_MINUTE,
+    match kind {
         TokenKind::AgentPlatform => limits.agentplatform,
         TokenKind::Prodgy | TokenKind::Prowpt => limits.prowpt,
-    };
-    match rate {
-        Some(rate) if !(1..=most).contains(&rate) => Err(Error::invalid(
-            "rate_limit_per_minute",
-            format!("must be from 1 to {most}"),
-        )),
-        _ => Ok(()),
     }
 }
 

@@ -2,8 +2,7 @@
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::Error;
-use domain::access::Role;
+use domain::access::{Grant, Role, may_grant};
 use domain::audit::Actor;
 use domain::ids::{AuditId, TokenId, UserId, WorkspaceId};
 use domain::text::Name;
@@ -65,6 +64,7 @@ struct TokenData {
     #[schema(example = "prodgy_k")]
     prefix: String,
     product_id: WorkspaceId,
+    /// What it may do: the lower of the role that it was made with and its maker's of now.
     role: Role,
     status: TokenStatus,
     expires_at: Option<DateTime<Utc>>,
@@ -129,7 +129,8 @@ impl From<TokenAuditEntry> for TokenAuditData {
     }
 }
 
-/// Makes a token. Its secret is in this answer and never again.
+/// Makes a token. Its secret is in this answer and never again. A workspace has at most 100 live tokens and keys; those that are
+/// revoked, or have run out, do not count.
 #[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, security(("Session" = [])), responses((status = 201, body = TokenWithSecret)))]
 async fn create_token(
     Extract(state): Extract<State>,
@@ -138,9 +139,7 @@ async fn create_token(
     Json(body): Json<CreateToken>,
 ) -> Result<Reply<TokenWithSecret>> {
     let role = body.role.unwrap_or(Role::User);
-    if role > caller.role {
-        return Err(Error::invalid("role", "must not exceed your own").into());
-    }
+    may_grant(caller.holding(), Grant::Role(role))?;
     let now = state.host.services.clock.now();
     let new = NewToken {
         id: fresh.id(now),
@@ -152,11 +151,13 @@ async fn create_token(
             .authenticator
             .workspace_for(&caller, body.product_id)
             .await?,
+        maker: changes::maker(&caller),
         name: body.name,
-        role,
+        own_role: Some(role),
         scopes: Vec::new(),
         expires_at: body.expires_at,
         requests_per_minute: None,
+        is_raised_by_operator: false,
     };
     let (token, secret) = changes::create(&state, &caller, new).await?;
     Ok(Reply::created(TokenWithSecret {
@@ -260,7 +261,7 @@ async fn revoke_token(
     Ok(Reply::ok(TokenData::new(token, now)))
 }
 
-/// Gives a token a new expiry.
+/// Gives a token a new expiry. One that had run out counts among the workspace's 100 live ones again.
 #[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn renew_token(
     Extract(state): Extract<State>,

@@ -6,12 +6,22 @@ use domain::access::Role;
 use domain::audit::AuditEntry;
 use domain::ids::TokenId;
 use domain::token::{
-    NewToken, PreviousSecret, Token, TokenAction, TokenKind, TokenSecret, TokenState,
+    Maker, NewToken, PreviousSecret, Token, TokenAction, TokenKind, TokenSecret, TokenState,
 };
 use domain::{Error, Result};
 use store::TokenAuditEntry;
 
 use crate::State;
+
+/// The caller as the maker of a token: a super admin is an administrator in other organizations.
+pub(crate) fn maker(caller: &Principal) -> Maker {
+    let is_home = caller.organization_id == caller.home_organization_id;
+    Maker {
+        organization_id: caller.home_organization_id,
+        role: if is_home { caller.role } else { Role::Admin },
+        all_workspaces: caller.workspaces.is_none(),
+    }
+}
 
 /// Makes a token. Its secret is known to the caller alone.
 ///
@@ -24,25 +34,24 @@ pub(crate) async fn create(
     let now = state.host.services.clock.now();
     check_expiry(new.expires_at, now)?;
     // Nobody in another organization could tell where such a token comes from.
-    if new.role == Role::SuperAdmin && caller.organization_id != caller.home_organization_id {
+    if new.own_role > Some(new.maker.role) {
         return Err(Error::invalid(
             "role",
             "must not be SUPERADMIN outside your own organization",
         ));
     }
-    let at_home = caller.organization_id == caller.home_organization_id;
-    let maker = caller.member_revision.filter(|_| at_home);
     let (token, secret) = new.issue(now);
     let log = TokenAuditEntry::new(TokenAction::Created, &caller.caller, now);
     let audit = AuditEntry::new(&caller.caller, "api_key.created", "api_key", token.id, now);
     let store = &state.host.store;
-    match store.create_token(&token, maker, &log, &audit).await {
-        Ok(()) => Ok((token, secret)),
-        Err(conflict @ Error::Conflict(_)) => {
+    let created = store.create_token(&token, caller.member_revision, &log, &audit);
+    match created.await {
+        Ok(token) => Ok((token, secret)),
+        Err(refusal @ (Error::Conflict(_) | Error::LimitReached(_))) => {
             let made = store.token(token.organization_id, token.id).await?;
             let made =
                 made.filter(|made| made.user_id == caller.user_id && made.kind == token.kind);
-            let made = made.ok_or(conflict)?;
+            let made = made.ok_or(refusal)?;
             regenerate(state, caller, &made, made.clone(), TimeDelta::zero()).await
         }
         Err(error) => Err(error),
@@ -111,7 +120,7 @@ pub(crate) async fn find_to_end(
     Ok(token)
 }
 
-/// Like [`find_to_end`], to change it and let it live: not above one's own role.
+/// Like [`find_to_end`], to change it and let it live: not one that may do what the caller may not.
 pub(crate) async fn find_to_change(
     state: &State,
     caller: &Principal,
@@ -119,7 +128,11 @@ pub(crate) async fn find_to_change(
     kinds: &[TokenKind],
 ) -> Result<Token> {
     let token = find_to_end(state, caller, id, kinds).await?;
-    caller.require_role(token.role)?;
+    if token.all_workspaces {
+        caller.require_role_everywhere(token.role)?;
+    } else {
+        caller.require_role(token.role)?;
+    }
     Ok(token)
 }
 
@@ -144,7 +157,7 @@ pub(crate) async fn update(
     state
         .host
         .store
-        .update_token(seen, &token, log.as_ref(), Some(&audit))
+        .update_token(seen, &token, log.as_ref(), Some(&audit), now)
         .await?;
     Ok(token)
 }
@@ -187,7 +200,7 @@ pub(crate) async fn regenerate(
     state
         .host
         .store
-        .update_token(seen, &token, Some(&log), Some(&audit))
+        .update_token(seen, &token, Some(&log), Some(&audit), now)
         .await?;
     Ok((token, secret))
 }

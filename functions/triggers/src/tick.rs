@@ -251,7 +251,7 @@ impl Tick {
         let log = TokenAuditEntry::new(TokenAction::Expired, &caller, now);
         unless_lost(
             self.store
-                .update_token(&token, &recorded, Some(&log), None)
+                .update_token(&token, &recorded, Some(&log), None, now)
                 .await,
         )
     }

@@ -8,8 +8,8 @@ use domain::identity::{Email, Member, Organization, User};
 use domain::ids::{TokenId, WorkspaceId};
 use domain::plan::{PlanLimits, PlanOverride};
 use domain::text::Name;
-use domain::token::{NewToken, TokenAction, TokenKind, TokenSecret};
-use identity::{Founding, bring_tokens_in_line};
+use domain::token::{Maker, NewToken, TokenAction, TokenKind, TokenSecret};
+use identity::{Founding, bring_tokens_in_line, least_of};
 use rand::distr::{Alphanumeric, SampleString};
 use runtime::Services;
 use store::{Store, TokenAuditEntry};
@@ -85,22 +85,22 @@ impl Accounts {
             TokenKind::Prowpt => &["*"],
             TokenKind::AgentPlatform => &domain::access::AGENTPLATFORM_SCOPES,
         };
+        let organization = owner.member.organization_id;
+        let workspace = workspace_of(&owner.member)?;
+        let maker = Maker::of(&owner.member, organization, workspace);
         let new = NewToken {
             id: TokenId::new(now),
             kind,
-            organization_id: owner.member.organization_id,
-            workspace_id: workspace_of(&owner.member)?,
+            organization_id: organization,
+            workspace_id: workspace,
             user_id: owner.user.id,
+            maker: maker.context("the user is no member yet")?,
             name: parse_name(name)?,
-            // What a key may do is in its scopes.
-            role: if kind == TokenKind::Prodgy {
-                owner.member.role
-            } else {
-                Role::User
-            },
+            own_role: (kind == TokenKind::Prodgy).then_some(owner.member.role),
             scopes: scopes.iter().map(ToString::to_string).collect(),
             expires_at: None,
             requests_per_minute: None,
+            is_raised_by_operator: false,
         };
         let (token, secret) = new.issue(now);
         let caller = Caller::system(token.organization_id, token.workspace_id);
@@ -110,7 +110,7 @@ impl Accounts {
         Ok(secret)
     }
 
-    /// Gives a user a role: the only way to become a super admin. Tokens of the user that outrank it are lowered.
+    /// Gives a user a role: the only way to become a super admin. Tokens of the user follow it, wherever they are.
     pub(crate) async fn grant(&self, owner: &Owner, role: Role) -> anyhow::Result<()> {
         let organization = self.organization(owner).await?;
         let member = Member {
@@ -118,21 +118,13 @@ impl Accounts {
             ..owner.member.clone()
         };
         let audit = self.audit(owner, "member.updated")?;
-        self.store
-            .update_member(&organization, &member, &audit)
-            .await?;
         let caller = Caller::system(audit.organization_id, audit.workspace_id);
         let now = self.services.clock.now();
-        let user = owner.user.id;
-        bring_tokens_in_line(
-            &self.store,
-            organization.id,
-            user,
-            Some(&member),
-            &caller,
-            now,
-        )
-        .await?;
+        let (store, user) = (&self.store, owner.user.id);
+        let least = least_of(&owner.member, &member);
+        bring_tokens_in_line(store, user, Some(&least), &caller, now).await?;
+        store.update_member(&organization, &member, &audit).await?;
+        bring_tokens_in_line(store, user, Some(&member), &caller, now).await?;
         Ok(())
     }
 

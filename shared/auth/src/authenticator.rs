@@ -6,12 +6,12 @@ use domain::audit::{Actor, Caller};
 use domain::error::RateLimit;
 use domain::identity::{Member, Workspace};
 use domain::ids::{OrganizationId, TokenId, WorkspaceId};
-use domain::token::{Token, TokenAction, TokenKind, TokenSecret, TokenStatus};
+use domain::token::{Token, TokenKind, TokenSecret};
 use domain::{Error, Result};
-use futures::future::{OptionFuture, join, try_join, try_join3};
+use futures::future::{OptionFuture, join, try_join3};
 use http::HeaderMap;
 use runtime::Services;
-use store::{Store, TokenAuditEntry};
+use store::Store;
 
 use crate::credential::refused;
 use crate::limits::Count;
@@ -52,8 +52,8 @@ pub struct KnownKey {
 /// Checks credentials and rate limits.
 #[derive(Clone)]
 pub struct Authenticator {
-    services: Services,
-    store: Store,
+    pub(crate) services: Services,
+    pub(crate) store: Store,
     limiter: Limiter,
 }
 
@@ -107,16 +107,10 @@ impl Authenticator {
         if principal.token_id().is_some() {
             return Err(Error::NotFound("product"));
         }
-        let organization = principal.organization_id;
-        let (workspace, member) = try_join(
-            self.store.workspace(organization, requested),
-            self.store.member(organization, principal.user_id),
-        )
-        .await?;
-        let may_use = principal.role == Role::SuperAdmin
-            || member.is_some_and(|member| member.may_use(requested));
+        let workspace = self.store.workspace(principal.organization_id, requested);
         workspace
-            .filter(|_| may_use)
+            .await?
+            .filter(|workspace| principal.may_use(workspace.id))
             .map(|workspace| workspace.id)
             .ok_or(Error::NotFound("product"))
     }
@@ -143,10 +137,9 @@ impl Authenticator {
             id: token.id,
             workspace_id: token.workspace_id,
         });
-        let limit = token
-            .as_ref()
-            .and_then(|token| token.requests_per_minute)
-            .unwrap_or(policy.limit);
+        let limit = token.as_ref().map_or(policy.limit, |token| {
+            token.requests_per_minute(policy.limit)
+        });
         let (state, over) = measured(count, limit);
         // Over an address's limit nothing more is said; over a key's, only to whoever holds the key.
         if let Some(limit) = over
@@ -160,13 +153,19 @@ impl Authenticator {
         let Some(token) = token else {
             return self.unknown(incoming, state, now).await;
         };
-        let outcome = match token.status(now) {
-            TokenStatus::Active => self.token_principal(incoming, &token).await,
-            TokenStatus::Expired if !token.expiry_recorded => {
-                self.record_expiry(&token, now).await;
-                Err(refused())
+        let (token, outcome) = match self.usable(token, now).await {
+            Ok(token) => {
+                let outcome = self.token_principal(incoming, &token).await;
+                (token, outcome)
             }
-            _ => Err(refused()),
+            Err(error) => {
+                return Authenticated {
+                    outcome: Err(error),
+                    limit: state,
+                    used: None,
+                    key,
+                };
+            }
         };
         Authenticated {
             // As it was looked up: by the secret of before while its grace lasts.
@@ -201,6 +200,7 @@ impl Authenticator {
             member_revision: None,
             workspace_id: workspace,
             role: token.role,
+            workspaces: (!token.all_workspaces).then(|| vec![workspace]),
             scopes: token.scopes.clone(),
             expires_at: token.expires_at,
             caller: caller(incoming, Actor::ApiKey(token.id), organization, workspace),
@@ -295,6 +295,7 @@ impl Authenticator {
             member_revision: Some(member.revision),
             workspace_id: workspace,
             role: member.role,
+            workspaces: member.workspaces.clone().filter(|_| !crosses),
             scopes: Vec::new(),
             expires_at: DateTime::from_timestamp(claims.exp, 0),
             caller: caller(incoming, Actor::User(claims.sub), organization, workspace),
@@ -338,44 +339,6 @@ impl Authenticator {
             _ => None,
         };
         Authenticated::refused(refused(), limited_to)
-    }
-
-    /// Writes the `expired` row, unless the due tick has done so.
-    async fn record_expiry(&self, token: &Token, now: DateTime<Utc>) {
-        let caller = Caller::system(token.organization_id, token.workspace_id);
-        let log = TokenAuditEntry::new(TokenAction::Expired, &caller, now);
-        match self.store.token(token.organization_id, token.id).await {
-            // The owner's item has the use count, which the lookup item lacks.
-            Ok(Some(owned)) if owned.revision == token.revision && !owned.expiry_recorded => {
-                let recorded = Token {
-                    expiry_recorded: true,
-                    ..owned.clone()
-                };
-                match self
-                    .store
-                    .update_token(&owned, &recorded, Some(&log), None)
-                    .await
-                {
-                    Ok(()) | Err(Error::Conflict(_)) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will")
-                    }
-                }
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, token.id = %token.id, "a token's expiry was not recorded; the tick will")
-            }
-        }
-    }
-
-    /// Counts the use of a token and, once in an hour, logs it. Nothing waits for the outcome, and nothing fails by it.
-    pub async fn record_use(&self, token: &Token, caller: &Caller) {
-        let now = self.services.clock.now();
-        let log = TokenAuditEntry::new(TokenAction::Used, caller, now);
-        if let Err(error) = self.store.record_use(token, &log, now).await {
-            tracing::warn!(%error, token.id = %token.id, "the use of a token was not recorded");
-        }
     }
 }
 

@@ -12,6 +12,7 @@ mod password;
 mod principal;
 mod provider_keys;
 mod session;
+mod token_upkeep;
 
 pub use authenticator::{Authenticated, Authenticator, Incoming, KnownKey};
 pub use credential::Credential;

@@ -1,7 +1,7 @@
 //! Who a request acts for.
 
 use chrono::{DateTime, Utc};
-use domain::access::{Role, grants};
+use domain::access::{Holding, Role, grants, least_role};
 use domain::audit::Caller;
 use domain::ids::{OrganizationId, SessionId, TokenId, UserId, WorkspaceId};
 use domain::token::TokenKind;
@@ -27,7 +27,11 @@ pub struct Principal {
     pub member_revision: Option<u64>,
     /// The workspace of this request.
     pub workspace_id: WorkspaceId,
+    /// What the caller may do: a member's role, or a token's, which is never above that of the member who made it.
     pub role: Role,
+    /// The workspaces that the member may use who calls, or who made the token; `None` means all of the organization. A token
+    /// whose maker is kept to some has its own alone here.
+    pub workspaces: Option<Vec<WorkspaceId>>,
     /// Of a key; empty otherwise.
     pub scopes: Vec<String>,
     /// When the credential runs out.
@@ -37,17 +41,46 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// `Ok` when the key carries the scope. Sessions have roles, not scopes, and pass.
+    /// `Ok` when the key carries the scope and the caller has the role that it needs. Sessions have roles alone.
     pub fn require_scope(&self, scope: &str) -> Result<()> {
         match self.identity {
-            Identity::Session(_) | Identity::Token(_, TokenKind::Prodgy) => Ok(()),
-            Identity::Token(..) if grants(&self.scopes, scope) => Ok(()),
-            Identity::Token(..) => Err(Error::Forbidden(format!("Missing scope: {scope}"))),
+            Identity::Session(_) | Identity::Token(_, TokenKind::Prodgy) => {}
+            Identity::Token(..) if grants(&self.scopes, scope) => {}
+            Identity::Token(..) => {
+                return Err(Error::Forbidden(format!("Missing scope: {scope}")));
+            }
         }
+        self.require_role(least_role(scope))
     }
 
     pub fn require_role(&self, role: Role) -> Result<()> {
         self.role.require(role)
+    }
+
+    /// `Ok` when the caller has the role in all workspaces: for what concerns the organization as a whole.
+    pub fn require_role_everywhere(&self, role: Role) -> Result<()> {
+        self.require_role(role)?;
+        if self.workspaces.is_none() {
+            return Ok(());
+        }
+        let role = role.as_str();
+        Err(Error::Forbidden(format!(
+            "requires role {role} in all workspaces"
+        )))
+    }
+
+    /// Whether the member who calls, or who made the token, may use a workspace of the organization.
+    pub fn may_use(&self, workspace: WorkspaceId) -> bool {
+        let mut some = self.workspaces.iter();
+        some.all(|some| some.contains(&workspace))
+    }
+
+    /// What the caller may hand on.
+    pub fn holding(&self) -> Holding<'_> {
+        Holding {
+            role: self.role,
+            workspaces: self.workspaces.as_deref(),
+        }
     }
 
     /// The session, where nothing else will do. A token is refused as if it were unknown (Prodgy's endpoint list).

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+mod grant;
+
+pub use grant::{Grant, Holding, may_grant};
+
 /// What a member of an organization may do. Ordered: each role may do what the ones before it may.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
@@ -101,6 +105,18 @@ pub fn is_prowpt_scope(scope: &str) -> bool {
 /// Whether an AgentPlatform key may carry `scope`. There are no wildcards in this dialect.
 pub fn is_agentplatform_scope(scope: &str) -> bool {
     AGENTPLATFORM_SCOPES.contains(&scope)
+}
+
+/// The scopes of what concerns an organization's money and secrets.
+const SCOPES_OF_ADMINISTRATORS: [&str; 2] = ["credentials:write", "billing:purchase_credits"];
+
+/// The least role that an operation needs beside its scope. A wildcard is as good as the role of the key that has it.
+pub fn least_role(scope: &str) -> Role {
+    if SCOPES_OF_ADMINISTRATORS.contains(&scope) {
+        Role::Admin
+    } else {
+        Role::User
+    }
 }
 
 /// Whether `granted` includes `needed`, wildcards considered.

@@ -1,5 +1,7 @@
 //! Credentials: an organization's keys for the providers of models.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +77,9 @@ pub struct Credential {
     /// To the minute.
     #[serde(skip)]
     pub last_used_at: Option<DateTime<Utc>>,
+    /// What its service turned out to refuse in requests, each with the model it refuses it for, in the words of who asks it.
+    #[serde(skip)]
+    pub unsupported: BTreeSet<String>,
     /// Counts writes of this row; a write names the one that it has seen.
     #[serde(skip)]
     pub revision: u64,
@@ -94,6 +99,7 @@ impl Credential {
     pub fn revoked(self) -> Self {
         Self {
             sealed: None,
+            unsupported: BTreeSet::new(),
             ..self
         }
     }

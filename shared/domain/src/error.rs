@@ -32,6 +32,9 @@ pub enum Error {
     /// Understood and refused by a rule that concerns no single field, a paused agent for one.
     #[error("{0}")]
     Refused(String),
+    /// There are as many of these things as there may be.
+    #[error("{0}")]
+    LimitReached(String),
     /// The body is larger than `limit` bytes.
     #[error("the request body is larger than {limit} bytes")]
     TooLarge { limit: usize },

@@ -86,6 +86,11 @@ impl Member {
             .as_ref()
             .is_none_or(|granted| granted.contains(&workspace))
     }
+
+    /// Whether the member administers the whole organization.
+    pub fn administers_all(&self) -> bool {
+        self.status == MemberStatus::Active && self.role >= Role::Admin && self.workspaces.is_none()
+    }
 }
 
 /// How far an invitation has come (Prodgy's page on users).

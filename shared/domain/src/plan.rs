@@ -141,8 +141,7 @@ mod tests {
             own: PlanOverride::default(),
             limits: PlanLimits {
                 agents: None,
-                agents: 0,
-            runs: Some(5),
+                runs: Some(5),
                 tokens: Some(9),
             },
             agents: 0,

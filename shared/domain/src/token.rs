@@ -10,6 +10,10 @@ use crate::digest::hex;
 use crate::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
 use crate::text::Name;
 
+mod maker;
+
+pub use maker::Maker;
+
 /// Which product's clients carry the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -176,14 +180,30 @@ pub struct Token {
     /// Who made it, and in whose name it acts.
     pub user_id: UserId,
     pub name: Name,
-    /// What a Prodgy token may do.
+    /// The organization that its maker belongs to; `None` for a token from before this was written, see [`Token::follow`].
+    #[serde(default)]
+    pub maker_organization_id: Option<OrganizationId>,
+    /// The role that a Prodgy token was made with. Keys have none of their own: theirs is their maker's.
+    #[serde(default)]
+    pub own_role: Option<Role>,
+    /// What it may do: the lower of its own role and its maker's of now.
     pub role: Role,
-    /// What a Prowpt or AgentPlatform key may do.
+    /// Whether its maker may use all workspaces of the organization. It opens one all the same; but what concerns all of them is
+    /// only for those who may use all.
+    #[serde(default)]
+    pub all_workspaces: bool,
+    /// What a Prowpt or AgentPlatform key may do, as far as its role allows.
     pub scopes: Vec<String>,
     pub state: TokenState,
     pub expires_at: Option<DateTime<Utc>>,
-    /// Overrides the dialect's limit.
+    /// The token's own limit, in place of its dialect's.
     pub requests_per_minute: Option<u32>,
+    /// Whether the limit is above the dialect's because the operator said so.
+    #[serde(default)]
+    pub is_raised_by_operator: bool,
+    /// Which of its workspace's places for live tokens it has; `None` for a token from before there were any.
+    #[serde(default)]
+    pub place: Option<u8>,
     /// Whether the `expired` audit row has been written.
     pub expiry_recorded: bool,
     pub created_at: DateTime<Utc>,
@@ -216,11 +236,14 @@ pub struct NewToken {
     pub organization_id: OrganizationId,
     pub workspace_id: WorkspaceId,
     pub user_id: UserId,
+    pub maker: Maker,
     pub name: Name,
-    pub role: Role,
+    /// A Prodgy token's own role; `None` for keys.
+    pub own_role: Option<Role>,
     pub scopes: Vec<String>,
     pub expires_at: Option<DateTime<Utc>>,
     pub requests_per_minute: Option<u32>,
+    pub is_raised_by_operator: bool,
 }
 
 impl NewToken {
@@ -237,11 +260,16 @@ impl NewToken {
             workspace_id: self.workspace_id,
             user_id: self.user_id,
             name: self.name,
-            role: self.role,
+            maker_organization_id: Some(self.maker.organization_id),
+            own_role: self.own_role,
+            role: self.maker.lends(self.own_role),
+            all_workspaces: self.maker.all_workspaces,
             scopes: self.scopes,
             state: TokenState::Active,
             expires_at: self.expires_at,
             requests_per_minute: self.requests_per_minute,
+            is_raised_by_operator: self.is_raised_by_operator,
+            place: None,
             expiry_recorded: false,
             created_at: now,
             revision: 1,
@@ -267,6 +295,15 @@ impl Token {
         self.previous
             .as_ref()
             .filter(|previous| now < previous.valid_until)
+    }
+
+    /// The requests that it may make in a minute, where its dialect allows `common`.
+    pub fn requests_per_minute(&self, common: u32) -> u32 {
+        match self.requests_per_minute {
+            Some(own) if self.is_raised_by_operator => own,
+            Some(own) => own.min(common),
+            None => common,
+        }
     }
 
     /// The hashes of the secrets that lead to it.

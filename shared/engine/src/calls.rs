@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::OrganizationId;
 use domain::model::ModelName;
+use domain::payload::MAX_DEPTH;
 use domain::run::{ToolCall, ToolOutcome};
 use llm::extractive::Extractive;
 use llm::{Model, ModelAnswer, ModelError, ModelRequest};
@@ -113,17 +114,19 @@ pub(crate) async fn ask(
     for (position, name) in names.enumerate() {
         let model = models.find(organization, name, choice.credential_id);
         let answer = match model.await? {
-            Ok(model) => {
+            Ok(found) => {
                 let is_last = position + 1 == last;
                 // Those behind it shall have their time too.
                 let share = patience.rest() / u32::try_from(last - position).unwrap_or(1);
                 let one = Asked {
                     name,
-                    model: &model,
+                    model: &found.model,
                     limit: models.timeout.min(share),
                     is_last,
                 };
-                ask_one(one, request, telling, patience).await
+                let answer = Box::pin(ask_one(one, request, telling, patience)).await;
+                models.remember(organization, name, &found).await;
+                answer
             }
             Err(why) => Err(why),
         };
@@ -201,7 +204,9 @@ pub(crate) fn check(
         ));
     }
     if !call.arguments.is_object() {
-        return Err("the arguments are not a JSON object".to_owned());
+        return Err(format!(
+            "the arguments are not a JSON object of at most {MAX_DEPTH} levels"
+        ));
     }
     toolbox.validate(&call.tool, &call.arguments)?;
     Ok(toolbox.is_idempotent(&call.tool, &call.arguments))

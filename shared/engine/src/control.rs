@@ -45,22 +45,14 @@ impl Control {
     /// `NotFound`; `Refused` when the run has completed or failed.
     pub async fn stop(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
         for _ in 0..ATTEMPTS {
-            let loaded = self.store.load_run(workspace, id).await?;
-            let LoadedRun { run, steps, .. } = loaded.ok_or(Error::NotFound("execution"))?;
+            let (run, in_doubt) = self.with_doubts(workspace, id).await?;
             match run.status {
                 RunStatus::Stopped => return Ok(run),
                 status if status.is_final() => return Err(in_state(&run, "be stopped")),
                 _ => {}
             }
-            let state = State::replay(Definition::unknown(), &steps).map_err(Error::internal)?;
-            let in_doubt = state.in_doubt().map(|call| call.tool.as_str());
-            let in_doubt: Vec<_> = in_doubt.collect();
-            let note = (!in_doubt.is_empty()).then(|| {
-                let tools = in_doubt.join(", ");
-                format!("stopped during a call of {tools}, which may or may not have taken effect")
-            });
             let ending = Ending {
-                outcome: Outcome::Stopped { note },
+                outcome: Outcome::Stopped { note: in_doubt },
                 events: &[StepEvent::Stopped],
                 ..Ending::failed(&run, "")
             };
@@ -145,6 +137,48 @@ impl Control {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A run, and what its error says of calls whose outcome is not known. A journal that cannot be read keeps no run from being
+    /// stopped.
+    async fn with_doubts(
+        &self,
+        workspace: WorkspaceId,
+        id: RunId,
+    ) -> Result<(Run, Option<String>)> {
+        let loaded = match self.store.load_run(workspace, id).await {
+            Err(error) if !error.is_retryable() => {
+                return self.without_journal(workspace, id, &error).await;
+            }
+            loaded => loaded?.ok_or(Error::NotFound("execution"))?,
+        };
+        let LoadedRun { run, steps, .. } = loaded;
+        let state = match State::replay(Definition::unknown(), &steps) {
+            Ok(state) => state,
+            Err(error) => {
+                return self
+                    .without_journal(workspace, id, &Error::internal(error))
+                    .await;
+            }
+        };
+        let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.as_str()).collect();
+        let note = (!in_doubt.is_empty()).then(|| {
+            let tools = in_doubt.join(", ");
+            format!("stopped during a call of {tools}, which may or may not have taken effect")
+        });
+        Ok((run, note))
+    }
+
+    async fn without_journal(
+        &self,
+        workspace: WorkspaceId,
+        id: RunId,
+        error: &Error,
+    ) -> Result<(Run, Option<String>)> {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(run.id = %id, %error, source, "a run is stopped whose journal cannot be read");
+        let note = "stopped; its journal cannot be read, so a call that was under way may or may not have taken effect";
+        Ok((self.head(workspace, id).await?, Some(note.to_owned())))
     }
 
     async fn head(&self, workspace: WorkspaceId, id: RunId) -> Result<Run> {

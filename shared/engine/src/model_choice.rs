@@ -2,6 +2,7 @@
 
 use domain::ids::CredentialId;
 use domain::model::ModelName;
+use domain::payload::{self, MAX_DEPTH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -82,6 +83,11 @@ impl ModelChoice {
 pub(crate) fn structured(schema: &Value, text: &str) -> Result<Value, String> {
     let validator = jsonschema::validator_for(schema)
         .map_err(|error| format!("output_schema is not a JSON Schema: {error}"))?;
+    if payload::depth(text.as_bytes()) > MAX_DEPTH {
+        return Err(format!(
+            "the model's answer is nested more than {MAX_DEPTH} levels deep"
+        ));
+    }
     let value = serde_json::from_str(text)
         .map_err(|_| "the model's answer is not JSON, as output_schema asks".to_owned())?;
     match validator.validate(&value) {

@@ -1,5 +1,6 @@
 //! The models that runs may ask, and the keys to them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use domain::credential::ProviderSecret;
 use domain::ids::{CredentialId, OrganizationId};
 use domain::model::{ModelName, Provider};
 use futures::future::BoxFuture;
-use llm::{Api, Bedrock, BedrockAccess, BedrockRole, Hosted, Model};
+use llm::{Api, Bedrock, BedrockAccess, BedrockRole, Hosted, Member, Model};
 use outbound::OutboundClient;
 
 /// A key to a provider.
@@ -16,9 +17,12 @@ use outbound::OutboundClient;
 pub enum ProviderKey {
     /// One that the organization has given us.
     Own {
+        credential: CredentialId,
         secret: ProviderSecret,
         /// Where the provider is reached, when not at its own address. Bedrock's has a region, so it is always there.
         base_url: Option<String>,
+        /// What was remembered with [`KeySource::remember_unsupported`].
+        unsupported: BTreeSet<String>,
     },
     /// The platform's own role in AWS, for Bedrock alone.
     Role(BedrockRole),
@@ -37,6 +41,23 @@ pub trait KeySource: Send + Sync {
         provider: Provider,
         wanted: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>>;
+
+    /// Remembers what the service behind a credential refuses, so that nobody asks for it again.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be written now.
+    fn remember_unsupported(
+        &self,
+        organization: OrganizationId,
+        credential: CredentialId,
+        entries: Vec<String>,
+    ) -> BoxFuture<'_, Result<()>>;
+}
+
+/// A model to ask, and the credential that it is asked with, unless it is the platform's own.
+pub(crate) struct FoundModel {
+    pub(crate) model: Model,
+    credential: Option<CredentialId>,
 }
 
 /// The models that runs may ask. Cheap to clone.
@@ -64,44 +85,87 @@ impl Models {
         organization: OrganizationId,
         name: &ModelName,
         wanted: Option<CredentialId>,
-    ) -> Result<Result<Model, String>> {
+    ) -> Result<Result<FoundModel, String>> {
+        let found = |model, credential| Ok(Ok(FoundModel { model, credential }));
         let (provider, model) = match name {
-            ModelName::Extractive => return Ok(Ok(Model::Extractive)),
-            ModelName::Hosted { provider, model } => (*provider, model),
+            ModelName::Extractive => return found(Model::Extractive, None),
+            ModelName::Hosted { provider, model } => (*provider, model.clone()),
         };
-        let Some(key) = self.keys.key(organization, provider, wanted).await? else {
-            return Ok(Err(format!("there is no active credential for {provider}")));
-        };
-        let (model, outbound) = (model.clone(), self.outbound.clone());
-        let hosted = |api, secret, base_url| {
-            Model::Hosted(Hosted::new(
-                api,
-                model.clone(),
-                base_url,
-                secret,
-                outbound.clone(),
-            ))
-        };
+        let outbound = self.outbound.clone();
         let bedrock =
             |access| Model::Bedrock(Bedrock::new(model.clone(), access, outbound.clone()));
-        Ok(match (provider, key) {
-            (Provider::OpenAi, ProviderKey::Own { secret, base_url }) => {
-                Ok(hosted(Api::ChatCompletions, secret, base_url))
+        let (credential, secret, base_url, unsupported) = match (
+            provider,
+            self.keys.key(organization, provider, wanted).await?,
+        ) {
+            (_, None) => {
+                return Ok(Err(format!("there is no active credential for {provider}")));
             }
-            (Provider::Anthropic, ProviderKey::Own { secret, base_url }) => {
-                Ok(hosted(Api::Messages, secret, base_url))
+            (Provider::Bedrock, Some(ProviderKey::Role(role))) => {
+                return found(bedrock(BedrockAccess::Role(role)), None);
             }
+            (_, Some(ProviderKey::Role(_))) => return Ok(Err(nowhere(provider))),
             (
-                Provider::Bedrock,
-                ProviderKey::Own {
+                _,
+                Some(ProviderKey::Own {
+                    credential,
                     secret,
-                    base_url: Some(base_url),
-                },
-            ) => Ok(bedrock(BedrockAccess::Key { secret, base_url })),
-            (Provider::Bedrock, ProviderKey::Role(role)) => Ok(bedrock(BedrockAccess::Role(role))),
-            (_, ProviderKey::Own { .. } | ProviderKey::Role(_)) => Err(format!(
-                "the credential for {provider} does not say where it is"
-            )),
-        })
+                    base_url,
+                    unsupported,
+                }),
+            ) => (Some(credential), secret, base_url, unsupported),
+        };
+        let api = match (provider, &base_url) {
+            (Provider::OpenAi, _) => Api::ChatCompletions,
+            (Provider::Anthropic, _) => Api::Messages,
+            (Provider::Bedrock, Some(base_url)) => {
+                let base_url = base_url.clone();
+                return found(bedrock(BedrockAccess::Key { secret, base_url }), credential);
+            }
+            (Provider::Bedrock, None) => return Ok(Err(nowhere(provider))),
+        };
+        let unsupported = unsupported.iter().filter_map(|entry| member(&model, entry));
+        let unsupported = unsupported.collect();
+        let hosted = Hosted::new(api, model, base_url, secret, outbound).without(unsupported);
+        found(Model::Hosted(hosted), credential)
     }
+
+    /// Remembers what the model's service turned out to refuse. That it cannot be written now costs a request another time.
+    pub(crate) async fn remember(
+        &self,
+        organization: OrganizationId,
+        name: &ModelName,
+        found: &FoundModel,
+    ) {
+        let learned = found.model.learned();
+        let (Some(credential), ModelName::Hosted { model, .. }) = (found.credential, name) else {
+            return;
+        };
+        if learned.is_empty() {
+            return;
+        }
+        let entries = learned.into_iter().map(|member| entry(model, member));
+        let entries = entries.collect();
+        let remembered = self
+            .keys
+            .remember_unsupported(organization, credential, entries);
+        if let Err(error) = remembered.await {
+            tracing::warn!(%credential, %error, "what a model's service refuses was not remembered");
+        }
+    }
+}
+
+fn nowhere(provider: Provider) -> String {
+    format!("the credential for {provider} does not say where it is")
+}
+
+/// What is remembered beside a credential. Names of models have no spaces.
+fn entry(model: &str, member: Member) -> String {
+    format!("{member} {model}")
+}
+
+/// The member in an entry about this model.
+fn member(model: &str, entry: &str) -> Option<Member> {
+    let (member, of) = entry.split_once(' ')?;
+    member.parse().ok().filter(|_| of == model)
 }

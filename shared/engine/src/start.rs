@@ -36,7 +36,7 @@ pub struct StartRun<'a> {
     /// The event of a run of trigger `signal`.
     pub signal: Option<Signal>,
     pub input: Value,
-    /// What the client calls the input, for the error when it is too large.
+    /// What the client calls the input, for the error when it is too large or too deep.
     pub input_field: &'a str,
     pub caller: &'a Caller,
     /// How the agent's organization stands, read beside the agent.
@@ -65,7 +65,7 @@ impl Starter {
     /// Accepts a run. From here on it happens, whether or not the workers hear of it at once.
     ///
     /// # Errors
-    /// `Refused` when the agent does not run, `Invalid` when the input is too large, `Forbidden` when the plan allows no more.
+    /// `Refused` when the agent does not run, `Invalid` when the input is too large or too deep, `Forbidden` when the plan allows no more.
     /// None of them for a run that exists already, which comes without a large input or output.
     pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
         self.accept(start, None).await
@@ -257,9 +257,7 @@ fn admissible(start: &StartRun<'_>) -> Result<()> {
             ));
         }
     }
-    if payload::is_too_large(&start.input) {
-        return Err(Error::invalid(start.input_field, payload::too_large()));
-    }
+    payload::check(&start.input).map_err(|why| Error::invalid(start.input_field, why))?;
     start.standing.admit_run()
 }
 

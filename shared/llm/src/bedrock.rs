@@ -25,6 +25,7 @@ use domain::model::{ModelName, Provider, bedrock_region};
 use outbound::{MAX_REPLY, OutboundClient, OutboundError};
 
 use crate::secrecy::{Telling, hide_in_answer};
+use crate::structure::without_frame;
 use crate::{ModelAnswer, ModelError, ModelRequest, prices};
 use request::Conversation;
 use stream::Pieces;
@@ -134,7 +135,7 @@ impl Bedrock {
         }
         let mut answer = pieces.answer(&self.name)?;
         if is_structured {
-            answer.text = request::without_frame(&answer.text).to_owned();
+            answer.text = without_frame(&answer.text).to_owned();
             telling.say(&answer.text)?;
         }
         telling.end();

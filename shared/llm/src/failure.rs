@@ -44,8 +44,18 @@ pub(crate) fn unavailable(why: &str) -> ModelError {
 
 /// What a status with an error object in its body means. The key is not in it any more.
 pub(crate) fn of_status(status: StatusCode, error: &Value, headers: &HeaderMap) -> ModelError {
-    let told = error["message"].as_str().or(error.as_str());
-    let told: String = told.unwrap_or_default().chars().take(MAX_ERROR).collect();
+    let told = match &error["message"] {
+        Value::Null => error,
+        message => message,
+    };
+    let told = match told {
+        Value::String(text) => text.clone(),
+        // Lists of errors, as FastAPI has them.
+        Value::Array(_) => told.to_string(),
+        Value::Object(_) if told.get("detail").is_some() => told.to_string(),
+        _ => String::new(),
+    };
+    let told: String = told.chars().take(MAX_ERROR).collect();
     let number = status.as_u16();
     let answered = match status.canonical_reason() {
         Some(reason) => format!("the provider answered {number} {reason}"),

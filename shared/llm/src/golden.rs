@@ -13,6 +13,8 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use crate::secrecy::Telling;
+use crate::structure::in_words;
+use crate::unsupported::{Member, Unsupported};
 use crate::{Message, ModelAnswer, ModelError, ModelRequest, ToolSpec, anthropic, openai};
 
 pub(crate) fn folder() -> PathBuf {
@@ -26,9 +28,10 @@ pub(crate) fn name(provider: Provider, model: &str) -> ModelName {
 
 /// What each API is sent for a request.
 fn translations(request: &ModelRequest) -> [(&'static str, Value); 3] {
+    let all = Unsupported::default();
     [
-        ("openai", openai::body("model-1", request, true)),
-        ("compatible", openai::body("model-1", request, false)),
+        ("openai", openai::body("model-1", request, true, &all)),
+        ("compatible", openai::body("model-1", request, false, &all)),
         ("anthropic", anthropic::body("model-1", request)),
     ]
 }
@@ -180,6 +183,14 @@ fn requests_become_what_each_api_takes() {
             compare(&file, &body);
         }
     }
+}
+
+#[test]
+fn what_a_service_refuses_is_left_out_or_said_in_words() {
+    let refused = [Member::Stream, Member::MaxTokens, Member::ResponseFormat];
+    let without = Unsupported::from_iter(refused);
+    let body = openai::body("model-1", &in_words(&structured()), false, &without);
+    compare(&folder().join("requests/structured.refusing.json"), &body);
 }
 
 #[test]

@@ -1,21 +1,27 @@
 //! What the models have in common that are asked with a key over plain HTTP: one request through the guarded client.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use domain::credential::ProviderSecret;
 use domain::model::{ModelName, Provider};
+use domain::payload;
 use domain::run::ToolOutcome;
+use futures::{StreamExt, stream::once};
 use outbound::{
     MAX_REPLY, OutboundClient, OutboundError, OutboundRequest, OutboundResponse, OutboundStream,
     StreamLimits,
 };
+use reqwest::Method;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
 use crate::failure::{of_status, unreadable};
 use crate::secrecy::{Telling, hide_in_answer, hide_in_error, hide_in_value};
+use crate::structure::{in_words, without_frame};
+use crate::unsupported::{Member, Unsupported, refused};
 use crate::{ModelAnswer, ModelError, ModelRequest, anthropic, openai, prices, stream};
 
 /// What a model is told when there is nothing to tell it: providers refuse empty messages.
@@ -46,6 +52,15 @@ pub struct Hosted {
     base_url: Option<String>,
     secret: ProviderSecret,
     outbound: OutboundClient,
+    without: Arc<Mutex<Without>>,
+}
+
+/// What the service does not take.
+#[derive(Clone, Debug, Default)]
+struct Without {
+    members: Unsupported,
+    /// Those that were not known before.
+    learned: Vec<Member>,
 }
 
 impl Hosted {
@@ -71,7 +86,25 @@ impl Hosted {
             base_url,
             secret,
             outbound,
+            without: Arc::default(),
         }
+    }
+
+    /// The same model, whose service is known to refuse these members: they are not sent.
+    #[must_use]
+    pub fn without(self, members: Unsupported) -> Self {
+        let learned = Vec::new();
+        let without = Arc::new(Mutex::new(Without { members, learned }));
+        Self { without, ..self }
+    }
+
+    /// What the service turned out to refuse since this was made, to be remembered for this key and model.
+    pub fn learned(&self) -> Vec<Member> {
+        self.lock().learned.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Without> {
+        self.without.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn answer(
@@ -80,10 +113,18 @@ impl Hosted {
         timeout: Duration,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<ModelAnswer, ModelError> {
-        let reply = self.ask(request, timeout).await?;
+        let (reply, is_in_words) = self.ask(request, timeout).await?;
         let mut telling = Telling::new(Some(&self.secret), on_text);
         let hidden = |error| hide_in_error(error, &self.secret);
-        let body = self.read(reply, &mut telling).await.map_err(hidden)?;
+        let body = if is_in_words {
+            // What is told cannot be taken back, and a frame around the JSON is.
+            let unheard = &mut |_: &str| {};
+            let mut unheard = Telling::new(Some(&self.secret), unheard);
+            self.read(reply, &mut unheard).await
+        } else {
+            self.read(reply, &mut telling).await
+        };
+        let body = body.map_err(hidden)?;
         if body.to_string().len() > MAX_REPLY {
             return Err(OutboundError::TooLarge(MAX_REPLY).into());
         }
@@ -92,6 +133,9 @@ impl Hosted {
             Api::Messages => anthropic::answer(&self.name, body),
         }
         .map_err(hidden)?;
+        if is_in_words {
+            answer.text = without_frame(&answer.text).to_owned();
+        }
         if !telling.has_begun() {
             telling.say(&answer.text)?;
         }
@@ -101,48 +145,89 @@ impl Hosted {
         Ok(answer)
     }
 
-    /// The head of a reply that is an answer.
+    /// The head of a reply that is an answer, and whether its form was asked for in words. What the service refuses is left out of
+    /// the next request, each member once.
     async fn ask(
         &self,
         request: &ModelRequest,
         timeout: Duration,
-    ) -> Result<OutboundStream, ModelError> {
+    ) -> Result<(OutboundStream, bool), ModelError> {
         let until = Instant::now() + timeout;
-        let mut body = match self.api {
-            Api::ChatCompletions => openai::body(&self.model, request, self.base_url.is_none()),
-            Api::Messages => anthropic::body(&self.model, request),
-        };
+        let (format, tools) = (&request.output_schema, &request.tools);
         loop {
+            let without = self.lock().members.clone();
+            let is_in_words = format.is_some() && without.has_format(!tools.is_empty());
+            let body = if is_in_words {
+                self.body(&in_words(request), &without)
+            } else {
+                self.body(request, &without)
+            };
             let rest = until.saturating_duration_since(Instant::now());
             let outgoing = self.outgoing(&body, rest)?;
             let reply = self.outbound.open(outgoing, LIMITS).await?;
             if reply.status.is_success() {
-                return Ok(reply);
+                return Ok((reply, is_in_words));
             }
             let reply = reply.whole(MAX_REPLY).await?;
-            if !leave_out_what_it_refuses(&reply, &mut body) {
+            if !refused(&reply, &body).is_some_and(|member| self.learn(member)) {
                 return Err(self.failure(&reply));
             }
         }
     }
 
-    async fn read(
-        &self,
-        reply: OutboundStream,
-        telling: &mut Telling<'_>,
-    ) -> Result<Value, ModelError> {
-        // Some services answer at once in spite of what they were asked.
-        if is_json(&reply.headers) {
-            let reply = reply.whole(MAX_REPLY).await?;
-            return serde_json::from_slice(&reply.body).map_err(|_| unreadable());
-        }
+    fn body(&self, request: &ModelRequest, without: &Unsupported) -> Value {
         match self.api {
             Api::ChatCompletions => {
-                stream::read(reply.chunks(), openai::Pieces::default(), telling).await
+                openai::body(&self.model, request, self.base_url.is_none(), without)
             }
-            Api::Messages => {
-                stream::read(reply.chunks(), anthropic::Pieces::default(), telling).await
+            Api::Messages => anthropic::body(&self.model, request),
+        }
+    }
+
+    /// `false` where a request can do nothing about it.
+    fn learn(&self, member: Member) -> bool {
+        // Anthropic's API cannot do without the others.
+        if self.api == Api::Messages && !member.is_format() {
+            return false;
+        }
+        let mut without = self.lock();
+        let is_new = without.members.insert(member);
+        if is_new {
+            without.learned.push(member);
+        }
+        is_new
+    }
+
+    /// The body of a reply, whole. Some services answer at once in spite of what they were asked, and some in pieces, and not
+    /// every one of them says which in its content type: what comes first does.
+    async fn read(
+        &self,
+        mut reply: OutboundStream,
+        telling: &mut Telling<'_>,
+    ) -> Result<Value, ModelError> {
+        let mut begun = BytesMut::new();
+        let is_json = loop {
+            let Some(chunk) = reply.chunk().await? else {
+                break false;
+            };
+            begun.extend_from_slice(&chunk);
+            // Blank lines keep a connection open.
+            if let Some(first) = begun.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                break *first == b'{';
             }
+        };
+        if is_json {
+            let rest = reply.whole(MAX_REPLY).await?;
+            begun.extend_from_slice(&rest.body);
+            if begun.len() > MAX_REPLY {
+                return Err(OutboundError::TooLarge(MAX_REPLY).into());
+            }
+            return payload::read(&begun).map_err(|_| unreadable());
+        }
+        let chunks = once(async move { Ok(begun.freeze()) }).chain(reply.chunks());
+        match self.api {
+            Api::ChatCompletions => stream::read(chunks, openai::Pieces::default(), telling).await,
+            Api::Messages => stream::read(chunks, anthropic::Pieces::default(), telling).await,
         }
     }
 
@@ -180,25 +265,18 @@ impl Hosted {
         let mut body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         // What JSON escapes is plain only now, and cut to size only after this.
         hide_in_value(&mut body, self.secret.expose());
-        of_status(reply.status, &body["error"], &reply.headers)
+        of_status(reply.status, error_in(&body), &reply.headers)
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/json"))
-}
-
-/// Takes the one member out of a body that services exist which do not know it, if this is what is refused.
-fn leave_out_what_it_refuses(reply: &OutboundResponse, body: &mut Value) -> bool {
-    let refuses = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
-    let name = openai::STREAM_OPTIONS;
-    refuses.contains(&reply.status)
-        && String::from_utf8_lossy(&reply.body).contains(name)
-        && body
-            .as_object_mut()
-            .is_some_and(|body| body.remove(name).is_some())
+/// The error in a reply's body: most have it in `error`, Gemini in the one item of a list, some have nothing around it.
+fn error_in(body: &Value) -> &Value {
+    let body = body.get(0).unwrap_or(body);
+    match &body["error"] {
+        Value::Null if body["message"].is_null() => &body["detail"],
+        Value::Null => body,
+        error => error,
+    }
 }
 
 /// The most tokens that are believed of one answer, so that nobody's sums overflow.

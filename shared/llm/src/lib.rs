@@ -19,6 +19,8 @@ mod openai;
 mod prices;
 mod secrecy;
 mod stream;
+mod structure;
+mod unsupported;
 
 use std::time::Duration;
 
@@ -27,6 +29,7 @@ use serde_json::Value;
 
 pub use bedrock::{Bedrock, BedrockAccess, BedrockRole};
 pub use hosted::{Api, Hosted};
+pub use unsupported::{Member, Unsupported};
 
 /// What a model is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -124,6 +127,15 @@ pub enum Model {
 }
 
 impl Model {
+    /// Which members of a request its service turned out to refuse since this was made. They are not sent again by this value;
+    /// [`Hosted::without`] keeps another from sending them at all.
+    pub fn learned(&self) -> Vec<Member> {
+        match self {
+            Self::Hosted(model) => model.learned(),
+            Self::Extractive | Self::Bedrock(_) => Vec::new(),
+        }
+    }
+
     /// Asks once. A hosted model is given up after `timeout`.
     ///
     /// `on_text` gets each piece of the answer's text as it comes: together they are [`ModelAnswer::text`]. Of an answer that

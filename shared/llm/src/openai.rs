@@ -3,12 +3,14 @@
 mod stream;
 
 use domain::model::ModelName;
+use domain::payload;
 use domain::run::{ProviderContent, TokenUsage, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::failure::unreadable;
 use crate::hosted::{NO_INPUT, count, outcome_text};
+use crate::unsupported::{Member, Unsupported};
 use crate::{Message, ModelAnswer, ModelError, ModelRequest, Stop, ToolSpec};
 
 pub(crate) use stream::Pieces;
@@ -16,28 +18,33 @@ pub(crate) use stream::Pieces;
 pub(crate) const BASE_URL: &str = "https://api.openai.com/v1";
 pub(crate) const PATH: &str = "/chat/completions";
 
-/// The member that asks for the usage at the end of a stream. Not every service knows it.
-pub(crate) const STREAM_OPTIONS: &str = "stream_options";
-
 /// The members of a message that text and calls say already.
 const KNOWN: [&str; 3] = ["role", "content", "tool_calls"];
 /// Likewise, of a call.
 const KNOWN_OF_CALL: [&str; 4] = ["index", "id", "type", "function"];
 
-/// The request's body. Services other than OpenAI know the old name of the output limit.
-pub(crate) fn body(model: &str, request: &ModelRequest, is_openai: bool) -> Value {
-    let limit = if is_openai {
-        "max_completion_tokens"
-    } else {
-        "max_tokens"
-    };
-    let mut body = json!({
-        "model": model,
-        "messages": messages(model, request),
-        limit: request.max_output_tokens,
-        "stream": true,
-        STREAM_OPTIONS: { "include_usage": true },
-    });
+/// The request's body, less the members that the service is known to refuse. Services other than OpenAI are first asked with the
+/// old name of the output limit. A format that is refused must be in the instructions already.
+pub(crate) fn body(
+    model: &str,
+    request: &ModelRequest,
+    is_openai: bool,
+    without: &Unsupported,
+) -> Value {
+    let mut body = json!({ "model": model, "messages": messages(model, request) });
+    let mut limits = [Member::MaxTokens, Member::MaxCompletionTokens];
+    if is_openai {
+        limits.reverse();
+    }
+    if let Some(limit) = limits.into_iter().find(|limit| !without.has(*limit)) {
+        body[limit.as_str()] = json!(request.max_output_tokens);
+    }
+    if !without.has(Member::Stream) {
+        body["stream"] = json!(true);
+        if !without.has(Member::StreamOptions) {
+            body["stream_options"] = json!({ "include_usage": true });
+        }
+    }
     if !request.tools.is_empty() {
         body["tools"] = request.tools.iter().map(tool).collect();
     }
@@ -81,10 +88,10 @@ fn messages(model: &str, request: &ModelRequest) -> Vec<Value> {
                 content,
             } => match verbatim(model, content.as_ref()) {
                 Some(message) => {
-                    let ids = message["tool_calls"].as_array().into_iter().flatten();
-                    let ids = ids.map(|call| call["id"].clone());
-                    theirs.extend(tool_calls.iter().map(|call| call.id.clone()).zip(ids));
-                    message.clone()
+                    let mut message = message.clone();
+                    let calls = message["tool_calls"].as_array_mut().into_iter().flatten();
+                    theirs.extend(identified(tool_calls, calls));
+                    message
                 }
                 None => assistant(text, tool_calls),
             },
@@ -119,6 +126,33 @@ fn verbatim<'a>(model: &str, content: Option<&'a ProviderContent>) -> Option<&'a
     content
         .filter(|content| is_ours(&content.model))
         .map(|content| &content.content)
+}
+
+/// Their ids for our calls, in the order of both. Calls that have none, or one that another has too, get ours.
+fn identified<'a>(
+    ours: &'a [ToolCall],
+    theirs: impl Iterator<Item = &'a mut Value>,
+) -> Vec<(String, Value)> {
+    let mut ids: Vec<(String, Value)> = Vec::new();
+    for (call, given) in ours.iter().zip(theirs) {
+        let id = given["id"].as_str().unwrap_or_default();
+        let is_taken = ids.iter().any(|(_, taken)| taken == id);
+        if id_of(id).is_empty() || is_taken {
+            given["id"] = json!(call.id);
+        }
+        ids.push((call.id.clone(), given["id"].clone()));
+    }
+    ids
+}
+
+/// An id as a service gives it; empty where it only looks like one.
+fn id_of(text: &str) -> &str {
+    // Mistral's, and what Python makes of nothing.
+    if ["null", "None"].contains(&text) {
+        ""
+    } else {
+        text
+    }
 }
 
 fn own_name(model: &str) -> ModelName {
@@ -161,8 +195,7 @@ struct Choice {
 
 #[derive(Deserialize)]
 struct Call {
-    #[serde(default)]
-    id: String,
+    id: Option<String>,
     function: Function,
 }
 
@@ -229,13 +262,14 @@ fn text_of(content: Option<&Value>) -> String {
 fn tool_call(call: Call) -> ToolCall {
     let arguments = match call.function.arguments {
         Value::String(text) if text.trim().is_empty() => json!({}),
-        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        Value::String(text) => payload::read_or_text(text),
         Value::Null => json!({}),
         // Some services do not wrap them in a text.
-        other => other,
+        other => payload::kept(other),
     };
+    let id = call.id.unwrap_or_default();
     ToolCall {
-        id: call.id,
+        id: id_of(&id).to_owned(),
         tool: call.function.name,
         arguments,
     }

@@ -4,6 +4,7 @@ use std::future::ready;
 use std::pin::pin;
 
 use bytes::Bytes;
+use domain::payload;
 use futures::{Stream, StreamExt, stream};
 use outbound::OutboundError;
 use serde_json::Value;
@@ -59,7 +60,7 @@ pub(crate) async fn read<A: Assembly>(
             "[DONE]" if is_readable => return Ok(assembly.body()),
             _ => {}
         }
-        let event = serde_json::from_str(&data).map_err(|_| unreadable())?;
+        let event = payload::read(data.as_bytes()).map_err(|_| unreadable())?;
         match assembly.take(event, telling) {
             Ok(()) => {}
             Err(Fault::Told(mut error)) => {

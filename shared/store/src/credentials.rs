@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
@@ -16,6 +17,10 @@ use crate::{Store, keys};
 
 /// Uses within this time of each other count as one.
 const SAME_USE: TimeDelta = TimeDelta::minutes(1);
+/// The attribute for what a credential's service refuses.
+const UNSUPPORTED: &str = "unsupported";
+/// How much is remembered of what a credential's service refuses: every request that uses it reads this.
+const MOST_UNSUPPORTED: usize = 64;
 
 impl Store {
     pub async fn credential(
@@ -87,36 +92,73 @@ impl Store {
                 ":now",
                 AttributeValue::N(now.timestamp_millis().to_string()),
             );
-        match sent(update.send()).await {
-            Ok(_) => Ok(()),
-            // It is gone meanwhile, and with it whom this would tell.
-            Err(SdkError::ServiceError(error))
-                if matches!(
-                    error.err(),
-                    UpdateItemError::ConditionalCheckFailedException(_)
-                ) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(aws_error(error)),
+        sent_if_there(update).await
+    }
+
+    /// Remembers what a credential's service refuses, up to a limit. Nothing happens when the credential is gone.
+    pub async fn remember_unsupported(
+        &self,
+        organization: OrganizationId,
+        id: CredentialId,
+        entries: Vec<String>,
+    ) -> Result<()> {
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::credential(organization, id).attributes()))
+            .update_expression(format!("ADD {UNSUPPORTED} :entries"))
+            .condition_expression(format!(
+                "attribute_exists({}) AND (attribute_not_exists({UNSUPPORTED}) OR size({UNSUPPORTED}) < :most)",
+                keys::PARTITION
+            ))
+            .expression_attribute_values(":entries", AttributeValue::Ss(entries))
+            .expression_attribute_values(
+                ":most",
+                AttributeValue::N(MOST_UNSUPPORTED.to_string()),
+            );
+        sent_if_there(update).await
+    }
+}
+
+/// Writes to a credential that may be gone meanwhile, and with it whom this would tell.
+async fn sent_if_there(update: UpdateItemFluentBuilder) -> Result<()> {
+    match sent(update.send()).await {
+        Ok(_) => Ok(()),
+        Err(SdkError::ServiceError(error))
+            if matches!(
+                error.err(),
+                UpdateItemError::ConditionalCheckFailedException(_)
+            ) =>
+        {
+            Ok(())
         }
+        Err(error) => Err(aws_error(error)),
     }
 }
 
 fn credential_item(credential: &Credential) -> Result<NewItem> {
     let key = keys::credential(credential.organization_id, credential.id);
     let item = NewItem::new(key, "credential", credential)?;
-    Ok(match credential.last_used_at {
+    let mut item = match credential.last_used_at {
         Some(at) => item.number("last_used_at", at.timestamp_millis()),
         None => item,
-    })
+    };
+    if !credential.unsupported.is_empty() {
+        let entries = credential.unsupported.iter().cloned().collect();
+        item.item
+            .insert(UNSUPPORTED.to_owned(), AttributeValue::Ss(entries));
+    }
+    Ok(item)
 }
 
 fn read_credential(item: &Item) -> Result<Credential> {
+    let unsupported = item.get(UNSUPPORTED).and_then(|value| value.as_ss().ok());
     Ok(Credential {
         revision: revision(item),
         last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at"))
             .filter(|at| at.timestamp_millis() > 0),
+        unsupported: unsupported.into_iter().flatten().cloned().collect(),
         ..entity(item)?
     })
 }

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
+use domain::payload;
 use domain::{Error, Result};
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -85,7 +86,14 @@ pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
         .get("data")
         .and_then(|value| value.as_s().ok())
         .ok_or_else(|| Error::internal("an item without data"))?;
-    serde_json::from_str(data).map_err(Error::internal)
+    payload::read(data.as_bytes()).map_err(Error::internal)
+}
+
+/// Tells of a row that a list goes without.
+pub(crate) fn log_unreadable(item: &Item, error: &Error) {
+    let source = std::error::Error::source(error).map(tracing::field::display);
+    let (partition, sort) = (text(item, PARTITION), sort_key(item));
+    tracing::error!(item.partition = partition, item.sort = sort, %error, source, "a stored row cannot be read");
 }
 
 /// A number beside the entity; 0 when absent. Sums that have outgrown the type count as its largest.

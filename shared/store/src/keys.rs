@@ -156,6 +156,26 @@ pub(crate) fn token(organization: OrganizationId, id: TokenId) -> Key {
     Key::new(tokens_of_organization(organization), id.to_string())
 }
 
+/// The tokens that a user has made, wherever: by which they are found when the user's rights change.
+pub(crate) fn tokens_by_maker(user: UserId) -> String {
+    format!("user#{user}#token")
+}
+
+pub(crate) fn token_by_maker(user: UserId, id: TokenId) -> Key {
+    Key::new(tokens_by_maker(user), id.to_string())
+}
+
+/// How many live tokens and keys a workspace may have: each holds a place.
+pub(crate) const TOKEN_PLACES: u8 = 100;
+
+pub(crate) fn token_places(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#token_place")
+}
+
+pub(crate) fn token_place(workspace: WorkspaceId, place: u8) -> Key {
+    Key::new(token_places(workspace), format!("{place:02}"))
+}
+
 /// Prodgy's tokens are one list, the keys of the two other dialects another.
 pub(crate) fn tokens_of(workspace: WorkspaceId, kind: TokenKind) -> String {
     let list = if kind == TokenKind::Prodgy {

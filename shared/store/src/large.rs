@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Store;
-use crate::item::{Item, NewItem, aws_error, sent, text};
+use crate::item::{Item, NewItem, aws_error, log_unreadable, sent, text};
 
 /// The longest `data` that an item holds itself, in bytes.
 const IN_ITEM: usize = 100 * 1024;
@@ -138,6 +138,27 @@ impl Store {
             .map(|item| self.whole_item(item))
             .collect();
         stream::iter(whole).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// Likewise for the rows of a list. One whose object is gone or changed comes without its `data`.
+    pub(crate) async fn whole_rows(&self, items: Vec<Item>) -> Result<Vec<Item>> {
+        if !items.iter().any(|item| item.contains_key(REFERENCE)) {
+            return Ok(items);
+        }
+        let rows = items.into_iter().map(async |item| {
+            if !item.contains_key(REFERENCE) {
+                return Ok(item);
+            }
+            match self.whole_item(item.clone()).await {
+                Err(error) if !error.is_retryable() => {
+                    log_unreadable(&item, &error);
+                    Ok(item)
+                }
+                whole => whole,
+            }
+        });
+        let rows: Vec<_> = rows.collect();
+        stream::iter(rows).buffered(AT_ONCE).try_collect().await
     }
 
     fn whole_item(&self, mut item: Item) -> BoxFuture<'_, Result<Item>> {

@@ -25,6 +25,8 @@ mod run_entries;
 mod run_heads;
 mod runs;
 mod sessions;
+mod token_log;
+mod token_places;
 mod tokens;
 mod totals;
 mod transaction;
@@ -45,7 +47,7 @@ pub use idempotency::{Attempt, StoredResponse};
 pub use members::Invitation;
 pub use run_entries::{EventCursor, RunEntry, RunEvents};
 pub use runs::{LoadedRun, RunFilter, RunWrite};
-pub use tokens::TokenAuditEntry;
+pub use token_log::TokenAuditEntry;
 pub use transaction::Transaction;
 pub use usage::DayUsage;
 

@@ -12,7 +12,7 @@ use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 use futures::future::{try_join, try_join_all};
 
-use crate::item::{Item, aws_error, low, sent, text};
+use crate::item::{Item, aws_error, log_unreadable, low, sent, text};
 use crate::keys::{Index, PARTITION, SORT};
 use crate::totals::Total;
 use crate::{Store, large};
@@ -95,11 +95,17 @@ impl<'a> List<'a> {
     }
 }
 
-/// The rows of a list's partitions as one list.
-struct Merge<'a> {
+/// Reads the rows of a list's partitions as one list.
+struct Reader<'a> {
     store: &'a Store,
     list: &'a List<'a>,
     cursor: Option<&'a str>,
+    merge: Merge<'a>,
+}
+
+/// The rows at hand of several partitions.
+struct Merge<'a> {
+    sort: &'static str,
     shards: Vec<Shard<'a>>,
     /// The sort key of the last row given: a row that moves between partitions may be seen in both.
     last: Option<String>,
@@ -113,7 +119,7 @@ struct Shard<'a> {
     is_read: bool,
 }
 
-impl<'a> Merge<'a> {
+impl<'a> Reader<'a> {
     fn new(store: &'a Store, list: &'a List<'a>, cursor: Option<&'a str>) -> Self {
         let shards = list.partitions.iter().map(|partition| Shard {
             partition,
@@ -121,33 +127,28 @@ impl<'a> Merge<'a> {
             start: None,
             is_read: false,
         });
+        let merge = Merge {
+            sort: list.attributes().1,
+            shards: shards.collect(),
+            // The cursor's own row lies within the bounds.
+            last: cursor.map(|cursor| format!("{}{cursor}", list.prefix)),
+        };
         Self {
             store,
             list,
             cursor,
-            shards: shards.collect(),
-            // The cursor's own row lies within the bounds.
-            last: cursor.map(|cursor| format!("{}{cursor}", list.prefix)),
+            merge,
         }
     }
 
     /// The next row. When one of the partitions has to be read for it, `wanted` rows are hoped for.
     async fn next(&mut self, wanted: usize) -> Result<Option<Item>> {
-        let sort = self.list.attributes().1;
         loop {
             self.fill(wanted).await?;
-            let first = |shard: &Shard<'_>| {
-                let row = shard.rows.front()?;
-                text(row, sort).map(str::to_owned)
-            };
-            let newest = self.shards.iter_mut().max_by_key(|shard| first(shard));
-            let Some(row) = newest.and_then(|shard| shard.rows.pop_front()) else {
-                return Ok(None);
-            };
-            let key = text(&row, sort).map(str::to_owned);
-            if key != self.last {
-                self.last = key;
-                return Ok(Some(row));
+            match self.merge.pop() {
+                Some(row) => return Ok(Some(row)),
+                None if self.merge.shards.iter().all(Shard::is_over) => return Ok(None),
+                None => {}
             }
         }
     }
@@ -160,16 +161,45 @@ impl<'a> Merge<'a> {
         if list.partitions.len() > 1 {
             limit = limit.min(2 * wanted / list.partitions.len() + SPREAD);
         }
-        let empty = self
-            .shards
-            .iter_mut()
-            .filter(|shard| shard.rows.is_empty() && !shard.is_read);
+        let shards = self.merge.shards.iter_mut();
+        let empty = shards.filter(|shard| shard.rows.is_empty() && !shard.is_read);
         try_join_all(empty.map(|shard| shard.read(store, list, cursor, limit))).await?;
         Ok(())
     }
 }
 
+impl Merge<'_> {
+    /// Takes the newest row, as long as no partition that is not read to its end has run out of rows.
+    fn pop(&mut self) -> Option<Item> {
+        let sort = self.sort;
+        loop {
+            if self.shards.iter().any(Shard::is_empty_for_now) {
+                return None;
+            }
+            let key = |shard: &Shard<'_>| {
+                let row = shard.rows.front()?;
+                text(row, sort).map(str::to_owned)
+            };
+            let newest = self.shards.iter_mut().max_by_key(|shard| key(shard))?;
+            let row = newest.rows.pop_front()?;
+            let key = text(&row, sort).map(str::to_owned);
+            if key != self.last {
+                self.last = key;
+                return Some(row);
+            }
+        }
+    }
+}
+
 impl Shard<'_> {
+    fn is_empty_for_now(&self) -> bool {
+        self.rows.is_empty() && !self.is_read
+    }
+
+    fn is_over(&self) -> bool {
+        self.rows.is_empty() && self.is_read
+    }
+
     async fn read(
         &mut self,
         store: &Store,
@@ -177,7 +207,7 @@ impl Shard<'_> {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<()> {
-        while self.rows.is_empty() && !self.is_read {
+        while self.is_empty_for_now() {
             let Some(query) = store.query(list, self.partition, cursor) else {
                 self.is_read = true;
                 return Ok(());
@@ -196,7 +226,8 @@ impl Shard<'_> {
 }
 
 impl Store {
-    /// Reads one page of a list. A page ends early, with a cursor, before it outgrows what a Lambda may answer.
+    /// Reads one page of a list. A page ends early, with a cursor, before it outgrows what a Lambda may answer. A row that cannot be
+    /// read is left out and logged: it does not hide the others.
     pub(crate) async fn page<T>(
         &self,
         list: &List<'_>,
@@ -216,10 +247,15 @@ impl Store {
     ) -> Result<Page<T>> {
         let total = self.total(list, request.wants_total);
         let ((rows, next_cursor), total) = try_join(self.rows(list, request), total).await?;
-        let items = self.whole(rows).await?;
-        let items = items.iter().filter_map(|item| read(item).transpose());
+        let rows = self.whole_rows(rows).await?;
+        let items = rows.iter().filter_map(|row| {
+            read(row).unwrap_or_else(|error| {
+                log_unreadable(row, &error);
+                None
+            })
+        });
         Ok(Page {
-            items: items.collect::<Result<Vec<T>>>()?,
+            items: items.collect(),
             next_cursor,
             total,
         })
@@ -232,8 +268,8 @@ impl Store {
         request: &PageRequest,
     ) -> Result<(Vec<Item>, Option<String>)> {
         let wanted = request.limit.get() as usize;
-        let mut merge = Merge::new(self, list, request.cursor.as_deref());
-        if !self.skip(&mut merge, request.offset).await? {
+        let mut reader = Reader::new(self, list, request.cursor.as_deref());
+        if !self.skip(&mut reader, request.offset).await? {
             return Ok((Vec::new(), None));
         }
         let sort = list.attributes().1;
@@ -244,7 +280,7 @@ impl Store {
         let mut rows: Vec<Item> = Vec::new();
         let mut size = 0;
         // One more than wanted tells whether there is a next page.
-        while let Some(row) = merge.next(wanted + 1 - rows.len()).await? {
+        while let Some(row) = reader.next(wanted + 1 - rows.len()).await? {
             size += large::size(&row)?;
             if rows.len() == wanted || (size > MAX_PAGE_BYTES && !rows.is_empty()) {
                 let next_cursor = rows.last().and_then(cursor);
@@ -325,12 +361,12 @@ impl Store {
     }
 
     /// Passes over the first `count` rows; `false` when there are not more than that.
-    async fn skip(&self, merge: &mut Merge<'_>, count: u32) -> Result<bool> {
-        if let [shard] = &mut merge.shards[..] {
+    async fn skip(&self, reader: &mut Reader<'_>, count: u32) -> Result<bool> {
+        if let [shard] = &mut reader.merge.shards[..] {
             // What is skipped is not carried here: only the last key of it is.
             let mut left = count;
             while left > 0 {
-                let Some(query) = self.query(merge.list, shard.partition, None) else {
+                let Some(query) = self.query(reader.list, shard.partition, None) else {
                     return Ok(false);
                 };
                 let query = query
@@ -347,7 +383,7 @@ impl Store {
             return Ok(true);
         }
         for left in (1..=count).rev() {
-            if merge.next(left as usize).await?.is_none() {
+            if reader.next(left as usize).await?.is_none() {
                 return Ok(false);
             }
         }
@@ -381,4 +417,43 @@ impl Store {
 fn place(row: &Item) -> (String, String) {
     let part = |name| text(row, name).unwrap_or_default().to_owned();
     (part(PARTITION), part(SORT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(keys: &[&str], is_read: bool) -> Shard<'static> {
+        let row =
+            |key: &&str| Item::from([(SORT.to_owned(), AttributeValue::S((*key).to_owned()))]);
+        Shard {
+            partition: "",
+            rows: keys.iter().map(row).collect(),
+            start: None,
+            is_read,
+        }
+    }
+
+    fn popped(merge: &mut Merge<'_>) -> Vec<String> {
+        let rows = std::iter::from_fn(|| merge.pop());
+        rows.map(|row| text(&row, SORT).unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn partitions_are_one_list_in_which_no_row_is_twice() {
+        let mut merge = Merge {
+            sort: SORT,
+            shards: vec![
+                shard(&["9", "5", "4", "1"], true),
+                shard(&["8", "5"], false),
+                shard(&[], true),
+            ],
+            last: Some("9".to_owned()),
+        };
+        // What comes below 5 in the second one is not known yet.
+        assert_eq!(popped(&mut merge), ["8", "5"]);
+        merge.shards[1] = shard(&["3", "1"], true);
+        assert_eq!(popped(&mut merge), ["4", "3", "1"]);
+    }
 }

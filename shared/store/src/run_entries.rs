@@ -1,5 +1,6 @@
 //! A run as those see it who watch: its journal, and what models have shown of answers that are on their way.
 
+use chrono::TimeDelta;
 use domain::ids::{RunId, WorkspaceId};
 use domain::run::{Partial, Run, Step};
 use domain::{Error, Result};
@@ -10,7 +11,7 @@ use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
 use crate::run_heads::{moved_on, read_head};
 use crate::runs::whole;
 use crate::transaction::Condition;
-use crate::{RunWrite, Store, Transaction};
+use crate::{Store, Transaction};
 
 /// One thing that has happened in a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,14 +122,7 @@ impl Store {
     pub async fn show_answer(&self, read: &Run, run: &Run, partial: &Partial) -> Result<bool> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        transaction.change_head(&RunWrite {
-            read,
-            run,
-            steps: &[],
-            messages: &[],
-            agent: None,
-            audit: &[],
-        });
+        transaction.replace_head(read, run);
         let fence = Fence {
             holder: holder(run),
             position: partial.position,
@@ -137,6 +131,7 @@ impl Store {
         let item = NewItem::new(key, "run_fence", &fence).map(|item| {
             item.number("holder", fence.holder)
                 .number("place", fence.position)
+                .expires(partial.at + FENCED_FOR)
         });
         transaction.overwrite(records, item);
         transaction.show(run, partial).await
@@ -176,8 +171,11 @@ impl Transaction<'_> {
     }
 }
 
-/// Who may add to an answer. It is made with the answer's first piece and goes with the write that ends it, and so costs runs
-/// nothing whose answers come at once.
+/// How long a fence is kept: longer than an answer can take, or a late piece of it can be on its way.
+const FENCED_FOR: TimeDelta = TimeDelta::days(1);
+
+/// Who may add to an answer. It is made with the answer's first piece and is nobody's any more with the write that ends it, and so
+/// costs runs nothing whose answers come at once.
 #[derive(Serialize)]
 struct Fence {
     holder: u64,

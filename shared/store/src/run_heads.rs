@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::item::{Item, NewItem, entity, number, text};
 use crate::keys::{self, Index};
 use crate::transaction::Condition;
-use crate::{RunWrite, Store, Transaction};
+use crate::{Store, Transaction};
 
 /// What may stay in the head, in bytes of JSON, of input and output each.
 const INLINE: usize = 4 * 1024;
@@ -74,14 +74,27 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Writes a head over the one that was read, and takes the fence down when the answer behind it is over.
-    pub(crate) fn change_head(&mut self, write: &RunWrite<'_>) {
+    /// Writes the head `run` over the one that was `read`, and takes the fence down when the answer behind it is over.
+    pub(crate) fn change_head(&mut self, read: &Run, run: &Run) {
+        let next = Run {
+            showing: run.showing.filter(|_| is_same_answer(read, run)),
+            ..run.clone()
+        };
+        self.replace_head(read, &next);
+        if read.showing.is_some() && next.showing.is_none() {
+            let records = self.store().tables.records.clone();
+            let fence = keys::run_fence(run.workspace_id, run.id);
+            self.update(&records, &fence, "REMOVE holder", Condition::none(), || {
+                Error::internal("an unconditional write failed")
+            });
+        }
+    }
+
+    /// Writes the head `run` over the one that was `read`.
+    pub(crate) fn replace_head(&mut self, read: &Run, run: &Run) {
         let records = self.store().tables.records.clone();
-        let (read, run) = (write.read, write.run);
-        let showing = run.showing.filter(|_| is_same_answer(read, run));
         let next = Run {
             version: read.version + 1,
-            showing,
             ..run.clone()
         };
         let mut removed = Vec::new();
@@ -96,10 +109,6 @@ impl Transaction<'_> {
             removed.push(WANTED);
         }
         self.change(&records, item, &removed, unchanged(read), moved_on);
-        if read.showing.is_some() && showing.is_none() {
-            let fence = keys::run_fence(run.workspace_id, run.id);
-            self.delete(&records, &fence, Condition::none(), moved_on);
-        }
     }
 }
 

@@ -210,7 +210,7 @@ impl Store {
         let run = write.run;
         let (workspace, id) = (run.workspace_id, run.id);
         let mut transaction = self.transaction();
-        transaction.change_head(&write);
+        transaction.change_head(write.read, run);
         if let Some(output) = run.output.as_ref().filter(|output| !is_inline(output)) {
             transaction.overwrite(
                 records,

@@ -2,47 +2,34 @@
 //! the one that its owner lists and edits. While the secret of before a rotation is still good, there is one under its hash as
 //! well. All hold the whole token and are written together.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, TimeDelta, Utc};
-use domain::audit::{Actor, AuditEntry, Caller};
-use domain::ids::{AuditId, OrganizationId, TokenId, UserId, WorkspaceId};
+use chrono::{DateTime, Utc};
+use domain::audit::AuditEntry;
+use domain::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
 use domain::page::{Page, PageRequest};
-use domain::token::{Token, TokenAction, TokenHash, TokenKind, TokenState};
+use domain::token::{Token, TokenHash, TokenKind, TokenState};
 use domain::{Error, Result};
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, NewItem, aws_error, entity, number, refused_by, revision, sent};
+use crate::item::{Item, NewItem, entity, number, revision};
 use crate::keys::{self, Index};
 use crate::list::List;
+use crate::token_log::{self, TokenAuditEntry};
+use crate::token_places::is_taken;
 use crate::totals::Total;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
-/// How long a token's log is kept.
-const AUDIT_KEPT_FOR: TimeDelta = TimeDelta::days(365);
+/// How often a place is looked for that others take first.
+const PLACE_ATTEMPTS: u32 = 100;
+/// How many tokens of a maker are read side by side.
+const READ_AT_ONCE: usize = 25;
 
-/// One row of a token's audit log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TokenAuditEntry {
-    pub id: AuditId,
-    pub action: TokenAction,
-    pub actor: Actor,
-    pub ip: Option<String>,
-    pub user_agent: Option<String>,
-    pub created_at: DateTime<Utc>,
-}
-
-impl TokenAuditEntry {
-    pub fn new(action: TokenAction, caller: &Caller, now: DateTime<Utc>) -> Self {
-        Self {
-            id: AuditId::new(now),
-            action,
-            actor: caller.actor,
-            ip: caller.ip.clone(),
-            user_agent: caller.user_agent.clone(),
-            created_at: now,
-        }
-    }
+/// Leads from a user to a token that the user has made.
+#[derive(Serialize, Deserialize)]
+struct MadeToken {
+    organization_id: OrganizationId,
+    token_id: TokenId,
 }
 
 impl Store {
@@ -86,67 +73,130 @@ impl Store {
         self.page(&list, page, read_token).await
     }
 
-    /// Creates a token. With `maker_revision`, only while its maker's membership is as it was read: a removal or demotion at
-    /// the same time finds the token, or keeps it from being made.
+    /// How many tokens and keys of a workspace are good now.
+    pub async fn good_tokens(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> Result<u32> {
+        let partition = keys::good_tokens(workspace);
+        let list = List {
+            from: Some(keys::good_after(now)),
+            ..List::of_index(&self.tables.records, Index::Status, partition)
+        };
+        Ok(self.total(&list, true).await?.unwrap_or(0))
+    }
+
+    /// Creates a token, in a place of its workspace, and gives it as it is stored. With `maker_revision`, only while its maker's
+    /// membership is as it was read: a removal or demotion at the same time finds the token, or keeps it from being made.
+    ///
+    /// # Errors
+    /// `Conflict` when there is a token of this id; `LimitReached` when the workspace has no place for it.
     pub async fn create_token(
         &self,
         token: &Token,
         maker_revision: Option<u64>,
         log: &TokenAuditEntry,
         audit: &AuditEntry,
-    ) -> Result<()> {
+    ) -> Result<Token> {
         let records = &self.tables.records;
         let exists_already = || Error::Conflict("the token exists already".to_owned());
-        let mut transaction = self.transaction();
-        transaction.create(records, lookup_item(token, token.hash), exists_already);
-        transaction.create(records, owner_item(token), exists_already);
-        transaction.count(&keys::tokens_of(token.workspace_id, token.kind), 1);
-        if let Some(revision) = maker_revision {
-            transaction.check_member(token.organization_id, token.user_id, revision);
+        let mut attempt = 1;
+        loop {
+            let now = token.created_at;
+            let place = self.place_for(token.workspace_id, token.id, now).await?;
+            let placed = Token {
+                place: Some(place),
+                ..token.clone()
+            };
+            let mut transaction = self.transaction();
+            transaction.create(records, lookup_item(&placed, placed.hash), exists_already);
+            transaction.create(records, owner_item(&placed), exists_already);
+            transaction.count(&keys::tokens_of(token.workspace_id, token.kind), 1);
+            transaction.find_by_maker(&placed);
+            transaction.hold_place(&placed, now);
+            if let Some(revision) = maker_revision {
+                let home = token.maker_organization_id.unwrap_or(token.organization_id);
+                transaction.check_member(home, token.user_id, revision);
+            }
+            transaction.token_audit(token.id, log);
+            transaction.audit(audit);
+            match transaction.commit().await {
+                Err(error) if is_taken(&error) && attempt < PLACE_ATTEMPTS => attempt += 1,
+                outcome => return outcome.map(|()| placed),
+            }
         }
-        transaction.token_audit(token.id, log);
-        transaction.audit(audit);
-        transaction.commit().await
     }
 
     /// Replaces `seen`, as it was read, by `token`; the counts of its use go on. A secret that `seen` has and `token` has not is
-    /// unknown from then on.
+    /// unknown from then on. A token that is revoked gives its place back; one whose expiry changes needs one.
+    ///
+    /// # Errors
+    /// `Conflict` when it was changed since; `LimitReached` when one that had run out finds no place any more.
     pub async fn update_token(
         &self,
         seen: &Token,
         token: &Token,
         log: Option<&TokenAuditEntry>,
         audit: Option<&AuditEntry>,
+        now: DateTime<Utc>,
     ) -> Result<()> {
-        let records = &self.tables.records;
-        let mut transaction = self.transaction();
+        let mut next = Token {
+            revision: seen.revision + 1,
+            ..token.clone()
+        };
+        let ends = next.state == TokenState::Revoked && seen.state != TokenState::Revoked;
+        let is_renewed = next.expires_at != seen.expires_at && seen.place.is_some() && !ends;
+        let mut attempt = 1;
+        let mut place_is_lost = false;
+        loop {
+            if is_renewed {
+                let place = self.place_for(next.workspace_id, next.id, now).await?;
+                next.place = Some(place);
+            }
+            let mut transaction = self.transaction();
+            transaction.replace_token(seen, &next);
+            if is_renewed {
+                transaction.hold_place(&next, now);
+            }
+            if ends {
+                transaction.forget_maker(seen);
+                if !place_is_lost {
+                    transaction.free_place(seen);
+                }
+            }
+            if let Some(log) = log {
+                transaction.token_audit(token.id, log);
+            }
+            if let Some(audit) = audit {
+                transaction.audit(audit);
+            }
+            match transaction.commit().await {
+                Err(error) if is_taken(&error) && attempt < PLACE_ATTEMPTS => attempt += 1,
+                outcome => return outcome,
+            }
+            // It had run out, so that another token could take its place.
+            place_is_lost = true;
+        }
+    }
+
+    /// Brings a token from before up to date, as [`Token::follow`] says.
+    pub async fn adopt_token(
+        &self,
+        seen: &Token,
+        token: &Token,
+        log: Option<&TokenAuditEntry>,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let next = Token {
             revision: seen.revision + 1,
             ..token.clone()
         };
-        let unchanged = || Condition::revision(seen.revision);
-        transaction.change_owner_item(&next, unchanged());
-        let known: Vec<TokenHash> = seen.hashes().collect();
-        for hash in next.hashes() {
-            let lookup = lookup_item(&next, hash);
-            if known.contains(&hash) {
-                transaction.change(records, lookup, &[], unchanged(), stale);
-            } else {
-                let lookup = lookup.map(|item| item.number("used_hour", seen.used_hour));
-                transaction.create(records, lookup, stale);
-            }
-        }
-        for old in known {
-            if !next.hashes().any(|hash| hash == old) {
-                transaction.delete(records, &keys::token_by_hash(old), Condition::none(), stale);
-            }
+        let mut transaction = self.transaction();
+        transaction.replace_token(seen, &next);
+        if next.state != TokenState::Revoked {
+            transaction.find_by_maker(&next);
         }
         if let Some(log) = log {
             transaction.token_audit(token.id, log);
         }
-        if let Some(audit) = audit {
-            transaction.audit(audit);
-        }
+        transaction.audit(audit);
         transaction.commit().await
     }
 
@@ -157,6 +207,22 @@ impl Store {
         log: Option<&TokenAuditEntry>,
         audit: &AuditEntry,
     ) -> Result<()> {
+        match self.try_to_delete_token(token, log, audit, true).await {
+            // It had run out, so that another token could take its place.
+            Err(error) if is_taken(&error) => {
+                self.try_to_delete_token(token, log, audit, false).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_to_delete_token(
+        &self,
+        token: &Token,
+        log: Option<&TokenAuditEntry>,
+        audit: &AuditEntry,
+        has_place: bool,
+    ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         let tombstone = Token {
@@ -166,7 +232,7 @@ impl Store {
         let key = keys::token(token.organization_id, token.id);
         let tombstone = NewItem::new(key, "token_tombstone", &tombstone).map(|item| {
             item.number("revision", token.revision + 1)
-                .expires(audit.created_at + AUDIT_KEPT_FOR)
+                .expires(audit.created_at + token_log::KEPT_FOR)
         });
         transaction.put(
             records,
@@ -179,6 +245,12 @@ impl Store {
             let lookup = keys::token_by_hash(hash);
             transaction.delete(records, &lookup, Condition::none(), stale);
         }
+        if token.state != TokenState::Revoked {
+            transaction.forget_maker(token);
+            if has_place {
+                transaction.free_place(token);
+            }
+        }
         if let Some(log) = log {
             transaction.token_audit(token.id, log);
         }
@@ -186,120 +258,24 @@ impl Store {
         transaction.commit().await
     }
 
-    /// All tokens that a user has made: for when the user's role changes or the user leaves.
-    pub async fn tokens_of_user(
-        &self,
-        organization: OrganizationId,
-        user: UserId,
-    ) -> Result<Vec<Token>> {
-        let items = self
-            .collection(
-                &self.tables.records,
-                &keys::tokens_of_organization(organization),
-                "",
-                "",
-            )
-            .await?;
-        let tokens = items.iter().map(read_token).collect::<Result<Vec<_>>>()?;
-        Ok(tokens
-            .into_iter()
-            .filter(|token| token.user_id == user && token.state != TokenState::Deleted)
-            .collect())
-    }
-
-    /// How many tokens and keys of a workspace are good, counted to 1,000.
-    pub async fn good_tokens(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> Result<u32> {
-        let partition = keys::good_tokens(workspace);
-        let list = List {
-            from: Some(keys::good_after(now)),
-            ..List::of_index(&self.tables.records, Index::Status, partition)
-        };
-        Ok(self.total(&list, true).await?.unwrap_or(0))
-    }
-
-    /// Counts one use of a token, whose `hash` is the one that it was looked up by. The first in an hour is logged in the same
-    /// breath; while two secrets are good, that of each.
-    pub async fn record_use(
-        &self,
-        token: &Token,
-        log: &TokenAuditEntry,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let hour = now.timestamp().div_euclid(3600);
-        if token.used_hour < hour {
-            match self.record_first_use(token, hour, log, now).await {
-                Err(Error::Conflict(_)) => {}
-                outcome => return outcome,
-            }
+    /// The tokens that a user has made, in all organizations, but those that were revoked or deleted: for when the user's
+    /// rights change.
+    pub async fn tokens_by_maker(&self, user: UserId) -> Result<Vec<Token>> {
+        let partition = keys::tokens_by_maker(user);
+        let rows = self.collection(&self.tables.records, &partition, "", "");
+        let rows = rows.await?;
+        let made = rows
+            .iter()
+            .map(entity)
+            .collect::<Result<Vec<MadeToken>>>()?;
+        let mut tokens = Vec::new();
+        for some in made.chunks(READ_AT_ONCE) {
+            let read = some
+                .iter()
+                .map(|made| self.token(made.organization_id, made.token_id));
+            tokens.extend(try_join_all(read).await?.into_iter().flatten());
         }
-        let update = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.tables.records)
-            .set_key(Some(
-                keys::token(token.organization_id, token.id).attributes(),
-            ))
-            .update_expression("ADD usage_count :one SET last_used_at = :now")
-            // Else a use that races with a deletion would leave half a token behind.
-            .condition_expression(format!("attribute_exists({})", Index::Children.partition()))
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .expression_attribute_values(
-                ":now",
-                AttributeValue::N(now.timestamp_millis().to_string()),
-            );
-        match sent(update.send()).await {
-            Ok(_) => Ok(()),
-            Err(error) if refused_by(&error).is_some() => Ok(()),
-            Err(error) => Err(aws_error(error)),
-        }
-    }
-
-    /// `Conflict` when another use of this hour was first, or the token was changed or deleted meanwhile.
-    async fn record_first_use(
-        &self,
-        token: &Token,
-        hour: i64,
-        log: &TokenAuditEntry,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let records = &self.tables.records;
-        let late = || Error::Conflict("the use is logged already".to_owned());
-        let mut transaction = self.transaction();
-        let first = Condition::that(format!(
-            "attribute_exists({}) AND (attribute_not_exists(used_hour) OR used_hour < :hour)",
-            keys::PARTITION
-        ));
-        let lookup = keys::token_by_hash(token.hash);
-        transaction.update(
-            records,
-            &lookup,
-            "SET used_hour = :hour",
-            first.number(":hour", hour),
-            late,
-        );
-        let counted = Condition::exists()
-            .number(":one", 1)
-            .number(":hour", hour)
-            .number(":now", now.timestamp_millis());
-        let owner = keys::token(token.organization_id, token.id);
-        let expression = "ADD usage_count :one SET last_used_at = :now, used_hour = :hour";
-        transaction.update(records, &owner, expression, counted, late);
-        transaction.token_audit(token.id, log);
-        transaction.commit().await
-    }
-
-    /// A token's log, newest first.
-    pub async fn token_audit_log(
-        &self,
-        token: TokenId,
-        page: &PageRequest,
-        now: DateTime<Utc>,
-    ) -> Result<Page<TokenAuditEntry>> {
-        let list = List {
-            total: Total::Growing(now),
-            ..List::new(&self.tables.logs, keys::token_audit(token))
-        };
-        self.page(&list, page, entity).await
+        Ok(tokens)
     }
 }
 
@@ -320,15 +296,51 @@ impl Transaction<'_> {
         self.change(&records, item, &removed, condition, stale);
     }
 
-    fn token_audit(&mut self, token: TokenId, log: &TokenAuditEntry) {
-        let logs = self.store().tables.logs.clone();
-        self.overwrite(&logs, audit_item(token, log));
+    /// Writes all items of a token that was read as `seen`.
+    fn replace_token(&mut self, seen: &Token, next: &Token) {
+        let records = self.store().tables.records.clone();
+        let unchanged = || Condition::revision(seen.revision);
+        self.change_owner_item(next, unchanged());
+        let known: Vec<TokenHash> = seen.hashes().collect();
+        for hash in next.hashes() {
+            let lookup = lookup_item(next, hash);
+            if known.contains(&hash) {
+                self.change(&records, lookup, &[], unchanged(), stale);
+            } else {
+                let lookup = lookup.map(|item| item.number("used_hour", seen.used_hour));
+                self.create(&records, lookup, stale);
+            }
+        }
+        for old in known {
+            if !next.hashes().any(|hash| hash == old) {
+                self.delete(
+                    &records,
+                    &keys::token_by_hash(old),
+                    Condition::none(),
+                    stale,
+                );
+            }
+        }
     }
-}
 
-fn audit_item(token: TokenId, log: &TokenAuditEntry) -> Result<NewItem> {
-    let key = keys::log_row(keys::token_audit(token), log.id);
-    Ok(NewItem::new(key, "token_audit", log)?.expires(log.created_at + AUDIT_KEPT_FOR))
+    /// Has the token found when its maker's rights change.
+    fn find_by_maker(&mut self, token: &Token) {
+        let made = MadeToken {
+            organization_id: token.organization_id,
+            token_id: token.id,
+        };
+        let key = keys::token_by_maker(token.user_id, token.id);
+        let item = NewItem::new(key, "token_by_maker", &made);
+        let records = self.store().tables.records.clone();
+        // No put: every function adopts tokens from before, and all may update.
+        self.change(&records, item, &[], Condition::none(), stale);
+    }
+
+    fn forget_maker(&mut self, token: &Token) {
+        let records = self.store().tables.records.clone();
+        let key = keys::token_by_maker(token.user_id, token.id);
+        self.delete(&records, &key, Condition::none(), stale);
+    }
 }
 
 fn lookup_item(token: &Token, hash: TokenHash) -> Result<NewItem> {

@@ -60,6 +60,27 @@ impl Account {
         updated.await.expect("a super admin");
     }
 
+    /// A colleague who joins the organization with this role, kept to `workspaces` where any are named.
+    pub async fn colleague(&self, app: &TestApp, role: &str, workspaces: &[&str]) -> Self {
+        let email = app.new_email();
+        let workspaces = Some(workspaces).filter(|named| !named.is_empty());
+        let body = json!({"email": email, "role": role, "workspaces": workspaces});
+        let invite = app.post("/api/organization/members", body);
+        let invited = invite.bearer(&self.access_token).send().await.expect(201);
+        let body = json!({
+            "email": email, "password": Self::PASSWORD, "name": "Grace", "invitation": invited["data"]["invitation"],
+        });
+        let joined = app.post("/api/auth/register", body).send().await;
+        Self::from_answer(email, joined.expect(201)["data"].clone())
+    }
+
+    /// Another workspace of the organization; its id.
+    pub async fn second_workspace(&self, app: &TestApp) -> String {
+        let create = app.post("/api/workspaces", json!({"name": "Second"}));
+        let created = create.bearer(&self.access_token).send().await.expect(201);
+        created["data"]["id"].as_str().expect("an id").to_owned()
+    }
+
     /// A session of its own: for when the first has run out with the clock.
     pub async fn sign_in(&self, app: &TestApp) -> String {
         let body = json!({"email": self.email, "password": Self::PASSWORD});

@@ -101,10 +101,15 @@ impl TestApp {
 
     /// A fresh organization with its administrator.
     pub async fn register(&self) -> Account {
-        let email = format!("{}@example.com", uuid());
+        let email = self.new_email();
         let body = json!({"email": email, "password": Account::PASSWORD, "name": "Ada", "organization": "Analytical Engines"});
         let answer = self.post("/api/auth/register", body).send().await;
         Account::from_answer(email, answer.expect(201)["data"].clone())
+    }
+
+    /// An address that nobody has yet.
+    pub fn new_email(&self) -> String {
+        format!("{}@example.com", uuid())
     }
 
     /// A freeform agent with these instructions, made with an AgentPlatform key; its id.

@@ -161,7 +161,11 @@ pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
     let prodgy = matches!(dialect, Dialect::Prodgy | Dialect::Account);
     match error {
         Error::Malformed(_) => StatusCode::BAD_REQUEST,
-        Error::Invalid(_) | Error::Refused(_) | Error::Conflict(_) | Error::TooLarge { .. }
+        Error::Invalid(_)
+        | Error::Refused(_)
+        | Error::Conflict(_)
+        | Error::LimitReached(_)
+        | Error::TooLarge { .. }
             if prodgy =>
         {
             StatusCode::BAD_REQUEST
@@ -170,7 +174,7 @@ pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
         Error::Conflict(_) => StatusCode::CONFLICT,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-        Error::Forbidden(_) => StatusCode::FORBIDDEN,
+        Error::Forbidden(_) | Error::LimitReached(_) => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -189,6 +193,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::NotFound(_) => "NotFound",
         Error::MethodNotAllowed => "MethodNotAllowed",
         Error::Conflict(_) | Error::Refused(_) => "InvalidState",
+        Error::LimitReached(_) => "LimitReached",
         Error::TooLarge { .. } => "PayloadTooLarge",
         Error::RateLimited(_) => "RateLimitExceeded",
         Error::Unavailable(_) | Error::Internal(_) => "InternalServerError",

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::ids::{self, Identifier};
+use domain::payload;
 use lambda_http::request::RequestContext;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
@@ -98,6 +99,9 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         return Err(Error::Malformed(
             "the request body contains the NUL character".to_owned(),
         ));
+    }
+    if let Some(member) = payload::too_deep_member(body) {
+        return Err(Error::invalid(member, payload::too_deep()));
     }
     // As a value first: members that the type does not know are skipped without a limit on their depth otherwise.
     let value: serde_json::Value =
@@ -463,8 +467,9 @@ mod tests {
                 "the request body contains the NUL character",
             ),
             ("[]", "the request body "),
+            (deep.as_str(), "any: must be nested at most 64 levels deep"),
             (
-                deep.as_str(),
+                &"[".repeat(500),
                 "the request body is not JSON: recursion limit",
             ),
         ] {

@@ -1,14 +1,17 @@
 //! What happens to a run, event by event: recording what is reported, and folding a journal that was stored.
 
-use domain::payload::{MAX_PAYLOAD, is_too_large};
+use domain::payload::{self, MAX_DEPTH, MAX_PAYLOAD, is_deeper, is_too_large};
 use domain::run::{Step, StepEvent, TokenUsage, ToolOutcome};
 use llm::{ModelAnswer, Stop};
+use serde_json::json;
 
 use super::{Call, Stage, State, Turn};
 use crate::definition::Definition;
 
 /// How many calls a model may ask for in one answer.
 const MAX_CALLS: usize = 32;
+/// How deep a tool's result or a provider's own words may be, which have a value of somebody else's inside.
+const MAX_DEPTH_AROUND: usize = MAX_DEPTH + 8;
 /// The longest error text that is kept, in characters.
 pub(super) const MAX_ERROR: usize = 2000;
 
@@ -62,12 +65,14 @@ impl State {
         let ModelAnswer {
             text,
             mut tool_calls,
-            content,
+            mut content,
             ..
         } = answer;
+        content.take_if(|content| is_deeper(&content.content, MAX_DEPTH_AROUND));
         // Idempotency keys are made of these ids, and no provider promises that its own are unique within a run.
         for (index, call) in tool_calls.iter_mut().enumerate() {
             call.id = format!("call_{}_{}", self.turns.len() + 1, index + 1);
+            call.arguments = payload::kept(std::mem::take(&mut call.arguments));
         }
         self.record(StepEvent::ModelAnswered {
             text,
@@ -146,6 +151,12 @@ impl State {
         let outcome = match outcome {
             ToolOutcome::Ok(value) if is_too_large(&value) => {
                 ToolOutcome::Error(format!("the result is larger than {MAX_PAYLOAD} bytes"))
+            }
+            ToolOutcome::Ok(value) if is_deeper(&value, MAX_DEPTH_AROUND) => {
+                ToolOutcome::Ok(json!({
+                    "note": format!("the result is nested more than {MAX_DEPTH} levels deep, and is told as text"),
+                    "text": value.to_string(),
+                }))
             }
             ToolOutcome::Error(error) => ToolOutcome::Error(shortened(error)),
             ok @ ToolOutcome::Ok(_) => ok,

@@ -58,6 +58,15 @@ impl KeySource for NoKeys {
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
         Box::pin(future::ready(Ok(None)))
     }
+
+    fn remember_unsupported(
+        &self,
+        _: OrganizationId,
+        _: CredentialId,
+        _: Vec<String>,
+    ) -> BoxFuture<'_, Result<()>> {
+        Box::pin(future::ready(Ok(())))
+    }
 }
 
 pub(crate) struct Platform {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::payload;
 use serde_json::{Map, Value, json};
 
 use crate::failure::unreadable;
@@ -128,7 +129,7 @@ impl Block {
 
     fn whole(mut self) -> Value {
         if !self.input.is_empty() {
-            let input = serde_json::from_str(&self.input).unwrap_or(Value::String(self.input));
+            let input = payload::read_or_text(self.input);
             self.value.insert("input".to_owned(), input);
         }
         Value::Object(self.value)

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::document::document;
 use crate::hosted::{NO_INPUT, outcome_text};
+use crate::structure::instructions_with_schema;
 use crate::{Message, ModelError, ModelRequest, ToolSpec};
 
 /// The parts of a request.
@@ -40,29 +41,10 @@ pub(super) fn conversation(
 }
 
 /// The instructions. A schema is one of them: Converse's own way to ask for one, and a tool that a model must call, are both
-/// known to a part of the models alone, and the second keeps a model from calling any other tool. Whether the answer fits is
-/// checked in any case.
+/// known to a part of the models alone, and the second keeps a model from calling any other tool.
 fn system(request: &ModelRequest) -> Option<Vec<SystemContentBlock>> {
-    let mut text = request.instructions.trim().to_owned();
-    if let Some(schema) = &request.output_schema {
-        if !text.is_empty() {
-            text += "\n\n";
-        }
-        text += &format!(
-            "Your final answer is JSON that fits this JSON Schema, and nothing else: no words around it, no code fence.\n{schema}"
-        );
-    }
+    let text = instructions_with_schema(request);
     (!text.is_empty()).then(|| vec![SystemContentBlock::Text(text)])
-}
-
-/// JSON without the code fence that models like to put around it in spite of what they are told.
-pub(super) fn without_frame(text: &str) -> &str {
-    let text = text.trim();
-    let framed = text
-        .strip_prefix("```")
-        .and_then(|rest| rest.strip_suffix("```"))
-        .map(|rest| rest.strip_prefix("json").unwrap_or(rest));
-    framed.map_or(text, str::trim)
 }
 
 fn tools(specs: &[ToolSpec]) -> Result<Option<ToolConfiguration>, ModelError> {
@@ -241,19 +223,6 @@ fn incomplete(error: BuildError) -> ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_code_fence_is_taken_off_and_nothing_else() {
-        for (text, expected) in [
-            ("{\"n\": 1}", "{\"n\": 1}"),
-            ("\n```json\n{\"n\": 1}\n```\n", "{\"n\": 1}"),
-            ("```\n[1]\n```", "[1]"),
-            ("``` is a fence", "``` is a fence"),
-            ("\"```\"", "\"```\""),
-        ] {
-            assert_eq!(without_frame(text), expected);
-        }
-    }
 
     #[test]
     fn pictures_come_along_or_are_refused_with_a_reason() {

@@ -8,6 +8,7 @@ use aws_sdk_bedrockruntime::types::{
 };
 use aws_smithy_types::base64;
 use domain::model::ModelName;
+use domain::payload;
 use domain::run::{ProviderContent, TokenUsage, ToolCall};
 use serde_json::{Value, json};
 
@@ -201,7 +202,7 @@ fn arguments(input: &str) -> Value {
     if input.trim().is_empty() {
         return json!({});
     }
-    serde_json::from_str(input).unwrap_or_else(|_| json!(input))
+    payload::read_or_text(input.to_owned())
 }
 
 fn counted(counts: &Counts) -> TokenUsage {

@@ -1,8 +1,9 @@
 //! Chat completions in pieces.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
-use super::text_of;
+use super::{id_of, text_of};
 use crate::secrecy::Telling;
 use crate::stream::{Assembly, Fault, taken};
 
@@ -88,32 +89,35 @@ impl Pieces {
         }
     }
 
+    /// Takes a piece of a call: the next one of a call that there is, or the first of another.
     fn take_call(&mut self, mut piece: Value) {
         let index = piece["index"].as_u64();
-        let id = piece["id"].as_str().unwrap_or_default().to_owned();
-        // Some services give all calls the same index, and some none.
-        let known = self.calls.iter().rposition(|call| {
-            let is_here = index.is_none() || call.index == index;
-            is_here && (id.is_empty() || call.id.is_empty() || call.id == id)
-        });
+        let id = id_of(piece["id"].as_str().unwrap_or_default()).to_owned();
+        let name = piece["function"]["name"].as_str().unwrap_or_default();
+        let name = name.to_owned();
+        let arguments = taken(&mut piece, "/function/arguments");
+        // Some services give all calls the same index, and some none; some give no ids.
+        let is_here = |call: &Call| index.is_none() || call.index.is_none() || call.index == index;
+        let has_id = |call: &Call| !id.is_empty() && call.id == id;
+        let may_be = |call: &Call| id.is_empty() || call.id.is_empty();
+        let calls = &self.calls;
+        let known = calls.iter().rposition(|call| is_here(call) && has_id(call));
+        let known = known.or_else(|| calls.iter().rposition(|call| is_here(call) && may_be(call)));
+        let known =
+            known.filter(|known| !calls[*known].is_followed_by(index, &id, &name, &arguments));
         let known = known.unwrap_or_else(|| {
             self.calls.push(Call::default());
             self.calls.len() - 1
         });
         let call = &mut self.calls[known];
-        call.index = index;
+        call.index = index.or(call.index);
         if call.id.is_empty() {
             call.id = id;
         }
-        if let Some(name) = piece["function"]["name"].as_str()
-            && call.name.is_empty()
-        {
-            call.name = name.to_owned();
+        if call.name.is_empty() {
+            call.name = name;
         }
-        match (
-            &mut call.arguments,
-            taken(&mut piece, "/function/arguments"),
-        ) {
+        match (&mut call.arguments, arguments) {
             (_, Value::Null) => {}
             (Value::String(text), Value::String(piece)) => text.push_str(&piece),
             (arguments, piece) => *arguments = piece,
@@ -128,6 +132,30 @@ impl Pieces {
 }
 
 impl Call {
+    /// Whether a piece that has no id, or the first one, begins another call: a name begins one. Where services repeat the name
+    /// with every piece, it does so once the arguments have their end.
+    fn is_followed_by(&self, index: Option<u64>, id: &str, name: &str, arguments: &Value) -> bool {
+        if name.is_empty() || self.name.is_empty() || (!id.is_empty() && self.id == id) {
+            return false;
+        }
+        if name != self.name {
+            return true;
+        }
+        let has_none = |arguments: &Value| {
+            arguments
+                .as_str()
+                .map_or(arguments.is_null(), str::is_empty)
+        };
+        if has_none(&self.arguments) || has_none(arguments) {
+            // What has an index says by it when there is another call.
+            return index.is_none();
+        }
+        match &self.arguments {
+            Value::String(text) => serde_json::from_str::<IgnoredAny>(text).is_ok(),
+            _ => true,
+        }
+    }
+
     fn whole(self) -> Value {
         let mut call = self.rest;
         let arguments = match self.arguments {

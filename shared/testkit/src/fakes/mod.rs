@@ -4,9 +4,9 @@ mod model_api;
 mod open_meteo;
 mod target;
 
-pub use model_api::{ModelApi, Turn};
+pub use model_api::{ModelApi, Service, Turn};
 pub use open_meteo::OpenMeteo;
-pub use target::{Hit, Target, large};
+pub use target::{Hit, Target, large, nested};
 
 use axum::Router;
 use tokio::net::TcpListener;

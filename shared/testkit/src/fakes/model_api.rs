@@ -4,6 +4,7 @@
 mod chat_completions;
 mod converse;
 mod messages;
+mod service;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,6 +21,8 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{Hit, Server};
+
+pub use service::Service;
 
 /// What a request is answered with.
 #[derive(Clone, Debug)]
@@ -70,6 +73,7 @@ struct Stage(Arc<Mutex<Played>>);
 
 #[derive(Debug, Default)]
 struct Played {
+    service: Service,
     turns: VecDeque<Turn>,
     hits: Vec<Hit>,
 }
@@ -102,6 +106,11 @@ impl ModelApi {
     /// Adds to what the next requests are answered with.
     pub fn play(&self, turns: impl IntoIterator<Item = Turn>) {
         self.stage.lock().turns.extend(turns);
+    }
+
+    /// Speaks chat completions as this service does, from now on. What it refuses takes no turn.
+    pub fn speak_like(&self, service: Service) {
+        self.stage.lock().service = service;
     }
 
     /// What arrived since this was last asked.
@@ -214,17 +223,18 @@ impl Api {
         value.strip_prefix("Bearer ").unwrap_or(value).to_owned()
     }
 
-    fn content_type(self) -> &'static str {
+    fn content_type(self, service: Service) -> &'static str {
         match self {
-            Self::ChatCompletions | Self::Messages => "text/event-stream; charset=utf-8",
+            Self::ChatCompletions => service.content_type(),
+            Self::Messages => "text/event-stream; charset=utf-8",
             Self::Converse => "application/vnd.amazon.eventstream",
         }
     }
 
     /// The pieces of an answer as they go over the wire.
-    fn pieces(self, script: &Script, asked: &Value) -> Vec<Bytes> {
+    fn pieces(self, service: Service, script: &Script, asked: &Value) -> Vec<Bytes> {
         match self {
-            Self::ChatCompletions => chat_completions::pieces(script, asked),
+            Self::ChatCompletions => chat_completions::pieces(service, script, asked),
             Self::Messages => messages::pieces(script),
             Self::Converse => converse::pieces(script),
         }
@@ -250,7 +260,7 @@ async fn answer(
     let api = Api::of(uri.path());
     let key = api.key(&headers);
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let turn = {
+    let (service, turn) = {
         let mut played = stage.lock();
         played.hits.push(Hit {
             method,
@@ -258,7 +268,13 @@ async fn answer(
             headers,
             body: String::from_utf8_lossy(&body).into_owned(),
         });
-        played.turns.pop_front()
+        let service = played.service;
+        if api == Api::ChatCompletions
+            && let Some((status, body)) = service.refuses(&asked)
+        {
+            return (status, Json(body)).into_response();
+        }
+        (service, played.turns.pop_front())
     };
     let turn = turn.unwrap_or_else(|| Turn::Text("Done.".to_owned()));
     match &turn {
@@ -278,7 +294,12 @@ async fn answer(
         Turn::Trickling(time, _) => *time,
         _ => Duration::ZERO,
     };
-    let pieces = api.pieces(&Script::of(&turn, &key), &asked);
+    let script = Script::of(&turn, &key);
+    if api == Api::ChatCompletions && service.answers_at_once() {
+        let body = chat_completions::whole_of(&script).to_string();
+        return ([(header::CONTENT_TYPE, service.content_type())], body).into_response();
+    }
+    let pieces = api.pieces(service, &script, &asked);
     let pieces = stream::iter(pieces).then(move |piece| async move {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
@@ -300,7 +321,7 @@ async fn answer(
         }
         _ => Body::from_stream(pieces),
     };
-    ([(header::CONTENT_TYPE, api.content_type())], body).into_response()
+    ([(header::CONTENT_TYPE, api.content_type(service))], body).into_response()
 }
 
 fn failure(api: Api, status: u16, wait: Option<&'static str>, told: &str) -> Response {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 
 use super::Server;
 
@@ -25,8 +25,13 @@ pub fn large() -> String {
     "\"".repeat(60_000)
 }
 
-/// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`large`]; what begins with
-/// `/together` is answered once three have asked for it.
+/// JSON of so many lists, one inside the other.
+pub fn nested(levels: usize) -> String {
+    format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
+/// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`large`], `/nested/64` with 64
+/// lists one inside the other; what begins with `/together` is answered once three have asked for it.
 /// `/slow` after a while.
 #[derive(Debug)]
 pub struct Target {
@@ -60,7 +65,7 @@ async fn answer(
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> impl IntoResponse {
+) -> Response {
     let path = uri.path().to_owned();
     let hit = Hit {
         method,
@@ -76,13 +81,20 @@ async fn answer(
     while path == "/together" && count(&hits, &path) < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    match path.as_str() {
+    let (status, body) = match path.as_str() {
         "/fail" => (
             StatusCode::INTERNAL_SERVER_ERROR,
             r#"{"ok":false}"#.to_owned(),
         ),
         "/large" | "/slow/large" => (StatusCode::OK, large()),
         _ => (StatusCode::OK, r#"{"ok":true}"#.to_owned()),
+    };
+    match path.strip_prefix("/nested/").map(str::parse) {
+        Some(Ok(levels)) => {
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            (json, nested(levels)).into_response()
+        }
+        _ => (status, body).into_response(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a model gets to see of a reply.
 
+use domain::payload::{self, MAX_DEPTH};
 use outbound::OutboundResponse;
 use reqwest::Response;
 use reqwest::header::{self, HeaderName};
@@ -45,8 +46,10 @@ pub(super) async fn result(response: OutboundResponse) -> Value {
         result["note"] =
             json!("redirects are not followed; the location header says where it went");
     }
+    let is_deep = is_json && size <= MAX_BODY && payload::depth(&response.body) > MAX_DEPTH;
     if is_json
         && size <= MAX_BODY
+        && !is_deep
         && let Ok(body) = serde_json::from_slice::<Value>(&response.body)
     {
         result["body"] = body;
@@ -61,6 +64,11 @@ pub(super) async fn result(response: OutboundResponse) -> Value {
             text.truncate(text.floor_char_boundary(MAX_BODY));
             result["truncated"] = json!(true);
             result["size"] = json!(size);
+        }
+        if is_deep {
+            result["note"] = json!(format!(
+                "the body is JSON nested more than {MAX_DEPTH} levels deep, and is shown as text"
+            ));
         }
         result["body"] = json!(text);
     }

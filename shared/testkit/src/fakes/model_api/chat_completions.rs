@@ -1,25 +1,18 @@
-//! Chat completions in pieces, as OpenAI sends them.
+//! Chat completions, in pieces and at once.
 
 use axum::body::Bytes;
 use serde_json::{Value, json};
 
-use super::{End, Script};
+use super::{End, Script, Service};
 
-pub(super) fn pieces(script: &Script, asked: &Value) -> Vec<Bytes> {
+pub(super) fn pieces(service: Service, script: &Script, asked: &Value) -> Vec<Bytes> {
     let mut pieces = vec![delta(&json!({ "role": "assistant", "content": "" }), None)];
     if let Some(thought) = script.thought {
         pieces.push(delta(&json!({ "reasoning_content": thought }), None));
     }
     pieces.extend(script.text.iter().map(|text| more(text)));
-    for (index, (tool, arguments)) in script.calls.iter().enumerate() {
-        let call = json!({ "index": index, "id": format!("call_{index}"), "type": "function", "function": { "name": tool, "arguments": "" } });
-        pieces.push(delta(&json!({ "tool_calls": [call] }), None));
-        let (half, rest) = arguments.split_at(arguments.len() / 2);
-        for part in [half, rest] {
-            let call = json!({ "index": index, "function": { "arguments": part } });
-            pieces.push(delta(&json!({ "tool_calls": [call] }), None));
-        }
-    }
+    let calls = service.calls(&script.calls).into_iter();
+    pieces.extend(calls.map(|calls| delta(&json!({ "tool_calls": calls }), None)));
     let reason = match script.end {
         End::Finished if script.calls.is_empty() => "stop",
         End::Finished => "tool_calls",
@@ -50,7 +43,20 @@ pub(super) fn more(text: &str) -> Bytes {
 }
 
 pub(super) fn whole(text: &str) -> Value {
-    let message = json!({ "role": "assistant", "content": text });
+    completion(&json!({ "role": "assistant", "content": text }))
+}
+
+/// The whole of what a script says.
+pub(super) fn whole_of(script: &Script) -> Value {
+    let call = |(tool, arguments): &(&str, String)| json!({ "id": null, "type": "function", "function": { "name": tool, "arguments": arguments } });
+    let mut message = json!({ "role": "assistant", "content": script.text.concat() });
+    if !script.calls.is_empty() {
+        message["tool_calls"] = script.calls.iter().map(call).collect();
+    }
+    completion(&message)
+}
+
+fn completion(message: &Value) -> Value {
     json!({
         "id": "chatcmpl-1", "object": "chat.completion",
         "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }],
