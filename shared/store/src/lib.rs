@@ -19,6 +19,7 @@ mod keys;
 mod large;
 mod list;
 mod members;
+mod merge;
 mod organizations;
 mod plan;
 mod run_entries;
