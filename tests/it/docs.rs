@@ -64,6 +64,9 @@ async fn each_operation_tells_its_success_its_errors_and_its_credentials() {
         let document = app.get(path).send().await.expect(200);
         assert_eq!(document["openapi"], "3.1.0");
         assert_eq!(document["servers"][0]["url"], root);
+        for tag in document["tags"].as_array().unwrap() {
+            assert!(tag["description"].is_string(), "{tag} is not described");
+        }
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         for reference in found {

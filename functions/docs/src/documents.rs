@@ -31,6 +31,49 @@ const COMMON: &str = "\
 Every answer carries `X-Request-Id`. A trailing slash makes no difference. A query parameter that is empty counts as absent, and \
 one that is not described is ignored. A `POST` with an `Idempotency-Key` is done once, however often it is sent.";
 
+/// What operations are about.
+const TAGS: [(&str, &str); 15] = [
+    (
+        "Account",
+        "Registering, signing in and out, and who is signed in.",
+    ),
+    ("Organization", "The tenant, its members and its plan."),
+    (
+        "Workspaces",
+        "The parts of an organization. Agents, runs and keys belong to one; Prodgy calls it a product.",
+    ),
+    ("API Tokens", "Credentials for Prodgy's paths."),
+    (
+        "API Keys",
+        "Credentials for Prowpt's and AgentPlatform's paths, with scopes, and what was requested with them.",
+    ),
+    (
+        "Agents",
+        "What is installed or written: instructions, models, tools and schedules.",
+    ),
+    (
+        "Executions",
+        "Runs of agents as Prodgy has them: started, watched in server-sent events, paused, continued and stopped.",
+    ),
+    ("Signals", "Events that start runs."),
+    ("Runs", "Runs of agents as AgentPlatform has them."),
+    (
+        "Messages",
+        "What agents had to say, and were told, in their runs.",
+    ),
+    (
+        "Credentials",
+        "Keys for the providers of models, stored sealed.",
+    ),
+    (
+        "Usage",
+        "Runs, tokens and cost, and the limits of the plan.",
+    ),
+    ("Audit Logs", "Who changed what, and when."),
+    ("Documents", "These documents, and pages that show them."),
+    ("Platform", "Whether the platform is up."),
+];
+
 /// The documents as they are sent, each made once.
 pub(crate) struct Documents {
     public_url: Option<String>,
@@ -70,6 +113,7 @@ impl Documents {
             description,
             root,
             public_url: self.public_url.as_deref(),
+            tags: &TAGS,
         };
         Ok(document(groups, &outline, is_wanted)?.to_string())
     }

@@ -35,15 +35,17 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
         services.clock.clone(),
     );
     let workspace = WorkspaceTools::new(store.clone(), starter.clone(), services.clock.clone());
+    let settings = &config.outbound;
+    let outbound = OutboundClient::guarding(settings.allow_loopback, settings.own_ports.clone());
     let toolbox = Toolbox::new(ToolSettings {
-        allow_loopback: config.outbound.allow_loopback,
+        outbound: outbound.clone(),
         geocoding_url: config.outbound.open_meteo_geocoding_url.clone(),
         forecast_url: config.outbound.open_meteo_forecast_url.clone(),
     })
     .with_workspace(Arc::new(workspace));
     let lease = TimeDelta::seconds(config.run_lease_seconds.into());
     let models = Models::new(
-        OutboundClient::new(config.outbound.allow_loopback),
+        outbound,
         Arc::new(SealedKeys::new(services.clone(), store.clone())),
         Duration::from_secs(config.outbound.model_timeout_seconds.into()),
     );

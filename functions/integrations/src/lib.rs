@@ -22,7 +22,8 @@ pub struct State {
 /// The secret cannot be had.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let outbound = OutboundClient::new(services.config.outbound.allow_loopback);
+    let settings = &services.config.outbound;
+    let outbound = OutboundClient::guarding(settings.allow_loopback, settings.own_ports.clone());
     let host = Host::new(services);
     let state = State {
         host: host.clone(),

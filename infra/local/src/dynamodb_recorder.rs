@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::embedded::access_keys::owner;
 use crate::embedded::connections;
 
 /// What every call takes longer, unless nobody looks at how calls follow each other.
@@ -26,7 +27,7 @@ const DELAY: Duration = Duration::from_millis(20);
 /// One call to DynamoDB.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The access key id that signed the call: a function's logical id.
+    /// Whose access key signed the call: a function's logical id.
     pub caller: String,
     /// `GetItem`, `Query`, ...
     pub operation: String,
@@ -122,7 +123,7 @@ impl DynamoDbRecorder {
     /// The front to give to the platform's options. It serves on the runtime that starts the platform.
     pub fn front(&self) -> crate::Front {
         let recorder = self.clone();
-        Box::new(move |upstream| Box::pin(start(upstream, recorder)))
+        Box::new(move |upstream| Box::pin(start(upstream.address, recorder)))
     }
 
     /// The calls since the last look.
@@ -130,7 +131,7 @@ impl DynamoDbRecorder {
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// DynamoDB itself, for whoever wants to go around the proxy; `None` before the platform has started.
+    /// DynamoDB itself, for whoever wants to go around the proxy and signs; `None` before the platform has started.
     pub fn upstream(&self) -> Option<SocketAddr> {
         self.upstream.get().copied()
     }
@@ -253,13 +254,14 @@ fn consumption(answer: &Bytes) -> Vec<Value> {
     }
 }
 
-/// Whose signature a request has: `Authorization: AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
-pub(crate) fn caller(headers: &HeaderMap) -> String {
+/// Whose access key signed a request: a function's logical id. `Authorization` is
+/// `AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
+pub fn caller(headers: &HeaderMap) -> String {
     let authorization = headers.get(AUTHORIZATION);
     let signed = authorization
         .and_then(|value| value.to_str().ok()?.split_once("Credential="))
         .and_then(|(_, credential)| credential.split('/').next());
-    signed.unwrap_or_default().to_owned()
+    owner(signed.unwrap_or_default()).to_owned()
 }
 
 #[cfg(test)]
@@ -312,7 +314,7 @@ mod tests {
     fn the_caller_is_who_signed() {
         let mut headers = HeaderMap::new();
         assert_eq!(caller(&headers), "");
-        let signature = "AWS4-HMAC-SHA256 Credential=AgentsFunction/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host";
+        let signature = "AWS4-HMAC-SHA256 Credential=AgentsFunction-0123456789abcdef/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host";
         headers.insert(AUTHORIZATION, signature.parse().unwrap());
         assert_eq!(caller(&headers), "AgentsFunction");
     }

@@ -27,8 +27,8 @@ mod s3_recorder;
 mod schedules;
 pub mod template;
 
-pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder};
+pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder, caller};
 pub use functions::Registry;
 pub use gateway::limits::Limits;
-pub use platform::{Bootstraps, Data, Front, Options, Platform};
+pub use platform::{Bootstraps, Data, Front, Options, Platform, Upstream};
 pub use s3_recorder::{S3Call, S3Recorder};

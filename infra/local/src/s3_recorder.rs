@@ -18,7 +18,7 @@ const LARGEST: usize = 64 * 1024 * 1024;
 /// One call to S3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Call {
-    /// The access key id that signed the call: a function's logical id.
+    /// Whose access key signed the call: a function's logical id.
     pub caller: String,
     /// What a policy has to allow: `s3:GetObject`, ...
     pub action: String,
@@ -42,7 +42,7 @@ impl S3Recorder {
     /// The front to give to the platform's options. It serves on the runtime that starts the platform.
     pub fn front(&self) -> crate::Front {
         let recorder = self.clone();
-        Box::new(move |upstream| Box::pin(start(upstream, recorder)))
+        Box::new(move |upstream| Box::pin(start(upstream.address, recorder)))
     }
 
     /// The calls since the last look.

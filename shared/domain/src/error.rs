@@ -40,6 +40,10 @@ pub enum Error {
     TooLarge { limit: usize },
     #[error("rate limit exceeded")]
     RateLimited(RateLimit),
+    /// As many as may be at one time, or in a window that the documents of a dialect do not tell of: it may be tried again after
+    /// `retry_after` seconds, at least 1.
+    #[error("{message}")]
+    Throttled { message: String, retry_after: i64 },
     /// A dependency did not answer. The same request may succeed later.
     #[error("temporarily unavailable")]
     Unavailable(#[source] BoxError),
@@ -127,7 +131,10 @@ impl Error {
 
     /// Whether the same work may succeed when it is tried again: 503 to a client, redelivery to a queue.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::RateLimited(_))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::RateLimited(_) | Self::Throttled { .. }
+        )
     }
 }
 

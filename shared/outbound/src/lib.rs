@@ -46,6 +46,7 @@ pub struct OutboundClient {
 
 struct Inner {
     allow_loopback: bool,
+    own_ports: Vec<u16>,
     lookup: Lookup,
     client: OnceLock<reqwest::Client>,
 }
@@ -103,13 +104,20 @@ pub enum OutboundError {
 impl OutboundClient {
     /// With `allow_loopback`, `localhost`, 127.0.0.0/8 and `::1` are reachable, over plain HTTP too.
     pub fn new(allow_loopback: bool) -> Self {
-        Self::build(allow_loopback, Arc::new(|name| Box::pin(look_up(name))))
+        Self::guarding(allow_loopback, Vec::new())
     }
 
-    fn build(allow_loopback: bool, lookup: Lookup) -> Self {
+    /// Likewise, but for some ports of this machine, at which the platform's own services listen.
+    pub fn guarding(allow_loopback: bool, own_ports: Vec<u16>) -> Self {
+        let lookup = Arc::new(|name| -> BoxFuture<'static, _> { Box::pin(look_up(name)) });
+        Self::build(allow_loopback, own_ports, lookup)
+    }
+
+    fn build(allow_loopback: bool, own_ports: Vec<u16>, lookup: Lookup) -> Self {
         Self {
             inner: Arc::new(Inner {
                 allow_loopback,
+                own_ports,
                 lookup,
                 client: OnceLock::new(),
             }),
@@ -172,6 +180,10 @@ impl Inner {
                 Host::Ipv4(address) => address.is_loopback(),
                 Host::Ipv6(address) => address.is_loopback(),
             };
+        let port = url.port_or_known_default();
+        if loopback && port.is_some_and(|port| self.own_ports.contains(&port)) {
+            return Err("the URL leads to one of the platform's own services".to_owned());
+        }
         match url.scheme() {
             "https" => {}
             "http" if loopback => {}

@@ -96,6 +96,28 @@ fn the_guard_reads_urls_as_the_connection_will() {
     }
 }
 
+#[test]
+fn the_platforms_own_services_are_never_reached() {
+    let client = OutboundClient::guarding(true, vec![8000, 80]);
+    for closed in [
+        "http://127.0.0.1:8000/",
+        "https://127.9.9.9:8000/",
+        "http://[::1]:8000/x",
+        "http://LOCALHOST:8000/",
+        "http://2130706433:8000/",
+        "http://localhost/",
+    ] {
+        let refused = client.check(&url(closed)).unwrap_err().to_string();
+        assert_eq!(
+            refused, "the URL leads to one of the platform's own services",
+            "{closed}"
+        );
+    }
+    for open in ["http://127.0.0.1:8001/", "https://example.com:8000/"] {
+        assert_eq!(client.check(&url(open)), Ok(()), "{open}");
+    }
+}
+
 #[tokio::test]
 async fn a_name_leads_to_public_addresses_only() {
     for (description, addresses, expected) in [
@@ -117,7 +139,7 @@ async fn a_name_leads_to_public_addresses_only() {
         ("nothing", &[], "rebind.example was not found"),
     ] {
         for allow_loopback in [false, true] {
-            let client = OutboundClient::build(allow_loopback, resolving_to(addresses));
+            let client = OutboundClient::build(allow_loopback, Vec::new(), resolving_to(addresses));
             let error = client
                 .send(OutboundRequest::get(url("https://rebind.example/")))
                 .await
@@ -247,7 +269,7 @@ async fn a_server_that_does_not_finish_is_given_up() {
         .route("/silent", get(std::future::pending::<()>))
         .route("/drip", get(drip));
     let server = Server::start(router).await;
-    let client = OutboundClient::build(true, resolving_to(&[]));
+    let client = OutboundClient::build(true, Vec::new(), resolving_to(&[]));
     for path in ["/silent", "/drip"] {
         let target = url(&format!("{}{path}", server.url()));
         let request = OutboundRequest {

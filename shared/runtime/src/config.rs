@@ -131,6 +131,9 @@ pub struct Limits {
 pub struct Outbound {
     /// `OUTBOUND_ALLOW_LOOPBACK`: lets the outbound guard pass plain HTTP to this machine. For development and tests.
     pub allow_loopback: bool,
+    /// The ports of this machine at which AWS's services and the Lambda Runtime API are, if any are: those of the endpoints
+    /// above and of `AWS_LAMBDA_RUNTIME_API`. Nothing that a tenant names may lead there.
+    pub own_ports: Vec<u16>,
     /// `OPEN_METEO_GEOCODING_URL`: base of Open-Meteo's geocoding API.
     pub open_meteo_geocoding_url: String,
     /// `OPEN_METEO_FORECAST_URL`: base of Open-Meteo's forecast API.
@@ -208,6 +211,7 @@ impl Config {
             },
             outbound: Outbound {
                 allow_loopback: variables.parsed("OUTBOUND_ALLOW_LOOPBACK", false)?,
+                own_ports: variables.own_ports(),
                 open_meteo_geocoding_url: variables.url(
                     "OPEN_METEO_GEOCODING_URL",
                     "https://geocoding-api.open-meteo.com",
@@ -249,6 +253,25 @@ impl Variables<'_> {
     /// An upper bound; 0 means that there is none.
     fn bound(&self, name: &'static str) -> Result<Option<u64>, ConfigError> {
         Ok(Some(self.parsed(name, 0)?).filter(|bound| *bound > 0))
+    }
+
+    /// The ports that are named in the addresses of what the function itself works with.
+    fn own_ports(&self) -> Vec<u16> {
+        let names = [
+            "AWS_ENDPOINT_URL",
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_ENDPOINT_URL_SQS",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+            "AWS_LAMBDA_RUNTIME_API",
+        ];
+        let ports = names.iter().filter_map(|name| {
+            let address = self.optional(name)?;
+            let (_, rest) = address.split_once("://").unwrap_or(("", &address));
+            let authority = rest.split('/').next()?;
+            authority.rsplit_once(':')?.1.parse().ok()
+        });
+        ports.collect()
     }
 
     fn url(&self, name: &'static str, default: &str) -> String {

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -167,10 +167,15 @@ struct Proxy {
 struct Upstream {
     url: String,
     client: reqwest::Client,
+    /// The header of what may ask it, where not everybody may.
+    pass: Option<(HeaderName, HeaderValue)>,
 }
 
-async fn start(upstream: SocketAddr, faults: DynamoDbFaults) -> SocketAddr {
-    let upstream = Upstream::at(upstream);
+async fn start(upstream: signalbox::Upstream, faults: DynamoDbFaults) -> SocketAddr {
+    let upstream = Upstream {
+        pass: Some(upstream.pass),
+        ..Upstream::at(upstream.address)
+    };
     let lagging = match faults.index_lag {
         Some(lag) => Some(LaggingIndexes::of(upstream.clone(), lag).await),
         None => None,
@@ -192,12 +197,11 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let target = header("x-amz-target").unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let signed = header(AUTHORIZATION.as_str()).and_then(|text| text.split_once("Credential="));
-    let caller = signed.and_then(|(_, credential)| credential.split('/').next());
+    let caller = signalbox::caller(&headers);
     let text = String::from_utf8_lossy(&body);
     let fault = proxy.faults.next(&Call {
         operation: &operation,
-        caller: caller.unwrap_or_default(),
+        caller: &caller,
         body: &text,
     });
     match fault {
@@ -269,6 +273,7 @@ impl Upstream {
         Self {
             url: format!("http://{address}/"),
             client: client.expect("a client without settings"),
+            pass: None,
         }
     }
 
@@ -301,6 +306,10 @@ impl Upstream {
                 AUTHORIZATION,
                 "AWS4-HMAC-SHA256 Credential=proxy/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
             );
+        let request = match &self.pass {
+            Some((name, value)) => request.header(name, value),
+            None => request,
+        };
         let answer = request.body(body.to_string()).send().await;
         let answer = answer.expect("DynamoDB answers its proxy");
         let status = answer.status();

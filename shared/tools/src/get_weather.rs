@@ -297,7 +297,7 @@ mod tests {
 
     async fn weather(server: &Server, arguments: Value) -> Result<Value, ToolError> {
         let toolbox = Toolbox::new(ToolSettings {
-            allow_loopback: true,
+            outbound: OutboundClient::new(true),
             geocoding_url: server.url(),
             forecast_url: server.url(),
         });

@@ -13,8 +13,8 @@ use outbound::{OutboundClient, OutboundError};
 /// Where tools find what they need.
 #[derive(Clone, Debug)]
 pub struct ToolSettings {
-    /// Lets tools reach this machine, over plain HTTP too. For development and tests.
-    pub allow_loopback: bool,
+    /// What they talk out with.
+    pub outbound: OutboundClient,
     /// Base of Open-Meteo's geocoding API, without a trailing slash.
     pub geocoding_url: String,
     /// Base of Open-Meteo's forecast API, likewise.
@@ -148,10 +148,9 @@ impl Tool {
 
 impl Toolbox {
     pub fn new(settings: ToolSettings) -> Self {
-        let outbound = OutboundClient::new(settings.allow_loopback);
         Self {
+            outbound: settings.outbound.clone(),
             settings: Arc::new(settings),
-            outbound,
             workspace: None,
         }
     }
@@ -238,7 +237,7 @@ mod tests {
 
     fn toolbox() -> Toolbox {
         Toolbox::new(ToolSettings {
-            allow_loopback: false,
+            outbound: OutboundClient::new(false),
             geocoding_url: String::new(),
             forecast_url: String::new(),
         })

@@ -112,6 +112,10 @@ pub(crate) fn failure(dialect: Dialect, error: &Error, request_id: &str) -> Resp
         },
     };
     let mut response = json_response(status, body.to_string().into());
+    if let Error::Throttled { retry_after, .. } = error {
+        let wait = HeaderValue::from(*retry_after);
+        response.headers_mut().insert(RETRY_AFTER, wait);
+    }
     if dialect == Dialect::Prowpt && status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(
             axum::http::header::WWW_AUTHENTICATE,
@@ -177,7 +181,7 @@ pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
         Error::Forbidden(_) | Error::LimitReached(_) => StatusCode::FORBIDDEN,
         Error::NotFound(_) => StatusCode::NOT_FOUND,
         Error::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Error::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+        Error::RateLimited(_) | Error::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
         // Not 503: Prodgy's list ends at 500, and Prowpt's client sends a POST again on 503 though it may have happened.
         Error::Unavailable(_) | Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -195,7 +199,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::Conflict(_) | Error::Refused(_) => "InvalidState",
         Error::LimitReached(_) => "LimitReached",
         Error::TooLarge { .. } => "PayloadTooLarge",
-        Error::RateLimited(_) => "RateLimitExceeded",
+        Error::RateLimited(_) | Error::Throttled { .. } => "RateLimitExceeded",
         Error::Unavailable(_) | Error::Internal(_) => "InternalServerError",
     }
 }

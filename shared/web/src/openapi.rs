@@ -30,6 +30,8 @@ pub struct Outline<'a> {
     pub root: &'a str,
     /// The root's public URL, where that is known.
     pub public_url: Option<&'a str>,
+    /// The tags of operations, in the order in which readers see them, with what is said of each.
+    pub tags: &'a [(&'a str, &'a str)],
 }
 
 /// Two groups describe different things by one name.
@@ -75,7 +77,7 @@ pub fn document(
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": servers,
-        "tags": tags(&paths),
+        "tags": tags(&paths, outline.tags),
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -124,17 +126,20 @@ fn add(all: &mut Map<String, Value>, name: String, new: Value) -> Result<(), Col
     Ok(())
 }
 
-fn tags(paths: &Map<String, Value>) -> Vec<Value> {
+/// The tags that the operations have, described.
+fn tags(paths: &Map<String, Value>, described: &[(&str, &str)]) -> Vec<Value> {
     let operations = paths
         .values()
         .flat_map(|item| item.as_object().into_iter().flat_map(Map::values));
-    let names: BTreeSet<&str> = operations
+    let mut names: BTreeSet<&str> = operations
         .filter_map(|operation| operation["tags"][0].as_str())
         .collect();
-    names
-        .into_iter()
-        .map(|name| json!({ "name": name }))
-        .collect()
+    let described = described.iter().filter(|(name, _)| names.remove(name));
+    let mut tags: Vec<Value> = described
+        .map(|(name, description)| json!({ "name": name, "description": description }))
+        .collect();
+    tags.extend(names.into_iter().map(|name| json!({ "name": name })));
+    tags
 }
 
 /// Takes away the components that nothing refers to.

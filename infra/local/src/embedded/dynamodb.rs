@@ -1,7 +1,7 @@
 //! DynamoDB by dynoxide, on a thread and a runtime of its own: its calls block on the one lock around `SQLite`.
 
 use std::fs::OpenOptions;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::thread;
@@ -13,13 +13,20 @@ use runtime::Clock;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::dynamodb_tables;
+use super::front::{Front, Guarded};
+use super::{dynamodb_tables, dynamodb_wire};
 use crate::template::Table;
+
+/// DynamoDB takes requests of 16 MB.
+pub(crate) const GUARDED: Guarded = Guarded {
+    service: "dynamodb",
+    largest_body: 16 * 1024 * 1024,
+};
 
 /// How often expired items are removed. Readers look at the expiry themselves, as they must in AWS.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long requests may still run after the stop.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where items live.
 pub(crate) enum Storage {
@@ -30,20 +37,20 @@ pub(crate) enum Storage {
 
 /// The running service. Dropping it closes the storage, for which requests that run are waited for.
 pub(crate) struct DynamoDb {
-    address: SocketAddr,
     stop: CancellationToken,
     stopped: oneshot::Receiver<()>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl DynamoDb {
-    /// Opens the storage, makes the tables fit and serves. The listener must be non-blocking. Resolves once requests succeed.
+    /// Opens the storage, makes the tables fit and serves what `front` lets through. The listener must be non-blocking. Resolves
+    /// once requests succeed.
     pub(crate) async fn start(
         listener: TcpListener,
+        front: Front,
         storage: Storage,
         tables: Vec<Table>,
     ) -> anyhow::Result<Self> {
-        let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let (ready, when_ready) = oneshot::channel();
         let (done, stopped) = oneshot::channel();
@@ -52,14 +59,13 @@ impl DynamoDb {
             .name("dynamodb".to_owned())
             .spawn(move || {
                 match open(storage, &tables) {
-                    Ok(database) => run(listener, database, thread_stop, ready),
+                    Ok(database) => run(listener, front, database, thread_stop, ready),
                     Err(error) => drop(ready.send(Err(error))),
                 }
                 // Fails when nobody waits for the end, as after a drop.
                 let _ = done.send(());
             })?;
         let service = Self {
-            address,
             stop,
             stopped,
             thread: Some(thread),
@@ -68,11 +74,6 @@ impl DynamoDb {
             .await
             .map_err(|_| anyhow!("DynamoDB ended while starting"))??;
         Ok(service)
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Lets running requests finish and closes the storage.
@@ -123,6 +124,7 @@ fn open(storage: Storage, tables: &[Table]) -> anyhow::Result<Database> {
 
 fn run(
     listener: TcpListener,
+    front: Front,
     database: Database,
     stop: CancellationToken,
     ready: oneshot::Sender<anyhow::Result<()>>,
@@ -142,23 +144,12 @@ fn run(
         };
         let sweeper = runtime.spawn(sweep(database.clone()));
         drop(ready.send(Ok(())));
-        let serve = dynoxide::server::serve_with_shutdown(
-            listener,
-            database,
-            stop.clone().cancelled_owned(),
-        );
-        let give_up = async {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_WITHIN).await;
+        // On this thread, as the database has one lock for all that is done with it.
+        let answer = move |head, body| {
+            let answered = dynamodb_wire::answer(&database, &head, &body);
+            std::future::ready(answered)
         };
-        tokio::select! {
-            served = serve => {
-                if let Err(error) = served {
-                    tracing::error!(error, "DynamoDB failed");
-                }
-            }
-            () = give_up => tracing::warn!("DynamoDB requests were still running and are given up"),
-        }
+        front.serve(listener, answer, stop, STOP_WITHIN).await;
         sweeper.abort();
     });
     runtime.shutdown_timeout(STOP_WITHIN);

@@ -1,9 +1,14 @@
-//! The AWS services of this process, each on a loopback port of its own and speaking AWS's wire protocol.
+//! The AWS services of this process, each on a loopback port of its own, behind a front, and speaking AWS's wire protocol.
 
+pub(crate) mod access_keys;
 pub(crate) mod connections;
 pub(crate) mod dynamodb;
 mod dynamodb_tables;
+mod dynamodb_wire;
+pub(crate) mod forwarding;
+pub(crate) mod front;
 pub(crate) mod passwords;
 pub(crate) mod s3;
+pub(crate) mod s3_entrance;
 pub(crate) mod secrets_manager;
 pub(crate) mod sqs;

@@ -3,21 +3,25 @@
 //! The file system is what limits keys: 140 bytes at most, no key that is a folder of another, no `..`. Functions make their
 //! keys of ids and fixed words, never of a user's text, so they stay within that.
 
+use std::convert::Infallible;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use s3s::S3Result;
-use s3s::auth::{S3Auth, SecretKey};
+use hyper::service::service_fn;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::access_keys::AccessKeys;
 use super::connections;
+use super::front::Front;
+use super::s3_entrance::{Buckets, Entrance, Origins};
 use crate::template::Bucket;
 
 /// How long requests may still run after the stop.
@@ -51,32 +55,40 @@ impl Objects {
         })
     }
 
-    /// Makes the buckets that are not there. Whoever signs with `secret` may do everything, under any access key id.
-    pub(crate) fn open(&self, buckets: &[Bucket], secret: &str) -> anyhow::Result<S3Service> {
+    /// Makes the buckets that are not there. Requests are signed with one of `keys`, each of which may do everything.
+    pub(crate) fn open(&self, buckets: &[Bucket], keys: AccessKeys) -> anyhow::Result<S3Service> {
         for bucket in buckets {
             make(&self.root.join(&bucket.name))?;
         }
         let files = FileSystem::new(&self.root)
             .map_err(|error| anyhow!("{}: {error:?}", self.root.display()))?;
         let mut service = S3ServiceBuilder::new(files);
-        service.set_auth(AnyoneWith(SecretKey::from(secret)));
+        service.set_auth(keys);
         Ok(service.build())
     }
 }
 
-/// Serves the buckets until `stop`.
-pub(crate) async fn serve(listener: TcpListener, buckets: S3Service, stop: CancellationToken) {
-    connections::serve(listener, move |_| buckets.clone(), stop, STOP_WITHIN).await;
-}
-
-/// Checks signatures by one secret: the access key id only tells which function calls.
-struct AnyoneWith(SecretKey);
-
-#[async_trait::async_trait]
-impl S3Auth for AnyoneWith {
-    async fn get_secret_key(&self, _access_key: &str) -> S3Result<SecretKey> {
-        Ok(self.0.clone())
-    }
+/// Serves the buckets to those whom `front` lets through, until `stop`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    front: Front,
+    origins: Origins,
+    buckets: Buckets,
+    stop: CancellationToken,
+) {
+    let entrance = Arc::new(Entrance {
+        front,
+        origins,
+        buckets,
+    });
+    let service_for = move |_| {
+        let entrance = entrance.clone();
+        service_fn(move |request| {
+            let entrance = entrance.clone();
+            async move { Ok::<_, Infallible>(entrance.answer(request).await) }
+        })
+    };
+    connections::serve(listener, service_for, stop, STOP_WITHIN).await;
 }
 
 fn make(directory: &Path) -> anyhow::Result<()> {

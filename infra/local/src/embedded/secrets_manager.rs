@@ -1,8 +1,8 @@
 //! Secrets Manager's `GetSecretValue`, for secrets that are made up once and kept in the data directory.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fs;
+use std::future::ready;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -11,22 +11,26 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::Body;
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{connections, passwords};
+use super::front::{Front, Guarded};
+use super::passwords;
 use crate::template::{Secret, SecretContent};
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
 /// A request is an id and a stage.
-const LARGEST_REQUEST: usize = 64 * 1024;
+pub(crate) const GUARDED: Guarded = Guarded {
+    service: "secretsmanager",
+    largest_body: 64 * 1024,
+};
 /// How long requests may still run after the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -145,29 +149,21 @@ struct GetSecretValue {
     version_stage: Option<String>,
 }
 
-/// Serves the secrets until `stop`.
-pub(crate) async fn serve(listener: TcpListener, secrets: Arc<Secrets>, stop: CancellationToken) {
-    let service_for = move |_| {
-        let secrets = secrets.clone();
-        service_fn(move |request: Request<Incoming>| {
-            let secrets = secrets.clone();
-            async move { Ok::<_, Infallible>(respond(&secrets, request).await) }
-        })
-    };
-    connections::serve(listener, service_for, stop, STOP_WITHIN).await;
+/// Serves the secrets to those whom `front` lets through, until `stop`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    front: Front,
+    secrets: Arc<Secrets>,
+    stop: CancellationToken,
+) {
+    let answer = move |head: Parts, body: Bytes| ready(respond(&secrets, &head, &body));
+    front.serve(listener, answer, stop, STOP_WITHIN).await;
 }
 
-async fn respond(secrets: &Secrets, request: Request<Incoming>) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let target = head
-        .headers
-        .get("x-amz-target")
-        .and_then(|target| target.to_str().ok())
-        .unwrap_or_default();
-    let (status, answer) = match axum::body::to_bytes(Body::new(body), LARGEST_REQUEST).await {
-        Ok(body) => secrets.answer(target, &body),
-        Err(_) => refusal("SerializationException", "the request cannot be read"),
-    };
+fn respond(secrets: &Secrets, head: &Parts, body: &[u8]) -> Response<Body> {
+    let target = head.headers.get("x-amz-target");
+    let target = target.and_then(|target| target.to_str().ok());
+    let (status, answer) = secrets.answer(target.unwrap_or_default(), body);
     let mut response = Response::new(Body::from(answer.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(

@@ -6,18 +6,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use axum::body::Body;
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Response};
 use rustack_sqs_core::config::SqsConfig;
 use rustack_sqs_core::handler::RustackSqsHandler;
 use rustack_sqs_core::provider::RustackSqs;
-use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
+use rustack_sqs_http::body::SqsResponseBody;
+use rustack_sqs_http::dispatch::dispatch_operation;
+use rustack_sqs_http::response::{CONTENT_TYPE, error_to_response};
+use rustack_sqs_http::router::resolve_operation;
 use rustack_sqs_model::input::CreateQueueInput;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::connections;
+use super::front::{Front, Guarded};
 use crate::template::{ACCOUNT_ID, Queue, REGION};
 
+/// Ten messages to a request, and what is around them.
+pub(crate) const GUARDED: Guarded = Guarded {
+    service: "sqs",
+    largest_body: 4 * 1024 * 1024,
+};
 /// The largest message that rustack can hold. AWS takes four times that.
 const LARGEST_MESSAGE: u32 = 256 * 1024;
 /// How long requests may still run after the stop.
@@ -29,6 +42,7 @@ pub(crate) type Queues = Arc<RustackSqs>;
 /// Creates the queues.
 pub(crate) async fn create(address: SocketAddr, queues: &[Queue]) -> anyhow::Result<Queues> {
     let provider = RustackSqs::new(SqsConfig {
+        // The front has done that.
         skip_signature_validation: true,
         default_region: REGION.to_owned(),
         account_id: ACCOUNT_ID.to_owned(),
@@ -49,14 +63,40 @@ pub(crate) async fn create(address: SocketAddr, queues: &[Queue]) -> anyhow::Res
     Ok(Arc::new(provider))
 }
 
-/// Serves the queues until `stop`.
-pub(crate) async fn serve(listener: TcpListener, queues: Queues, stop: CancellationToken) {
-    let service = SqsHttpService::new(
-        Arc::new(RustackSqsHandler::new(queues.clone())),
-        SqsHttpConfig::default(),
-    );
-    connections::serve(listener, move |_| service.clone(), stop, STOP_WITHIN).await;
+/// Serves the queues to those whom `front` lets through, until `stop`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    front: Front,
+    queues: Queues,
+    stop: CancellationToken,
+) {
+    let handler = Arc::new(RustackSqsHandler::new(queues.clone()));
+    let answer = move |head: Parts, body: Bytes| {
+        let handler = handler.clone();
+        async move { respond(&handler, &head, body).await.map(Body::new) }
+    };
+    front.serve(listener, answer, stop, STOP_WITHIN).await;
     queues.shutdown_all().await;
+}
+
+async fn respond(
+    handler: &RustackSqsHandler,
+    head: &Parts,
+    body: Bytes,
+) -> Response<SqsResponseBody> {
+    let id = Uuid::new_v4().to_string();
+    let answered = match resolve_operation(&head.headers) {
+        Ok(operation) => dispatch_operation(handler, operation, body).await,
+        Err(error) => Err(error),
+    };
+    let mut response = answered.unwrap_or_else(|error| error_to_response(&error, &id));
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(id) {
+        headers.entry("x-amzn-requestid").or_insert(id);
+    }
+    let json = HeaderValue::from_static(CONTENT_TYPE);
+    headers.entry(http::header::CONTENT_TYPE).or_insert(json);
+    response
 }
 
 fn attributes(queue: &Queue) -> HashMap<String, String> {

@@ -2,6 +2,7 @@
 
 mod options;
 mod processes;
+mod services;
 mod start;
 mod threads;
 
@@ -15,7 +16,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::options::{Bootstraps, Data, Front, Options};
+pub use self::options::{Bootstraps, Data, Front, Options, Upstream};
 
 use self::threads::Threads;
 use crate::data_directory::DataDirectory;

@@ -6,12 +6,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use http::{HeaderName, HeaderValue};
 use runtime::Clock;
 
 use crate::{Limits, Registry};
 
-/// Puts itself between the functions and a service: is given where the service listens and says what functions are to be told.
-pub type Front = Box<dyn FnOnce(SocketAddr) -> BoxFuture<'static, SocketAddr> + Send>;
+/// Puts itself between the front of a service, which checks signatures, and the service: is given the service and says where
+/// it listens itself. It must pass on the headers that come, all but those that its own connection makes.
+pub type Front = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Send>;
+
+/// A service behind its front.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The header of what the front has let through. A request without it must be signed, for this address.
+    pub pass: (HeaderName, HeaderValue),
+}
 
 /// Where a platform keeps its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +75,9 @@ pub struct Options {
     pub limits: Limits,
     /// How long [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
-    /// Before DynamoDB.
+    /// Between DynamoDB and its front.
     pub dynamodb_front: Option<Front>,
-    /// Before S3. Signatures name the host that the client was told, so it must pass that header on as it is.
+    /// Between S3 and its front. Signatures name the host that the client was told, so it must pass that header on as it is.
     pub s3_front: Option<Front>,
 }
 

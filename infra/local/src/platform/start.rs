@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -11,12 +11,12 @@ use runtime::{Afterwards, Config, Services};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
-use crate::embedded::dynamodb::{DynamoDb, Storage};
-use crate::embedded::s3::{self, Objects};
-use crate::embedded::secrets_manager::{self, Secrets};
-use crate::embedded::sqs::{self, Queues};
+use crate::embedded::access_keys::AccessKeys;
+use crate::embedded::s3_entrance::Origins;
+use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
 use crate::gateway::{Gateway, HttpFunction};
 use crate::hosting::{Hosted, Kind, Pools};
@@ -26,11 +26,9 @@ use crate::template::{Deployment, Endpoints, Function, REGION, Template};
 
 /// How much of what no response waits for is done side by side: it shall not be in the way of those that do.
 const AFTERWARDS_AT_ONCE: usize = 4;
-const LOOPBACK: &str = "127.0.0.1";
-/// The access key id of the platform itself, which is none of the functions'.
+pub(super) const LOOPBACK: &str = "127.0.0.1";
+/// Whose access key the platform's own is. No function has this name.
 const PLATFORM: &str = "local";
-/// What everything in this process signs with.
-const SECRET_ACCESS_KEY: &str = "local-secret";
 
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     // What can be found out without making anything comes first.
@@ -48,77 +46,37 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     let started_at = options.clock.now();
 
     // Queue URLs have the port in them, so what functions are told is only known with the ports.
-    let (dynamodb_listener, s3_listener, sqs_listener, secrets_listener) = (
-        listen(LOOPBACK, 0)?,
-        listen(LOOPBACK, 0)?,
-        listen(LOOPBACK, 0)?,
-        listen(LOOPBACK, 0)?,
-    );
-    let s3_address = s3_listener.local_addr()?;
-    let sqs_address = sqs_listener.local_addr()?;
-    let mut endpoints = Endpoints {
-        dynamodb: format!("http://{}", dynamodb_listener.local_addr()?),
-        s3: format!("http://{s3_address}"),
-        sqs: format!("http://{sqs_address}"),
-        secrets_manager: format!("http://{}", secrets_listener.local_addr()?),
-    };
+    let listeners = Listeners::bind()?;
+    let endpoints = listeners.endpoints()?;
     let deployment = Deployment::evaluate(&template, &options.parameters, &endpoints)?;
-
-    let secrets = Secrets::load(
-        &deployment.secrets,
-        data.as_ref().map(DataDirectory::secrets).as_deref(),
-    )?;
-    let storage = match &data {
-        Some(directory) => Storage::File(directory.dynamodb()),
-        None => Storage::Memory(options.clock.clone()),
-    };
-    let dynamodb = DynamoDb::start(dynamodb_listener, storage, deployment.tables.clone()).await?;
-    if let Some(front) = options.dynamodb_front {
-        endpoints.dynamodb = format!("http://{}", front(dynamodb.address()).await);
-    }
-    let objects = match &data {
-        Some(directory) => Objects::in_directory(&directory.s3())?,
-        None => Objects::temporary()?,
-    };
-    let buckets = objects.open(&deployment.buckets, SECRET_ACCESS_KEY)?;
-    if let Some(front) = options.s3_front {
-        endpoints.s3 = format!("http://{}", front(s3_address).await);
-    }
+    let functions = deployment.functions.iter();
+    let functions = functions.map(|function| function.logical_id.as_str());
+    let keys = AccessKeys::generate(functions.chain([PLATFORM]));
 
     let threads = Threads::new()?;
     let runtime = threads.handle();
     let mut services = Tasks::default();
-    let queues = deployment.queues.clone();
-    let queues = runtime
-        .spawn(async move { sqs::create(sqs_address, &queues).await })
-        .await??;
-    services.tasks.spawn_on(
-        sqs::serve(
-            attach(sqs_listener, runtime)?,
-            queues.clone(),
-            services.stop.clone(),
-        ),
+    let address = gateway_listener.local_addr()?;
+    let setting = Setting {
+        deployment: &deployment,
+        data: data.as_ref(),
+        clock: options.clock.clone(),
+        keys: keys.clone(),
+        origins: origins(&options.host, address, &deployment),
+        dynamodb_proxy: options.dynamodb_front,
+        s3_proxy: options.s3_front,
         runtime,
-    );
-    services.tasks.spawn_on(
-        s3::serve(
-            attach(s3_listener, runtime)?,
-            buckets,
-            services.stop.clone(),
-        ),
-        runtime,
-    );
-    let secrets_manager = secrets_manager::serve(
-        attach(secrets_listener, runtime)?,
-        Arc::new(secrets),
-        services.stop.clone(),
-    );
-    services.tasks.spawn_on(secrets_manager, runtime);
+    };
+    let Embedded {
+        dynamodb,
+        objects,
+        queues,
+    } = listeners.start(setting, &mut services).await?;
 
     let environments = deployment
         .functions
         .iter()
-        .map(|function| environment(function, &endpoints))
+        .map(|function| environment(function, &endpoints, &keys))
         .collect();
     let invoker = Invoker::new(options.clock.clone(), runtime.clone());
     let mut intake = Tasks::default();
@@ -151,7 +109,10 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
             template.file().display()
         )
     })?;
-    PLATFORM.clone_into(&mut config.aws.access_key_id);
+    if let Some(key) = keys.of(PLATFORM) {
+        key.id.clone_into(&mut config.aws.access_key_id);
+        key.secret.clone_into(&mut config.aws.secret_access_key);
+    }
     if let Some(bootstraps) = &options.bootstraps {
         let reaping = pools.reap(bootstraps.idle_for, services.stop.clone());
         services.tasks.spawn_on(reaping, runtime);
@@ -163,7 +124,6 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         functions: &functions,
         invoker,
     };
-    let address = gateway_listener.local_addr()?;
     let gateway = Gateway::new(
         &deployment,
         parts.http_functions(),
@@ -215,6 +175,13 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     })
 }
 
+/// The web pages of this platform, by the names that it has.
+fn origins(host: &str, address: SocketAddr, _deployment: &Deployment) -> Origins {
+    let port = address.port();
+    let hosts = [host, LOOPBACK, "localhost", "[::1]"];
+    Origins::new(hosts.map(|host| format!("http://{host}:{port}")))
+}
+
 fn check(template: &Template, deployment: &Deployment, options: &Options) -> anyhow::Result<()> {
     for function in &deployment.functions {
         if let Some(bootstraps) = &options.bootstraps {
@@ -228,7 +195,7 @@ fn check(template: &Template, deployment: &Deployment, options: &Options) -> any
     Ok(())
 }
 
-fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+pub(super) fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind((host, port))
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
     bound.map_err(|error| match error.kind() {
@@ -240,20 +207,29 @@ fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
 }
 
 /// Hands a listener to the runtime that is to serve it.
-fn attach(listener: TcpListener, runtime: &Handle) -> std::io::Result<tokio::net::TcpListener> {
+pub(super) fn attach(
+    listener: TcpListener,
+    runtime: &Handle,
+) -> std::io::Result<tokio::net::TcpListener> {
     let _context = runtime.enter();
     tokio::net::TcpListener::from_std(listener)
 }
 
 /// Everything that a function finds in its environment: what the template declares, and what Lambda sets. The endpoints
-/// make the AWS SDK talk to this machine. The embedded services take any credentials; the access key id tells which function
-/// a call comes from.
-fn environment(function: &Function, endpoints: &Endpoints) -> HashMap<String, String> {
+/// make the AWS SDK talk to this machine, and the access key makes the embedded services answer.
+fn environment(
+    function: &Function,
+    endpoints: &Endpoints,
+    keys: &AccessKeys,
+) -> HashMap<String, String> {
+    let (id, secret) = keys
+        .of(&function.logical_id)
+        .map_or(("", ""), |key| (&key.id, &key.secret));
     let of_lambda = [
         ("AWS_REGION", REGION),
         ("AWS_DEFAULT_REGION", REGION),
-        ("AWS_ACCESS_KEY_ID", &function.logical_id),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+        ("AWS_ACCESS_KEY_ID", id),
+        ("AWS_SECRET_ACCESS_KEY", secret),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
         ("AWS_ENDPOINT_URL_S3", &endpoints.s3),

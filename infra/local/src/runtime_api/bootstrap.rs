@@ -81,13 +81,13 @@ impl Bootstrap {
         let desk = Arc::new(Desk::new());
         let name = environment.get("AWS_LAMBDA_FUNCTION_NAME");
         let function = name.map_or("function", String::as_str);
-        let (address, serving) = server::start(desk.clone(), function)
+        let (url, serving) = server::start(desk.clone(), function)
             .await
             .map_err(BootstrapError::Listen)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
 
-        let command = child::command(binary, environment, &address.to_string()).map_err(unable)?;
+        let command = child::command(binary, environment, &url).map_err(unable)?;
         let started = Instant::now();
         let group = Group::spawn(command).map_err(unable)?;
         let process_id = group.id();

@@ -1,6 +1,9 @@
 //! The HTTP interface that a function's process talks to, version 2018-06-01.
+//!
+//! Its events carry passwords, so it must be the process's alone, and not that of whoever else reaches a loopback port: the
+//! process is told an address with a secret in its path (`lambda_runtime` keeps the path of `AWS_LAMBDA_RUNTIME_API`).
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +12,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_TYPE, ORIGIN};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
+use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -21,12 +26,15 @@ use uuid::Uuid;
 use super::answer::{Answer, Pieces};
 use super::desk::Desk;
 use super::error::{BootstrapError, FunctionError};
+use crate::embedded::access_keys::random;
 use crate::embedded::connections;
+use crate::embedded::front::{host, is_sent_to};
 use crate::template::{ACCOUNT_ID, REGION};
 
 /// The most bytes of an event and of a buffered response.
 pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
+const SECRET_LENGTH: usize = 43;
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
 /// What the interface knows of its function.
@@ -36,22 +44,34 @@ struct Served {
     function: Arc<str>,
 }
 
-/// Listens on a free port and answers until dropped.
+/// Listens on a free port and answers until dropped. Gives the address that the process has to be told.
 pub(super) async fn start(
     desk: Arc<Desk>,
     function: &str,
-) -> std::io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
+) -> std::io::Result<(String, impl Future<Output = ()> + Send + 'static)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
+    let base = format!("/{}", random(SECRET_LENGTH));
+    let url = format!("http://{address}{base}");
     let router = runtime_routes()
         .layer(DefaultBodyLimit::disable())
         .with_state(Served {
             desk,
             function: function.into(),
         });
+    let door = Arc::new((host(address), base, router));
     let service_for = move |_| {
-        let router = router.clone();
-        service_fn(move |request| router.clone().oneshot(request))
+        let door = door.clone();
+        service_fn(move |request| {
+            let door = door.clone();
+            async move {
+                let (host, base, router) = &*door;
+                let Some(request) = of_the_process(request, host, base) else {
+                    return Ok::<_, Infallible>(StatusCode::FORBIDDEN.into_response());
+                };
+                router.clone().oneshot(request).await
+            }
+        })
     };
     let serving = connections::serve(
         listener,
@@ -59,7 +79,26 @@ pub(super) async fn start(
         CancellationToken::new(),
         Duration::ZERO,
     );
-    Ok((address, serving))
+    Ok((url, serving))
+}
+
+/// A request of the process itself, without what shows that.
+fn of_the_process(
+    request: Request<Incoming>,
+    host: &HeaderValue,
+    base: &str,
+) -> Option<Request<Body>> {
+    let (mut head, body) = request.into_parts();
+    if !is_sent_to(host, &head) || head.headers.contains_key(ORIGIN) {
+        return None;
+    }
+    let target = head.uri.path_and_query()?.as_str();
+    let (shown, rest) = target.split_at_checked(base.len())?;
+    if !bool::from(shown.as_bytes().ct_eq(base.as_bytes())) {
+        return None;
+    }
+    head.uri = rest.parse().ok()?;
+    Some(Request::from_parts(head, Body::new(body)))
 }
 
 fn runtime_routes() -> Router<Served> {

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use serde_json::json;
-use signalbox::{Data, Options, Platform};
+use signalbox::{Data, DynamoDbRecorder, Options, Platform};
 
 use crate::fixture::{next, options, start, start_error, template};
 
@@ -157,9 +157,10 @@ async fn objects_are_kept_with_the_data_and_given_to_those_who_sign() {
     let put = s3.put_object().bucket(bucket).key("v/1/2");
     let body = b"kept".to_vec();
     put.body(body.clone().into()).send().await.unwrap();
+    let known = platform.services().config.aws.access_key_id.clone();
     let stranger = s3.config().to_builder();
     let stranger = stranger.credentials_provider(aws_sdk_s3::config::Credentials::new(
-        "local", "guessed", None, None, "test",
+        known, "guessed", None, None, "test",
     ));
     let stranger = aws_sdk_s3::Client::from_conf(stranger.build());
     let refused = stranger.get_object().bucket(bucket).key("v/1/2");
@@ -232,25 +233,24 @@ async fn an_index_is_added_to_a_table_and_another_key_is_refused() {
 }
 
 #[tokio::test]
-async fn a_dynamodb_front_is_what_functions_are_told_of() {
+async fn calls_pass_through_a_dynamodb_front_on_their_way() {
     let (options, _seen) = options();
-    let front = |address: std::net::SocketAddr| -> futures::future::BoxFuture<'static, std::net::SocketAddr> {
-        Box::pin(async move {
-            // Nothing but another name of the same place.
-            assert!(address.ip().is_loopback());
-            std::net::SocketAddr::new("127.0.0.1".parse().unwrap(), 9)
-        })
-    };
+    let recorder = DynamoDbRecorder::without_delay();
     let platform = Platform::start(Options {
-        dynamodb_front: Some(Box::new(front)),
+        dynamodb_front: Some(recorder.front()),
         ..options
     })
     .await
     .unwrap();
+    recorder.take();
+    put(&platform, "seen").await;
+    let seen = recorder.take();
+    assert_eq!(seen.len(), 1);
     assert_eq!(
-        platform.function_environment("EchoFunction").unwrap()["AWS_ENDPOINT_URL_DYNAMODB"],
-        "http://127.0.0.1:9"
+        (seen[0].caller.as_str(), seen[0].operation.as_str()),
+        ("local", "PutItem")
     );
+    assert!(has(&platform, "seen").await);
 }
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use crate::fixture::PATIENCE;
 
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
 
@@ -122,6 +125,10 @@ impl Running {
             .trim()
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Ends it like a power cut.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -167,6 +174,19 @@ impl Client {
     pub(crate) async fn get(&self, path: &str) -> Value {
         let response = self.request("GET", path).send().await.unwrap();
         body(response, path).await
+    }
+
+    /// A run that AgentPlatform knows, once it is over.
+    pub(crate) async fn finished(&self, run: &str) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let run = self.get(&format!("/api/v1/runs/{run}")).await;
+            if matches!(run["data"]["status"].as_str(), Some("completed" | "failed")) {
+                return run;
+            }
+            assert!(Instant::now() < until, "{run}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The body of a success.

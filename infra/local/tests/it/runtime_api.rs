@@ -51,7 +51,7 @@ impl Process {
         let address = fs::read_to_string(file).unwrap();
         Self {
             client: Client::builder().no_proxy().build().unwrap(),
-            base: format!("http://{}/2018-06-01/runtime", address.trim()),
+            base: format!("{}/2018-06-01/runtime", address.trim()),
         }
     }
 
@@ -215,6 +215,52 @@ async fn a_streamed_response_is_whole_or_says_how_it_broke_off() {
         assert_eq!(failed, "the function failed: Broken: no table");
         let broken = invoke().await.unwrap_err();
         assert!(matches!(broken, BootstrapError::BrokenOff), "{broken}");
+    };
+    tokio::join!(caller, process);
+}
+
+#[tokio::test]
+async fn only_the_process_itself_is_answered() {
+    let (directory, binary) = script(IDLE);
+    let given = HashMap::new();
+    let start = Bootstrap::start(&binary, &given);
+    let process = async {
+        let process = Process::found_in(directory.path()).await;
+        let (_, path) = process.base["http://".len()..].split_once('/').unwrap();
+        let (secret, rest) = path.split_once('/').unwrap();
+        assert!(secret.len() > 40, "{secret}");
+        let root = process.base.strip_suffix(path).unwrap();
+        let next = "invocation/next";
+        let other = "x".repeat(secret.len());
+        for stranger in [
+            process.client.get(format!("{root}{rest}/{next}")),
+            process.client.get(format!("{root}{other}/{rest}/{next}")),
+            process
+                .client
+                .get(format!("{}/{next}", process.base))
+                .header("origin", "null"),
+            process
+                .client
+                .get(format!("{}/{next}", process.base))
+                .header("host", "evil.example"),
+            process
+                .client
+                .request(Method::OPTIONS, format!("{root}{rest}/{next}"))
+                .header("origin", "http://evil.example"),
+        ] {
+            let refused = stranger.send().await.unwrap();
+            assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+            assert!(
+                !refused
+                    .headers()
+                    .contains_key("access-control-allow-origin")
+            );
+        }
+        drop(process.next().await);
+    };
+    let caller = async {
+        let bootstrap = start.await.unwrap();
+        drop(bootstrap.invoke(json!({}), Duration::from_millis(50)).await);
     };
     tokio::join!(caller, process);
 }

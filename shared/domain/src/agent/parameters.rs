@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::PartialSchema as _;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::MAX_DEFINITION;
 use super::catalogue::AgentType;
@@ -11,7 +13,7 @@ use crate::ids::AgentId;
 use crate::model;
 
 /// A kind of value that a parameter takes (Prodgy's agent settings page).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ParameterKind {
     Text,
@@ -22,7 +24,7 @@ pub enum ParameterKind {
 }
 
 /// A parameter that an agent of some type takes.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ParameterSpec {
     pub name: &'static str,
     pub label: &'static str,
@@ -32,6 +34,53 @@ pub struct ParameterSpec {
     pub required: bool,
     pub default: Option<Value>,
 }
+
+/// A parameter that an agent of some type takes.
+// The members of a `ParameterSpec` as its JSON has them. Derived from the kinds, the schema would join an object with a choice of
+// objects, which generators of clients leave out.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "only described")]
+struct ParameterSpecMembers {
+    name: String,
+    label: String,
+    description: String,
+    #[schema(rename = "type")]
+    kind: ParameterType,
+    /// What can be chosen, where `type` is `selection`.
+    #[schema(nullable = false)]
+    options: Option<Vec<String>>,
+    required: bool,
+    default: Option<Value>,
+}
+
+/// A kind of value that a parameter takes.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only described")]
+enum ParameterType {
+    Text,
+    Number,
+    Selection,
+    Boolean,
+    Json,
+}
+
+impl utoipa::PartialSchema for ParameterSpec {
+    fn schema() -> RefOr<Schema> {
+        ParameterSpecMembers::schema()
+    }
+}
+
+impl utoipa::ToSchema for ParameterSpec {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((
+            <ParameterType as utoipa::ToSchema>::name().into_owned(),
+            ParameterType::schema(),
+        ));
+        ParameterSpecMembers::schemas(schemas);
+    }
+}
+
 impl AgentType {
     /// Checks parameters against the type and fills in defaults. Errors name `<prefix>.<parameter>`.
     pub fn validate_parameters(

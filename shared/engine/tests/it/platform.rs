@@ -112,7 +112,7 @@ impl Platform {
         let services = Services::new(Config::from_map(&variables).unwrap(), clock.clone());
         let store = Store::new(&services);
         let toolbox = Toolbox::new(ToolSettings {
-            allow_loopback: true,
+            outbound: OutboundClient::new(true),
             geocoding_url: format!("http://{address}"),
             forecast_url: format!("http://{address}"),
         });

@@ -11,7 +11,7 @@ use crate::wire::Server;
 
 fn nowhere() -> ToolSettings {
     ToolSettings {
-        allow_loopback: true,
+        outbound: OutboundClient::new(true),
         geocoding_url: String::new(),
         forecast_url: String::new(),
     }

@@ -60,6 +60,7 @@ const OUTLINE: Outline<'_> = Outline {
     description: "",
     root: ".",
     public_url: Some("https://things.example"),
+    tags: &[],
 };
 
 fn statuses(operation: &Value) -> Vec<&str> {

@@ -44,8 +44,9 @@ pub(super) fn install(directory: &Path) {
 #[ignore = "a function, which only a Runtime API can invoke"]
 async fn serve() {
     let served = runtime::bootstrap::run(|services| async move {
-        let environment = &services.config.aws.access_key_id;
-        Ok(match environment.as_str() {
+        let key = &services.config.aws.access_key_id;
+        let (function, _) = key.split_once('-').unwrap();
+        Ok(match function {
             "WebFunction" => Lambda::Http(web()),
             "StreamFunction" => Lambda::Stream(streams()),
             "WorkerFunction" => Lambda::queue(|event, _| work(event)),

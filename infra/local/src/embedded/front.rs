@@ -1,0 +1,249 @@
+//! The front of an embedded service: what a request must show to be answered.
+//!
+//! Every process of the machine reaches a loopback port, and so does every web page that a browser on it shows. So the `Host` of
+//! a request must be exactly where the service listens (a name that was rebound to this machine is another), a request of a
+//! web page, which says so in `Origin`, is refused, and everything must be signed (AWS Signature Version 4) with a key that was
+//! made for this start.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use http::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use runtime::Clock;
+use rustack_auth::{AuthError, hash_payload, verify_sigv4};
+use serde_json::json;
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::access_keys::{AccessKeys, random};
+use super::connections;
+use crate::platform::Upstream;
+use crate::template::REGION;
+
+/// How far a signature's time may be from this machine's, as in AWS.
+const LARGEST_SKEW: TimeDelta = TimeDelta::minutes(15);
+/// How long a body may take to arrive. Its sender is on this machine.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// Where a front says, to the listener behind it, that it has checked a request.
+const PASS: HeaderName = HeaderName::from_static("x-signalbox-front");
+const PASS_LENGTH: usize = 43;
+const DATE: HeaderName = HeaderName::from_static("x-amz-date");
+
+/// The service that a front stands before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guarded {
+    /// Its name in a signature's scope.
+    pub(crate) service: &'static str,
+    /// The largest body of a request, in bytes.
+    pub(crate) largest_body: usize,
+}
+
+/// What a request must show to be answered at one address. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Front {
+    guarded: Guarded,
+    host: HeaderValue,
+    keys: AccessKeys,
+    /// Shows that another front has let a request through.
+    pass: Option<HeaderValue>,
+    clock: Clock,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("this service has another host")]
+    Host,
+    #[error("this service answers no web page")]
+    Origin,
+    #[error("the request is not signed by this platform: {0}")]
+    Signature(#[from] AuthError),
+    #[error("the request is not signed by this platform: its time is not now")]
+    Time,
+    #[error("the request is not signed by this platform: its scope is another service or region")]
+    Scope,
+    #[error("the request is not signed by this platform")]
+    Unsigned,
+    #[error("the request has more than {0} bytes")]
+    TooLarge(usize),
+    #[error("the request did not arrive whole")]
+    BrokenOff,
+}
+
+impl Front {
+    /// A front of the service that listens at `address`.
+    pub(crate) fn new(guarded: Guarded, address: SocketAddr, keys: AccessKeys) -> Self {
+        Self {
+            guarded,
+            host: host(address),
+            keys,
+            pass: None,
+            // Signatures have the system's time, whatever time functions are told.
+            clock: Clock::system(),
+        }
+    }
+
+    /// The front of a second listener of the same service, at `address`, behind something that passes on what this one let
+    /// through: see [`Front::mark`]. Requests that come to it directly must show all that they must show here.
+    pub(crate) fn behind(&mut self, address: SocketAddr) -> (Self, Upstream) {
+        let pass = HeaderValue::try_from(random(PASS_LENGTH)).expect("letters and digits");
+        self.pass = Some(pass.clone());
+        let back = Self {
+            host: host(address),
+            ..self.clone()
+        };
+        let pass = (PASS, pass);
+        (back, Upstream { address, pass })
+    }
+
+    /// Marks a request as let through.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap) {
+        if let Some(pass) = &self.pass {
+            headers.insert(PASS, pass.clone());
+        }
+    }
+
+    /// Whether another front has let a request through.
+    pub(crate) fn is_marked(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(PASS);
+        shown.zip(self.pass.as_ref()).is_some_and(|(shown, pass)| {
+            let is_equal = shown.as_bytes().ct_eq(pass.as_bytes());
+            is_equal.into()
+        })
+    }
+
+    /// # Errors
+    /// The request was sent to another name of this address.
+    pub(crate) fn check_host(&self, head: &Parts) -> Result<(), Refusal> {
+        is_sent_to(&self.host, head)
+            .then_some(())
+            .ok_or(Refusal::Host)
+    }
+
+    /// Reads a request that shows what it must.
+    async fn admit(&self, request: Request<Incoming>) -> Result<(Parts, Bytes), Refusal> {
+        let (head, body) = request.into_parts();
+        if self.is_marked(&head.headers) {
+            let body = self.read(body).await?;
+            return Ok((head, body));
+        }
+        self.check_host(&head)?;
+        if head.headers.contains_key(ORIGIN) {
+            return Err(Refusal::Origin);
+        }
+        // Nothing is read for a stranger.
+        self.check_time(&head.headers)?;
+        let body = self.read(body).await?;
+        let signed = verify_sigv4(&head, &hash_payload(&body), &self.keys)?;
+        if signed.service == self.guarded.service && signed.region == REGION {
+            Ok((head, body))
+        } else {
+            Err(Refusal::Scope)
+        }
+    }
+
+    fn check_time(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let authorization = text(http::header::AUTHORIZATION).ok_or(Refusal::Unsigned)?;
+        let signed = rustack_auth::sigv4::parse_authorization_header(authorization)?;
+        let date = text(DATE).ok_or(Refusal::Time)?;
+        let time = parse_time(date).ok_or(Refusal::Time)?;
+        if date.starts_with(&signed.date) && (self.clock.now() - time).abs() <= LARGEST_SKEW {
+            Ok(())
+        } else {
+            Err(Refusal::Time)
+        }
+    }
+
+    async fn read(&self, body: Incoming) -> Result<Bytes, Refusal> {
+        let largest = self.guarded.largest_body;
+        let read = Limited::new(body, largest).collect();
+        match tokio::time::timeout(BODY_WITHIN, read).await {
+            Ok(Ok(whole)) => Ok(whole.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(largest)),
+            Ok(Err(_)) | Err(_) => Err(Refusal::BrokenOff),
+        }
+    }
+
+    /// Serves what `answer` says to whole requests that were let through, until `stop`.
+    pub(crate) async fn serve<A, F>(
+        self,
+        listener: TcpListener,
+        answer: A,
+        stop: CancellationToken,
+        stop_within: Duration,
+    ) where
+        A: Fn(Parts, Bytes) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let service_for = move |_| {
+            let (front, answer) = (self.clone(), answer.clone());
+            service_fn(move |request| {
+                let (front, answer) = (front.clone(), answer.clone());
+                async move {
+                    Ok::<_, Infallible>(match front.admit(request).await {
+                        Ok((head, body)) => answer(head, body).await,
+                        Err(refusal) => refusal.into_json(),
+                    })
+                }
+            })
+        };
+        connections::serve(listener, service_for, stop, stop_within).await;
+    }
+}
+
+impl Refusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// As services answer whose protocol is JSON.
+    fn into_json(self) -> Response<Body> {
+        let kind = match self {
+            Self::Signature(AuthError::AccessKeyNotFound(_)) => "UnrecognizedClientException",
+            Self::Signature(_) | Self::Time | Self::Scope => "InvalidSignatureException",
+            Self::Unsigned => "MissingAuthenticationTokenException",
+            Self::TooLarge(_) => "RequestEntityTooLargeException",
+            Self::Host | Self::Origin | Self::BrokenOff => "AccessDeniedException",
+        };
+        let body = json!({ "__type": kind, "message": self.to_string() });
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = self.status();
+        let json = HeaderValue::from_static("application/x-amz-json-1.0");
+        response.headers_mut().insert(CONTENT_TYPE, json);
+        response
+    }
+}
+
+/// Whether a request names `host`, and nothing else, as where it was sent.
+pub(crate) fn is_sent_to(host: &HeaderValue, head: &Parts) -> bool {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    // In the form that proxies get, a request has another host beside the header's.
+    hosts.next() == Some(host) && hosts.next().is_none() && head.uri.authority().is_none()
+}
+
+/// What clients of this address send in `Host`.
+pub(crate) fn host(address: SocketAddr) -> HeaderValue {
+    HeaderValue::try_from(address.to_string()).expect("an address is visible ASCII")
+}
+
+/// `20261122T101530Z`
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    let time = NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok()?;
+    Some(time.and_utc())
+}
