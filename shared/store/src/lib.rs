@@ -42,7 +42,7 @@ use runtime::config::Tables;
 
 pub use activity::ActivityFilter;
 pub use audit::AuditFilter;
-pub use counters::Window;
+pub use counters::{Tries, Window};
 pub use due::{DueItem, DueKind};
 pub use idempotency::{Attempt, StoredResponse};
 pub use members::Invitation;

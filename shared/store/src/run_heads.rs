@@ -29,19 +29,25 @@ impl Store {
         head.as_ref().map(read_head).transpose()
     }
 
-    /// Asks the worker that holds `run` for something. The head's version stays as it is.
+    /// Changes what is wanted of the worker that holds `run`, which was read with what is wanted now. The head's version stays as
+    /// it is.
     ///
     /// # Errors
-    /// `Conflict` when the run has been written since `run` was read.
-    pub async fn want(&self, run: &Run, wanted: Wanted, audit: &AuditEntry) -> Result<()> {
-        let seen = Condition::that("version = :seen")
-            .number(":seen", run.version)
-            .text(":wanted", wanted.as_str());
+    /// `Conflict` when the run, or what is wanted of its worker, has been written since `run` was read.
+    pub async fn want(&self, run: &Run, wanted: Option<Wanted>, audit: &AuditEntry) -> Result<()> {
+        let mut seen = unchanged(run);
+        let change = match wanted {
+            Some(wanted) => {
+                seen = seen.text(":next", wanted.as_str());
+                "SET wanted = :next"
+            }
+            None => "REMOVE wanted",
+        };
         let mut transaction = self.transaction();
         transaction.update(
             &self.tables.records,
             &keys::run_head(run.workspace_id, run.id),
-            "SET wanted = :wanted",
+            change,
             seen,
             moved_on,
         );
@@ -118,15 +124,14 @@ fn is_same_answer(read: &Run, run: &Run) -> bool {
     run.status == RunStatus::Running && run.steps == read.steps && holder(run) == holder(read)
 }
 
-/// Nobody has written the run since it was read, or wants anything of its worker that was not known then.
+/// Nobody has written the run since it was read, and what is wanted of its worker is what was wanted then.
 pub(crate) fn unchanged(read: &Run) -> Condition {
     let seen = |rest: &str| {
         Condition::that(format!("version = :seen AND {rest}")).number(":seen", read.version)
     };
     match read.wanted {
         None => seen("attribute_not_exists(wanted)"),
-        Some(wanted) => seen("(attribute_not_exists(wanted) OR wanted = :wanted)")
-            .text(":wanted", wanted.as_str()),
+        Some(wanted) => seen("wanted = :wanted").text(":wanted", wanted.as_str()),
     }
 }
 

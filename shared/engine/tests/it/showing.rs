@@ -28,6 +28,7 @@ async fn shown(platform: &Platform, run: &Run, holder: u64) -> Run {
         lease: Some(Lease {
             holder,
             acquired_at: now,
+            alone: false,
             until: now + TimeDelta::seconds(30),
         }),
         showing: Some(run.steps),
@@ -61,7 +62,7 @@ async fn whoever_watches_reads_on_from_where_they_were() {
         "its place is taken"
     );
     platform.clock.advance(TimeDelta::seconds(31));
-    assert_eq!(platform.advance(&run).await, Progress::Finished);
+    assert_eq!(platform.advance_alone(&run).await, Progress::Finished);
     assert!(
         is_refused(&platform, &held, 2).await,
         "its worker has lost the run"
