@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LIMITS = ["Prodgy", "ProdgyStrict", "Prowpt", "AgentPlatform", "Account", "SignIn", "Unauthenticated"]
+LIMITS = ["Prodgy", "ProdgyStrict", "Prowpt", "AgentPlatform", "Account", "SignIn", "Unauthenticated", "Organization"]
 
 
 @contextlib.contextmanager
