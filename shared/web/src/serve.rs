@@ -69,6 +69,15 @@ pub fn serve<S: Clone + Send + Sync + 'static>(
     Router::new().fallback(handle).with_state((host, routes))
 }
 
+/// What a function answers to a request at `path` that does not get as far as a route: for the gateway in front of it.
+pub fn refusal(path: &str, error: &Error, request_id: &str) -> Response {
+    let mut response = encode::failure(Dialect::of(path), error, request_id);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
 /// What is learned of a request on the way, for its response and its log line.
 #[derive(Clone, Default)]
 struct Facts(Arc<Mutex<Learned>>);
