@@ -92,6 +92,7 @@ impl Store {
             Condition::exists(),
             || Error::NotFound("workspace"),
         );
+        transaction.count(&keys::workspaces(organization.id), -1);
         transaction.put_organization(organization, Some(organization.revision));
         transaction.put_deletion(&deletion);
         transaction.audit(audit);

@@ -214,9 +214,11 @@ impl Store {
             RunStatus::Paused,
             RunStatus::WaitingApproval,
         ];
-        let prefix = agent.map(|agent| format!("{agent}#")).unwrap_or_default();
-        let lists = open.into_iter().map(|status| {
-            let partition = keys::runs_in_status(workspace, status);
+        let prefix = agent.map(keys::runs_of_agent_in_status).unwrap_or_default();
+        let partitions = open
+            .into_iter()
+            .flat_map(|status| keys::runs_in_status(workspace, status));
+        let lists = partitions.map(|partition| {
             let prefix = prefix.clone();
             async move {
                 self.index_page(Index::Status, &partition, &prefix, None)

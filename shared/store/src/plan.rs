@@ -36,22 +36,11 @@ impl Store {
         Ok(Standing {
             own,
             limits: own.over(self.plan),
+            agents: u64::try_from(number(&item, "agents")).unwrap_or(0),
             runs: used("month_runs"),
             tokens: used("month_tokens"),
             now,
         })
-    }
-
-    /// How many agents a workspace has.
-    pub(crate) async fn agents_in(
-        &self,
-        organization: OrganizationId,
-        workspace: WorkspaceId,
-    ) -> Result<u32> {
-        let key = keys::plan(organization);
-        let item = self.get_item(&self.tables.records, &key).await?;
-        let count = item.map_or(0, |item| number(&item, &in_workspace(workspace)));
-        Ok(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
     }
 
     /// Takes the agents of a workspace that is gone out of the counts. `true`, however often it is called.
@@ -60,19 +49,17 @@ impl Store {
         organization: OrganizationId,
         workspace: WorkspaceId,
     ) -> Result<bool> {
-        let key = keys::plan(organization);
-        let item = self.get_item(&self.tables.records, &key).await?;
-        let name = in_workspace(workspace);
-        let Some(count) = item.and_then(|item| item.get(&name)?.as_n().ok().cloned()) else {
-            return Ok(true);
-        };
-        let less = count.parse::<i64>().map_or(0, |count| -count);
-        let condition = Condition::that(format!("{name} = :seen"))
-            .number(":seen", count)
-            .number(":less", less);
+        let records = &self.tables.records;
+        let list = keys::agents(workspace);
+        let (total, plan) = (keys::total(&list), keys::plan(organization));
+        let rows = self.kept_total(&list).await?;
         let mut transaction = self.transaction();
-        let expression = format!("ADD agents :less REMOVE {name}");
-        transaction.update(&self.tables.records, &key, &expression, condition, stale);
+        if rows > 0 && self.get_item(records, &plan).await?.is_some() {
+            let less = Condition::exists().number(":less", format!("-{rows}"));
+            transaction.update(records, &plan, "ADD agents :less", less, stale);
+        }
+        let unchanged = Condition::that("attribute_not_exists(row_count) OR row_count = :seen");
+        transaction.delete(records, &total, unchanged.number(":seen", rows), stale);
         transaction.commit().await?;
         Ok(true)
     }
@@ -188,10 +175,10 @@ impl Transaction<'_> {
         condition = condition.number(":zero", 0).number(":one", 1);
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
-        let count = format!("ADD agents :one, {} :one", in_workspace(workspace));
-        self.update(records, &key, &count, condition, || {
+        self.update(records, &key, "ADD agents :one", condition, || {
             Error::Forbidden("the plan's limit of agents is reached".to_owned())
         });
+        self.count(&keys::agents(workspace), 1);
     }
 
     /// Counts an agent that goes.
@@ -199,16 +186,11 @@ impl Transaction<'_> {
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
         let less = Condition::none().number(":less", -1);
-        let count = format!("ADD agents :less, {} :less", in_workspace(workspace));
-        self.update(records, &key, &count, less, || {
+        self.update(records, &key, "ADD agents :less", less, || {
             Error::internal("an unconditional write failed")
         });
+        self.count(&keys::agents(workspace), -1);
     }
-}
-
-/// The attribute that counts a workspace's agents.
-fn in_workspace(workspace: WorkspaceId) -> String {
-    format!("agents_in_{}", workspace.to_string().replace('-', "_"))
 }
 
 fn month(now: DateTime<Utc>) -> String {

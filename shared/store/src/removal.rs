@@ -16,13 +16,13 @@
 //! | places of live tokens | their partition |
 //! | model credentials of the workspace, and what leads runs to them | the organization's credentials |
 //! | audit log, request log and its counts | their partitions: 13 months, 91 days, four shards |
-//! | the count of its agents | the organization's plan |
+//! | the kept totals of its lists, and its agents in the organization's plan | their keys |
 //!
 //! Of an **organization**, once its workspaces are deletions of their own: members, users and addresses, tokens as above,
-//! credentials, plan and usage, each by its partition.
+//! credentials and the choice among them, plan, usage and kept totals, each by its key or partition.
 //!
 //! What is left expires by itself, and leads to nothing that could be read: counters of rate limits (three minutes), responses
-//! kept for an `Idempotency-Key` (a day), invitations (seven days), sessions and the networks that users have signed in from.
+//! kept for an `Idempotency-Key` and totals of lists that only grow (a day), invitations (seven days), sessions and the networks that users have signed in from.
 
 mod families;
 mod pass;
@@ -111,6 +111,7 @@ impl Pass<'_> {
             && self
                 .partition(self.records(), &keys::deletions_in(workspace))
                 .await?
+            && self.token_totals(workspace).await?
             && self.store.forget_workspace(organization, workspace).await?)
     }
 
@@ -118,6 +119,9 @@ impl Pass<'_> {
         let usage = (0..keys::USAGE_SHARDS)
             .map(|shard| keys::organization_usage_shard(organization, shard));
         let own = keys::organization(organization).partition;
+        let lists = [keys::workspaces(organization), keys::members(organization)];
+        let totals = lists.iter().map(|list| keys::total(list)).collect();
+        self.store.remove_keys(self.records(), totals).await?;
         Ok(self.tokens(organization, None).await?
             && self.partition(self.records(), &own).await?
             && self

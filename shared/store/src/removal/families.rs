@@ -8,7 +8,7 @@ use domain::credential::Credential;
 use domain::ids::{AgentId, OrganizationId, WorkspaceId};
 use domain::model::Provider;
 use domain::run::RunStatus;
-use domain::token::Token;
+use domain::token::{Token, TokenKind};
 
 use super::pass::{Pass, all};
 use crate::audit::start_of_month;
@@ -23,8 +23,8 @@ const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 impl Pass<'_> {
     pub(super) async fn runs(&self, workspace: WorkspaceId) -> Result<bool> {
-        for status in RunStatus::ALL {
-            let partition = keys::runs_in_status(workspace, status);
+        let statuses = RunStatus::ALL.into_iter();
+        for partition in statuses.flat_map(|status| keys::runs_in_status(workspace, status)) {
             let mut start = None;
             loop {
                 let page = self.store.index_page(Index::Status, &partition, "", start);
@@ -163,7 +163,7 @@ impl Pass<'_> {
         let months =
             (0..).map_while(|month| start_of_month(first).checked_add_months(Months::new(month)));
         let months = months.take_while(|month| *month <= last);
-        let audit = months.map(|month| keys::audit_month(workspace, month));
+        let audit = months.flat_map(|month| keys::audit_month(workspace, month));
         let first = workspace
             .created_at()
             .max(now - TimeDelta::days(92))
@@ -211,5 +211,16 @@ impl Pass<'_> {
                 return Ok(false);
             }
         }
+    }
+
+    /// Removes the kept totals of a workspace's lists of tokens and keys.
+    pub(super) async fn token_totals(&self, workspace: WorkspaceId) -> Result<bool> {
+        let lists: BTreeSet<_> = TokenKind::ALL
+            .into_iter()
+            .map(|kind| keys::tokens_of(workspace, kind))
+            .collect();
+        let totals = lists.iter().map(|list| keys::total(list)).collect();
+        self.store.remove_keys(self.records(), totals).await?;
+        Ok(true)
     }
 }
