@@ -22,7 +22,8 @@
 //! credentials and the choice among them, plan, usage and kept totals, each by its key or partition.
 //!
 //! What is left expires by itself, and leads to nothing that could be read: counters of rate limits (three minutes), responses
-//! kept for an `Idempotency-Key` and totals of lists that only grow (a day), invitations (seven days), sessions and the networks that users have signed in from.
+//! kept for an `Idempotency-Key` and totals of lists that only grow (a day), invitations (seven days), sessions and the networks
+//! that users have signed in from.
 
 mod families;
 mod pass;
