@@ -15,6 +15,7 @@ mod deep_values;
 mod docs;
 mod events;
 mod executions;
+mod fairness;
 mod faults;
 mod grants;
 mod idempotency;

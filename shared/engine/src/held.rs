@@ -15,7 +15,7 @@ use domain::audit::Caller;
 use domain::run::{Lease, Partial, PartialEvent, Run, RunStatus, Step, StepEvent};
 use domain::{Error, Result};
 use runtime::Clock;
-use store::Store;
+use store::{Store, WantedPlace};
 use tokio::time::Instant;
 
 pub use self::blame::goes_alone;
@@ -23,6 +23,7 @@ pub(crate) use self::blame::{Blame, MAX_LOST_LEASES};
 pub(crate) use self::writing::{Pauses, is_as};
 use crate::finish::{Ending, finish};
 use crate::machine::State;
+use crate::places::Places;
 use crate::start::SWEEP_AFTER;
 
 /// How long after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
@@ -42,9 +43,24 @@ pub(crate) struct Held<'a> {
     renewal: Instant,
     /// How long the lease holds, as far as this worker knows.
     until: Instant,
+    place: Place,
     store: &'a Store,
     clock: &'a Clock,
     lease: TimeDelta,
+}
+
+/// The run's place among its organization's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// There is no limit.
+    NotNeeded,
+    Taken {
+        number: u16,
+        /// When it is to be renewed.
+        renewal: Instant,
+    },
+    /// It was lent, or is another's for some other reason.
+    Lost,
 }
 
 /// What has been shown of an answer on its way.
@@ -70,14 +86,15 @@ impl Shown {
 }
 
 impl<'a> Held<'a> {
-    /// Takes the lease on a run that is free to be taken.
+    /// Takes the lease on a run that is free to be taken, and a `place` for it where one is needed; `None` when that is another's.
     pub(crate) async fn take(
         store: &'a Store,
         clock: &'a Clock,
         lease: TimeDelta,
         run: Run,
         blame: Blame,
-    ) -> Result<Self> {
+        place: Option<WantedPlace>,
+    ) -> Result<Option<Self>> {
         let now = clock.now();
         let run = Run {
             status: RunStatus::Running,
@@ -98,13 +115,18 @@ impl<'a> Held<'a> {
             since,
             renewal: since,
             until: since + 2 * third_of(lease),
+            place: place.map_or(Place::NotNeeded, |place| Place::Taken {
+                number: place.number,
+                renewal: since + third_of(lease),
+            }),
             run,
             store,
             clock,
             lease,
         };
-        match held.put(held.renewed(), &[]).await {
-            Ok(()) => Ok(held),
+        match held.put_first(place).await {
+            Ok(true) => Ok(Some(held)),
+            Ok(false) => Ok(None),
             Err(error) => {
                 if error.is_retryable() {
                     held.give_back_if_taken().await;
@@ -208,6 +230,27 @@ impl<'a> Held<'a> {
         let caller = Caller::system(run.organization_id, run.workspace_id);
         let ended = finish(self.store, self.clock, run, ending, &caller, self.until);
         ended.await.map(drop)
+    }
+
+    /// The number of the place that the run has.
+    pub(crate) fn place(&self) -> Option<u16> {
+        match self.place {
+            Place::Taken { number, .. } => Some(number),
+            Place::NotNeeded | Place::Lost => None,
+        }
+    }
+
+    /// Whether the run has a place, or needs none. One that was lent or lost is looked for again.
+    pub(crate) async fn has_place(&mut self, places: &Places) -> Result<bool> {
+        if self.place != Place::Lost {
+            return Ok(true);
+        }
+        let Some(number) = places.retake(&self.run, self.lease).await? else {
+            return Ok(false);
+        };
+        let renewal = Instant::now() + self.third();
+        self.place = Place::Taken { number, renewal };
+        Ok(true)
     }
 
     /// How often a model has been asked for the answer that the journal waits for.

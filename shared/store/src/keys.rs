@@ -446,6 +446,24 @@ pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
     )
 }
 
+/// An organization's places for runs, and the runs that wait for one: the places come first.
+pub(crate) fn run_places(organization: OrganizationId) -> String {
+    format!("organization#{organization}#place")
+}
+
+/// What the sort keys of places begin with, and those of runs that wait.
+pub(crate) const RUN_PLACE: &str = "place#";
+pub(crate) const RUN_WAITING: &str = "waiting#";
+
+pub(crate) fn run_place(organization: OrganizationId, number: u16) -> Key {
+    Key::new(run_places(organization), format!("{RUN_PLACE}{number:05}"))
+}
+
+/// Ids are in the order in which runs were accepted.
+pub(crate) fn run_waiting(organization: OrganizationId, run: RunId) -> Key {
+    Key::new(run_places(organization), format!("{RUN_WAITING}{run}"))
+}
+
 pub(crate) fn idempotency(scope_hash: &str) -> Key {
     Key::new(format!("idempotency#{scope_hash}"), "idempotency")
 }

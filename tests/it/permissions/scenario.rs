@@ -412,12 +412,17 @@ impl Scenario {
         let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
         let agent = text(&agent["data"]["id"]);
         let executions = format!("/api/agent-base/{agent}/executions");
+        for _ in 0..3 {
+            self.call(token, Method::POST, &executions, json!({})).await;
+        }
+        let last = "the run that waits for a place gets one";
+        eventually(last, async || target.hits().len() == 3).await;
         let mut runs = Vec::new();
         for _ in 0..2 {
             let run = self.call(token, Method::POST, &executions, json!({})).await;
             runs.push(text(&run["data"]["execution_id"]));
         }
-        eventually("both runs are at work", async || target.hits().len() == 2).await;
+        eventually("both runs are at work", async || target.hits().len() == 5).await;
 
         // The leases of both runs have run out, as though their workers were gone.
         self.app.clock.advance(TimeDelta::days(31));
