@@ -111,7 +111,7 @@ pub enum Registration {
     Closed,
 }
 
-/// Requests per minute.
+/// Requests per minute, where nothing else is said.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// `PRODGY_LIMIT_PER_MINUTE`, per IP.
@@ -124,8 +124,12 @@ pub struct Limits {
     pub agentplatform: u32,
     /// `ACCOUNT_LIMIT_PER_MINUTE`, per session, on the account routes.
     pub account: u32,
-    /// `SIGN_IN_LIMIT_PER_MINUTE`, per IP and per account, for register and login.
+    /// `SIGN_IN_LIMIT_PER_MINUTE`: registrations, and wrong passwords, per IP.
     pub sign_in: u32,
+    /// `ACCOUNT_SIGN_IN_LIMIT_PER_MINUTE`: wrong passwords per account, wherever from.
+    pub sign_in_to_account: u32,
+    /// `INVITATION_LIMIT_PER_HOUR`, per organization.
+    pub invitations_per_hour: u32,
     /// `UNAUTHENTICATED_LIMIT_PER_MINUTE`, per IP, for requests whose credential is unknown.
     pub unauthenticated: u32,
 }
@@ -207,6 +211,8 @@ impl Config {
                 agentplatform: variables.parsed("AGENTPLATFORM_LIMIT_PER_MINUTE", 100)?,
                 account: variables.parsed("ACCOUNT_LIMIT_PER_MINUTE", 120)?,
                 sign_in: variables.parsed("SIGN_IN_LIMIT_PER_MINUTE", 5)?,
+                sign_in_to_account: variables.parsed("ACCOUNT_SIGN_IN_LIMIT_PER_MINUTE", 100)?,
+                invitations_per_hour: variables.parsed("INVITATION_LIMIT_PER_HOUR", 20)?,
                 unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
             },
             plan: PlanLimits {

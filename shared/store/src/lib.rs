@@ -38,7 +38,7 @@ use runtime::config::Tables;
 
 pub use activity::ActivityFilter;
 pub use audit::AuditFilter;
-pub use counters::Window;
+pub use counters::{Tries, Window};
 pub use due::{DueItem, DueKind};
 pub use idempotency::{Attempt, StoredResponse};
 pub use members::Invitation;

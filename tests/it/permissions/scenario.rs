@@ -50,7 +50,8 @@ impl Scenario {
         let refreshed = self
             .call("", Method::POST, "/api/auth/refresh", refresh.clone())
             .await;
-        // A refresh token that comes a second time ends the session.
+        // A refresh token that comes a second time, later, ends the session.
+        self.app.clock.advance(TimeDelta::minutes(1));
         self.refused(401, "", Method::POST, "/api/auth/refresh", refresh)
             .await;
         self.refused(
@@ -116,6 +117,8 @@ impl Scenario {
         let members = "/api/organization/members";
         let invite =
             json!({"email": "grace@example.com", "role": "ADMIN", "workspaces": [workspace]});
+        self.call(session, Method::POST, members, invite.clone())
+            .await;
         let invited = self.call(session, Method::POST, members, invite).await["data"].clone();
         let join = json!({"email": "grace@example.com", "password": Account::PASSWORD, "name": "Grace", "invitation": invited["invitation"]});
         let joined = self
