@@ -137,6 +137,23 @@ async fn one_organizations_slow_runs_hold_up_no_other_and_all_of_them_end() {
 }
 
 #[tokio::test]
+async fn four_hundred_runs_of_nineteen_seconds_leave_room_for_a_quick_one() {
+    let (app, target) = (start(&[]).await, Target::start().await);
+    let (flood, victim) = (Tenant::new(&app).await, Tenant::new(&app).await);
+    let slow = flood.requester(&app, &target, "/after/19000").await;
+    let quick = victim.agent(&app, json!({"instructions": "x"})).await;
+    for sent in 0..400 {
+        flood.signal(&app, &slow).await;
+        if sent % 40 == 39 {
+            let run = victim.signal(&app, &quick).await;
+            let run = victim.ended(&app, &run, Duration::from_secs(2)).await;
+            assert_eq!(run["status"], "completed", "{run}");
+        }
+    }
+    assert_eq!(target.most_at_once(), 20, "as many as it has places");
+}
+
+#[tokio::test]
 async fn a_run_lends_its_place_to_the_run_it_waits_for() {
     let (app, target) = (
         start(&[("RunsAtOncePerOrganization", "1")]).await,
