@@ -14,6 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
 use domain::run::{Lease, Partial, PartialEvent, Run, RunStatus, Step, StepEvent};
 use domain::{Error, Result};
+use futures::future::join;
 use runtime::Clock;
 use store::{Store, WantedPlace};
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 pub use self::blame::goes_alone;
 pub(crate) use self::blame::{Blame, MAX_LOST_LEASES};
 pub(crate) use self::writing::{Pauses, is_as};
-use crate::finish::{Ending, finish};
+use crate::finish::{Ending, count_usage, write_end};
 use crate::machine::State;
 use crate::places::Places;
 use crate::start::SWEEP_AFTER;
@@ -224,12 +225,22 @@ impl<'a> Held<'a> {
         Ok(false)
     }
 
-    /// Ends the run.
-    pub(crate) async fn end(&self, ending: &Ending<'_>) -> Result<()> {
+    /// Ends the run and leaves its place.
+    pub(crate) async fn end(&mut self, ending: &Ending<'_>, places: &Places) -> Result<()> {
         let run = self.run.clone();
         let caller = Caller::system(run.organization_id, run.workspace_id);
-        let ended = finish(self.store, self.clock, run, ending, &caller, self.until);
-        ended.await.map(drop)
+        let ended = write_end(self.store, self.clock, run, ending, &caller, self.until).await?;
+        join(count_usage(self.store, &ended), self.leave_place(places)).await;
+        Ok(())
+    }
+
+    /// Leaves the run's place, if it has one, to the next.
+    pub(crate) async fn leave_place(&mut self, places: &Places) {
+        if let Some(number) = self.place() {
+            let run = &self.run;
+            places.leave(run.organization_id, run.id, number).await;
+            self.place = Place::Lost;
+        }
     }
 
     /// The number of the place that the run has.

@@ -181,23 +181,24 @@ impl Runner {
             self.begin(&mut held, version, journal, patience).await
         };
         let done = done.await;
-        let (run, place) = (held.run.clone(), held.place());
-        let is_ours = match &done {
-            // For whoever goes on at once.
-            Ok(Progress::Yielded { .. }) => false,
-            Ok(_) => true,
+        match &done {
+            // The place is for whoever goes on at once.
+            Ok(Progress::Yielded { .. }) => {}
+            Ok(_) => held.leave_place(&self.places).await,
             Err(error) if error.is_retryable() => {
+                held.leave_place(&self.places).await;
                 held.give_back().await;
-                true
             }
             // Another worker that has the run by now has its place too.
             Err(_) => {
-                let now = self.store.run_head(run.workspace_id, run.id).await;
-                matches!(now, Ok(Some(now)) if !is_held(&now, self.clock.now(), None))
+                let now = self
+                    .store
+                    .run_head(held.run.workspace_id, held.run.id)
+                    .await;
+                if matches!(now, Ok(Some(now)) if !is_held(&now, self.clock.now(), None)) {
+                    held.leave_place(&self.places).await;
+                }
             }
-        };
-        if let Some(number) = place.filter(|_| is_ours) {
-            self.places.leave(run.organization_id, run.id, number).await;
         }
         done
     }
@@ -217,7 +218,8 @@ impl Runner {
                 self.carry_out(state, held, patience).await
             }
             Err(why) => {
-                held.end(&Ending::failed(&held.run, &why)).await?;
+                let ending = Ending::failed(&held.run, &why);
+                held.end(&ending, &self.places).await?;
                 Ok(Progress::Finished)
             }
         }
@@ -306,7 +308,7 @@ impl Runner {
                         tokens: state.usage(),
                         cost_micros: state.cost_micros(),
                     };
-                    held.end(&ending).await?;
+                    held.end(&ending, &self.places).await?;
                     return Ok(Progress::Finished);
                 }
             }

@@ -415,11 +415,16 @@ impl Scenario {
         let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
         let agent = text(&agent["data"]["id"]);
         let executions = format!("/api/agent-base/{agent}/executions");
+        let mut crowd = Vec::new();
         for _ in 0..3 {
-            self.call(token, Method::POST, &executions, json!({})).await;
+            let run = self.call(token, Method::POST, &executions, json!({})).await;
+            crowd.push(text(&run["data"]["execution_id"]));
         }
-        let last = "the run that waits for a place gets one";
-        eventually(last, async || target.hits().len() == 3).await;
+        eventually("the run that waits for a place gets one", async || {
+            let path = format!("{executions}/{}", crowd[2]);
+            self.get(token, &path).await["data"]["status"] == "completed"
+        })
+        .await;
         let mut runs = Vec::new();
         for _ in 0..2 {
             let run = self.call(token, Method::POST, &executions, json!({})).await;
