@@ -32,10 +32,10 @@ mod workspace;
 
 pub use control::Control;
 pub use finish::give_up;
-pub use held::goes_alone;
+pub use held::{goes_alone, wake_at};
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
-pub use models::{KeySource, Models, ProviderKey};
+pub use models::{KeySource, Models, ProviderKey, Tenant};
 pub use places::Places;
 pub use queue::RunQueue;
 pub use runner::{Progress, Runner};

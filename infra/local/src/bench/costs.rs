@@ -1,6 +1,5 @@
 //! What requests and runs would cost on AWS: measured processor time, round trips, request units and bytes, at a price table.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use super::runs::{cpu_of_runs, finished, send_signal};
 use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
 use super::{Measured, prices};
-use crate::{Call, DynamoDbRecorder, Options, Platform};
+use crate::{Call, DynamoDbRecorder, Options, Platform, TemplateSource};
 
 /// What a round trip to DynamoDB takes within a region.
 const ROUND_TRIP: Duration = Duration::from_millis(4);
@@ -34,7 +33,7 @@ struct Taken {
     answered: usize,
 }
 
-pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
+pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let recorder = DynamoDbRecorder::without_delay();
     let options = Options {
         dynamodb_front: Some(recorder.front()),
@@ -106,7 +105,7 @@ pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
     };
     add("run by signal", &taken, of_run(&taken));
     table.note(format!(
-        "Billed duration: the CPU above and {} ms a round trip, at {MEMORY} GB. Item sizes from the calls' JSON.",
+        "Billed duration: the CPU above and {} ms a round trip, at {MEMORY} GB.",
         ROUND_TRIP.as_millis()
     ));
     table.note("Prices: infra/local/src/bench/prices.rs; us-east-1, no free tier, models and outside services not included.");

@@ -1,6 +1,5 @@
 //! What one organization notices of another that keeps the platform busy.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,13 +9,14 @@ use super::runs::{Kind, SLOW, Service, one_by_one, send_signal};
 use super::sample::Sample;
 use super::table::{Table, milliseconds};
 use super::tenant::Tenant;
+use crate::TemplateSource;
 
 /// The runs of the busy one.
 const FLOOD: usize = 400;
 /// How long they get to spread.
 const SPREAD: Duration = Duration::from_secs(2);
 
-pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
+pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let platform = super::child_with_places(template).await?;
     let quiet = Tenant::found(platform.url()).await?;
     let mut busy = Tenant::found_as(platform.url(), "busy@signalbox.example").await?;

@@ -20,7 +20,7 @@ mod table;
 mod tenant;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -28,13 +28,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Options;
+use crate::TemplateSource;
 use crate::child::ChildPlatform;
 use capture::Capture;
 use table::Table;
 use tenant::Tenant;
 
 /// The parameters of the template that bound how often somebody may ask. The limiter runs, but never bites.
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 8] = [
     "ProdgyLimitPerMinute",
     "ProdgyStrictLimitPerMinute",
     "ProwptLimitPerMinute",
@@ -42,8 +43,9 @@ const LIMITS: [&str; 7] = [
     "AccountLimitPerMinute",
     "SignInLimitPerMinute",
     "UnauthenticatedLimitPerMinute",
+    "OrganizationLimitPerMinute",
 ];
-const RAISED_LIMIT: &str = "100000000";
+const RAISED_LIMIT: &str = "600000";
 /// The parameter that bounds how many runs of an organization are worked on at once, and what it is raised to.
 const PLACES: &str = "RunsAtOncePerOrganization";
 const RAISED_PLACES: &str = "1000";
@@ -69,7 +71,10 @@ struct Measured {
 }
 
 /// Measures everything and prints it.
-pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    arguments: BenchArguments,
+    template: &TemplateSource,
+) -> anyhow::Result<()> {
     let processors = available_parallelism().map_or(1, usize::from);
     say(&format!(
         "Clients, platform and DynamoDB share this machine ({processors} processors) and are measured together.\n\
@@ -113,11 +118,11 @@ pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::R
 }
 
 /// Options of a platform in this process, with limits that do not bite and nothing running by itself.
-fn options(template: &Path) -> Options {
+fn options(template: &TemplateSource) -> Options {
     let quiet = Options {
         schedules: false,
         event_sources: false,
-        ..Options::new(template)
+        ..Options::new(template.clone())
     };
     let quiet = quiet.parameter(PLACES, RAISED_PLACES);
     LIMITS.iter().fold(quiet, |options, limit| {
@@ -126,16 +131,19 @@ fn options(template: &Path) -> Options {
 }
 
 /// A platform in a process of its own, with limits that do not bite.
-async fn child(template: &Path) -> anyhow::Result<ChildPlatform> {
+async fn child(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
     child_with(template, Some(format!("{PLACES}={RAISED_PLACES}"))).await
 }
 
 /// Likewise, with the template's own places for runs.
-async fn child_with_places(template: &Path) -> anyhow::Result<ChildPlatform> {
+async fn child_with_places(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
     child_with(template, None).await
 }
 
-async fn child_with(template: &Path, more: Option<String>) -> anyhow::Result<ChildPlatform> {
+async fn child_with(
+    template: &TemplateSource,
+    more: Option<String>,
+) -> anyhow::Result<ChildPlatform> {
     let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
     let loopback = "OutboundAllowLoopback=true".to_owned();
     let parameters = limits.into_iter().chain([loopback]).chain(more);

@@ -42,29 +42,30 @@ impl Pauses {
 }
 
 impl Held<'_> {
-    /// Writes that this worker has the run, with its place where one is `wanted`; `false` when that is another's.
-    pub(super) async fn put_first(&mut self, wanted: Option<WantedPlace>) -> Result<bool> {
+    /// Writes that this worker has the run, as `taken`, with its place where one is `wanted`; `false` when that is another's.
+    pub(super) async fn put_first(
+        &mut self,
+        mut taken: Run,
+        wanted: Option<WantedPlace>,
+    ) -> Result<bool> {
         let Some(wanted) = wanted else {
-            let next = self.renewed();
-            return self.put(next, &[]).await.map(|()| true);
+            return self.put(taken, &[]).await.map(|()| true);
         };
         let mut pauses = Pauses::until(self.until);
         loop {
-            let next = self.renewed();
+            taken.version = self.run.version;
+            taken.wanted = self.run.wanted;
             let now = self.clock.now();
-            let write = self.store.write_run_with_place(
-                self.writing(&next, &[]),
-                wanted,
-                now,
-                now + self.lease,
-            );
+            let write = self.writing(&taken, &[]);
+            let until = now + self.lease;
+            let write = self.store.write_run_with_place(write, wanted, now, until);
             let error = match tokio::time::timeout(self.third(), write).await {
                 Ok(Ok(true)) => {
-                    self.take_over(&next);
+                    self.take_over(&taken);
                     return Ok(true);
                 }
                 Ok(Ok(false)) => return Ok(false),
-                Ok(Err(error)) if is_lost(&error) => match self.learn(&next, error).await {
+                Ok(Err(error)) if is_lost(&error) => match self.learn(&taken, error).await {
                     Ok(true) => return Ok(true),
                     Ok(false) => continue,
                     Err(error) => error,
@@ -118,10 +119,10 @@ impl Held<'_> {
         }
     }
 
-    fn writing<'w>(&self, next: &'w Run, steps: &'w [Step]) -> RunWrite<'w> {
+    fn writing<'w>(&'w self, next: &'w Run, steps: &'w [Step]) -> RunWrite<'w> {
         RunWrite {
+            read: &self.run,
             run: next,
-            wanted: self.run.wanted,
             steps,
             messages: &[],
             agent: None,
@@ -129,7 +130,7 @@ impl Held<'_> {
         }
     }
 
-    fn take_over(&mut self, next: &Run) {
+    pub(super) fn take_over(&mut self, next: &Run) {
         self.run = Run {
             version: next.version + 1,
             ..next.clone()
@@ -158,12 +159,14 @@ impl Held<'_> {
         } else if is_as(&stored, next) {
             self.take_over(&Run {
                 version: stored.version - 1,
+                showing: stored.showing,
                 wanted: stored.wanted,
                 ..next.clone()
             });
             Ok(true)
         } else if is_as(&stored, run) {
             self.run.version = stored.version;
+            self.run.showing = stored.showing;
             self.run.wanted = stored.wanted;
             Ok(false)
         } else {

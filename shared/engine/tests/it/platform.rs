@@ -23,7 +23,7 @@ use domain::plan::Standing;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
 use engine::{
-    KeySource, Models, Places, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter,
+    KeySource, Models, Places, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter, Tenant,
     WorkspaceTools,
 };
 use futures::future::{self, BoxFuture};
@@ -56,7 +56,7 @@ struct NoKeys;
 impl KeySource for NoKeys {
     fn key(
         &self,
-        _: OrganizationId,
+        _: Tenant,
         _: Provider,
         _: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
@@ -244,9 +244,13 @@ impl Platform {
     pub(crate) async fn runs_of(&self, agent: &Agent) -> Vec<Run> {
         let page = PageRequest::first(100);
         let filter = RunFilter::default();
-        let runs = self
-            .store
-            .runs(agent.workspace_id, agent.id, &filter, &page);
+        let runs = self.store.runs(
+            agent.workspace_id,
+            agent.id,
+            &filter,
+            &page,
+            self.clock.now(),
+        );
         runs.await.unwrap().items
     }
 
@@ -386,11 +390,10 @@ fn dynamodb() -> SocketAddr {
         let mut secondary = Vec::new();
         for number in 1..=indexes {
             let (partition, sort) = (format!("GSI{number}PK"), format!("GSI{number}SK"));
-            let projection = if number == 3 { "KEYS_ONLY" } else { "ALL" };
             secondary.push(json!({
                 "IndexName": format!("GSI{number}"),
                 "KeySchema": key(&partition, &sort),
-                "Projection": { "ProjectionType": projection },
+                "Projection": { "ProjectionType": "KEYS_ONLY" },
             }));
             attributes.extend([partition, sort]);
         }
