@@ -27,6 +27,7 @@ mod models;
 mod permissions;
 mod plans;
 mod roles;
+mod rotation;
 mod round_trips;
 mod schedules;
 mod secrets;

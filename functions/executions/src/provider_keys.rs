@@ -1,6 +1,6 @@
 //! The keys of an organization, opened for the run that needs one.
 
-use auth::Keyring;
+use auth::Vault;
 use domain::Result;
 use domain::credential::{Credential, CredentialStatus};
 use domain::ids::{CredentialId, OrganizationId};
@@ -15,10 +15,11 @@ use store::Store;
 /// How many credentials, from the newest, are looked through for one of a provider.
 const NEWEST: u32 = 100;
 
-/// Finds credentials in the store and opens them with the keyring as of now.
+/// Finds credentials in the store and opens them.
 pub(crate) struct SealedKeys {
     services: Services,
     store: Store,
+    vault: Vault,
 }
 
 /// What there is of credentials for a provider.
@@ -31,7 +32,12 @@ enum Found {
 
 impl SealedKeys {
     pub(crate) fn new(services: Services, store: Store) -> Self {
-        Self { services, store }
+        let vault = Vault::new(services.clone(), store.clone());
+        Self {
+            services,
+            store,
+            vault,
+        }
     }
 
     async fn find(
@@ -81,10 +87,9 @@ impl SealedKeys {
             Found::Withdrawn => return Ok(None),
             Found::Nothing => return Ok(self.role(provider).map(ProviderKey::Role)),
         };
-        let keyring = Keyring::load(&self.services).await?;
-        let Some(secret) = keyring.open_provider_key(&credential) else {
-            tracing::warn!(credential.id = %credential.id, "credential cannot be opened");
-            return Ok(None);
+        let Some(secret) = self.vault.open_provider_key(&credential).await? else {
+            tracing::error!(credential.id = %credential.id, "credential cannot be opened");
+            return Ok(Some(ProviderKey::Unreadable(credential.id)));
         };
         let now = self.services.clock.now();
         // A note for people, which is no reason for a run to fail.

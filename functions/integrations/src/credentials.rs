@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use auth::Keyring;
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
@@ -11,7 +10,9 @@ use domain::audit::AuditEntry;
 use domain::credential::{self, CredentialStatus, ProviderSecret};
 use domain::ids::CredentialId;
 use domain::model::{Provider, bedrock_region};
+use domain::page::Page;
 use domain::text::Name;
+use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
@@ -89,7 +90,13 @@ async fn list_credentials(
         .store
         .credentials(caller.organization_id, &params.request)
         .await?;
-    Ok(Listed::new(page.map(Credential::from), params))
+    let items = page.items.into_iter().map(|row| shown(&state, row));
+    let page = Page {
+        items: try_join_all(items).await?,
+        next_cursor: page.next_cursor,
+        total: page.total,
+    };
+    Ok(Listed::new(page, params))
 }
 
 /// Stores a provider's key, sealed.
@@ -112,10 +119,10 @@ async fn create_credential(
         .base_url
         .map(|text| base_url(&state, body.provider, &text))
         .transpose()?;
-    let sealed =
-        Keyring::load(services)
-            .await?
-            .seal_provider_key(organization, id, &body.secret)?;
+    let vault = &state.host.vault;
+    let sealed = vault
+        .seal_provider_key(organization, id, &body.secret)
+        .await?;
     let credential = credential::Credential {
         id,
         organization_id: organization,
@@ -155,9 +162,20 @@ async fn get_credential(
 ) -> Result<Reply<Credential>> {
     let store = &state.host.store;
     let credential = store.credential(caller.organization_id, id).await?;
-    Ok(Reply::ok(
-        credential.ok_or(Error::NotFound("credential"))?.into(),
-    ))
+    let credential = credential.ok_or(Error::NotFound("credential"))?;
+    Ok(Reply::ok(shown(&state, credential).await?))
+}
+
+/// A credential as it is shown: with its status, which takes opening its secret.
+async fn shown(state: &State, credential: credential::Credential) -> Result<Credential, Error> {
+    let is_active = credential.status() == CredentialStatus::Active;
+    let vault = &state.host.vault;
+    let is_unreadable = is_active && vault.open_provider_key(&credential).await?.is_none();
+    let mut shown = Credential::from(credential);
+    if is_unreadable {
+        shown.status = CredentialStatus::Unreadable;
+    }
+    Ok(shown)
 }
 
 /// Revokes a credential for good: its secret is deleted, and agents that name it cannot reach their model. Revoking it again

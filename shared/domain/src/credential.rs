@@ -59,6 +59,8 @@ impl std::fmt::Debug for ProviderSecret {
 pub enum CredentialStatus {
     Active,
     Revoked,
+    /// The key that its secret was sealed with is lost. It can be revoked, and its secret be stored again.
+    Unreadable,
 }
 
 /// A key of an organization. All of its workspaces may use it.
@@ -86,6 +88,7 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// `Active` or `Revoked`: whether the secret can still be opened is not known here.
     pub fn status(&self) -> CredentialStatus {
         if self.sealed.is_some() {
             CredentialStatus::Active

@@ -24,6 +24,8 @@ pub enum ProviderKey {
         /// What was remembered with [`KeySource::remember_unsupported`].
         unsupported: BTreeSet<String>,
     },
+    /// One that the organization has given us, and that cannot be opened any more.
+    Unreadable(CredentialId),
     /// The platform's own role in AWS, for Bedrock alone.
     Role(BedrockRole),
 }
@@ -100,6 +102,11 @@ impl Models {
         ) {
             (_, None) => {
                 return Ok(Err(format!("there is no active credential for {provider}")));
+            }
+            (_, Some(ProviderKey::Unreadable(id))) => {
+                return Ok(Err(format!(
+                    "the credential {id} for {provider} cannot be opened any more; store its secret again"
+                )));
             }
             (Provider::Bedrock, Some(ProviderKey::Role(role))) => {
                 return found(bedrock(BedrockAccess::Role(role)), None);

@@ -71,6 +71,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         dynamodb,
         objects,
         queues,
+        secrets,
     } = listeners.start(setting, &mut services).await?;
 
     let environments = deployment
@@ -171,6 +172,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         _threads: threads,
         dynamodb,
         _objects: objects,
+        secrets,
         data,
     })
 }
