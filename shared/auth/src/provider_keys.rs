@@ -36,6 +36,18 @@ impl Vault {
         let opened = self.open(PURPOSE, &context, sealed).await?;
         Ok(opened.and_then(|bytes| String::from_utf8(bytes).ok()?.try_into().ok()))
     }
+
+    /// Finds out which of these credentials can be opened.
+    ///
+    /// # Errors
+    /// `Unavailable` when that cannot be told now.
+    pub async fn try_provider_keys(&self, credentials: &mut [Credential]) -> Result<()> {
+        for credential in credentials {
+            let is_sealed = credential.sealed.is_some();
+            credential.is_lost = is_sealed && self.open_provider_key(credential).await?.is_none();
+        }
+        Ok(())
+    }
 }
 
 fn context(organization: OrganizationId, id: CredentialId) -> String {

@@ -1,11 +1,11 @@
 //! Credentials: an organization's keys for the providers of models.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CredentialId, OrganizationId};
+use crate::ids::{CredentialId, OrganizationId, WorkspaceId};
 use crate::model::Provider;
 use crate::text::Name;
 
@@ -63,11 +63,14 @@ pub enum CredentialStatus {
     Unreadable,
 }
 
-/// A key of an organization. All of its workspaces may use it.
+/// A key of a workspace, which alone may use it, or of an organization, all of whose workspaces may.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     pub id: CredentialId,
     pub organization_id: OrganizationId,
+    /// The workspace that it belongs to; `None` for one of the organization.
+    #[serde(default)]
+    pub workspace_id: Option<WorkspaceId>,
     pub name: Name,
     pub provider: Provider,
     /// Where the provider is reached, when not at its own address.
@@ -82,18 +85,26 @@ pub struct Credential {
     /// What its service turned out to refuse in requests, each with the model it refuses it for, in the words of who asks it.
     #[serde(skip)]
     pub unsupported: BTreeSet<String>,
+    /// Whether the secret was found to be sealed with a key that is lost.
+    #[serde(skip)]
+    pub is_lost: bool,
     /// Counts writes of this row; a write names the one that it has seen.
     #[serde(skip)]
     pub revision: u64,
 }
 
 impl Credential {
-    /// `Active` or `Revoked`: whether the secret can still be opened is not known here.
+    /// Whether runs of a workspace of its organization may use it.
+    pub fn serves(&self, workspace: WorkspaceId) -> bool {
+        self.workspace_id.is_none_or(|own| own == workspace)
+    }
+
+    /// Revoked ones have no secret. That one cannot be opened is known where it was tried.
     pub fn status(&self) -> CredentialStatus {
-        if self.sealed.is_some() {
-            CredentialStatus::Active
-        } else {
-            CredentialStatus::Revoked
+        match (&self.sealed, self.is_lost) {
+            (None, _) => CredentialStatus::Revoked,
+            (Some(_), true) => CredentialStatus::Unreadable,
+            (Some(_), false) => CredentialStatus::Active,
         }
     }
 
@@ -105,6 +116,36 @@ impl Credential {
             unsupported: BTreeSet::new(),
             ..self
         }
+    }
+}
+
+/// The credentials of an organization that runs use in workspaces without one of their own: an administrator's choice, one for
+/// each provider. One that is revoked stays chosen, so that nothing takes its place by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultCredentials {
+    pub chosen: BTreeMap<Provider, CredentialId>,
+    /// Counts writes; `None` before the first.
+    #[serde(skip)]
+    pub revision: Option<u64>,
+}
+
+impl DefaultCredentials {
+    pub fn has(&self, credential: &Credential) -> bool {
+        self.chosen.get(&credential.provider) == Some(&credential.id)
+    }
+
+    /// The choice with this credential for its provider.
+    #[must_use]
+    pub fn with(mut self, credential: &Credential) -> Self {
+        self.chosen.insert(credential.provider, credential.id);
+        self
+    }
+
+    /// The choice without this credential.
+    #[must_use]
+    pub fn without(mut self, credential: &Credential) -> Self {
+        self.chosen.retain(|_, id| *id != credential.id);
+        self
     }
 }
 

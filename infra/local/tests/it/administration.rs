@@ -216,7 +216,9 @@ async fn the_master_secret_is_rotated_any_number_of_times() {
         assert_eq!(shown(rotate), "the master secret is rotated");
     }
     let platform = home.start(&[]).await;
-    let credentials = Client::new(&platform, &key).get("/api/v1/credentials").await;
+    let credentials = Client::new(&platform, &key)
+        .get("/api/v1/credentials")
+        .await;
     assert_eq!(credentials["data"][0]["status"], "active");
 }
 
