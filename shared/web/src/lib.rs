@@ -14,10 +14,12 @@ mod reply;
 mod serve;
 
 pub use access::Permitted;
-pub use extract::{Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, present};
+pub use extract::{
+    Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, largest_body, present,
+};
 pub use page::{CursorPaging, PageParams, ProdgyPaging, ProwptPaging};
 pub use reply::{Failure, Listed, NoContent, Reply};
-pub use serve::{Host, serve};
+pub use serve::{Host, refusal, serve};
 
 /// What a handler returns.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
