@@ -21,6 +21,7 @@ mod grants;
 mod idempotency;
 mod invitations;
 mod large_values;
+mod least_roles;
 mod limits;
 mod live_models;
 mod members;
