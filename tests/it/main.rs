@@ -31,6 +31,7 @@ mod organization_limit;
 mod permissions;
 mod plans;
 mod roles;
+mod rotation;
 mod round_trips;
 mod schedules;
 mod secrets;

@@ -6,11 +6,14 @@
 //!   be up to a minute late.
 //! * A token that has run out gets its `expired` log row.
 //!
+//! Beside that it keeps the data keys wrapped by the master secret as it is now, so that a rotation needs no requests to be safe.
+//!
 //! A failing item is logged and stops no other. Two ticks at once do no harm: whatever must happen once is claimed by a
 //! conditional write.
 
 use std::collections::{HashMap, HashSet};
 
+use auth::Vault;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
 use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
@@ -20,6 +23,7 @@ use domain::token::{Token, TokenAction, TokenState};
 use domain::{Error, Result};
 use engine::{RunQueue, Starter};
 use futures::StreamExt;
+use futures::future::join;
 use runtime::{Clock, Lambda, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,8 +69,10 @@ pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
     let store = Store::new(&services);
     let queue = RunQueue::new(&services)?;
     let starter = Starter::new(store.clone(), queue.clone(), services.clock.clone());
+    let vault = Vault::new(services.clone(), store.clone());
     Ok(Lambda::event(move |input, invocation| {
         let (store, clock) = (store.clone(), services.clock.clone());
+        let vault = vault.clone();
         let (starter, queue) = (starter.clone(), queue.clone());
         async move {
             let input: Input = if input.is_null() {
@@ -82,7 +88,12 @@ pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
                 abandoned_before: input.abandoned_before,
                 deadline: invocation.deadline,
             };
-            let summary = tick.run().await?;
+            let (summary, kept) = join(tick.run(), vault.keep_wrapped()).await;
+            if let Err(error) = kept {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, source, metric = "data_keys_failed", "the data keys could not be kept wrapped");
+            }
+            let summary = summary?;
             tracing::info!(
                 due.runs = summary.runs,
                 due.agents = summary.agents,

@@ -96,6 +96,11 @@ pub(crate) struct IndexKey {
     pub(crate) key: Key,
 }
 
+/// The keys that what is stored is sealed with. The platform's, no tenant's.
+pub(crate) fn data_keys() -> Key {
+    Key::new("platform", "data_keys")
+}
+
 // --- identity
 
 pub(crate) fn user(id: UserId) -> Key {
