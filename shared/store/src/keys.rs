@@ -96,6 +96,11 @@ pub(crate) struct IndexKey {
     pub(crate) key: Key,
 }
 
+/// The keys that what is stored is sealed with. The platform's, no tenant's.
+pub(crate) fn data_keys() -> Key {
+    Key::new("platform", "data_keys")
+}
+
 // --- identity
 
 pub(crate) fn user(id: UserId) -> Key {
@@ -598,6 +603,24 @@ pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
         format!("rate#{policy}#{}#{window}", sha256_hex(subject)),
         "rate",
     )
+}
+
+/// An organization's places for runs, and the runs that wait for one: the places come first.
+pub(crate) fn run_places(organization: OrganizationId) -> String {
+    format!("organization#{organization}#place")
+}
+
+/// What the sort keys of places begin with, and those of runs that wait.
+pub(crate) const RUN_PLACE: &str = "place#";
+pub(crate) const RUN_WAITING: &str = "waiting#";
+
+pub(crate) fn run_place(organization: OrganizationId, number: u16) -> Key {
+    Key::new(run_places(organization), format!("{RUN_PLACE}{number:05}"))
+}
+
+/// Ids are in the order in which runs were accepted.
+pub(crate) fn run_waiting(organization: OrganizationId, run: RunId) -> Key {
+    Key::new(run_places(organization), format!("{RUN_WAITING}{run}"))
 }
 
 pub(crate) fn idempotency(scope_hash: &str) -> Key {
