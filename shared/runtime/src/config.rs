@@ -124,6 +124,8 @@ pub struct Limits {
     pub sign_in: u32,
     /// `UNAUTHENTICATED_LIMIT_PER_MINUTE`, per IP, for requests whose credential is unknown.
     pub unauthenticated: u32,
+    /// `EVENT_STREAMS_PER_WORKSPACE`: open streams of events, whose number is not one a minute.
+    pub event_streams: u32,
 }
 
 /// What talks out.
@@ -203,6 +205,7 @@ impl Config {
                 account: variables.parsed("ACCOUNT_LIMIT_PER_MINUTE", 120)?,
                 sign_in: variables.parsed("SIGN_IN_LIMIT_PER_MINUTE", 5)?,
                 unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
+                event_streams: variables.parsed("EVENT_STREAMS_PER_WORKSPACE", 20)?,
             },
             plan: PlanLimits {
                 agents: variables.bound("PLAN_AGENTS")?,

@@ -446,6 +446,15 @@ pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
     )
 }
 
+pub(crate) fn event_streams(workspace: WorkspaceId) -> Key {
+    Key::new(format!("workspace#{workspace}"), "event-streams")
+}
+
+pub(crate) fn stream_comeback(credential: &str, run: RunId) -> Key {
+    let hash = sha256_hex(&format!("{credential}/{run}"));
+    Key::new(format!("comeback#{hash}"), "comeback")
+}
+
 pub(crate) fn idempotency(scope_hash: &str) -> Key {
     Key::new(format!("idempotency#{scope_hash}"), "idempotency")
 }

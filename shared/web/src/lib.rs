@@ -14,7 +14,10 @@ mod reply;
 mod serve;
 
 pub use access::Permitted;
-pub use extract::{Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, present};
+pub use extract::{
+    Client, ComesBack, Deadline, FreshId, Id, IdPair, Json, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER,
+    OptionalJson, Params, present,
+};
 pub use page::{CursorPaging, PageParams, ProdgyPaging, ProwptPaging};
 pub use reply::{Failure, Listed, NoContent, Reply};
 pub use serve::{Host, serve};

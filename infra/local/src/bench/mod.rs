@@ -122,8 +122,9 @@ fn options(template: &Path) -> Options {
 /// A platform in a process of its own, with limits that do not bite.
 async fn child(template: &Path) -> anyhow::Result<ChildPlatform> {
     let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
-    let loopback = "OutboundAllowLoopback=true".to_owned();
-    let parameters: Vec<_> = limits.into_iter().chain([loopback]).collect();
+    let others = ["OutboundAllowLoopback=true", "EventStreamsPerWorkspace=200"];
+    let others = others.map(str::to_owned);
+    let parameters: Vec<_> = limits.into_iter().chain(others).collect();
     ChildPlatform::start(template, None, &parameters).await
 }
 
