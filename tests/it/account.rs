@@ -126,7 +126,7 @@ async fn a_wrong_password_and_an_unknown_address_are_told_alike() {
 
 #[tokio::test]
 async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
-    let app = TestApp::start().await;
+    let app = TestApp::with_own_clock().await;
     let account = app.register().await;
     let refresh = |token: &str| {
         app.post("/api/auth/refresh", json!({"refresh_token": token}))
@@ -142,6 +142,7 @@ async fn a_refresh_token_works_once_and_its_reuse_ends_the_session() {
         .await
         .expect(200);
 
+    app.clock.advance(chrono::TimeDelta::seconds(31));
     refresh(&account.refresh_token).await.expect_refused(401);
     refresh(second_refresh).await.expect_refused(401);
     app.get("/api/auth/me")

@@ -118,6 +118,39 @@ async fn a_paused_execution_lets_its_call_return_and_goes_on_from_there() {
 }
 
 #[tokio::test]
+async fn a_pause_that_has_not_begun_can_be_taken_back() {
+    let desk = Desk::start().await;
+    let execution = desk.poster(&["/after/3000", "/next"]).await;
+    desk.requests(1).await;
+    let take_back = async {
+        while desk.status(&execution).await["pause_requested"] == false {}
+        desk.post(&execution, "continue").await
+    };
+    let (paused, continued) = tokio::join!(desk.post(&execution, "pause"), take_back);
+    for state in [&paused, &continued] {
+        assert_eq!(state["status"], "running", "{state}");
+        assert_eq!(state["pause_requested"], false, "{state}");
+    }
+    assert_eq!(desk.target.hits().len(), 1, "the call is still under way");
+    desk.refused(&execution, "continue").await;
+    desk.until(&execution, "completed").await;
+    let paths: Vec<_> = desk.target.hits().into_iter().map(|hit| hit.path).collect();
+    assert_eq!(paths, ["/after/3000", "/next"], "each request once");
+
+    // Another pause after that is a pause.
+    let execution = desk.poster(&["/after/2000", "/last"]).await;
+    desk.requests(3).await;
+    let changing = async {
+        while desk.status(&execution).await["pause_requested"] == false {}
+        desk.post(&execution, "continue").await;
+        desk.post(&execution, "pause").await
+    };
+    let (_, paused) = tokio::join!(desk.post(&execution, "pause"), changing);
+    assert_eq!(paused["status"], "paused", "{paused}");
+    assert_eq!(desk.target.hits().len(), 3);
+}
+
+#[tokio::test]
 async fn a_stopped_execution_makes_no_further_call_and_says_what_is_in_doubt() {
     let desk = Desk::start().await;
     let execution = desk.poster(&["/slow", "/next"]).await;

@@ -1,6 +1,8 @@
 //! The platform on a DynamoDB that throttles, hangs, refuses, loses answers and lags.
 
 mod calls;
+mod runs;
+mod ticks;
 
 use testkit::{DynamoDbFaults, TestApp, in_this_process};
 

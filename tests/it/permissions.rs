@@ -95,8 +95,10 @@ fn queues_secrets_and_logs_are_granted_to_the_functions_that_are_told_of_them() 
     };
     for (function, properties) in functions(&template) {
         let variables = &properties["Environment"]["Variables"];
-        if let Some(queue) = variables.get("RUN_QUEUE_URL") {
-            need(function, "sqs:SendMessage", &resource(queue));
+        for queue in ["RUN_QUEUE_URL", "ALONE_RUN_QUEUE_URL"] {
+            if let Some(queue) = variables.get(queue) {
+                need(function, "sqs:SendMessage", &resource(queue));
+            }
         }
         if variables.get("BEDROCK_BY_ROLE").is_some() {
             let asking = "bedrock:InvokeModelWithResponseStream";

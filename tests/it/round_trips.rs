@@ -46,7 +46,8 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
             format!("/api/agent-base/{agent}/executions/{run}"),
             4,
         ),
-        (&token, format!("/api/workflow/{run}/events"), 4),
+        // A stream takes one of its workspace's places, beside the look at the run, and gives it back.
+        (&token, format!("/api/workflow/{run}/events"), 6),
         (&key, format!("/api/v1/agents/{agent}"), 7),
         (&key, format!("/api/v1/runs/{run}"), 4),
         (&account.access_token, format!("/api/agent-base/{agent}"), 4),

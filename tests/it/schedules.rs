@@ -1,6 +1,6 @@
 //! Agents that run by the clock, and what the tick picks up.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use testkit::{Account, TestApp, in_this_process};
 
@@ -75,6 +75,44 @@ async fn a_schedule_fires_once_for_each_of_its_times_and_once_after_an_outage() 
     app.clock.advance(TimeDelta::minutes(61));
     app.tick().await;
     assert_eq!(runs(&app, &key, id).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_schedule_of_every_minute_loses_no_firing_to_a_late_tick() {
+    let app = TestApp::with(|options| signalbox::Options {
+        schedules: false,
+        event_sources: false,
+        ..in_this_process(options)
+    })
+    .await;
+    let account = app.register().await;
+    let key = key(&app, &account).await;
+    let body = json!({"name": "Minutely", "type": "freeform", "config": {"instructions": "x"}, "schedule": "* * * * *"});
+    let agent = app.post("/api/v1/agents", body).bearer(&key);
+    let agent = agent.send().await.expect(201)["data"].clone();
+    let id = agent["id"].as_str().unwrap();
+    let mut firing: DateTime<Utc> = agent["next_run_at"].as_str().unwrap().parse().unwrap();
+    for apart in [60, 118, 62, 119, 61, 179] {
+        app.clock.advance(TimeDelta::seconds(apart));
+        tokio::join!(app.tick(), app.tick());
+    }
+    let fired = runs(&app, &key, id).await;
+    let mut times: Vec<DateTime<Utc>> = fired
+        .iter()
+        .map(|run| run["created_at"].as_str().unwrap().parse().unwrap())
+        .collect();
+    times.sort();
+    while firing <= app.clock.now() {
+        let found = times.iter().position(|time| *time == firing);
+        times.remove(found.unwrap_or_else(|| panic!("{firing} is lost: {times:?}")));
+        firing += TimeDelta::minutes(1);
+    }
+    assert!(times.is_empty(), "too many: {times:?}");
+
+    // What is older than five minutes becomes one run.
+    app.clock.advance(TimeDelta::hours(2));
+    app.tick().await;
+    assert_eq!(runs(&app, &key, id).await.len(), fired.len() + 1);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::ids::{AgentId, RunId};
-use domain::run::{Run, RunStatus, TokenUsage, Wanted};
+use domain::run::{Run, TokenUsage, Wanted};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -110,12 +110,13 @@ async fn pause_execution(
         .pause(caller.workspace_id, id, &caller.caller)
         .await?;
     let now = state.host.services.clock.now();
-    let is_settled = |run: &Run| run.status == RunStatus::Paused || run.status.is_final();
+    // Also when somebody has taken the pause back meanwhile.
+    let is_settled = |run: &Run| run.wanted.is_none();
     let run = settled(&state.host.store, run, deadline, now, is_settled).await?;
     Ok(Reply::ok(run.into()))
 }
 
-/// Lets a paused execution go on from where it stands.
+/// Lets a paused execution go on from where it stands, or takes back a pause that was requested and has not begun.
 #[utoipa::path(
     post, path = "/api/workflow/{id}/continue", tag = "Executions",
     params(("id" = RunId, Path)),

@@ -12,12 +12,8 @@ pub async fn dead_letters(services: Services) -> Result<Lambda, runtime::Error> 
         let (store, clock) = (store.clone(), clock.clone());
         async move {
             queue::each_message(batch, async |message: RunMessage| {
-                let RunMessage::Advance {
-                    workspace_id,
-                    run_id,
-                    ..
-                } = message;
-                engine::give_up(&store, &clock, workspace_id, run_id).await
+                let RunMessage::Advance(message) = message;
+                engine::give_up(&store, &clock, message.workspace_id, message.run_id).await
             })
             .await
         }

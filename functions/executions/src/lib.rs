@@ -14,7 +14,7 @@ pub use dead_letters::dead_letters;
 pub use worker::worker;
 
 use auth::Keyring;
-use engine::{Control, Starter};
+use engine::{Control, RunQueue, Starter};
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,14 +34,10 @@ pub struct State {
 /// `RUN_QUEUE_URL` is not set, or the secret cannot be had.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let queue_url = services
-        .config
-        .run_queue_url
-        .clone()
-        .ok_or("RUN_QUEUE_URL is not set")?;
-    let (sqs, clock) = (services.sqs.clone(), services.clock.clone());
+    let queue = RunQueue::new(&services)?;
+    let clock = services.clock.clone();
     let host = Host::new(services);
-    let starter = Starter::new(host.store.clone(), sqs, queue_url, clock.clone());
+    let starter = Starter::new(host.store.clone(), queue, clock.clone());
     let state = State {
         control: Control::new(host.store.clone(), clock, starter.clone()),
         host: host.clone(),

@@ -87,7 +87,10 @@ impl SealedKeys {
             return Ok(None);
         };
         let now = self.services.clock.now();
-        self.store.record_credential_use(&credential, now).await?;
+        // A note for people, which is no reason for a run to fail.
+        if let Err(error) = self.store.record_credential_use(&credential, now).await {
+            tracing::warn!(credential.id = %credential.id, %error, "the use of a credential was not recorded");
+        }
         let region = &self.services.config.aws.region;
         let own_region = || format!("https://bedrock-runtime.{region}.amazonaws.com");
         let base_url = match provider {

@@ -1,21 +1,28 @@
-//! The worker: takes the runs of a batch of messages as far as they go.
+//! The worker: takes the runs of messages as far as they go.
 //!
-//! A message that fails is delivered again, and after five times ends in the dead-letter queue, whose function ends its run. A
-//! message for a run that is in another worker's hands is acknowledged: should that worker die, the sweep sees the lease run out.
+//! A run that cannot go on now, since the store is not available for instance, gets another message soon. A message that fails is
+//! delivered again, and after five times ends in the dead-letter queue, whose function ends its run. A message for a run that is
+//! in another worker's hands is acknowledged: should that worker die, the sweep sees the lease run out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Result;
-use domain::message::RunMessage;
-use engine::{Models, Progress, Runner, Starter, WorkspaceTools};
+use domain::message::{Advance, RunMessage};
+use engine::{Models, Progress, RunQueue, Runner, Starter, WorkspaceTools};
 use outbound::OutboundClient;
 use runtime::{Invocation, Lambda, Services, queue};
 use store::Store;
 use tools::{ToolSettings, Toolbox};
 
 use crate::provider_keys::SealedKeys;
+
+/// How often in a row a run may find something unavailable that it needs: for ten minutes in all. Its message fails then.
+const ATTEMPTS: u32 = 14;
+/// How long the first of them waits for the second; it doubles each time.
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// Builds the function that carries runs out.
 ///
@@ -24,17 +31,9 @@ use crate::provider_keys::SealedKeys;
 pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
     let config = &services.config;
     let store = Store::new(&services);
-    let queue_url = config
-        .run_queue_url
-        .clone()
-        .ok_or("RUN_QUEUE_URL is not set")?;
-    let starter = Starter::new(
-        store.clone(),
-        services.sqs.clone(),
-        queue_url,
-        services.clock.clone(),
-    );
-    let workspace = WorkspaceTools::new(store.clone(), starter.clone(), services.clock.clone());
+    let queue = RunQueue::new(&services)?;
+    let starter = Starter::new(store.clone(), queue.clone(), services.clock.clone());
+    let workspace = WorkspaceTools::new(store.clone(), starter, services.clock.clone());
     let settings = &config.outbound;
     let outbound = OutboundClient::guarding(settings.allow_loopback, settings.own_ports.clone());
     let toolbox = Toolbox::new(ToolSettings {
@@ -52,10 +51,11 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
     let clock = services.clock.clone();
     let runner = Runner::new(store, clock, toolbox, models, lease);
     Ok(Lambda::queue(move |batch, invocation| {
-        let (runner, starter) = (runner.clone(), starter.clone());
+        let (runner, queue) = (runner.clone(), queue.clone());
         async move {
             queue::each_message(batch, |message| {
-                advance(&runner, &starter, message, invocation)
+                let RunMessage::Advance(message) = message;
+                advance(&runner, &queue, message, invocation)
             })
             .await
         }
@@ -64,25 +64,37 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
 
 async fn advance(
     runner: &Runner,
-    starter: &Starter,
-    message: RunMessage,
+    queue: &RunQueue,
+    message: Advance,
     invocation: Invocation,
 ) -> Result<()> {
-    let RunMessage::Advance {
-        workspace_id,
-        run_id,
-        abandoned_before,
-    } = message;
-    match runner
-        .advance(workspace_id, run_id, abandoned_before, invocation.deadline)
-        .await?
-    {
-        // A fresh message, not a failure of this one: the redeliveries that end in the dead-letter queue are for faults.
-        Progress::Yielded => {
-            starter
-                .enqueue(workspace_id, run_id, Duration::ZERO, abandoned_before)
-                .await
+    // What goes on does so by a message of its own, not by a failure of this one: redeliveries come late, and end in the
+    // dead-letter queue, which is for faults.
+    let (message, delay) = match runner.advance(&message, invocation.deadline).await {
+        Ok(Progress::Finished | Progress::Paused | Progress::Idle) => return Ok(()),
+        Ok(Progress::Yielded) => {
+            let again = Advance {
+                attempt: 0,
+                ..message
+            };
+            (again, Duration::ZERO)
         }
-        Progress::Finished | Progress::Paused | Progress::Idle => Ok(()),
-    }
+        Ok(Progress::Suspected) => {
+            let alone = Advance {
+                alone: true,
+                ..message
+            };
+            (alone, Duration::ZERO)
+        }
+        Err(error) if error.is_retryable() && message.attempt < ATTEMPTS => {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            let attempt = message.attempt + 1;
+            tracing::warn!(run.id = %message.run_id, %error, source, attempt, "run cannot go on now");
+            let delay = FIRST_DELAY * 2_u32.saturating_pow(message.attempt);
+            let again = Advance { attempt, ..message };
+            (again, delay.min(LONGEST_DELAY))
+        }
+        Err(error) => return Err(error),
+    };
+    queue.send(message, delay).await
 }

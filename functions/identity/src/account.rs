@@ -1,6 +1,9 @@
 //! Signing out and changing the password.
 
-use auth::{Keyring, Policy, hash_password, issue_session, verify_password};
+use auth::{
+    Guess, Keyring, Policy, begin_session, hash_password, issue_device_token, network_of,
+    verify_password,
+};
 use axum::extract::State as Extract;
 use domain::Error;
 use domain::audit::AuditEntry;
@@ -10,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
-use web::{Json, NoContent, Permitted, Reply, Result};
+use web::{Client, Json, NoContent, Permitted, Reply, Result};
 
 use crate::State;
 use crate::sign_in::{SignedIn, signed_in};
@@ -38,26 +41,24 @@ async fn logout(Extract(state): Extract<State>, caller: Permitted<Session>) -> R
 async fn change_password(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
+    client: Client,
     Json(body): Json<ChangePassword>,
 ) -> Result<Reply<SignedIn>> {
     let services = &state.host.services;
     let store = &state.host.store;
     let now = services.clock.now();
-    let policy = Policy::sign_in_to(&services.config.limits, &caller.user_id.to_string());
-    state
-        .host
-        .authenticator
-        .limiter()
-        .require(&policy, now)
-        .await?;
-
     let user = store
         .user(caller.user_id)
         .await?
         .ok_or(Error::NotFound("user"))?;
-    if body.current_password.len() > 1024
-        || !verify_password(body.current_password, Some(user.password_hash.clone())).await?
-    {
+    let limiter = state.host.authenticator.limiter().clone();
+    let mut guess = Guess::new(limiter, now);
+    let policy = Policy::password_change(&services.config.limits, caller.user_id);
+    guess.count(policy).await?;
+    let is_right = body.current_password.len() <= 1024
+        && verify_password(body.current_password, Some(user.password_hash.clone())).await?;
+    guess.was(is_right).await;
+    if !is_right {
         return Err(Error::invalid("current_password", "is wrong").into());
     }
     let member = store
@@ -68,22 +69,13 @@ async fn change_password(
         password_hash: hash_password(body.new_password.expose().to_owned()).await?,
         ..user
     };
-    // From here on: whoever signed in with the old password while this one was hashed is signed out too.
-    let now = services.clock.now();
     let member = Member {
-        sessions_valid_from: Some(now),
+        password_version: member.password_version + 1,
         ..member
     };
     let keyring = Keyring::load(services).await?;
-    let (session, tokens) = issue_session(
-        &keyring,
-        None,
-        user.id,
-        user.organization_id,
-        member.role,
-        now,
-        now,
-    )?;
+    let network = Some(network_of(&client.ip));
+    let (session, tokens) = begin_session(&keyring, &member, network, now)?;
     let audit = AuditEntry::new(
         &caller.caller,
         "user.password_changed",
@@ -94,7 +86,9 @@ async fn change_password(
     store
         .change_password(&user, &member, Some(&session), &audit)
         .await?;
-    Ok(Reply::ok(signed_in(&state, &user, &member, tokens).await?))
+    let device_token = issue_device_token(&keyring, &user);
+    let signed_in = signed_in(&state, &user, &member, tokens, device_token);
+    Ok(Reply::ok(signed_in.await?))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -59,7 +59,8 @@ impl Founding {
             status: MemberStatus::Active,
             workspaces: None,
             default_workspace_id: workspace_id,
-            sessions_valid_from: None,
+            password_version: 0,
+            invitation_hash: None,
             created_at: now,
             revision: 0,
         };

@@ -3,10 +3,12 @@
 mod account;
 mod founding;
 mod health;
+mod invitations;
 mod me;
 mod members;
 mod organization;
 mod plan;
+mod registration;
 mod sign_in;
 mod token_alignment;
 mod workspaces;
@@ -49,11 +51,14 @@ pub fn api() -> OpenApi {
 }
 
 fn open_routes() -> OpenApiRouter<State> {
-    health::routes().merge(sign_in::routes())
+    health::routes()
+        .merge(registration::routes())
+        .merge(sign_in::routes())
 }
 
 fn guarded_routes() -> OpenApiRouter<State> {
     account::routes()
+        .merge(invitations::routes())
         .merge(me::routes())
         .merge(members::routes())
         .merge(organization::routes())

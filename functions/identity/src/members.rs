@@ -1,49 +1,22 @@
 //! Who belongs to an organization. Invited by an administrator, who hands the code on; joined by registering with it.
 
 use axum::extract::State as Extract;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::access::{Grant, Holding, Role, may_grant};
 use domain::audit::AuditEntry;
-use domain::digest::sha256_hex;
 use domain::identity::{Email, Member, MemberStatus};
 use domain::ids::{UserId, WorkspaceId};
 use domain::text::Name;
-use rand::Rng;
 use serde::{Deserialize, Serialize};
-use store::Invitation;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{
-    FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, ProdgyPaging, Reply, Result,
-};
+use web::{Id, Json, Listed, NoContent, PageParams, Permitted, ProdgyPaging, Reply, Result};
 
 use crate::State;
 use crate::token_alignment::{bring_tokens_in_line, least_of};
-
-/// How long an invitation can be used.
-const INVITATION_LIFETIME: TimeDelta = TimeDelta::days(7);
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(example = json!({"email": "grace@example.com", "name": "Grace Hopper", "role": "USER"}))]
-struct Invite {
-    email: Email,
-    name: Option<Name>,
-    #[serde(default = "Invite::default_role")]
-    role: Role,
-    /// The workspaces that the member may use, of those that the inviter may use; all of those when left out.
-    workspaces: Option<Vec<WorkspaceId>>,
-}
-
-impl Invite {
-    fn default_role() -> Role {
-        Role::User
-    }
-}
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"role": "ADMIN", "workspaces": null}))]
@@ -56,7 +29,7 @@ struct UpdateMember {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct MemberData {
+pub(crate) struct MemberData {
     id: UserId,
     email: Email,
     name: Name,
@@ -64,15 +37,6 @@ struct MemberData {
     status: MemberStatus,
     workspaces: Option<Vec<WorkspaceId>>,
     created_at: DateTime<Utc>,
-}
-
-#[derive(Serialize, ToSchema)]
-struct Invited {
-    #[serde(flatten)]
-    member: MemberData,
-    /// What the invited person registers with. Shown only here.
-    invitation: String,
-    expires_at: DateTime<Utc>,
 }
 
 impl From<Member> for MemberData {
@@ -102,93 +66,6 @@ async fn list_members(
         .members(caller.organization_id, &params.request)
         .await?;
     Ok(Listed::new(page.map(MemberData::from), params))
-}
-
-/// Invites somebody. The answer has the code to register with; handing it on is the administrator's part.
-#[utoipa::path(
-    post,
-    path = "/api/organization/members",
-    tag = "Organization",
-    request_body = Invite,
-    security(("Session" = [])),
-    responses((status = 201, body = Invited))
-)]
-async fn invite_member(
-    Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
-    fresh: FreshId,
-    Json(body): Json<Invite>,
-) -> Result<Reply<Invited>> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
-    grantable(body.role)?;
-    check_workspaces(&state, &caller, body.workspaces.as_deref()).await?;
-    let (organization, members) = read_membership(&state, &caller).await?;
-    let holding = holding_now(&caller, &members)?;
-    let workspaces = body.workspaces.or(holding.workspaces.map(<[_]>::to_vec));
-    may_grant(holding, Grant::Role(body.role))?;
-    may_grant(holding, Grant::Workspaces(workspaces.as_deref()))?;
-    let user_id: UserId = fresh.id(now);
-    let code = new_code();
-    let expires_at = now + INVITATION_LIFETIME;
-    let invitation = Invitation {
-        organization_id: organization.id,
-        user_id,
-        expires_at,
-    };
-    // The same request again, after its answer got lost: the code of then cannot be told, another one can.
-    let waiting = members.iter().find(|member| member.user_id == user_id);
-    if let Some(member) = waiting.filter(|member| member.status == MemberStatus::Pending) {
-        store
-            .invite_again(member, &invitation, &sha256_hex(&code))
-            .await?;
-        return Ok(Reply::created(Invited {
-            member: member.clone().into(),
-            invitation: code,
-            expires_at,
-        }));
-    }
-    let invited = members
-        .iter()
-        .any(|member| member.email == body.email && member.status != MemberStatus::Cancelled);
-    if invited || store.user_by_email(&body.email).await?.is_some() {
-        return Err(Error::invalid("email", "is already registered or invited").into());
-    }
-    let name = match body.name {
-        Some(name) => name,
-        None => Name::for_field(
-            "email",
-            body.email.as_str().split('@').next().unwrap_or_default(),
-        )?,
-    };
-    let member = Member {
-        organization_id: organization.id,
-        user_id,
-        email: body.email,
-        name,
-        role: body.role,
-        status: MemberStatus::Pending,
-        workspaces,
-        default_workspace_id: organization.default_workspace_id,
-        sessions_valid_from: None,
-        created_at: now,
-        revision: 0,
-    };
-    let audit = AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now);
-    store
-        .invite(
-            &organization,
-            &member,
-            &invitation,
-            &sha256_hex(&code),
-            &audit,
-        )
-        .await?;
-    Ok(Reply::created(Invited {
-        member: member.into(),
-        invitation: code,
-        expires_at,
-    }))
 }
 
 /// Changes a member's role or workspaces. For administrators, who give nothing that they lack, and change nobody who may use
@@ -264,11 +141,12 @@ async fn remove_member(
     if member.status == MemberStatus::Pending {
         let cancelled = Member {
             status: MemberStatus::Cancelled,
-            ..member
+            invitation_hash: None,
+            ..member.clone()
         };
         let audit = AuditEntry::new(&caller.caller, "member.cancelled", "member", id, now);
         store
-            .update_member(&organization, &cancelled, &audit)
+            .cancel_invitation(&organization, &member, &cancelled, &audit)
             .await?;
         return Ok(NoContent);
     }
@@ -288,13 +166,7 @@ fn find(members: &[Member], id: UserId) -> Result<Member, Error> {
         .ok_or(Error::NotFound("member"))
 }
 
-fn new_code() -> String {
-    let mut random = [0; 32];
-    rand::rng().fill_bytes(&mut random);
-    URL_SAFE_NO_PAD.encode(random)
-}
-
-async fn read_membership(
+pub(crate) async fn read_membership(
     state: &State,
     caller: &Permitted<AdminSession>,
 ) -> Result<(domain::identity::Organization, Vec<Member>), Error> {
@@ -311,7 +183,7 @@ async fn read_membership(
 }
 
 /// What the caller may hand on, by the membership as it was just read: it may have changed since the request was let in.
-fn holding_now<'a>(
+pub(crate) fn holding_now<'a>(
     caller: &'a Permitted<AdminSession>,
     members: &'a [Member],
 ) -> Result<Holding<'a>, Error> {
@@ -332,7 +204,7 @@ fn holding_now<'a>(
 }
 
 /// `Ok` when the caller may change or remove a member: nobody who may do more, or elsewhere.
-fn check_say(caller: Holding<'_>, member: &Member) -> Result<(), Error> {
+pub(crate) fn check_say(caller: Holding<'_>, member: &Member) -> Result<(), Error> {
     caller.role.require(member.role)?;
     may_grant(caller, Grant::Workspaces(member.workspaces.as_deref()))
         .map_err(|_| Error::Forbidden("the member may use workspaces that you may not".to_owned()))
@@ -363,7 +235,7 @@ fn keep_an_administrator(
     }
 }
 
-fn grantable(role: Role) -> Result<(), Error> {
+pub(crate) fn grantable(role: Role) -> Result<(), Error> {
     match role {
         Role::SuperAdmin => Err(Error::invalid(
             "role",
@@ -373,7 +245,7 @@ fn grantable(role: Role) -> Result<(), Error> {
     }
 }
 
-async fn check_workspaces(
+pub(crate) async fn check_workspaces(
     state: &State,
     caller: &Permitted<AdminSession>,
     given: Option<&[WorkspaceId]>,
@@ -406,6 +278,6 @@ async fn check_workspaces(
 
 pub(crate) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new()
-        .routes(routes!(list_members, invite_member))
+        .routes(routes!(list_members))
         .routes(routes!(update_member, remove_member))
 }

@@ -1,18 +1,16 @@
-//! Registering, signing in and refreshing: what works without a session. Guessing is slowed per address and per account.
+//! Signing in and refreshing. Wrong passwords are limited: per address, and per account so that no one can keep its owner out.
 
 use auth::{
-    Keyring, Policy, SessionTokens, hash_password, issue_session, refresh_parts, verify_password,
+    Exchange, Guess, Keyring, Policy, SessionTokens, begin_session, exchange, issue_device_token,
+    known_device, network_of, session_of, verify_password,
 };
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::access::Role;
-use domain::audit::{Actor, AuditEntry, Caller};
-use domain::digest::sha256_hex;
-use domain::identity::{Email, Member, MemberStatus, NewPassword, Organization, User, Workspace};
-use domain::ids::{OrganizationId, UserId, WorkspaceId};
+use domain::identity::{Email, Member, Organization, User, Workspace};
+use domain::ids::{OrganizationId, UserId};
 use domain::text::Name;
-use runtime::config::Registration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -20,25 +18,17 @@ use utoipa_axum::routes;
 use web::{Client, Json, Reply, Result};
 
 use crate::State;
-use crate::founding::Founding;
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[schema(example = json!({"email": "ada@example.com", "password": "Correct-horse-7", "name": "Ada Lovelace", "organization": "Analytical Engines"}))]
-struct Register {
-    email: Email,
-    password: NewPassword,
-    name: Name,
-    /// The new organization's name; default: the user's.
-    organization: Option<Name>,
-    /// The code of an invitation, to join its organization instead.
-    invitation: Option<String>,
-}
+/// How often a refresh is tried while others refresh the same session.
+const ATTEMPTS: u32 = 5;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"email": "ada@example.com", "password": "Correct-horse-7"}))]
 struct Login {
     email: String,
     password: String,
+    /// The `device_token` of an earlier sign-in to this account. With it, no one else's wrong passwords keep this device out.
+    device_token: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -51,6 +41,8 @@ struct Refresh {
 pub(crate) struct SignedIn {
     #[serde(flatten)]
     pub(crate) tokens: SessionTokens,
+    /// To be kept, beyond signing out too, and sent with the next sign-in. It is good until the password changes.
+    pub(crate) device_token: String,
     pub(crate) user: UserData,
     pub(crate) organization: Organization,
     pub(crate) workspace: Workspace,
@@ -80,165 +72,6 @@ impl UserData {
     }
 }
 
-/// Creates a user with an organization and a workspace of their own, or joins the organization of an invitation.
-#[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, security(()), responses((status = 201, body = SignedIn), (status = 403), (status = 429)))]
-async fn register(
-    Extract(state): Extract<State>,
-    client: Client,
-    Json(body): Json<Register>,
-) -> Result<Reply<SignedIn>> {
-    slow_down(&state, &client, body.email.as_str()).await?;
-    let mode = state.host.services.config.registration;
-    match (mode, &body.invitation) {
-        (Registration::Closed, _) => {
-            return Err(Error::Forbidden("registration is closed".to_owned()).into());
-        }
-        (Registration::Invite, None) => {
-            return Err(Error::Forbidden("registration needs an invitation".to_owned()).into());
-        }
-        _ => {}
-    }
-    let keyring = Keyring::load(&state.host.services).await?;
-    let password_hash = hash_password(body.password.expose().to_owned()).await?;
-    let signed_in = match &body.invitation {
-        Some(code) => {
-            join_organization(&state, &keyring, &client, &body, code, password_hash).await?
-        }
-        None => found_organization(&state, &keyring, &client, &body, password_hash).await?,
-    };
-    Ok(Reply::created(signed_in))
-}
-
-async fn found_organization(
-    state: &State,
-    keyring: &Keyring,
-    client: &Client,
-    body: &Register,
-    password_hash: String,
-) -> Result<SignedIn, Error> {
-    let now = state.host.services.clock.now();
-    let organization = body
-        .organization
-        .clone()
-        .unwrap_or_else(|| body.name.clone());
-    let Founding {
-        user,
-        organization,
-        workspace,
-        member,
-    } = Founding::new(
-        body.email.clone(),
-        body.name.clone(),
-        organization,
-        password_hash,
-        now,
-    )?;
-    let (session, tokens) = issue_session(
-        keyring,
-        None,
-        user.id,
-        organization.id,
-        member.role,
-        now,
-        now,
-    )?;
-    let audit = AuditEntry::new(
-        &caller(client, &user, workspace.id),
-        "user.registered",
-        "user",
-        user.id,
-        now,
-    );
-    state
-        .host
-        .store
-        .register(
-            &user,
-            &organization,
-            &workspace,
-            &member,
-            Some(&session),
-            &audit,
-        )
-        .await?;
-    Ok(SignedIn {
-        tokens,
-        user: UserData::new(&user, member.role),
-        organization,
-        workspace,
-    })
-}
-
-async fn join_organization(
-    state: &State,
-    keyring: &Keyring,
-    client: &Client,
-    body: &Register,
-    code: &str,
-    password_hash: String,
-) -> Result<SignedIn, Error> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
-    let invalid = || Error::invalid("invitation", "is not valid any more");
-    let hash = sha256_hex(code);
-    let invitation = store
-        .invitation(&hash)
-        .await?
-        .filter(|invitation| invitation.expires_at > now)
-        .ok_or_else(invalid)?;
-    let member = store
-        .member(invitation.organization_id, invitation.user_id)
-        .await?;
-    let member = member
-        .filter(|member| member.status == MemberStatus::Pending)
-        .ok_or_else(invalid)?;
-    if member.email != body.email {
-        return Err(Error::invalid(
-            "email",
-            "is not the address that was invited",
-        ));
-    }
-    let user = User {
-        id: member.user_id,
-        email: body.email.clone(),
-        name: body.name.clone(),
-        organization_id: member.organization_id,
-        password_hash,
-        created_at: now,
-        revision: 0,
-    };
-    let member = Member {
-        name: body.name.clone(),
-        status: MemberStatus::Active,
-        ..member
-    };
-    let workspace_id = member.default_workspace().ok_or_else(invalid)?;
-    let organization = store
-        .organization(member.organization_id)
-        .await?
-        .ok_or_else(invalid)?;
-    let (session, tokens) = issue_session(
-        keyring,
-        None,
-        user.id,
-        member.organization_id,
-        member.role,
-        now,
-        now,
-    )?;
-    let audit = AuditEntry::new(
-        &caller(client, &user, workspace_id),
-        "member.joined",
-        "member",
-        user.id,
-        now,
-    );
-    store
-        .accept_invitation(&organization, &hash, &user, &member, &session, &audit)
-        .await?;
-    signed_in(state, &user, &member, tokens).await
-}
-
 /// Signs in. A wrong password and an unknown address get the same answer, after the same time.
 #[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, security(()), responses((status = 200, body = SignedIn), (status = 401), (status = 429)))]
 async fn login(
@@ -246,43 +79,82 @@ async fn login(
     client: Client,
     Json(body): Json<Login>,
 ) -> Result<Reply<SignedIn>> {
-    slow_down(&state, &client, &body.email.trim().to_lowercase()).await?;
     let store = &state.host.store;
-    let user = match Email::try_from(body.email) {
+    let now = state.host.services.clock.now();
+    let keyring = Keyring::load(&state.host.services).await?;
+    let Login {
+        email,
+        password,
+        device_token,
+    } = body;
+    let tried = email.trim().to_lowercase();
+    let user = match Email::try_from(email) {
         Ok(email) => store.user_by_email(&email).await?,
         Err(_) => None,
     };
+    let device = user
+        .as_ref()
+        .zip(device_token.as_deref())
+        .and_then(|(user, token)| known_device(&keyring, user, token));
+    let guess = begin_guess(&state, &client, &tried, user.as_ref(), device).await?;
+    let is_known = device.is_some();
+    let device_token = device_token.filter(|_| is_known);
+    let hash = user.as_ref().map(|user| user.password_hash.clone());
+    let is_right = password.len() <= 1024 && verify_password(password, hash).await?;
+    guess.was(is_right).await;
     let refused = || Error::Unauthenticated("wrong e-mail address or password".to_owned());
-    if body.password.len() > 1024 {
-        return Err(refused().into());
-    }
-    let verified = verify_password(
-        body.password,
-        user.as_ref().map(|user| user.password_hash.clone()),
-    )
-    .await?;
-    let user = user.filter(|_| verified).ok_or_else(refused)?;
+    let user = user.filter(|_| is_right).ok_or_else(refused)?;
     let member = store
         .member(user.organization_id, user.id)
         .await?
         .ok_or_else(refused)?;
-    let now = state.host.services.clock.now();
-    let keyring = Keyring::load(&state.host.services).await?;
-    let (session, tokens) = issue_session(
-        &keyring,
-        None,
-        user.id,
-        member.organization_id,
-        member.role,
-        now,
-        now,
-    )?;
+    let network = Some(network_of(&client.ip));
+    let (session, tokens) = begin_session(&keyring, &member, network, now)?;
     store.create_session(&session, &user).await?;
-    Ok(Reply::ok(signed_in(&state, &user, &member, tokens).await?))
+    let device_token = device_token.unwrap_or_else(|| issue_device_token(&keyring, &user));
+    let signed_in = signed_in(&state, &user, &member, tokens, device_token);
+    Ok(Reply::ok(signed_in.await?))
 }
 
-/// Exchanges a refresh token for fresh tokens. Each works once: one that comes a second time was stolen from somebody, and
-/// ends the session for both.
+/// Counts the attempt against the device that it comes from, if that is known, and else against its address and the account.
+/// Others can use up what the account has: then it is open to the networks that the user has signed in from.
+async fn begin_guess(
+    state: &State,
+    client: &Client,
+    email: &str,
+    user: Option<&User>,
+    device: Option<&str>,
+) -> Result<Guess, Error> {
+    let limits = &state.host.services.config.limits;
+    let now = state.host.services.clock.now();
+    let mut guess = Guess::new(state.host.authenticator.limiter().clone(), now);
+    if let Some(device) = device {
+        guess.count(Policy::sign_in_with(limits, device)).await?;
+        return Ok(guess);
+    }
+    // The address first: one that is over its own limit must not use up other people's.
+    guess
+        .count(Policy::sign_in_from(limits, &client.ip))
+        .await?;
+    match guess.count(Policy::sign_in_to(limits, email)).await {
+        Err(over @ Error::RateLimited(_)) => {
+            let network = network_of(&client.ip);
+            // For an unknown address too, so that time does not tell.
+            let nobody = UserId::first_at(DateTime::UNIX_EPOCH);
+            let id = user.map_or(nobody, |user| user.id);
+            let is_known = state.host.store.is_known_network(id, &network, now);
+            if is_known.await? {
+                Ok(guess)
+            } else {
+                Err(over)
+            }
+        }
+        counted => counted.map(|()| guess),
+    }
+}
+
+/// Exchanges a refresh token for fresh tokens. Each works once, and for 30 seconds more with the same outcome, for a second tab
+/// or a client that has lost the answer. One that comes later was stolen from somebody, and ends the session for both.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, security(()), responses((status = 200, body = SessionTokens), (status = 401), (status = 429)))]
 async fn refresh_session(
     Extract(state): Extract<State>,
@@ -293,63 +165,37 @@ async fn refresh_session(
     let store = &state.host.store;
     let now = services.clock.now();
     let policy = Policy::account_from(&services.config.limits, &client.ip);
-    state
-        .host
-        .authenticator
-        .limiter()
-        .require(&policy, now)
-        .await?;
+    let limiter = state.host.authenticator.limiter();
+    limiter.require_counted(&policy, now).await?;
 
     let refused = || Error::Unauthenticated("the refresh token is not valid any more".to_owned());
     let keyring = Keyring::load(services).await?;
-    let (id, hash) = refresh_parts(&keyring, &body.refresh_token).ok_or_else(refused)?;
-    let session = store
-        .session(id)
-        .await?
-        .filter(|session| session.expires_at > now)
-        .ok_or_else(refused)?;
-    if session.refresh_hash != hash {
-        store.end_session(id).await?;
-        return Err(refused().into());
-    }
+    let token = &body.refresh_token;
+    let id = session_of(token).ok_or_else(refused)?;
+    let mut session = store.session(id).await?.ok_or_else(refused)?;
     let member = store
         .member(session.organization_id, session.user_id)
-        .await?;
-    let member = member
-        .filter(|member| {
-            member
-                .sessions_valid_from
-                .is_none_or(|from| session.created_at >= from)
-        })
+        .await?
         .ok_or_else(refused)?;
-    let (rotated, tokens) = issue_session(
-        &keyring,
-        Some(id),
-        session.user_id,
-        session.organization_id,
-        member.role,
-        session.created_at,
-        now,
-    )?;
-    if !store.rotate_session(&rotated, &hash).await? {
-        store.end_session(id).await?;
-        return Err(refused().into());
+    for _ in 0..ATTEMPTS {
+        if !session.is_good_for(&member, now) {
+            return Err(refused().into());
+        }
+        match exchange(&keyring, &session, member.role, token, now)? {
+            Exchange::Next(next, tokens) => match store.rotate_session(&session, &next).await? {
+                Ok(()) => return Ok(Reply::ok(tokens)),
+                // Somebody was faster, with the same token.
+                Err(stands) => session = stands.ok_or_else(refused)?,
+            },
+            Exchange::Repeated(tokens) => return Ok(Reply::ok(tokens)),
+            Exchange::Reused => {
+                store.end_session(id).await?;
+                return Err(refused().into());
+            }
+            Exchange::Unknown => return Err(refused().into()),
+        }
     }
-    Ok(Reply::ok(tokens))
-}
-
-/// Counts an attempt against the address that it comes from and the account that it aims at.
-async fn slow_down(state: &State, client: &Client, email: &str) -> Result<(), Error> {
-    let limits = &state.host.services.config.limits;
-    let limiter = state.host.authenticator.limiter();
-    let now = state.host.services.clock.now();
-    // The address first: one that is over its own limit must not use up other people's.
-    limiter
-        .require(&Policy::sign_in_from(limits, &client.ip), now)
-        .await?;
-    limiter
-        .require(&Policy::sign_in_to(limits, email), now)
-        .await
+    Err(Error::unavailable("a session kept being refreshed").into())
 }
 
 /// A session's tokens with organization and workspace, read side by side.
@@ -358,6 +204,7 @@ pub(crate) async fn signed_in(
     user: &User,
     member: &Member,
     tokens: SessionTokens,
+    device_token: String,
 ) -> Result<SignedIn, Error> {
     let store = &state.host.store;
     let workspace = member
@@ -370,25 +217,15 @@ pub(crate) async fn signed_in(
     .await?;
     Ok(SignedIn {
         tokens,
+        device_token,
         user: UserData::new(user, member.role),
         organization: organization.ok_or(Error::NotFound("organization"))?,
         workspace: workspace.ok_or(Error::NotFound("workspace"))?,
     })
 }
 
-fn caller(client: &Client, user: &User, workspace_id: WorkspaceId) -> Caller {
-    Caller {
-        actor: Actor::User(user.id),
-        organization_id: user.organization_id,
-        workspace_id,
-        ip: Some(client.ip.clone()),
-        user_agent: client.user_agent.clone(),
-    }
-}
-
 pub(crate) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new()
-        .routes(routes!(register))
         .routes(routes!(login))
         .routes(routes!(refresh_session))
 }

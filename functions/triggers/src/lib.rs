@@ -5,7 +5,7 @@ pub mod tick;
 
 pub use tick::tick;
 
-use engine::Starter;
+use engine::{RunQueue, Starter};
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,14 +23,10 @@ pub struct State {
 /// # Errors
 /// `RUN_QUEUE_URL` is not set.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
-    let queue_url = services
-        .config
-        .run_queue_url
-        .clone()
-        .ok_or("RUN_QUEUE_URL is not set")?;
-    let (sqs, clock) = (services.sqs.clone(), services.clock.clone());
+    let queue = RunQueue::new(&services)?;
+    let clock = services.clock.clone();
     let host = Host::new(services);
-    let starter = Starter::new(host.store.clone(), sqs, queue_url, clock);
+    let starter = Starter::new(host.store.clone(), queue, clock);
     let state = State {
         host: host.clone(),
         starter,

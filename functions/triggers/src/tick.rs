@@ -10,15 +10,15 @@
 //! conditional write.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
 use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
-use domain::run::{Run, RunStatus};
+use domain::message::Advance;
+use domain::run::{Lease, Run, RunStatus};
 use domain::token::{Token, TokenAction, TokenState};
 use domain::{Error, Result};
-use engine::Starter;
+use engine::{RunQueue, Starter};
 use futures::StreamExt;
 use runtime::{Clock, Lambda, Services};
 use serde::{Deserialize, Serialize};
@@ -63,19 +63,11 @@ struct Summary {
 /// `RUN_QUEUE_URL` is not set.
 pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
     let store = Store::new(&services);
-    let queue_url = services
-        .config
-        .run_queue_url
-        .clone()
-        .ok_or("RUN_QUEUE_URL is not set")?;
-    let starter = Starter::new(
-        store.clone(),
-        services.sqs.clone(),
-        queue_url,
-        services.clock.clone(),
-    );
+    let queue = RunQueue::new(&services)?;
+    let starter = Starter::new(store.clone(), queue.clone(), services.clock.clone());
     Ok(Lambda::event(move |input, invocation| {
-        let (store, starter, clock) = (store.clone(), starter.clone(), services.clock.clone());
+        let (store, clock) = (store.clone(), services.clock.clone());
+        let (starter, queue) = (starter.clone(), queue.clone());
         async move {
             let input: Input = if input.is_null() {
                 Input::default()
@@ -85,6 +77,7 @@ pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
             let tick = Tick {
                 store,
                 starter,
+                queue,
                 clock,
                 abandoned_before: input.abandoned_before,
                 deadline: invocation.deadline,
@@ -104,6 +97,7 @@ pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
 struct Tick {
     store: Store,
     starter: Starter,
+    queue: RunQueue,
     clock: Clock,
     abandoned_before: Option<DateTime<Utc>>,
     deadline: DateTime<Utc>,
@@ -185,9 +179,12 @@ impl Tick {
         if due_at <= now && !self.claim(run.clone(), now).await? {
             return Ok(false);
         }
-        let at_once = self
-            .abandoned_before
-            .is_some_and(|moment| run.lease.is_none_or(|lease| lease.acquired_at < moment));
+        let is_abandoned = |lease: &Lease| {
+            let moment = self.abandoned_before;
+            moment.is_some_and(|moment| lease.acquired_at < moment)
+        };
+        let at_once =
+            self.abandoned_before.is_some() && run.lease.as_ref().is_none_or(is_abandoned);
         let delay = if at_once {
             TimeDelta::zero()
         } else {
@@ -196,16 +193,15 @@ impl Tick {
         if delay > AHEAD {
             return Ok(false);
         }
-        // Rounded up: a message that comes before the lease's end comes to nothing.
-        let seconds = u64::try_from((delay.num_milliseconds() + 999) / 1000).unwrap_or(0);
-        self.starter
-            .enqueue(
-                workspace,
-                id,
-                Duration::from_secs(seconds),
-                self.abandoned_before,
-            )
-            .await?;
+        let message = Advance {
+            abandoned_before: self.abandoned_before,
+            // Where the message comes to something, the lease has run out by then.
+            alone: engine::goes_alone(&run, self.abandoned_before),
+            ..Advance::of(&run)
+        };
+        // A message that comes before the lease's end comes to nothing.
+        let delay = delay.to_std().unwrap_or_default();
+        self.queue.send(message, delay).await?;
         Ok(true)
     }
 
@@ -238,10 +234,18 @@ impl Tick {
             return Ok(false);
         }
         tokio::time::sleep(early.to_std().unwrap_or_default()).await;
-        let Some(agent) = self.store.agent(workspace, id).await? else {
-            return Ok(false);
-        };
-        Ok(self.starter.fire(&agent).await?.is_some())
+        let mut fired = false;
+        // Of a schedule that fires every minute, two may be due.
+        while self.has_time() {
+            let Some(agent) = self.store.agent(workspace, id).await? else {
+                break;
+            };
+            if self.starter.fire(&agent).await?.is_none() {
+                break;
+            }
+            fired = true;
+        }
+        Ok(fired)
     }
 
     async fn expire(&self, organization: OrganizationId, id: TokenId) -> Result<bool> {

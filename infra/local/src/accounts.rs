@@ -151,7 +151,7 @@ impl Accounts {
             ..owner.user.clone()
         };
         let member = Member {
-            sessions_valid_from: Some(self.services.clock.now()),
+            password_version: owner.member.password_version + 1,
             ..owner.member.clone()
         };
         let audit = self.audit(owner, "user.password_changed")?;

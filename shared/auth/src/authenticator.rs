@@ -267,13 +267,7 @@ impl Authenticator {
             return limited(limit);
         }
         let outcome = match rows {
-            Ok((Some(session), Some(member), product))
-                if session.user_id == claims.sub
-                    && session.expires_at > now
-                    && member
-                        .sessions_valid_from
-                        .is_none_or(|from| session.created_at >= from) =>
-            {
+            Ok((Some(session), Some(member), product)) if session.is_good_for(&member, now) => {
                 self.session_principal(incoming, &claims, &member, product.flatten())
                     .await
             }

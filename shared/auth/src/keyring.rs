@@ -117,6 +117,17 @@ impl Keyring {
             })
     }
 
+    /// This keyring with each of its keys as the only one, the current one first.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = Self> {
+        let keys = std::iter::once(&self.keys.current).chain(&self.keys.previous);
+        keys.map(|key| Self {
+            keys: Arc::new(MasterKeys {
+                current: key.clone(),
+                previous: None,
+            }),
+        })
+    }
+
     fn find(&self, id: &str) -> Option<&MasterKey> {
         let previous = self.keys.previous.iter();
         std::iter::once(&self.keys.current)
@@ -146,6 +157,23 @@ fn cipher(key: &MasterKey, purpose: &str) -> Aes256Gcm {
 }
 
 #[cfg(test)]
+impl Keyring {
+    /// A keyring of these keys, the current one first.
+    pub(crate) fn of(keys: &[(&str, &str)]) -> Self {
+        let mut keys = keys.iter().map(|(id, secret)| MasterKey {
+            id: (*id).to_owned(),
+            secret: secret.as_bytes().to_vec(),
+        });
+        Self {
+            keys: Arc::new(MasterKeys {
+                current: keys.next().expect("a current key"),
+                previous: keys.next(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use serde::Deserialize;
 
@@ -157,21 +185,11 @@ mod tests {
         aud: String,
     }
 
-    fn key(id: &str, secret: &str) -> MasterKey {
-        MasterKey {
-            id: id.to_owned(),
-            secret: secret.into(),
-        }
-    }
-
     #[test]
     fn what_the_previous_key_made_is_accepted_and_what_an_older_one_made_is_not() {
-        let ring = |current: MasterKey, previous| Keyring {
-            keys: Arc::new(MasterKeys { current, previous }),
-        };
-        let first = ring(key("1", "one"), None);
-        let second = ring(key("2", "two"), Some(key("1", "one")));
-        let third = ring(key("3", "three"), Some(key("2", "two")));
+        let first = Keyring::of(&[("1", "one")]);
+        let second = Keyring::of(&[("2", "two"), ("1", "one")]);
+        let third = Keyring::of(&[("3", "three"), ("2", "two")]);
         let claims = Claims {
             sub: "ada".to_owned(),
             aud: "session".to_owned(),

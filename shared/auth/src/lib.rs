@@ -5,7 +5,9 @@
 
 mod authenticator;
 mod credential;
+mod device;
 mod dialect;
+mod guess;
 mod keyring;
 mod lasting;
 mod limits;
@@ -17,10 +19,12 @@ mod token_upkeep;
 
 pub use authenticator::{Authenticated, Authenticator, Incoming, KnownKey};
 pub use credential::Credential;
+pub use device::{issue_device_token, known_device};
 pub use dialect::Dialect;
+pub use guess::Guess;
 pub use keyring::Keyring;
 pub use lasting::Lasting;
-pub use limits::{Counting, Limiter, Policy, is_strict};
+pub use limits::{Counting, Limiter, Policy, is_strict, network_of};
 pub use password::{hash_password, verify_password};
 pub use principal::{Identity, Principal};
-pub use session::{AccessClaims, SessionTokens, issue_session, refresh_parts};
+pub use session::{AccessClaims, Exchange, SessionTokens, begin_session, exchange, session_of};

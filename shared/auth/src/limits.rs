@@ -8,7 +8,7 @@ use domain::ids::RunId;
 use domain::{Error, Result};
 use http::Method;
 use runtime::config::Limits;
-use store::{Store, Window};
+use store::{Store, Tries, Window};
 
 use crate::Dialect;
 
@@ -30,7 +30,7 @@ impl Policy {
         };
         Self {
             name,
-            subject: subject_of(ip),
+            subject: network_of(ip),
             limit,
         }
     }
@@ -61,7 +61,7 @@ impl Policy {
     pub fn account_from(limits: &Limits, ip: &str) -> Self {
         Self {
             name: "account_ip",
-            subject: subject_of(ip),
+            subject: network_of(ip),
             limit: limits.account,
         }
     }
@@ -70,32 +70,69 @@ impl Policy {
     pub(crate) fn unauthenticated(limits: &Limits, ip: &str) -> Self {
         Self {
             name: "unauthenticated",
-            subject: subject_of(ip),
+            subject: network_of(ip),
             limit: limits.unauthenticated,
         }
     }
 
-    /// Attempts to sign in or register, by address.
-    pub fn sign_in_from(limits: &Limits, ip: &str) -> Self {
+    /// Registrations, by address.
+    pub fn registration_from(limits: &Limits, ip: &str) -> Self {
         Self {
-            name: "sign_in_ip",
-            subject: subject_of(ip),
+            name: "registration_ip",
+            subject: network_of(ip),
             limit: limits.sign_in,
         }
     }
 
-    /// Attempts to sign in to one account, wherever from.
+    /// Wrong passwords from an address.
+    pub fn sign_in_from(limits: &Limits, ip: &str) -> Self {
+        Self {
+            name: "sign_in_ip",
+            subject: network_of(ip),
+            limit: limits.sign_in,
+        }
+    }
+
+    /// Wrong passwords from a device that has signed in to the account before.
+    pub fn sign_in_with(limits: &Limits, device: &str) -> Self {
+        Self {
+            name: "sign_in_device",
+            subject: device.to_owned(),
+            limit: limits.sign_in,
+        }
+    }
+
+    /// Wrong passwords of an account from everywhere else. Others can use this limit up, so it must not be the last word.
     pub fn sign_in_to(limits: &Limits, email: &str) -> Self {
         Self {
             name: "sign_in_account",
             subject: email.to_owned(),
+            limit: limits.sign_in_to_account,
+        }
+    }
+
+    /// Wrong passwords where a session is to be given another one.
+    pub fn password_change(limits: &Limits, user: impl ToString) -> Self {
+        Self {
+            name: "password_change",
+            subject: user.to_string(),
             limit: limits.sign_in,
+        }
+    }
+
+    /// Invitations of an organization, in an hour.
+    pub fn invitation(limits: &Limits, organization: impl ToString) -> Self {
+        Self {
+            name: "invitation",
+            subject: organization.to_string(),
+            limit: limits.invitations_per_hour,
         }
     }
 }
 
-/// An IPv6 client holds a /64 at least, and could use a fresh address for every request.
-fn subject_of(ip: &str) -> String {
+/// Who an address counts as: itself, or for IPv6 its network, since a client holds a /64 at least and could use a fresh
+/// address for every request.
+pub fn network_of(ip: &str) -> String {
     match ip.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
             let [a, b, c, d, ..] = address.segments();
@@ -168,13 +205,8 @@ impl Limiter {
     /// Counts one request and tells how the window stands. `None` when counting failed: then the request passes, since a
     /// limiter that is down must not take the API with it.
     pub(crate) async fn count(&self, policy: &Policy, now: DateTime<Utc>) -> Option<Count> {
-        let window = Window::at(now);
-        match self.store.count(policy.name, &policy.subject, window).await {
-            Ok(count) => Some(Count {
-                count,
-                window_end: window.end(),
-                now,
-            }),
+        match self.count_in(Window::at(now), policy, now).await {
+            Ok(count) => Some(count),
             Err(error) => {
                 tracing::warn!(%error, policy = policy.name, metric = "rate_limiter_failed", "the rate limiter failed open");
                 None
@@ -193,6 +225,54 @@ impl Limiter {
             _ => Ok(()),
         }
     }
+
+    /// Like [`Self::require`], and refuses a request that cannot be counted.
+    pub async fn require_counted(&self, policy: &Policy, now: DateTime<Utc>) -> Result<()> {
+        self.require_in(Window::at(now), policy, now).await
+    }
+
+    /// Likewise, in the window of an hour.
+    pub async fn require_counted_in_hour(&self, policy: &Policy, now: DateTime<Utc>) -> Result<()> {
+        self.require_in(Window::hour_at(now), policy, now).await
+    }
+
+    async fn require_in(&self, window: Window, policy: &Policy, now: DateTime<Utc>) -> Result<()> {
+        let count = self.count_in(window, policy, now).await;
+        let count = count.inspect_err(|error| failed_closed(policy, error))?;
+        match count.against(policy.limit) {
+            (limit, true) => Err(Error::RateLimited(limit)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds to the passwords that were tried in a window.
+    pub(crate) async fn count_tries(
+        &self,
+        window: Window,
+        policy: &Policy,
+        counted: i32,
+        wrong: i32,
+    ) -> Result<Tries> {
+        let tries = self
+            .store
+            .count_tries(policy.name, &policy.subject, window, counted, wrong);
+        tries
+            .await
+            .inspect_err(|error| failed_closed(policy, error))
+    }
+
+    async fn count_in(&self, window: Window, policy: &Policy, now: DateTime<Utc>) -> Result<Count> {
+        let count = self.store.count(policy.name, &policy.subject, window);
+        Ok(Count {
+            count: count.await?,
+            window_end: window.end(),
+            now,
+        })
+    }
+}
+
+fn failed_closed(policy: &Policy, error: &Error) {
+    tracing::error!(%error, policy = policy.name, metric = "rate_limiter_failed", "the rate limiter failed closed");
 }
 
 /// How many requests a window has seen.
@@ -227,10 +307,10 @@ mod tests {
     #[test]
     fn one_network_is_one_subject() {
         assert_eq!(
-            subject_of("2001:db8:1:2:aaaa::1"),
-            subject_of("2001:db8:1:2:bbbb::9")
+            network_of("2001:db8:1:2:aaaa::1"),
+            network_of("2001:db8:1:2:bbbb::9")
         );
-        assert_ne!(subject_of("2001:db8:1:2::1"), subject_of("2001:db8:1:3::1"));
-        assert_eq!(subject_of("::ffff:192.0.2.7"), subject_of("192.0.2.7"));
+        assert_ne!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:3::1"));
+        assert_eq!(network_of("::ffff:192.0.2.7"), network_of("192.0.2.7"));
     }
 }

@@ -1,6 +1,6 @@
 //! Organizations, workspaces, users and their sessions.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::access::Role;
@@ -62,9 +62,12 @@ pub struct Member {
     pub workspaces: Option<Vec<WorkspaceId>>,
     /// The organization's oldest workspace, which a session uses when it names none.
     pub default_workspace_id: WorkspaceId,
-    /// Sessions from before this moment are over: the password was changed.
+    /// Counts the member's passwords. A session lasts as long as the password that it was made with.
     #[serde(default)]
-    pub sessions_valid_from: Option<DateTime<Utc>>,
+    pub password_version: u64,
+    /// SHA-256 of the code that the member may join with, in hexadecimal; `None` for all who are not `Pending`.
+    #[serde(default)]
+    pub invitation_hash: Option<String>,
     pub created_at: DateTime<Utc>,
     /// Counts writes of this row; a write names the one that it has seen.
     pub revision: u64,
@@ -101,7 +104,7 @@ pub enum MemberStatus {
     Cancelled,
 }
 
-/// A sign-in. Ends by logout, by a refresh token that is used twice, or by itself.
+/// A sign-in. Ends by logout, by a refresh token that is used again after its grace, or by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
     pub id: SessionId,
@@ -109,8 +112,36 @@ pub struct Session {
     pub organization_id: OrganizationId,
     /// SHA-256 of the refresh token that is good now, in hexadecimal.
     pub refresh_hash: String,
+    /// The refresh tokens before it that may be on their way still, oldest first.
+    pub replaced: Vec<ReplacedToken>,
+    /// The member's [`Member::password_version`] when the session was made.
+    pub password_version: u64,
+    /// Where it was made from: an address, or the network of one.
+    pub network: Option<String>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+}
+
+/// A refresh token that was exchanged for the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedToken {
+    /// SHA-256, in hexadecimal.
+    pub hash: String,
+    pub at: DateTime<Utc>,
+}
+
+impl Session {
+    /// How long a session lasts without a refresh.
+    pub const IDLE_LIFETIME: TimeDelta = TimeDelta::days(30);
+    /// How long a session lasts at most.
+    pub const LIFETIME: TimeDelta = TimeDelta::days(90);
+
+    /// Whether `member` may still act by this session.
+    pub fn is_good_for(&self, member: &Member, now: DateTime<Utc>) -> bool {
+        self.user_id == member.user_id
+            && self.expires_at > now
+            && self.password_version == member.password_version
+    }
 }
 
 /// An e-mail address in lower case, at most 254 characters, of the form `local@domain`. That it can be reached is shown

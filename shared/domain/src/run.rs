@@ -141,6 +141,9 @@ pub struct Lease {
     #[serde(default)]
     pub holder: u64,
     pub acquired_at: DateTime<Utc>,
+    /// The worker works on nothing else meanwhile.
+    #[serde(default)]
+    pub alone: bool,
     /// From when on another worker may take over.
     pub until: DateTime<Utc>,
 }
@@ -192,7 +195,7 @@ pub struct Run {
     #[serde(default)]
     pub worked_millis: u64,
     pub lease: Option<Lease>,
-    /// Leases that ran out while the journal stood at `steps`.
+    /// Leases that ran out while the journal stood at `steps` and the worker worked on nothing else.
     pub lost_leases: u8,
     /// Whether the run counts against its organization's plan: one without limits is not counted.
     #[serde(default)]

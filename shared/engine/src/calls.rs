@@ -253,13 +253,13 @@ pub(crate) async fn call(
     loop {
         match toolbox.call(invocation).await {
             Ok(value) => return ToolOutcome::Ok(value),
-            Err(ToolError::Unavailable(_))
+            Err(ToolError::Unavailable(_) | ToolError::Unanswered(_))
                 if idempotent && patience.before_another(attempt).await =>
             {
                 attempt += 1;
             }
-            // The request may have arrived all the same. Nobody repeats it for the model; it is told so.
-            Err(ToolError::Unavailable(why)) if !idempotent => {
+            // The request has arrived, or may have. Nobody repeats it for the model; it is told so.
+            Err(ToolError::Unanswered(why) | ToolError::Unusable(why)) if !idempotent => {
                 return ToolOutcome::Error(format!(
                     "{why}; the call may or may not have taken effect, and is not repeated"
                 ));

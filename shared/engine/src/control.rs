@@ -10,10 +10,11 @@ use domain::run::{Run, RunStatus, StepEvent, Wanted};
 use domain::{Error, Result};
 use runtime::Clock;
 use store::{LoadedRun, RunWrite, Store};
+use tokio::time::Instant;
 
 use crate::Starter;
 use crate::definition::Definition;
-use crate::finish::{Ending, finish};
+use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
 use crate::held::{is_held, is_lost, number};
 use crate::machine::{Outcome, State};
 use crate::start::SWEEP_AFTER;
@@ -56,7 +57,8 @@ impl Control {
                 events: &[StepEvent::Stopped],
                 ..Ending::failed(&run, "")
             };
-            match finish(&self.store, &self.clock, run, ending, caller).await {
+            let until = Instant::now() + WITHOUT_A_LEASE;
+            match finish(&self.store, &self.clock, run, &ending, caller, until).await {
                 Err(error) if is_lost(&error) => {}
                 result => return result,
             }
@@ -84,7 +86,7 @@ impl Control {
                 };
                 let audit = self.audit(&wanted, "run.paused", caller);
                 self.store
-                    .want(&run, Wanted::Pause, &audit)
+                    .want(&run, Some(Wanted::Pause), &audit)
                     .await
                     .map(|()| wanted)
             } else {
@@ -105,15 +107,35 @@ impl Control {
         Err(Error::unavailable("the run kept moving on"))
     }
 
-    /// Lets a paused run go on from where it stands.
+    /// Lets a paused run go on from where it stands, or takes a pause back that has not begun yet.
     ///
     /// # Errors
-    /// `NotFound`; `Refused` when the run is not paused.
+    /// `NotFound`; `Refused` when the run is not paused and nobody wants it to be.
     pub async fn resume(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
-        let run = self.head(workspace, id).await?;
-        if run.status != RunStatus::Paused {
-            return Err(in_state(&run, "be continued"));
+        for _ in 0..ATTEMPTS {
+            let run = self.head(workspace, id).await?;
+            let resumed = if run.status == RunStatus::Paused {
+                self.go_on(&run, caller).await
+            } else if !run.status.is_final() && run.wanted == Some(Wanted::Pause) {
+                let audit = self.audit(&run, "run.continued", caller);
+                let unwanted = Run {
+                    wanted: None,
+                    ..run.clone()
+                };
+                let withdrawn = self.store.want(&run, None, &audit);
+                withdrawn.await.map(|()| unwanted)
+            } else {
+                return Err(in_state(&run, "be continued"));
+            };
+            match resumed {
+                Err(error) if is_lost(&error) => {}
+                result => return result,
+            }
         }
+        Err(Error::unavailable("the run kept moving on"))
+    }
+
+    async fn go_on(&self, run: &Run, caller: &Caller) -> Result<Run> {
         let running = Run {
             status: if run.started_at.is_some() {
                 RunStatus::Running
@@ -123,20 +145,10 @@ impl Control {
             due_at: Some(self.clock.now() + SWEEP_AFTER),
             ..run.clone()
         };
-        match self
-            .write(running, StepEvent::Continued, "run.continued", caller)
-            .await
-        {
-            Ok(running) => {
-                self.starter.announce(&running).await;
-                Ok(running)
-            }
-            // Somebody else was faster: as if this had come after.
-            Err(error) if is_lost(&error) => {
-                Err(in_state(&self.head(workspace, id).await?, "be continued"))
-            }
-            Err(error) => Err(error),
-        }
+        let running = self.write(running, StepEvent::Continued, "run.continued", caller);
+        let running = running.await?;
+        self.starter.announce(&running).await;
+        Ok(running)
     }
 
     /// A run, and what its error says of calls whose outcome is not known. A journal that cannot be read keeps no run from being

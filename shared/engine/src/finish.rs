@@ -14,12 +14,15 @@ use rand::RngExt;
 use runtime::Clock;
 use serde_json::Value;
 use store::{RunWrite, Store};
+use tokio::time::Instant;
 
-use crate::held::{is_held, is_lost, number};
+use crate::held::{Pauses, is_as, is_held, is_lost, number};
 use crate::machine::Outcome;
 
 /// How often the end of a run is tried against other writers of its agent.
-const ATTEMPTS: u32 = 10;
+const COLLISIONS: u32 = 10;
+/// How long the end of a run is tried that no worker holds.
+pub(crate) const WITHOUT_A_LEASE: Duration = Duration::from_secs(5);
 
 /// How a run ends.
 pub(crate) struct Ending<'a> {
@@ -66,14 +69,30 @@ pub async fn give_up(
         return Ok(());
     }
     let ending = Ending::failed(&run, "gave up: the run's message could not be processed");
-    let caller = Caller::system(run.organization_id, run.workspace_id);
-    match finish(store, clock, run, ending, &caller).await {
+    match finish_now(store, clock, run, &ending).await {
         Err(error) if is_lost(&error) => Err(Error::unavailable(error)),
-        result => result.map(drop),
+        result => result,
     }
 }
 
-/// Writes the end of `run`, which was read or written at its `version`. `caller`: who ends it.
+/// Ends a run that no worker holds, for the platform.
+///
+/// # Errors
+/// Like [`finish`].
+pub(crate) async fn finish_now(
+    store: &Store,
+    clock: &Clock,
+    run: Run,
+    ending: &Ending<'_>,
+) -> Result<()> {
+    let caller = Caller::system(run.organization_id, run.workspace_id);
+    let until = Instant::now() + WITHOUT_A_LEASE;
+    let ended = finish(store, clock, run, ending, &caller, until);
+    ended.await.map(drop)
+}
+
+/// Writes the end of `run`, which was read or written at its `version`. `caller`: who ends it. What the store cannot take is tried
+/// again `until` then.
 ///
 /// # Errors
 /// `Conflict` when somebody else has written the run since; nothing has happened then.
@@ -81,40 +100,61 @@ pub(crate) async fn finish(
     store: &Store,
     clock: &Clock,
     mut run: Run,
-    ending: Ending<'_>,
+    ending: &Ending<'_>,
     caller: &Caller,
+    until: Instant,
 ) -> Result<Run> {
-    let mut attempt = 1;
-    loop {
-        let agent = store.agent(run.workspace_id, run.agent_id).await?;
-        let written = write(store, clock.now(), &run, agent.as_ref(), &ending, caller).await;
-        let error = match written {
-            Ok(ended) => return Ok(ended),
+    // The same in all attempts, by which one of before is known whose answer got lost.
+    let now = clock.now();
+    let mut pauses = Pauses::until(until);
+    let mut collisions = 0;
+    let ended = loop {
+        let error = match write(store, now, &run, ending, caller).await {
+            Ok(ended) => break ended,
             Err(error) => error,
         };
-        if !is_lost(&error) || attempt == ATTEMPTS {
+        let error = if is_lost(&error) {
+            // Either the run has moved on, which ends this, or only its lease or its agent has, which is read again, or what is
+            // wanted of its worker has changed, for which it is too late.
+            match store.run_head(run.workspace_id, run.id).await {
+                Ok(Some(stored)) if stored.finished_at == Some(now) => break stored,
+                Ok(Some(stored)) if stored.version == run.version || is_as(&stored, &run) => {
+                    (run.version, run.wanted) = (stored.version, stored.wanted);
+                    collisions += 1;
+                    if collisions == COLLISIONS {
+                        return Err(error);
+                    }
+                    let wait = rand::rng().random_range(1..=(10 << collisions));
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                    continue;
+                }
+                Ok(_) => return Err(error),
+                Err(unread) => unread,
+            }
+        } else {
+            error
+        };
+        if !error.is_retryable() || !pauses.pause().await {
             return Err(error);
         }
-        // Either the run has moved on, which ends this, or only its agent has, which is read again, or somebody wants something
-        // of its worker, for which it is too late.
-        match store.run_head(run.workspace_id, run.id).await? {
-            Some(stored) if stored.version == run.version => run.wanted = stored.wanted,
-            _ => return Err(error),
-        }
-        let wait = rand::rng().random_range(1..=(10 << attempt));
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        attempt += 1;
+    };
+    // Beside the run, since all runs of an organization meet here. A worker that dies in between leaves this one uncounted.
+    if let Err(error) = store.count_usage(&ended, now).await {
+        tracing::warn!(run.id = %ended.id, %error, "usage not counted");
     }
+    tracing::info!(run.id = %ended.id, agent.id = %ended.agent_id, run.status = ended.status.as_str(), "run finished");
+    Ok(ended)
 }
 
 async fn write(
     store: &Store,
     now: DateTime<Utc>,
     run: &Run,
-    agent: Option<&Agent>,
     ending: &Ending<'_>,
     caller: &Caller,
 ) -> Result<Run> {
+    let agent = store.agent(run.workspace_id, run.agent_id).await?;
+    let agent = agent.as_ref();
     let mut next = run.clone();
     let steps = number(&mut next, ending.events, now);
     let failed = matches!(ending.outcome, Outcome::Failed { .. });
@@ -152,9 +192,9 @@ async fn write(
     next.due_at = None;
     next.finished_at = Some(now);
 
-    let system = Caller::system(run.organization_id, run.workspace_id);
     let mut audit = vec![AuditEntry::new(caller, action, "run", run.id, now)];
     if disabled {
+        let system = Caller::system(run.organization_id, run.workspace_id);
         let agent = run.agent_id;
         audit.push(AuditEntry::new(
             &system,
@@ -163,6 +203,7 @@ async fn write(
             agent,
             now,
         ));
+        tracing::info!(run.id = %run.id, agent.id = %agent, "agent disabled");
     }
     let write = RunWrite {
         run: &next,
@@ -173,11 +214,6 @@ async fn write(
         audit: &audit,
     };
     store.write_run(write).await?;
-    // Beside the run, since all runs of an organization meet here. A worker that dies in between leaves this one uncounted.
-    if let Err(error) = store.count_usage(&next, now).await {
-        tracing::warn!(run.id = %run.id, %error, "usage not counted");
-    }
-    tracing::info!(run.id = %run.id, agent.id = %run.agent_id, run.status = next.status.as_str(), agent.disabled = disabled, "run finished");
     next.version += 1;
     Ok(next)
 }

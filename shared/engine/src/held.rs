@@ -1,25 +1,34 @@
 //! A run in a worker's hands: every write moves it on, renews the lease, and fails when somebody else has written since.
+//!
+//! The store has bad moments, and none of them is the run's fault. What it cannot take is tried again until the lease ends
+//! ([`writing`]); work that is waited for goes on meanwhile ([`keeping`]); and a worker that cannot go on gives the run back, so
+//! that its lease does not count as lost.
 
-use std::pin::pin;
+mod blame;
+mod keeping;
+mod writing;
+
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::audit::Caller;
 use domain::run::{Lease, Partial, PartialEvent, Run, RunStatus, Step, StepEvent};
 use domain::{Error, Result};
 use runtime::Clock;
-use store::{RunWrite, Store};
+use store::Store;
 use tokio::time::Instant;
 
+pub use self::blame::goes_alone;
+pub(crate) use self::blame::{Blame, MAX_LOST_LEASES};
+pub(crate) use self::writing::{Pauses, is_as};
+use crate::finish::{Ending, finish};
 use crate::machine::State;
-use crate::telling::Telling;
+use crate::start::SWEEP_AFTER;
 
 /// How long after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
 const SLACK: TimeDelta = TimeDelta::seconds(2);
-/// How long to wait before a write that the store could not take is tried again.
-const RETRIES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
-/// When the first of an answer is shown, and how often more of it.
-const SHOWN_FIRST: Duration = Duration::from_millis(50);
-const SHOWN_EVERY: Duration = Duration::from_millis(250);
+/// How long a worker tries to give a run back that it cannot go on with.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) struct Held<'a> {
     pub(crate) run: Run,
@@ -29,6 +38,10 @@ pub(crate) struct Held<'a> {
     pub(crate) worked_before: Duration,
     /// Since when this one has it.
     pub(crate) since: Instant,
+    /// When the lease is to be renewed.
+    renewal: Instant,
+    /// How long the lease holds, as far as this worker knows.
+    until: Instant,
     store: &'a Store,
     clock: &'a Clock,
     lease: TimeDelta,
@@ -57,43 +70,73 @@ impl Shown {
 }
 
 impl<'a> Held<'a> {
-    /// Takes the lease on a run that is free to be taken. `lost` leases have run out at its present step, where `partials` were
-    /// shown of an answer that never came.
+    /// Takes the lease on a run that is free to be taken.
     pub(crate) async fn take(
         store: &'a Store,
         clock: &'a Clock,
         lease: TimeDelta,
         run: Run,
-        partials: &[Partial],
-        lost: u8,
+        blame: Blame,
     ) -> Result<Self> {
         let now = clock.now();
         let run = Run {
             status: RunStatus::Running,
             started_at: run.started_at.or(Some(now)),
-            lost_leases: lost,
+            lost_leases: blame.lost_leases,
             lease: Some(Lease {
                 holder: rand::random(),
                 acquired_at: now,
+                alone: blame.alone,
                 until: now,
             }),
             ..run
         };
+        let since = Instant::now();
         let mut held = Self {
-            shown: Shown::of(run.steps, partials),
+            shown: Shown::default(),
             worked_before: Duration::from_millis(run.worked_millis),
-            since: Instant::now(),
+            since,
+            renewal: since,
+            until: since + 2 * third_of(lease),
             run,
             store,
             clock,
             lease,
         };
-        held.put(held.renewed(), &[]).await?;
-        Ok(held)
+        match held.put(held.renewed(), &[]).await {
+            Ok(()) => Ok(held),
+            Err(error) => {
+                if error.is_retryable() {
+                    held.give_back_if_taken().await;
+                }
+                Err(error)
+            }
+        }
     }
 
-    /// Stores what has happened. When it turns out that the run shall pause, calls that are about to be made are left for later:
-    /// their intents are not stored, and the pause comes first.
+    /// For a lease of which nobody has said whether it was taken.
+    async fn give_back_if_taken(mut self) {
+        let mut pauses = Pauses::until(Instant::now() + GIVE_BACK_WITHIN);
+        let (workspace, id) = (self.run.workspace_id, self.run.id);
+        loop {
+            match self.store.run_head(workspace, id).await {
+                Ok(Some(stored)) if is_as(&stored, &self.run) => {
+                    self.run.version = stored.version;
+                    return self.give_back().await;
+                }
+                Err(error) if error.is_retryable() && pauses.pause().await => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// `partials` were shown of an answer that never came.
+    pub(crate) fn has_shown(&mut self, partials: &[Partial]) {
+        self.shown = Shown::of(self.run.steps, partials);
+    }
+
+    /// Stores what has happened. When what is wanted of this worker has changed meanwhile, calls that are about to be made are left
+    /// for later: their intents are not stored, and a pause comes first.
     pub(crate) async fn write(&mut self, state: &mut State) -> Result<()> {
         let (next, steps) = self.with_state(self.renewed(), state);
         if self.try_put(&next, &steps).await? {
@@ -117,65 +160,54 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// Stores what has happened and that the run is paused: no worker takes it before somebody continues it.
-    pub(crate) async fn pause(&mut self, state: &mut State) -> Result<()> {
-        let now = self.clock.now();
-        let mut paused = Run {
-            status: RunStatus::Paused,
-            wanted: None,
+    /// Gives the run back as it is stored, since the store does not let this worker go on. The lease has not been lost then, which
+    /// three times would end the run.
+    pub(crate) async fn give_back(mut self) {
+        // Also when it has run out: as long as nobody has taken the run, this is true.
+        self.until = Instant::now() + GIVE_BACK_WITHIN;
+        let released = Run {
             lease: None,
-            due_at: None,
-            tokens: state.usage(),
-            cost_micros: state.cost_micros(),
+            due_at: Some(self.clock.now() + SWEEP_AFTER),
             ..self.run.clone()
         };
-        let events = [state.unwritten(), &[StepEvent::Paused]].concat();
-        let steps = number(&mut paused, &events, now);
-        self.put(paused, &steps).await?;
-        state.written();
-        Ok(())
-    }
-
-    /// Waits for work that may outlast the lease, renewing it meanwhile.
-    ///
-    /// # Errors
-    /// `Conflict` when the run is somebody else's by now; the work is dropped then.
-    pub(crate) async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
-        let mut work = pin!(work);
-        loop {
-            if let Ok(done) = tokio::time::timeout(self.third(), &mut work).await {
-                return Ok(done);
-            }
-            self.renew().await?;
+        if let Err(error) = self.put(released, &[]).await
+            && !is_lost(&error)
+        {
+            tracing::warn!(run.id = %self.run.id, %error, "run not given back");
         }
     }
 
-    /// Waits for the answer of a model, renewing the lease meanwhile, and shows what comes of it. An answer that comes at once is
-    /// not shown before it is there.
-    ///
-    /// # Errors
-    /// Like [`Self::keep_while`].
-    pub(crate) async fn show_while<T>(
-        &mut self,
-        telling: &Telling,
-        work: impl Future<Output = T>,
-    ) -> Result<T> {
-        let mut work = pin!(work);
-        let mut renewed = Instant::now();
-        let mut wait = SHOWN_FIRST;
-        loop {
-            if let Ok(done) = tokio::time::timeout(wait.min(self.third()), &mut work).await {
-                return Ok(done);
-            }
-            wait = SHOWN_EVERY;
-            for event in telling.take() {
-                self.show(event).await?;
-            }
-            if renewed.elapsed() >= self.third() {
-                self.renew().await?;
-                renewed = Instant::now();
+    /// Stores what has happened and that the run is paused: no worker takes it before somebody continues it. `false` when nobody
+    /// wants that any more; nothing is stored then.
+    pub(crate) async fn pause(&mut self, state: &mut State) -> Result<bool> {
+        let now = self.clock.now();
+        while self.run.wanted.is_some() {
+            let mut paused = Run {
+                status: RunStatus::Paused,
+                wanted: None,
+                lease: None,
+                due_at: None,
+                tokens: state.usage(),
+                cost_micros: state.cost_micros(),
+                worked_millis: self.worked_millis(),
+                ..self.run.clone()
+            };
+            let events = [state.unwritten(), &[StepEvent::Paused]].concat();
+            let steps = number(&mut paused, &events, now);
+            if self.try_put(&paused, &steps).await? {
+                state.written();
+                return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    /// Ends the run.
+    pub(crate) async fn end(&self, ending: &Ending<'_>) -> Result<()> {
+        let run = self.run.clone();
+        let caller = Caller::system(run.organization_id, run.workspace_id);
+        let ended = finish(self.store, self.clock, run, ending, &caller, self.until);
+        ended.await.map(drop)
     }
 
     /// How often a model has been asked for the answer that the journal waits for.
@@ -189,56 +221,9 @@ impl<'a> Held<'a> {
         self.shown.attempts
     }
 
-    async fn show(&mut self, event: PartialEvent) -> Result<()> {
-        if let PartialEvent::ModelAsked { attempt, .. } = &event {
-            self.shown.attempts = *attempt;
-        }
-        let partial = Partial {
-            position: self.shown.position,
-            sequence: self.shown.pieces,
-            at: self.clock.now(),
-            event,
-        };
-        loop {
-            match self.store.add_partial(&self.run, &partial).await {
-                Err(error) if is_lost(&error) => {
-                    let as_it_is = self.run.clone();
-                    self.learn(&as_it_is, error).await?;
-                }
-                // The answer is what counts, and it comes whole at its end.
-                Err(error) => {
-                    tracing::warn!(run.id = %self.run.id, %error, "a piece of an answer was not shown");
-                    // Perhaps it was, all the same: its place is not used again.
-                    self.shown.pieces += 1;
-                    return Ok(());
-                }
-                Ok(()) => {
-                    self.shown.pieces += 1;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    async fn renew(&mut self) -> Result<()> {
-        match self.put(self.renewed(), &[]).await {
-            // Two more renewals fit into the lease, and a lease that ran out shows as a conflict later.
-            Err(error) if error.is_retryable() => {
-                tracing::warn!(run.id = %self.run.id, %error, "lease not renewed");
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
     fn worked_millis(&self) -> u64 {
         let worked = self.worked_before + self.since.elapsed();
         u64::try_from(worked.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn third(&self) -> Duration {
-        let third = self.lease / 3;
-        third.to_std().unwrap_or(Duration::from_secs(1))
     }
 
     fn renewed(&self) -> Run {
@@ -259,82 +244,14 @@ impl<'a> Held<'a> {
         (next, steps)
     }
 
-    async fn put(&mut self, mut next: Run, steps: &[Step]) -> Result<()> {
-        next.worked_millis = self.worked_millis();
-        while !self.try_put(&next, steps).await? {
-            next.version = self.run.version;
-            // A run that is paused by this write has what was wanted.
-            if next.status == RunStatus::Running {
-                next.wanted = self.run.wanted;
-            }
-        }
-        Ok(())
+    fn third(&self) -> Duration {
+        third_of(self.lease)
     }
+}
 
-    /// Writes, or learns why `next` has to be made anew and written again; `false` then.
-    async fn try_put(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
-        let write = || RunWrite {
-            run: next,
-            wanted: self.run.wanted,
-            steps,
-            messages: &[],
-            agent: None,
-            audit: &[],
-        };
-        let mut written = self.store.write_run(write()).await;
-        for pause in RETRIES {
-            // What was just found out is worth more than a moment.
-            if !matches!(&written, Err(error) if error.is_retryable()) {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-            written = self.store.write_run(write()).await;
-        }
-        match written {
-            Err(error) if is_lost(&error) => self.learn(next, error).await,
-            Err(error) => Err(error),
-            Ok(()) => {
-                self.take_over(next);
-                Ok(true)
-            }
-        }
-    }
-
-    fn take_over(&mut self, next: &Run) {
-        self.run = Run {
-            version: next.version + 1,
-            ..next.clone()
-        };
-    }
-
-    /// Finds out why `next` was refused: it is written already, and only the answer got lost; then this is `true`. Or an earlier
-    /// renewal is, or somebody wants something of this worker: that is known now. Else `refusal` stands.
-    async fn learn(&mut self, next: &Run, refusal: Error) -> Result<bool> {
-        let run = &self.run;
-        let stored = self.store.run_head(run.workspace_id, run.id).await?;
-        let Some(stored) = stored else {
-            return Err(refusal);
-        };
-        let holder = |run: &Run| run.lease.map(|lease| lease.holder);
-        let is_ours = holder(&stored).is_some() && holder(&stored) == holder(next);
-        if stored.version == run.version {
-            if stored.wanted.is_none() || stored.wanted == run.wanted {
-                return Err(refusal);
-            }
-            self.run.wanted = stored.wanted;
-            Ok(false)
-        } else if stored.version == run.version + 1 && is_ours && stored.steps == next.steps {
-            self.take_over(next);
-            self.run.wanted = stored.wanted;
-            Ok(true)
-        } else if stored.version == run.version + 1 && is_ours && stored.steps == run.steps {
-            self.run.version = stored.version;
-            self.run.wanted = stored.wanted;
-            Ok(false)
-        } else {
-            Err(refusal)
-        }
-    }
+fn third_of(lease: TimeDelta) -> Duration {
+    let third = lease / 3;
+    third.to_std().unwrap_or(Duration::from_secs(1))
 }
 
 /// Appends events to a run's journal: gives them their places and moves the head on.

@@ -4,10 +4,11 @@
 //! * [`machine`] — what a run does next, given what has happened. Pure and serialisable.
 //! * [`Models`] — what runs may ask, with the organization's keys.
 //! * [`Runner`] — takes a run as far as it goes, under a lease, writing every step before acting on it.
-//! * [`Starter`] — accepts a run and tells the workers of it.
+//! * [`Starter`] — accepts a run and tells the workers of it, over a [`RunQueue`].
 //! * [`WorkspaceTools`] — what tools may do with the agents and runs of their run's workspace.
 //! * [`Control`] — stops, pauses and continues runs.
 //! * [`give_up`] — ends a run that no worker could carry on.
+//! * [`goes_alone`] — whether a run may be what its worker died of.
 
 mod briefing;
 mod calls;
@@ -19,6 +20,7 @@ mod limits;
 pub mod machine;
 mod model_choice;
 mod models;
+mod queue;
 mod result;
 mod runner;
 mod start;
@@ -28,9 +30,11 @@ mod workspace;
 
 pub use control::Control;
 pub use finish::give_up;
+pub use held::goes_alone;
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
 pub use models::{KeySource, Models, ProviderKey};
+pub use queue::RunQueue;
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};
 pub use workspace::WorkspaceTools;

@@ -9,7 +9,8 @@
 //! * An intent is written before its call is made, together with all that led to it.
 //! * The result of a call that must not be repeated is written before anything else is done: until then, a crash makes its
 //!   outcome unknown for ever.
-//! * A model that is asked over the network costs time and money, so everything known is written before it is asked.
+//! * A model that is asked over the network costs time and money, so everything known is written before it is asked, and its last
+//!   answer before the run's end is: should the end not be written at once, it need not be asked again.
 //! * A model within the process costs nothing. The result of a repeatable call, the answer to it and the run's end then
 //!   share one write: a crash before it costs one repetition, under the same idempotency key.
 
@@ -167,6 +168,19 @@ impl State {
 
     /// What to do next.
     pub fn next(&self) -> Action {
+        match self.next_step() {
+            Action::Done(_) if self.would_lose_an_answer() => Action::Write,
+            action => action,
+        }
+    }
+
+    /// Among the unwritten events is an answer that costs time and money to have again.
+    fn would_lose_an_answer(&self) -> bool {
+        let is_answer = |event: &StepEvent| matches!(event, StepEvent::ModelAnswered { .. });
+        !self.definition.model_is_in_process() && self.unwritten.iter().any(is_answer)
+    }
+
+    fn next_step(&self) -> Action {
         if self.must_write || self.unwritten.len() >= MAX_UNWRITTEN {
             return Action::Write;
         }

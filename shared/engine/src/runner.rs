@@ -3,11 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::AgentVersion;
-use domain::audit::Caller;
-use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Ancestry, Run, RunStatus, Step, ToolOutcome, Wanted};
+use domain::message::Advance;
+use domain::run::{Ancestry, Run, RunStatus, ToolOutcome, Wanted};
 use futures::StreamExt;
-use futures::future::try_join;
+use futures::future::join3;
 use futures::stream::FuturesUnordered;
 use runtime::Clock;
 use serde_json::Value;
@@ -16,15 +15,12 @@ use tools::{CallingRun, Toolbox};
 
 use crate::calls::{self, Allowed, Patience};
 use crate::definition::Definition;
-use crate::finish::{Ending, finish};
-use crate::held::{Held, is_abandoned, is_held, is_lost};
+use crate::finish::{Ending, finish_now};
+use crate::held::{Blame, Held, MAX_LOST_LEASES, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::Models;
 use crate::result;
 use crate::telling::Telling;
-
-/// So many leases that run out at the same step are the run's own fault.
-const MAX_LOST_LEASES: u8 = 3;
 
 /// How far a worker has come with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +33,8 @@ pub enum Progress {
     Paused,
     /// There was nothing to do: it had ended, waits for somebody, or is in another worker's hands.
     Idle,
+    /// A worker may have died of it: it is to go on alone, and nothing was done here.
+    Suspected,
 }
 
 /// Carries runs out. Cheap to clone.
@@ -67,24 +65,26 @@ impl Runner {
         }
     }
 
-    /// Takes a run as far as it goes before `deadline`. Calling it again, or twice at once, does no harm.
-    ///
-    /// Leases from before `abandoned_before` belong to workers that are known to be gone.
+    /// Takes the run of a message as far as it goes before `deadline`. Calling it again, or twice at once, does no harm.
     ///
     /// # Errors
-    /// `Unavailable` when the store is; the run is then found again by the sweep, as after a crash.
-    pub async fn advance(
-        &self,
-        workspace: WorkspaceId,
-        id: RunId,
-        abandoned_before: Option<DateTime<Utc>>,
-        deadline: DateTime<Utc>,
-    ) -> Result<Progress> {
-        let Some(loaded) = self.store.load_run(workspace, id).await? else {
+    /// `Unavailable` when something that the run needs is: the same call may succeed later. The run is given back then as far as
+    /// that goes, else it is found again by the sweep, as after a crash.
+    pub async fn advance(&self, message: &Advance, deadline: DateTime<Utc>) -> Result<Progress> {
+        let id = message.run_id;
+        // The head alone: most messages come for runs that have nothing to be done about.
+        let Some(run) = self.store.run_head(message.workspace_id, id).await? else {
             tracing::warn!(run.id = %id, "run not found");
             return Ok(Progress::Idle);
         };
-        match self.carry_on(loaded, abandoned_before, deadline).await {
+        let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
+        if !runnable || is_held(&run, self.clock.now(), message.abandoned_before) {
+            return Ok(Progress::Idle);
+        }
+        if !message.alone && goes_alone(&run, message.abandoned_before) {
+            return Ok(Progress::Suspected);
+        }
+        match self.take_on(run, message, deadline).await {
             Err(error) if is_lost(&error) => {
                 tracing::info!(run.id = %id, "run went to another worker");
                 Ok(Progress::Idle)
@@ -93,29 +93,19 @@ impl Runner {
         }
     }
 
-    async fn carry_on(
+    async fn take_on(
         &self,
-        loaded: LoadedRun,
-        abandoned_before: Option<DateTime<Utc>>,
+        run: Run,
+        message: &Advance,
         deadline: DateTime<Utc>,
     ) -> Result<Progress> {
-        let LoadedRun {
-            run,
-            steps,
-            partials,
-        } = loaded;
-        let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
-        if !runnable || is_held(&run, self.clock.now(), abandoned_before) {
-            return Ok(Progress::Idle);
+        let blame = Blame::of(&run, message.abandoned_before, message.alone);
+        if blame.lost_leases >= MAX_LOST_LEASES {
+            let ending = Ending::failed(&run, "worker crashed");
+            finish_now(&self.store, &self.clock, run, &ending).await?;
+            return Ok(Progress::Finished);
         }
-        let lost = match &run.lease {
-            Some(lease) if !is_abandoned(lease, abandoned_before) => run.lost_leases + 1,
-            _ => run.lost_leases,
-        };
-        if lost >= MAX_LOST_LEASES {
-            return self.fail(run, "worker crashed").await;
-        }
-        let mut patience = Patience {
+        let patience = Patience {
             clock: &self.clock,
             deadline,
             run_ends: None,
@@ -123,24 +113,51 @@ impl Runner {
         if !patience.is_left() {
             return Ok(Progress::Yielded);
         }
+        // The journal is that of the head: when it has grown meanwhile, the lease is refused.
         let (store, clock) = (&self.store, &self.clock);
-        let taken = Held::take(store, clock, self.lease, run.clone(), &partials, lost);
-        let version = store.agent_version(run.workspace_id, run.agent_version_id);
-        let (held, version) = try_join(taken, version).await?;
-        match prepare(version, &held.run, &steps)? {
+        let (taken, version, journal) = join3(
+            Held::take(store, clock, self.lease, run.clone(), blame),
+            store.agent_version(run.workspace_id, run.agent_version_id),
+            store.load_journal(run.clone()),
+        )
+        .await;
+        let mut held = taken?;
+        let done = async {
+            let (version, journal) = (version?, journal?);
+            self.carry_on(&mut held, version, journal, patience).await
+        };
+        let done = done.await;
+        if matches!(&done, Err(error) if error.is_retryable()) {
+            held.give_back().await;
+        }
+        done
+    }
+
+    async fn carry_on(
+        &self,
+        held: &mut Held<'_>,
+        version: Option<AgentVersion>,
+        journal: LoadedRun,
+        mut patience: Patience<'_>,
+    ) -> Result<Progress> {
+        held.has_shown(&journal.partials);
+        match prepare(version, &journal)? {
             Ok(state) => {
                 let limit = state.definition().limits.time;
                 patience.run_ends = Some(held.since + limit.saturating_sub(held.worked_before));
                 self.carry_out(state, held, patience).await
             }
-            Err(why) => self.fail(held.run, &why).await,
+            Err(why) => {
+                held.end(&Ending::failed(&held.run, &why)).await?;
+                Ok(Progress::Finished)
+            }
         }
     }
 
     async fn carry_out(
         &self,
         mut state: State,
-        mut held: Held<'_>,
+        held: &mut Held<'_>,
         patience: Patience<'_>,
     ) -> Result<Progress> {
         let specs = self.toolbox.specs(&state.definition().tools);
@@ -157,9 +174,10 @@ impl Runner {
                 Action::CallModel | Action::RecordIntents(_)
                     if held.run.wanted == Some(Wanted::Pause) =>
                 {
-                    held.pause(&mut state).await?;
-                    tracing::info!(run.id = %held.run.id, "run paused");
-                    return Ok(Progress::Paused);
+                    if held.pause(&mut state).await? {
+                        tracing::info!(run.id = %held.run.id, "run paused");
+                        return Ok(Progress::Paused);
+                    }
                 }
                 Action::CallModel | Action::RecordIntents(_) | Action::CallTools(_)
                     if !self.has_time(&action, &state, patience) =>
@@ -196,7 +214,7 @@ impl Runner {
                     }
                 }
                 Action::CallTools(calls) => {
-                    self.call_tools(calls, &allowed, &mut state, &mut held, patience)
+                    self.call_tools(calls, &allowed, &mut state, held, patience)
                         .await?;
                 }
                 Action::Done(outcome) => {
@@ -207,8 +225,7 @@ impl Runner {
                         tokens: state.usage(),
                         cost_micros: state.cost_micros(),
                     };
-                    let caller = Caller::system(held.run.organization_id, held.run.workspace_id);
-                    finish(&self.store, &self.clock, held.run, ending, &caller).await?;
+                    held.end(&ending).await?;
                     return Ok(Progress::Finished);
                 }
             }
@@ -281,29 +298,18 @@ impl Runner {
         }
         Ok(())
     }
-
-    async fn fail(&self, run: Run, why: &str) -> Result<Progress> {
-        let ending = Ending::failed(&run, why);
-        let caller = Caller::system(run.organization_id, run.workspace_id);
-        finish(&self.store, &self.clock, run, ending, &caller).await?;
-        Ok(Progress::Finished)
-    }
 }
 
 /// A run as far as its journal goes. The inner error ends the run; the outer one is a defect of ours.
-fn prepare(
-    version: Option<AgentVersion>,
-    run: &Run,
-    steps: &[Step],
-) -> Result<Result<State, String>> {
+fn prepare(version: Option<AgentVersion>, journal: &LoadedRun) -> Result<Result<State, String>> {
     let Some(version) = version else {
         return Ok(Err("the agent's definition is gone".to_owned()));
     };
-    let input = run.input.as_ref().unwrap_or(&Value::Null);
+    let input = journal.run.input.as_ref().unwrap_or(&Value::Null);
     let definition = match Definition::of(&version, input) {
         Ok(definition) => definition,
         Err(why) => return Ok(Err(why)),
     };
-    let state = State::replay(definition, steps).map_err(domain::Error::internal)?;
+    let state = State::replay(definition, &journal.steps).map_err(domain::Error::internal)?;
     Ok(Ok(state))
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::agent::{Agent, AgentState};
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{self, RunId, WorkspaceId};
-use domain::message::RunMessage;
+use domain::message::Advance;
 use domain::payload;
 use domain::plan::Standing;
 use domain::run::{Ancestry, Run, RunStatus, RunTrigger, Signal, TokenUsage};
@@ -18,13 +18,12 @@ use sha2::{Digest, Sha256};
 use store::Store;
 
 use crate::held::is_lost;
+use crate::queue::RunQueue;
 
 /// When the sweep looks after a run that no worker has taken.
 pub(crate) const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// A firing older than this was missed: its run counts from now, not from then.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(5);
-/// SQS takes no longer delay.
-const MAX_DELAY: Duration = Duration::from_secs(900);
 
 /// A run to be started.
 #[derive(Debug)]
@@ -47,17 +46,15 @@ pub struct StartRun<'a> {
 #[derive(Clone)]
 pub struct Starter {
     store: Store,
-    sqs: aws_sdk_sqs::Client,
-    queue_url: String,
+    queue: RunQueue,
     clock: Clock,
 }
 
 impl Starter {
-    pub fn new(store: Store, sqs: aws_sdk_sqs::Client, queue_url: String, clock: Clock) -> Self {
+    pub fn new(store: Store, queue: RunQueue, clock: Clock) -> Self {
         Self {
             store,
-            sqs,
-            queue_url,
+            queue,
             clock,
         }
     }
@@ -114,7 +111,8 @@ impl Starter {
     }
 
     /// Starts the run that an agent's schedule is due for, and moves the schedule on, in one write: every firing starts one
-    /// run, however often this is called. Firings that were missed altogether become one run.
+    /// run, however often this is called. Firings that were missed for more than five minutes become one run; call it until there is
+    /// nothing to fire.
     ///
     /// `None` when there is nothing to fire: too early, not active, fired by somebody else, or more than the plan allows. That
     /// firing is left out for good, which the audit log tells.
@@ -124,6 +122,7 @@ impl Starter {
         let Some(firing) = firing.filter(|_| agent.state == AgentState::Active) else {
             return Ok(None);
         };
+        // Ticks may be almost two minutes apart: every firing between them counts. The older ones become one run.
         let created_at = if now - firing > MISSED_AFTER {
             now
         } else {
@@ -131,7 +130,7 @@ impl Starter {
         };
         let caller = Caller::system(agent.organization_id, agent.workspace_id);
         let moved_on = Agent {
-            next_run_at: agent.next_firing(now),
+            next_run_at: agent.next_firing(created_at),
             ..agent.clone()
         };
         let standing = self.store.plan(agent.organization_id, now).await?;
@@ -186,31 +185,6 @@ impl Starter {
         }
     }
 
-    /// Sends the message that makes a worker take the run on, `delay` from now.
-    pub async fn enqueue(
-        &self,
-        workspace: WorkspaceId,
-        run: RunId,
-        delay: Duration,
-        abandoned_before: Option<DateTime<Utc>>,
-    ) -> Result<()> {
-        let message = RunMessage::Advance {
-            workspace_id: workspace,
-            run_id: run,
-            abandoned_before,
-        };
-        let seconds = delay.min(MAX_DELAY).as_secs();
-        self.sqs
-            .send_message()
-            .queue_url(&self.queue_url)
-            .message_body(serde_json::to_string(&message).map_err(Error::internal)?)
-            .set_delay_seconds(i32::try_from(seconds).ok().filter(|seconds| *seconds > 0))
-            .send()
-            .await
-            .map_err(Error::unavailable)?;
-        Ok(())
-    }
-
     /// Writes a run and counts it against its organization's plan, if that has limits, side by side. One that was there before does not count.
     async fn create(&self, run: &Run, agent: Option<&Agent>, audit: &AuditEntry) -> Result<()> {
         if !run.counts_in_plan {
@@ -236,10 +210,8 @@ impl Starter {
 
     /// Tells the workers of a run that is written. It is accepted already, and the sweep finds what this loses.
     pub(crate) async fn announce(&self, run: &Run) {
-        let sent = self
-            .enqueue(run.workspace_id, run.id, Duration::ZERO, None)
-            .await;
-        if let Err(error) = sent {
+        let sent = self.queue.send(Advance::of(run), Duration::ZERO);
+        if let Err(error) = sent.await {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(run.id = %run.id, %error, source, "run not announced; the sweep will find it");
         }

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
 use domain::agent::Agent;
 use domain::audit::Caller;
-use domain::ids::{self, AgentId, RunId};
+use domain::ids::{self, AgentId, RunId, WorkspaceId};
 use domain::page::PageRequest;
 use domain::run::{Ancestry, DisplayMessage, Run, RunStatus, RunTrigger};
 use futures::future::{BoxFuture, try_join, try_join_all};
@@ -119,9 +119,7 @@ impl WorkspaceTools {
             None => allowed.collect(),
         };
         let known = if any && wanted.is_none() {
-            let page = PageRequest::first(KNOWN_BY_NAME);
-            let page = self.store.agents(workspace, &page).await;
-            page.map_err(tool_error)?.items
+            self.newest(workspace).await.map_err(tool_error)?
         } else {
             let read = allowed.iter().map(|id| self.store.agent(workspace, *id));
             let read = try_join_all(read).await.map_err(tool_error)?;
@@ -156,6 +154,26 @@ impl WorkspaceTools {
                     "agent: several have this name; their ids are {}",
                     ids.join(", ")
                 )))
+            }
+        }
+    }
+
+    /// The agents of a workspace that are known by name.
+    async fn newest(&self, workspace: WorkspaceId) -> Result<Vec<Agent>, Error> {
+        let mut known: Vec<Agent> = Vec::new();
+        let mut cursor = None;
+        // A page has fewer than it may have where agents are large.
+        loop {
+            let left = KNOWN_BY_NAME.saturating_sub(u32::try_from(known.len()).unwrap_or(u32::MAX));
+            let page = PageRequest {
+                cursor,
+                ..PageRequest::first(left)
+            };
+            let page = self.store.agents(workspace, &page).await?;
+            known.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() || known.len() >= KNOWN_BY_NAME as usize {
+                return Ok(known);
             }
         }
     }

@@ -87,7 +87,7 @@ pub enum OutboundError {
     /// The guard does not allow it; nothing was sent.
     #[error("{0}")]
     Refused(String),
-    /// The reply has more bytes than this.
+    /// The reply has more bytes than this. The request was received.
     #[error("the reply is larger than {0} bytes")]
     TooLarge(usize),
     /// The request may have been received.
@@ -99,6 +99,16 @@ pub enum OutboundError {
     /// The connection broke, or what came was not HTTP. The request may have been received.
     #[error("{0}")]
     Failed(String),
+}
+
+impl OutboundError {
+    /// Whether the request may have been received, and have taken effect. Without an answer the sender cannot know.
+    pub fn sent(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Unavailable(_) => false,
+            Self::TooLarge(_) | Self::TimedOut | Self::Failed(_) => true,
+        }
+    }
 }
 
 impl OutboundClient {
@@ -294,10 +304,11 @@ fn failure(error: reqwest::Error) -> OutboundError {
         }
         source = cause.source();
     }
-    if error.is_timeout() {
-        OutboundError::TimedOut
-    } else if error.is_connect() {
+    // Before anything is sent, a time limit is one of connecting.
+    if error.is_connect() {
         OutboundError::Unavailable("the host could not be reached".to_owned())
+    } else if error.is_timeout() {
+        OutboundError::TimedOut
     } else {
         OutboundError::Failed("the connection broke before the reply was complete".to_owned())
     }

@@ -33,6 +33,8 @@ pub struct Config {
     pub secret_arn: String,
     /// `RUN_QUEUE_URL`: where runs wait for a worker. Functions that start none need not have it.
     pub run_queue_url: Option<String>,
+    /// `ALONE_RUN_QUEUE_URL`: where runs wait that shall go on alone. Functions that know of none need not have it.
+    pub alone_run_queue_url: Option<String>,
     /// `PUBLIC_URL`: what clients call us, without a trailing slash; `None` means: as each request says.
     pub public_url: Option<String>,
     pub registration: Registration,
@@ -107,7 +109,7 @@ pub enum Registration {
     Closed,
 }
 
-/// Requests per minute.
+/// Requests per minute, where nothing else is said.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// `PRODGY_LIMIT_PER_MINUTE`, per IP.
@@ -120,8 +122,12 @@ pub struct Limits {
     pub agentplatform: u32,
     /// `ACCOUNT_LIMIT_PER_MINUTE`, per session, on the account routes.
     pub account: u32,
-    /// `SIGN_IN_LIMIT_PER_MINUTE`, per IP and per account, for register and login.
+    /// `SIGN_IN_LIMIT_PER_MINUTE`: registrations, and wrong passwords, per IP.
     pub sign_in: u32,
+    /// `ACCOUNT_SIGN_IN_LIMIT_PER_MINUTE`: wrong passwords per account, wherever from.
+    pub sign_in_to_account: u32,
+    /// `INVITATION_LIMIT_PER_HOUR`, per organization.
+    pub invitations_per_hour: u32,
     /// `UNAUTHENTICATED_LIMIT_PER_MINUTE`, per IP, for requests whose credential is unknown.
     pub unauthenticated: u32,
     /// `EVENT_STREAMS_PER_WORKSPACE`: open streams of events, whose number is not one a minute.
@@ -172,6 +178,7 @@ impl Config {
             files_bucket: variables.required("FILES_BUCKET")?,
             secret_arn: variables.required("SECRET_ARN")?,
             run_queue_url: variables.optional("RUN_QUEUE_URL"),
+            alone_run_queue_url: variables.optional("ALONE_RUN_QUEUE_URL"),
             public_url: variables
                 .optional("PUBLIC_URL")
                 .map(|url| url.trim_end_matches('/').to_owned()),
@@ -204,6 +211,8 @@ impl Config {
                 agentplatform: variables.parsed("AGENTPLATFORM_LIMIT_PER_MINUTE", 100)?,
                 account: variables.parsed("ACCOUNT_LIMIT_PER_MINUTE", 120)?,
                 sign_in: variables.parsed("SIGN_IN_LIMIT_PER_MINUTE", 5)?,
+                sign_in_to_account: variables.parsed("ACCOUNT_SIGN_IN_LIMIT_PER_MINUTE", 100)?,
+                invitations_per_hour: variables.parsed("INVITATION_LIMIT_PER_HOUR", 20)?,
                 unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
                 event_streams: variables.parsed("EVENT_STREAMS_PER_WORKSPACE", 20)?,
             },

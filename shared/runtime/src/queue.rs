@@ -1,16 +1,18 @@
 //! Queue batches: one message at a time to a handler, and the failed ones back to the queue.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 /// How many messages of one batch are handled at once.
 const CONCURRENCY: usize = 10;
 
-/// Runs `handle` for every message of the batch and reports those that failed, so that only they are delivered again.
+/// Runs `handle` for every message of the batch and reports those that failed, so that only they are delivered again. One whose
+/// handling panics is among them, and no other is disturbed.
 ///
 /// A message that is not a `T` can never succeed. It is reported as failed all the same: the queue's redrive policy moves
 /// it to the dead-letter queue, where somebody sees it, while acknowledging would lose it silently.
@@ -26,11 +28,15 @@ where
             async move {
                 let id = message.message_id.clone().unwrap_or_default();
                 let span = tracing::info_span!("message", message.id = %id);
-                one_message(&message, handle)
-                    .instrument(span)
-                    .await
-                    .is_err()
-                    .then_some(id)
+                // What a handler shares with others is the clients of services, which know no half-done state.
+                let handled = AssertUnwindSafe(one_message(&message, handle)).catch_unwind();
+                let handled = async {
+                    handled.await.unwrap_or_else(|_| {
+                        tracing::error!("the handling of a queue message panicked");
+                        Err(())
+                    })
+                };
+                handled.instrument(span).await.is_err().then_some(id)
             }
         })
         .buffer_unordered(CONCURRENCY)
@@ -63,4 +69,33 @@ where
         let source = std::error::Error::source(&error).map(ToString::to_string);
         tracing::error!(%error, source, retryable = error.is_retryable(), "queue message failed");
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_that_panics_fails_alone() {
+        let mut event = SqsEvent::default();
+        event.records = ["1", "2", "3", "{"]
+            .iter()
+            .map(|body| {
+                let mut message = SqsMessage::default();
+                message.message_id = Some(format!("m{body}"));
+                message.body = Some((*body).to_owned());
+                message
+            })
+            .collect();
+        let response = each_message(event, async |number: u32| {
+            tokio::task::yield_now().await;
+            assert_ne!(number, 2, "this one is what the test is about");
+            Ok(())
+        })
+        .await;
+        let failed = response.batch_item_failures.into_iter();
+        let mut failed: Vec<_> = failed.map(|failure| failure.item_identifier).collect();
+        failed.sort();
+        assert_eq!(failed, ["m2", "m{"]);
+    }
 }

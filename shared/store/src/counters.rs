@@ -4,58 +4,111 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 
-use crate::item::{aws_error, number};
+use crate::item::{Item, aws_error, number, sent};
 use crate::{Store, keys};
 
-/// A fixed window of one minute.
+/// A fixed window of time, counted from 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Minutes since 1970.
     number: i64,
+    seconds: i64,
 }
 
 impl Window {
-    pub const SECONDS: i64 = 60;
-
+    /// The minute that `now` is in.
     pub fn at(now: DateTime<Utc>) -> Self {
+        Self::of(60, now)
+    }
+
+    /// The hour that `now` is in.
+    pub fn hour_at(now: DateTime<Utc>) -> Self {
+        Self::of(3600, now)
+    }
+
+    fn of(seconds: i64, now: DateTime<Utc>) -> Self {
         Self {
-            number: now.timestamp().div_euclid(Self::SECONDS),
+            number: now.timestamp().div_euclid(seconds),
+            seconds,
         }
     }
 
     /// When the window ends and the count starts anew.
     pub fn end(self) -> DateTime<Utc> {
-        DateTime::from_timestamp((self.number + 1) * Self::SECONDS, 0).unwrap_or_default()
+        DateTime::from_timestamp((self.number + 1) * self.seconds, 0).unwrap_or_default()
     }
+}
+
+/// How many passwords were tried in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tries {
+    /// Those that were wrong, and those whose outcome is still open.
+    pub counted: u32,
+    pub wrong: u32,
 }
 
 impl Store {
     /// Counts one more request of `subject` under `policy` and returns how many there were in the window, this one
     /// included. One write, whatever the number of instances.
     pub async fn count(&self, policy: &str, subject: &str, window: Window) -> Result<u32> {
+        let item = self
+            .add(policy, subject, window, &[("requests", 1)])
+            .await?;
+        Ok(count_of(&item, "requests"))
+    }
+
+    /// Adds to the passwords that were tried for `subject` under `policy`, and returns how many there are now.
+    pub async fn count_tries(
+        &self,
+        policy: &str,
+        subject: &str,
+        window: Window,
+        counted: i32,
+        wrong: i32,
+    ) -> Result<Tries> {
+        let added = [("counted", counted), ("wrong", wrong)];
+        let item = self.add(policy, subject, window, &added).await?;
+        Ok(Tries {
+            counted: count_of(&item, "counted"),
+            wrong: count_of(&item, "wrong"),
+        })
+    }
+
+    /// Adds to the counts of a window, and returns them.
+    async fn add(
+        &self,
+        policy: &str,
+        subject: &str,
+        window: Window,
+        counts: &[(&str, i32)],
+    ) -> Result<Item> {
         // Kept a little longer than it counts: DynamoDB deletes late, and a clock may be off.
         let expires = window.end() + TimeDelta::minutes(2);
-        let output = self
+        let sums: Vec<String> = counts
+            .iter()
+            .map(|(name, _)| format!("{name} :{name}"))
+            .collect();
+        let mut update = self
             .dynamodb
             .update_item()
             .table_name(&self.tables.counters)
             .set_key(Some(
                 keys::counter(policy, subject, window.number).attributes(),
             ))
-            .update_expression("ADD requests :one SET expires = :expires")
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+            .update_expression(format!("ADD {} SET expires = :expires", sums.join(", ")))
             .expression_attribute_values(
                 ":expires",
                 AttributeValue::N(expires.timestamp().to_string()),
             )
-            .return_values(ReturnValue::UpdatedNew)
-            .send()
-            .await
-            .map_err(aws_error)?;
-        let count = output
-            .attributes
-            .as_ref()
-            .map_or(1, |attributes| number(attributes, "requests"));
-        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+            .return_values(ReturnValue::UpdatedNew);
+        for (name, count) in counts {
+            let count = AttributeValue::N(count.to_string());
+            update = update.expression_attribute_values(format!(":{name}"), count);
+        }
+        let output = sent(update.send()).await.map_err(aws_error)?;
+        Ok(output.attributes.unwrap_or_default())
     }
+}
+
+fn count_of(item: &Item, name: &str) -> u32 {
+    u32::try_from(number(item, name).max(0)).unwrap_or(u32::MAX)
 }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use domain::Result;
 use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
-use futures::future::try_join_all;
+use futures::future::join_all;
 
 use crate::Store;
 use crate::item::{aws_error, sent, text};
@@ -30,10 +30,28 @@ pub enum DueKind {
 impl Store {
     /// What is due until `until`, at most `limit` of each of the index's sixteen partitions, oldest first.
     ///
-    /// The index may lag behind the items: whoever acts on a row claims it on the item itself.
+    /// The index may lag behind the items: whoever acts on a row claims it on the item itself. A partition that cannot be read now
+    /// is left out: what is due there is still due the next time.
+    ///
+    /// # Errors
+    /// `Unavailable` when none of the partitions can be read.
     pub async fn due(&self, until: DateTime<Utc>, limit: usize) -> Result<Vec<DueItem>> {
         let shards = (0..keys::DUE_SHARDS).map(|shard| self.due_in_shard(shard, until, limit));
-        let mut due: Vec<DueItem> = try_join_all(shards).await?.into_iter().flatten().collect();
+        let mut due = Vec::new();
+        let mut failures = Vec::new();
+        for (shard, found) in (0..).zip(join_all(shards).await) {
+            match found {
+                Ok(found) => due.extend::<Vec<DueItem>>(found),
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::error!(due.shard = shard, %error, source, "a part of what is due cannot be read");
+                    failures.push(error);
+                }
+            }
+        }
+        if failures.len() == usize::from(keys::DUE_SHARDS) {
+            return Err(failures.swap_remove(0));
+        }
         due.sort_by_key(|item| item.at);
         Ok(due)
     }

@@ -135,6 +135,14 @@ pub(crate) fn session(id: SessionId) -> Key {
     Key::new(format!("session#{id}"), "session")
 }
 
+/// In the counters table: that a user has signed in from a network.
+pub(crate) fn known_network(user: UserId, network: &str) -> Key {
+    Key::new(
+        format!("user#{user}#network#{}", sha256_hex(network)),
+        "network",
+    )
+}
+
 // --- tokens
 
 /// What a request's token is checked against.

@@ -38,7 +38,7 @@ use runtime::config::Tables;
 
 pub use activity::ActivityFilter;
 pub use audit::AuditFilter;
-pub use counters::Window;
+pub use counters::{Tries, Window};
 pub use due::{DueItem, DueKind};
 pub use event_streams::{Opening, StreamPlace};
 pub use idempotency::{Attempt, StoredResponse};

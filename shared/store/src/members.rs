@@ -52,34 +52,52 @@ impl Store {
         items.iter().map(read_member).collect()
     }
 
-    /// Adds a pending member and the invitation that turns it into a user. `code_hash` is SHA-256 of the code. `organization`
+    /// Adds a pending member and the invitation that turns it into a user, by the code whose hash the member has. `organization`
     /// guards against a second invitation of the same address at the same time.
     pub async fn invite(
         &self,
         organization: &Organization,
         member: &Member,
         invitation: &Invitation,
-        code_hash: &str,
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_organization(organization, Some(organization.revision));
         transaction.put_member(member, None);
-        transaction.put_invitation(invitation, code_hash);
+        transaction.put_invitation(invitation, member);
         transaction.audit(audit);
         transaction.commit().await
     }
 
-    /// Gives a pending member another invitation: the answer with the first one was lost.
+    /// Replaces the pending member `seen` and its invitation, whose code ends.
     pub async fn invite_again(
         &self,
+        seen: &Member,
         member: &Member,
         invitation: &Invitation,
-        code_hash: &str,
+        audit: &AuditEntry,
     ) -> Result<()> {
         let mut transaction = self.transaction();
-        transaction.put_member(member, Some(member.revision));
-        transaction.put_invitation(invitation, code_hash);
+        transaction.put_member(member, Some(seen.revision));
+        transaction.end_invitation(seen);
+        transaction.put_invitation(invitation, member);
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Replaces the pending member `seen` by one that has no invitation any more.
+    pub async fn cancel_invitation(
+        &self,
+        organization: &Organization,
+        seen: &Member,
+        member: &Member,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_organization(organization, Some(organization.revision));
+        transaction.put_member(member, Some(seen.revision));
+        transaction.end_invitation(seen);
+        transaction.audit(audit);
         transaction.commit().await
     }
 
@@ -164,12 +182,22 @@ impl Transaction<'_> {
         });
     }
 
-    fn put_invitation(&mut self, invitation: &Invitation, code_hash: &str) {
+    fn put_invitation(&mut self, invitation: &Invitation, member: &Member) {
         let records = self.store().tables.records.clone();
-        let item = NewItem::new(keys::invitation(code_hash), "invitation", invitation);
+        let hash = member.invitation_hash.as_deref().unwrap_or_default();
+        let item = NewItem::new(keys::invitation(hash), "invitation", invitation);
         self.create(&records, item, || {
             Error::Conflict("the invitation exists already".to_owned())
         });
+    }
+
+    /// Ends the code that a member may join with, if there is one.
+    fn end_invitation(&mut self, member: &Member) {
+        if let Some(hash) = &member.invitation_hash {
+            let records = self.store().tables.records.clone();
+            let key = keys::invitation(hash);
+            self.delete(&records, &key, Condition::none(), stale);
+        }
     }
 
     pub(crate) fn put_member(&mut self, member: &Member, seen: Option<u64>) {

@@ -9,7 +9,6 @@ use crate::Store;
 use crate::item::{Item, NewItem, entity, sort_key};
 use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
 use crate::runs::{read_head, unchanged, whole};
-use crate::transaction::Condition;
 
 /// One thing that has happened in a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,19 +139,25 @@ impl Store {
         head.as_ref().map(read_head).transpose()
     }
 
-    /// Asks the worker that holds `run` for something. The head's version stays as it is.
+    /// Changes what is wanted of the worker that holds `run`, which was read with what is wanted now. The head's version stays as
+    /// it is.
     ///
     /// # Errors
-    /// `Conflict` when the run has been written since `run` was read.
-    pub async fn want(&self, run: &Run, wanted: Wanted, audit: &AuditEntry) -> Result<()> {
-        let seen = Condition::that("version = :seen")
-            .number(":seen", run.version)
-            .text(":wanted", wanted.as_str());
+    /// `Conflict` when the run, or what is wanted of its worker, has been written since `run` was read.
+    pub async fn want(&self, run: &Run, wanted: Option<Wanted>, audit: &AuditEntry) -> Result<()> {
+        let mut seen = unchanged(run, run.wanted);
+        let change = match wanted {
+            Some(wanted) => {
+                seen = seen.text(":next", wanted.as_str());
+                "SET wanted = :next"
+            }
+            None => "REMOVE wanted",
+        };
         let mut transaction = self.transaction();
         transaction.update(
             &self.tables.records,
             &keys::run_head(run.workspace_id, run.id),
-            "SET wanted = :wanted",
+            change,
             seen,
             || Error::Conflict("the run has moved on".to_owned()),
         );

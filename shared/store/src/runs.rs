@@ -128,6 +128,38 @@ impl Store {
         .await
     }
 
+    /// What a worker needs besides the head of a run, as it was when `run` was that: what was written since is left out. A run that
+    /// no worker has had yet costs no read, unless its input is large.
+    pub async fn load_journal(&self, run: Run) -> Result<LoadedRun> {
+        if run.started_at.is_none() && run.steps == 0 && run.input.is_some() {
+            return Ok(LoadedRun {
+                run,
+                steps: Vec::new(),
+                partials: Vec::new(),
+            });
+        }
+        let (workspace, id) = (run.workspace_id, run.id);
+        let loaded = whole(|| async {
+            let Some(mut loaded) = self.try_load_run(workspace, id).await? else {
+                return Err(Error::NotFound("run"));
+            };
+            loaded.steps.retain(|step| step.index < run.steps);
+            loaded
+                .partials
+                .retain(|partial| partial.position == run.steps);
+            let is_whole = loaded.steps.iter().map(|step| step.index).eq(0..run.steps);
+            Ok(is_whole.then_some(loaded))
+        })
+        .await?;
+        Ok(LoadedRun {
+            run: Run {
+                input: loaded.run.input,
+                ..run
+            },
+            ..loaded
+        })
+    }
+
     async fn try_load_run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<LoadedRun>> {
         // From the journal to the head and what belongs to it: the messages behind are not needed.
         let items = self
@@ -301,15 +333,14 @@ fn is_inline(value: &Value) -> bool {
     serde_json::to_vec(value).is_ok_and(|json| json.len() <= INLINE)
 }
 
-/// Nobody has written the run since it was read, or wants anything of its worker that was not known then.
+/// Nobody has written the run since it was read, and what is wanted of its worker is what was wanted then.
 pub(crate) fn unchanged(run: &Run, wanted: Option<Wanted>) -> Condition {
     let seen = |rest: &str| {
         Condition::that(format!("version = :seen AND {rest}")).number(":seen", run.version)
     };
     match wanted {
         None => seen("attribute_not_exists(wanted)"),
-        Some(wanted) => seen("(attribute_not_exists(wanted) OR wanted = :wanted)")
-            .text(":wanted", wanted.as_str()),
+        Some(wanted) => seen("wanted = :wanted").text(":wanted", wanted.as_str()),
     }
 }
 

@@ -1,12 +1,16 @@
 //! Sign-ins, in the counters table: they end by themselves, and are read with every request of their user.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::identity::{Session, User};
-use domain::ids::SessionId;
+use domain::ids::{SessionId, UserId};
 
-use crate::item::{NewItem, aws_error, refused_by, sent, text};
+use crate::item::{NewItem, aws_error, entity, number, refused_by, sent, text};
 use crate::{Store, Transaction, keys};
+
+/// How long the networks are remembered from which somebody has signed in.
+const NETWORK_KNOWN_FOR: TimeDelta = TimeDelta::days(90);
 
 impl Store {
     pub async fn session(&self, id: SessionId) -> Result<Option<Session>> {
@@ -25,24 +29,46 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Replaces a session's refresh token. `false` when `seen_hash` is not the good one any more: it was used before.
-    pub async fn rotate_session(&self, session: &Session, seen_hash: &str) -> Result<bool> {
+    /// Replaces `seen` by `session`, which has the refresh token that follows. The refusal is the session as it stands when
+    /// `seen` does not any more; `None` when it is over.
+    pub async fn rotate_session(
+        &self,
+        seen: &Session,
+        session: &Session,
+    ) -> Result<Result<(), Option<Session>>> {
         let put = self
             .dynamodb
             .put_item()
             .table_name(&self.tables.counters)
             .set_item(Some(new_item(session)?.item))
             .condition_expression("refresh_hash = :seen")
-            .expression_attribute_values(":seen", AttributeValue::S(seen_hash.to_owned()))
+            .expression_attribute_values(":seen", AttributeValue::S(seen.refresh_hash.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match sent(put.send()).await {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(Ok(())),
             Err(error) => match refused_by(&error) {
-                // The SDK may have sent it twice, and the first one have got through.
-                Some(stored) => Ok(text(stored, "refresh_hash") == Some(&session.refresh_hash)),
+                // The SDK may have sent it twice, and the first one have got through; or another request with the same token has
+                // come to the same one.
+                Some(stored) if text(stored, "refresh_hash") == Some(&session.refresh_hash) => {
+                    Ok(Ok(()))
+                }
+                Some(stored) if stored.is_empty() => Ok(Err(None)),
+                Some(stored) => Ok(Err(Some(entity(stored)?))),
                 None => Err(aws_error(error)),
             },
         }
+    }
+
+    /// Whether a user has signed in from a network lately.
+    pub async fn is_known_network(
+        &self,
+        user: UserId,
+        network: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let key = keys::known_network(user, network);
+        let item = self.get_item(&self.tables.counters, &key).await?;
+        Ok(item.is_some_and(|item| number(&item, "expires") > now.timestamp()))
     }
 
     /// Ends a session. Ending one that is over is no error.
@@ -61,6 +87,12 @@ impl Transaction<'_> {
     pub(crate) fn put_session(&mut self, session: &Session) {
         let counters = self.store().tables.counters.clone();
         self.overwrite(&counters, new_item(session));
+        if let Some(network) = &session.network {
+            let key = keys::known_network(session.user_id, network);
+            let expires = session.created_at + NETWORK_KNOWN_FOR;
+            let item = NewItem::new(key, "known_network", &()).map(|item| item.expires(expires));
+            self.overwrite(&counters, item);
+        }
     }
 }
 

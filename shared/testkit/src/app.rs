@@ -10,13 +10,15 @@ use signalbox::{Options, Platform};
 use crate::{Account, Answer, bootstraps, in_this_process};
 
 /// Limits that a test raises, unless it is about them.
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 9] = [
     "ProdgyLimitPerMinute",
     "ProdgyStrictLimitPerMinute",
     "ProwptLimitPerMinute",
     "AgentPlatformLimitPerMinute",
     "AccountLimitPerMinute",
     "SignInLimitPerMinute",
+    "AccountSignInLimitPerMinute",
+    "InvitationLimitPerHour",
     "UnauthenticatedLimitPerMinute",
 ];
 

@@ -301,6 +301,7 @@ impl Upstream {
         let request = self.client.post(&self.url);
         let request = request
             .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header("x-amz-date", "20260101T000000Z")
             .header("content-type", "application/x-amz-json-1.0")
             .header(
                 AUTHORIZATION,

@@ -50,10 +50,16 @@ pub enum ToolError {
     /// It was tried and will not work.
     #[error("{0}")]
     Failed(String),
-    /// The other side was not reached, or did not answer in time. A later attempt may succeed; whether one is
-    /// safe says [`Toolbox::is_idempotent`].
+    /// The other side was not reached: nothing has happened there. A later attempt may succeed.
     #[error("{0}")]
     Unavailable(String),
+    /// The request was sent, and the answer did not come, or not whole: it may have taken effect. A later attempt may succeed;
+    /// whether one is safe says [`Toolbox::is_idempotent`].
+    #[error("{0}")]
+    Unanswered(String),
+    /// The request was sent and answered, and the answer cannot be used. It may have taken effect.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 impl From<OutboundError> for ToolError {
@@ -61,8 +67,9 @@ impl From<OutboundError> for ToolError {
         let text = error.to_string();
         match error {
             OutboundError::Refused(_) => Self::NotAllowed(text),
-            OutboundError::TooLarge(_) | OutboundError::Failed(_) => Self::Failed(text),
-            OutboundError::TimedOut | OutboundError::Unavailable(_) => Self::Unavailable(text),
+            OutboundError::TooLarge(_) => Self::Unusable(text),
+            OutboundError::TimedOut | OutboundError::Failed(_) => Self::Unanswered(text),
+            OutboundError::Unavailable(_) => Self::Unavailable(text),
         }
     }
 }

@@ -50,7 +50,8 @@ impl Scenario {
         let refreshed = self
             .call("", Method::POST, "/api/auth/refresh", refresh.clone())
             .await;
-        // A refresh token that comes a second time ends the session.
+        // A refresh token that comes a second time, later, ends the session.
+        self.app.clock.advance(TimeDelta::minutes(1));
         self.refused(401, "", Method::POST, "/api/auth/refresh", refresh)
             .await;
         self.refused(
@@ -116,6 +117,8 @@ impl Scenario {
         let members = "/api/organization/members";
         let invite =
             json!({"email": "grace@example.com", "role": "ADMIN", "workspaces": [workspace]});
+        self.call(session, Method::POST, members, invite.clone())
+            .await;
         let invited = self.call(session, Method::POST, members, invite).await["data"].clone();
         let join = json!({"email": "grace@example.com", "password": Account::PASSWORD, "name": "Grace", "invitation": invited["invitation"]});
         let joined = self
@@ -426,7 +429,7 @@ impl Scenario {
             let shown = self.get(token, &path).await["data"].clone();
             shown["status"] == "failed" && shown["error"].to_string().contains("gave up")
         };
-        self.send_dead_letter(&account.workspace_id, &runs[0]).await;
+        self.send_dead_letter(account, &runs[0]).await;
         eventually("the dead letter's run ends", async || {
             failed(&runs[0]).await
         })
@@ -479,13 +482,18 @@ impl Scenario {
         .await;
     }
 
-    async fn send_dead_letter(&self, workspace: &str, run: &str) {
+    async fn send_dead_letter(&self, account: &Account, run: &str) {
         let queues = &self.app.platform.deployment().queues;
         let queue = queues
             .iter()
             .find(|queue| queue.logical_id == "RunDeadLetterQueue")
             .unwrap();
-        let message = json!({"type": "run.advance.v1", "workspace_id": workspace, "run_id": run});
+        let message = json!({
+            "type": "run.advance.v1",
+            "organization_id": account.organization_id,
+            "workspace_id": account.workspace_id,
+            "run_id": run,
+        });
         let sqs = self.app.platform.services().sqs;
         let send = sqs
             .send_message()

@@ -7,6 +7,7 @@ mod dynamodb_tables;
 mod dynamodb_wire;
 pub(crate) mod forwarding;
 pub(crate) mod front;
+mod message_groups;
 pub(crate) mod passwords;
 pub(crate) mod s3;
 pub(crate) mod s3_entrance;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::front::{Front, Guarded};
+use super::message_groups::without_groups;
 use crate::template::{ACCOUNT_ID, Queue, REGION};
 
 /// Ten messages to a request, and what is around them.
@@ -86,7 +87,10 @@ async fn respond(
 ) -> Response<SqsResponseBody> {
     let id = Uuid::new_v4().to_string();
     let answered = match resolve_operation(&head.headers) {
-        Ok(operation) => dispatch_operation(handler, operation, body).await,
+        Ok(operation) => {
+            let body = without_groups(operation, body);
+            dispatch_operation(handler, operation, body).await
+        }
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| error_to_response(&error, &id));

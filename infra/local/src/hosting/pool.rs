@@ -50,6 +50,8 @@ pub(crate) struct Program {
     pub(crate) timeout: Duration,
     /// How many processes there may be, if the template says so.
     pub(crate) reserved: Option<usize>,
+    /// How many batches of messages its event sources bring at once.
+    pub(crate) batches: usize,
     pub(crate) is_streaming: bool,
 }
 
@@ -83,7 +85,7 @@ impl Pool {
         let (concurrency, patience) = match program.reserved {
             Some(reserved) => (reserved, RESERVED),
             None if program.is_streaming => (DEFAULT_STREAMS, UNRESERVED),
-            None => (DEFAULT_CONCURRENCY, UNRESERVED),
+            None => (DEFAULT_CONCURRENCY.max(program.batches), UNRESERVED),
         };
         Self {
             program,

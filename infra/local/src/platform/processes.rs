@@ -58,6 +58,7 @@ pub(super) fn prepare(
             environment: environment.clone(),
             timeout: function.timeout,
             reserved: function.reserved_concurrency,
+            batches: batches(deployment, id),
             is_streaming: kind == Kind::Requests { streamed: true },
         };
         let pool = Arc::new(Pool::new(program, stop.clone(), invoker.clone()));
@@ -70,6 +71,15 @@ pub(super) fn prepare(
         functions.insert(id.clone(), running);
     }
     Ok((functions, shared, pools))
+}
+
+/// How many batches of messages the template lets a function work on at once.
+fn batches(deployment: &Deployment, function: &str) -> usize {
+    let sources = deployment.queue_sources.iter();
+    let sources = sources.filter(|source| source.function == function);
+    sources
+        .filter_map(|source| source.maximum_concurrency)
+        .sum()
 }
 
 /// What the template makes of a function.

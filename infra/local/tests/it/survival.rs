@@ -193,7 +193,7 @@ async fn a_thousand_runs_outlive_three_kills_without_a_second_effect() {
         }
     }
     let unknown = wrote.iter().filter(|run| run["status"] == "failed").count();
-    // A kill leaves in doubt at most what the workers were about to do: ten batches of ten.
+    // A kill leaves in doubt at most what the workers were about to do, which is a run each.
     assert!(unknown <= 3 * 100, "{unknown} runs are in doubt");
     assert!(platform.stop().await.success());
 }

@@ -57,7 +57,7 @@ async fn a_call_whose_worker_died_has_started_one_run_and_finds_it_again() {
     };
     platform.change(&paused).await;
     platform.clock.advance(TimeDelta::seconds(31));
-    let (again, of_child) = tokio::join!(platform.advance(&run), platform.advance(&child));
+    let (again, of_child) = tokio::join!(platform.advance_alone(&run), platform.advance(&child));
     assert_eq!((again, of_child), (Progress::Finished, Progress::Finished));
     assert_eq!(only_run_of(&platform, &worker).await.id, child.id);
     let said = said(&platform, &run).await;

@@ -16,12 +16,15 @@ use domain::agent::{Agent, AgentState, AgentType, AgentVersion};
 use domain::audit::{Actor, AuditEntry, Caller};
 use domain::ids::CredentialId;
 use domain::ids::{AgentId, AgentVersionId, OrganizationId, RunId, WorkspaceId};
+use domain::message::Advance;
 use domain::model::Provider;
 use domain::page::PageRequest;
 use domain::plan::Standing;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
-use engine::{KeySource, Models, Progress, ProviderKey, Runner, StartRun, Starter, WorkspaceTools};
+use engine::{
+    KeySource, Models, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter, WorkspaceTools,
+};
 use futures::future::{self, BoxFuture};
 use outbound::OutboundClient;
 use runtime::{Clock, Config, Services};
@@ -103,6 +106,7 @@ impl Platform {
                 ("RECORDS_TABLE", "records".to_owned()),
                 ("COUNTERS_TABLE", "counters".to_owned()),
                 ("LOGS_TABLE", "logs".to_owned()),
+                ("RUN_QUEUE_URL", format!("http://{address}/queue")),
                 ("FILES_BUCKET", "files".to_owned()),
                 ("SECRET_ARN", "secret".to_owned()),
             ]
@@ -116,8 +120,8 @@ impl Platform {
             geocoding_url: format!("http://{address}"),
             forecast_url: format!("http://{address}"),
         });
-        let queue = format!("http://{address}/queue");
-        let starter = Starter::new(store.clone(), services.sqs, queue, clock.clone());
+        let queue = RunQueue::new(&services).unwrap();
+        let starter = Starter::new(store.clone(), queue, clock.clone());
         let workspace = WorkspaceTools::new(store.clone(), starter.clone(), clock.clone());
         let toolbox = toolbox.with_workspace(Arc::new(workspace));
         let models = Models::new(
@@ -270,9 +274,20 @@ impl Platform {
 
     /// One delivery of the run's message.
     pub(crate) async fn advance(&self, run: &Run) -> Progress {
-        let progress =
-            self.runner
-                .advance(run.workspace_id, run.id, None, DateTime::<Utc>::MAX_UTC);
+        self.deliver(&Advance::of(run)).await
+    }
+
+    /// A delivery to a worker that works on nothing else.
+    pub(crate) async fn advance_alone(&self, run: &Run) -> Progress {
+        let message = Advance {
+            alone: true,
+            ..Advance::of(run)
+        };
+        self.deliver(&message).await
+    }
+
+    pub(crate) async fn deliver(&self, message: &Advance) -> Progress {
+        let progress = self.runner.advance(message, DateTime::<Utc>::MAX_UTC);
         progress.await.unwrap()
     }
 

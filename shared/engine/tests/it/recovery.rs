@@ -1,7 +1,8 @@
 //! Runs whose workers die, lag behind or meet a world that is down.
 
 use chrono::TimeDelta;
-use domain::run::{MessageKind, MessageLevel, Partial, PartialEvent, RunStatus};
+use domain::message::Advance;
+use domain::run::{Lease, MessageKind, MessageLevel, Partial, PartialEvent, Run, RunStatus};
 use engine::{Progress, give_up};
 use serde_json::json;
 use store::{EventCursor, RunWrite};
@@ -21,7 +22,12 @@ async fn a_post_whose_worker_died_is_not_repeated() {
     );
 
     platform.clock.advance(TimeDelta::seconds(31));
-    assert_eq!(platform.advance(&run).await, Progress::Finished);
+    assert_eq!(
+        platform.advance(&run).await,
+        Progress::Suspected,
+        "it may be what the worker died of"
+    );
+    assert_eq!(platform.advance_alone(&run).await, Progress::Finished);
     let stored = platform.stored(&run).await;
     assert_eq!(stored.status, RunStatus::Failed);
     assert_eq!(
@@ -46,7 +52,7 @@ async fn a_get_whose_worker_died_is_repeated_under_its_key() {
     platform.advance_and_crash(&run).await;
 
     platform.clock.advance(TimeDelta::seconds(31));
-    assert_eq!(platform.advance(&run).await, Progress::Finished);
+    assert_eq!(platform.advance_alone(&run).await, Progress::Finished);
     let stored = platform.stored(&run).await;
     assert_eq!(stored.status, RunStatus::Completed, "{:?}", stored.error);
     let hits = platform.hits();
@@ -64,13 +70,11 @@ async fn an_abandoned_lease_is_taken_over_at_once_and_not_held_against_the_run()
 
     let restart = platform.clock.now() + TimeDelta::milliseconds(1);
     platform.clock.advance(TimeDelta::milliseconds(2));
-    let progress = platform.runner.advance(
-        run.workspace_id,
-        run.id,
-        Some(restart),
-        chrono::DateTime::<chrono::Utc>::MAX_UTC,
-    );
-    assert_eq!(progress.await.unwrap(), Progress::Finished);
+    let message = Advance {
+        abandoned_before: Some(restart),
+        ..Advance::of(&run)
+    };
+    assert_eq!(platform.deliver(&message).await, Progress::Finished);
     let stored = platform.stored(&run).await;
     assert_eq!(
         (stored.status, stored.lost_leases),
@@ -78,37 +82,59 @@ async fn an_abandoned_lease_is_taken_over_at_once_and_not_held_against_the_run()
     );
 }
 
+/// Lets a worker take the lease and die: a worker that works on nothing else if `alone`.
+async fn lose_a_lease(platform: &Platform, run: &Run, alone: bool) {
+    let stored = platform.stored(run).await;
+    let now = platform.clock.now();
+    let taken = Run {
+        status: RunStatus::Running,
+        lost_leases: stored.lost_leases + u8::from(stored.lease.is_some_and(|lease| lease.alone)),
+        lease: Some(Lease {
+            holder: 7,
+            acquired_at: now,
+            alone,
+            until: now + TimeDelta::seconds(30),
+        }),
+        ..stored
+    };
+    let write = RunWrite {
+        run: &taken,
+        wanted: taken.wanted,
+        steps: &[],
+        messages: &[],
+        agent: None,
+        audit: &[],
+    };
+    platform.store.write_run(write).await.unwrap();
+    platform.clock.advance(TimeDelta::seconds(31));
+}
+
 #[tokio::test]
-async fn three_lost_leases_at_one_step_end_the_run() {
+async fn three_leases_that_are_lost_alone_at_one_step_end_the_run() {
     let platform = Platform::start().await;
     let agent = platform.requester("GET", "/ping").await;
     let run = platform.run_of(&agent, json!({})).await;
-    for lost in 0..3 {
-        // A worker that takes the lease and dies.
-        let mut stored = platform.stored(&run).await;
-        let now = platform.clock.now();
-        stored.status = RunStatus::Running;
-        stored.lost_leases = lost;
-        stored.lease = Some(domain::run::Lease {
-            holder: 7,
-            acquired_at: now,
-            until: now + TimeDelta::seconds(30),
-        });
-        let write = RunWrite {
-            run: &stored,
-            wanted: stored.wanted,
-            steps: &[],
-            messages: &[],
-            agent: None,
-            audit: &[],
-        };
-        platform.store.write_run(write).await.unwrap();
-        platform.clock.advance(TimeDelta::seconds(31));
+    for _ in 0..3 {
+        lose_a_lease(&platform, &run, true).await;
     }
-    assert_eq!(platform.advance(&run).await, Progress::Finished);
+    assert_eq!(platform.advance_alone(&run).await, Progress::Finished);
     let stored = platform.stored(&run).await;
     assert_eq!(stored.error.as_deref(), Some("worker crashed"));
     assert!(platform.hits().is_empty());
+}
+
+#[tokio::test]
+async fn a_run_is_not_blamed_for_the_company_it_was_in() {
+    let platform = Platform::start().await;
+    let agent = platform.requester("GET", "/ping").await;
+    let run = platform.run_of(&agent, json!({})).await;
+    for _ in 0..5 {
+        lose_a_lease(&platform, &run, false).await;
+    }
+    assert_eq!(platform.advance(&run).await, Progress::Suspected);
+    assert_eq!(platform.advance_alone(&run).await, Progress::Finished);
+    let stored = platform.stored(&run).await;
+    assert_eq!(stored.status, RunStatus::Completed, "{:?}", stored.error);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::agent::{AgentState, AgentType, MAX_CONSECUTIVE_FAILURES};
+use domain::message::Advance;
 use domain::run::{MessageKind, MessageLevel, RunStatus};
 use engine::Progress;
 use serde_json::json;
@@ -138,11 +139,8 @@ async fn a_run_near_the_deadline_is_given_back() {
         .await;
     let run = platform.run_of(&agent, json!({})).await;
     let soon = platform.clock.now() + TimeDelta::seconds(41);
-    let advance = |deadline| {
-        platform
-            .runner
-            .advance(run.workspace_id, run.id, None, deadline)
-    };
+    let message = Advance::of(&run);
+    let advance = |deadline| platform.runner.advance(&message, deadline);
 
     assert_eq!(advance(soon).await.unwrap(), Progress::Yielded);
     let stored = platform.stored(&run).await;
@@ -171,10 +169,8 @@ async fn no_deadline_leaves_an_intent_without_its_call() {
         let run = platform.run_of(&agent, json!({})).await;
         let deadline =
             platform.clock.now() + TimeDelta::seconds(40) + TimeDelta::microseconds(microseconds);
-        let advanced = platform
-            .runner
-            .advance(run.workspace_id, run.id, None, deadline);
-        advanced.await.unwrap();
+        let message = Advance::of(&run);
+        platform.runner.advance(&message, deadline).await.unwrap();
         platform.advance(&run).await;
         let stored = platform.stored(&run).await;
         assert_eq!(stored.status, RunStatus::Completed, "{:?}", stored.error);

@@ -1,13 +1,15 @@
 //! Somebody's API, which remembers what was sent to it.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use futures::stream;
 
 use super::Server;
 
@@ -32,7 +34,8 @@ pub fn nested(levels: usize) -> String {
 
 /// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`large`], `/nested/64` with 64
 /// lists one inside the other; what begins with `/together` is answered once three have asked for it.
-/// `/slow` after a while.
+/// `/slow` after a while, `/after/5000` after so many milliseconds. `/broken` breaks off in the middle of its answer, `/huge` answers
+/// more than is read, and `/silent` nothing for ever.
 #[derive(Debug)]
 pub struct Target {
     server: Server,
@@ -77,6 +80,19 @@ async fn answer(
     if path.starts_with("/slow") {
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
+    if let Some(Ok(millis)) = path.strip_prefix("/after/").map(str::parse) {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+    if path == "/silent" {
+        std::future::pending::<()>().await;
+    }
+    if path == "/broken" {
+        let pieces = stream::iter([
+            Ok(Bytes::from_static(b"{\"ok\":")),
+            Err(io::Error::other("broken")),
+        ]);
+        return Body::from_stream(pieces).into_response();
+    }
     // Calls that are made one after the other would wait here for ever.
     while path == "/together" && count(&hits, &path) < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -87,6 +103,7 @@ async fn answer(
             r#"{"ok":false}"#.to_owned(),
         ),
         "/large" | "/slow/large" => (StatusCode::OK, large()),
+        "/huge" => (StatusCode::OK, "x".repeat(2 << 20)),
         _ => (StatusCode::OK, r#"{"ok":true}"#.to_owned()),
     };
     match path.strip_prefix("/nested/").map(str::parse) {

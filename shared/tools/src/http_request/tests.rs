@@ -84,7 +84,7 @@ async fn a_request_takes_no_longer_than_it_was_given() {
     let arguments = json!({ "url": server.url(), "timeout_seconds": 1 });
     assert_eq!(
         request(arguments, &["127.0.0.1"]).await,
-        Err(ToolError::Unavailable(
+        Err(ToolError::Unanswered(
             "no complete reply in time".to_owned()
         ))
     );
@@ -240,7 +240,7 @@ async fn a_reply_is_shown_as_far_as_a_model_can_read_it() {
     let error = "the reply is larger than 1048576 bytes".to_owned();
     assert_eq!(
         request(huge, &[&server.authority]).await,
-        Err(ToolError::Failed(error))
+        Err(ToolError::Unusable(error))
     );
     assert_eq!(fetch("/broken").await["body"], "{");
 }

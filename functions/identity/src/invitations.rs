@@ -1,0 +1,171 @@
+//! Inviting people. The answer is alike for every address, whether or not it has an account: that shows only to whoever has the
+//! code, and an account that exists keeps what it has.
+
+use auth::Policy;
+use axum::extract::State as Extract;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::Error;
+use domain::access::{Grant, Role, may_grant};
+use domain::audit::AuditEntry;
+use domain::digest::sha256_hex;
+use domain::identity::{Email, Member, MemberStatus};
+use domain::ids::WorkspaceId;
+use domain::text::Name;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use store::Invitation;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use web::access::AdminSession;
+use web::{FreshId, Json, Permitted, Reply, Result};
+
+use crate::State;
+use crate::members::{
+    MemberData, check_say, check_workspaces, grantable, holding_now, read_membership,
+};
+
+/// How long an invitation can be used.
+const LIFETIME: TimeDelta = TimeDelta::days(7);
+/// How often inviting is tried while others change the membership.
+const ATTEMPTS: u32 = 5;
+
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"email": "grace@example.com", "name": "Grace Hopper", "role": "USER"}))]
+struct Invite {
+    email: Email,
+    name: Option<Name>,
+    #[serde(default = "Invite::default_role")]
+    role: Role,
+    /// The workspaces that the member may use, of those that the inviter may use; all of those when left out.
+    workspaces: Option<Vec<WorkspaceId>>,
+}
+
+impl Invite {
+    fn default_role() -> Role {
+        Role::User
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct Invited {
+    #[serde(flatten)]
+    member: MemberData,
+    /// What the invited person registers with. Shown only here.
+    invitation: String,
+    expires_at: DateTime<Utc>,
+}
+
+/// Invites somebody. The answer has the code to register with; handing it on is the administrator's part. Inviting an address
+/// again ends the code of before, and gives the member that waits this role and these workspaces.
+#[utoipa::path(
+    post,
+    path = "/api/organization/members",
+    tag = "Organization",
+    request_body = Invite,
+    security(("Session" = [])),
+    responses((status = 201, body = Invited), (status = 429))
+)]
+async fn invite_member(
+    Extract(state): Extract<State>,
+    caller: Permitted<AdminSession>,
+    fresh: FreshId,
+    Json(body): Json<Invite>,
+) -> Result<Reply<Invited>> {
+    let now = state.host.services.clock.now();
+    grantable(body.role)?;
+    check_workspaces(&state, &caller, body.workspaces.as_deref()).await?;
+    let policy = Policy::invitation(&state.host.services.config.limits, caller.organization_id);
+    let limiter = state.host.authenticator.limiter();
+    limiter.require_counted_in_hour(&policy, now).await?;
+    let mut attempt = 1;
+    loop {
+        match invite(&state, &caller, fresh, body.clone()).await {
+            Err(Error::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
+            outcome => return Ok(Reply::created(outcome?)),
+        }
+    }
+}
+
+async fn invite(
+    state: &State,
+    caller: &Permitted<AdminSession>,
+    fresh: FreshId,
+    body: Invite,
+) -> Result<Invited, Error> {
+    let store = &state.host.store;
+    let now = state.host.services.clock.now();
+    let (organization, members) = read_membership(state, caller).await?;
+    let holding = holding_now(caller, &members)?;
+    let workspaces = body.workspaces.or(holding.workspaces.map(<[_]>::to_vec));
+    may_grant(holding, Grant::Role(body.role))?;
+    may_grant(holding, Grant::Workspaces(workspaces.as_deref()))?;
+    let known = members
+        .iter()
+        .find(|member| member.email == body.email && member.status != MemberStatus::Cancelled);
+    if let Some(known) = known {
+        if known.status == MemberStatus::Active {
+            return Err(Error::invalid("email", "is a member's already"));
+        }
+        check_say(holding, known)?;
+    }
+    let user_id = known.map_or_else(|| fresh.id(now), |known| known.user_id);
+    let code = new_code();
+    let invitation = Invitation {
+        organization_id: organization.id,
+        user_id,
+        expires_at: now + LIFETIME,
+    };
+    let name = match (body.name, known) {
+        (Some(name), _) => name,
+        (None, Some(known)) => known.name.clone(),
+        (None, None) => Name::for_field(
+            "email",
+            body.email.as_str().split('@').next().unwrap_or_default(),
+        )?,
+    };
+    let member = Member {
+        organization_id: organization.id,
+        user_id,
+        email: body.email,
+        name,
+        role: body.role,
+        status: MemberStatus::Pending,
+        workspaces,
+        default_workspace_id: organization.default_workspace_id,
+        password_version: 0,
+        invitation_hash: Some(sha256_hex(&code)),
+        created_at: known.map_or(now, |known| known.created_at),
+        revision: 0,
+    };
+    let audit = AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now);
+    match known {
+        Some(known) => {
+            store
+                .invite_again(known, &member, &invitation, &audit)
+                .await?;
+        }
+        None => {
+            store
+                .invite(&organization, &member, &invitation, &audit)
+                .await?;
+        }
+    }
+    Ok(Invited {
+        member: member.into(),
+        invitation: code,
+        expires_at: invitation.expires_at,
+    })
+}
+
+fn new_code() -> String {
+    let mut random = [0; 32];
+    rand::rng().fill_bytes(&mut random);
+    URL_SAFE_NO_PAD.encode(random)
+}
+
+pub(crate) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(invite_member))
+}

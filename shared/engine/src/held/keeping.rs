@@ -1,0 +1,179 @@
+//! Keeping a run while its work is waited for: renewing the lease, and showing what comes of a model's answer.
+//!
+//! All of it goes on beside the work, so that a call to the store that hangs never holds up a reply. What is under way when the
+//! work is done is dropped. Should it have been written all the same, the next write finds that out.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use domain::run::{Partial, PartialEvent};
+use domain::{Error, Result};
+use store::{EventCursor, RunEntry};
+use tokio::time::Instant;
+
+use super::{Held, Shown, is_lost};
+use crate::telling::Telling;
+
+/// When the first of an answer is shown, and how often more of it.
+const SHOWN_FIRST: Duration = Duration::from_millis(50);
+const SHOWN_EVERY: Duration = Duration::from_millis(250);
+/// When a lease that could not be renewed is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often a piece is tried whose place was taken, or whose run was renewed meanwhile.
+const ATTEMPTS: u32 = 3;
+
+impl Held<'_> {
+    /// Waits for work that may outlast the lease, renewing it meanwhile.
+    ///
+    /// # Errors
+    /// `Conflict` when the run is somebody else's by now; the work is dropped then.
+    pub(crate) async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        self.wait(work, None).await
+    }
+
+    /// Waits for the answer of a model, renewing the lease meanwhile, and shows what comes of it. An answer that comes at once is
+    /// not shown before it is there.
+    ///
+    /// # Errors
+    /// Like [`Self::keep_while`].
+    pub(crate) async fn show_while<T>(
+        &mut self,
+        telling: &Telling,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
+        self.wait(work, Some(telling)).await
+    }
+
+    async fn wait<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        telling: Option<&Telling>,
+    ) -> Result<T> {
+        let mut work = pin!(work);
+        let mut keeping = pin!(self.keep(telling));
+        tokio::select! {
+            biased;
+            done = &mut work => Ok(done),
+            lost = &mut keeping => Err(lost),
+        }
+    }
+
+    /// Renews and shows until the run is lost.
+    async fn keep(&mut self, telling: Option<&Telling>) -> Error {
+        let mut showing = telling.map(|telling| (telling, Instant::now() + SHOWN_FIRST));
+        loop {
+            let wake = match showing {
+                Some((_, at)) => at.min(self.renewal),
+                None => self.renewal,
+            };
+            tokio::time::sleep_until(wake).await;
+            if let Some((telling, at)) = &mut showing
+                && *at <= Instant::now()
+            {
+                for event in telling.take() {
+                    if let Err(lost) = self.show(event).await {
+                        return lost;
+                    }
+                }
+                *at = Instant::now() + SHOWN_EVERY;
+            }
+            if self.renewal <= Instant::now()
+                && let Err(lost) = self.renew().await
+            {
+                return lost;
+            }
+        }
+    }
+
+    /// # Errors
+    /// `Conflict` when the run is somebody else's by now.
+    async fn renew(&mut self) -> Result<()> {
+        loop {
+            match self.write_once(&self.renewed(), &[]).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                // There is time for more attempts, and a lease that ran out shows as a conflict later.
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(run.id = %self.run.id, %error, "lease not renewed");
+                    self.renewal = Instant::now() + AGAIN.min(self.third());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Shows a piece of an answer. One that cannot be shown is left out: the answer is what counts, and it comes whole at its end.
+    ///
+    /// # Errors
+    /// `Conflict` when the run is somebody else's by now.
+    async fn show(&mut self, event: PartialEvent) -> Result<()> {
+        if let PartialEvent::ModelAsked { attempt, .. } = &event {
+            self.shown.attempts = *attempt;
+        }
+        let mut partial = Partial {
+            position: self.shown.position,
+            sequence: self.shown.pieces,
+            at: self.clock.now(),
+            event,
+        };
+        for _ in 0..ATTEMPTS {
+            let added = self.store.add_partial(&self.run, &partial);
+            let error = match tokio::time::timeout(self.third(), added).await {
+                Ok(Ok(())) => {
+                    self.shown.pieces += 1;
+                    return Ok(());
+                }
+                Ok(Err(error)) if is_lost(&error) => match self.after_refusal(error).await {
+                    Ok(()) => {
+                        partial.sequence = self.shown.pieces;
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Ok(Err(error)) => error,
+                Err(_) => Error::unavailable("the store did not answer in time"),
+            };
+            if is_lost(&error) {
+                return Err(error);
+            }
+            tracing::warn!(run.id = %self.run.id, %error, "a piece of an answer was not shown");
+            break;
+        }
+        // Perhaps it was, all the same: its place is not used again.
+        self.shown.pieces += 1;
+        Ok(())
+    }
+
+    /// Finds out why a piece was refused. The run may have been renewed, or have got a mark. Or a worker of before has shown its
+    /// own piece in this place, after this one had read what was shown: then those go on behind it.
+    async fn after_refusal(&mut self, refusal: Error) -> Result<()> {
+        let run = &self.run;
+        let (workspace, id, known) = (run.workspace_id, run.id, run.clone());
+        match self.learn(&known, refusal).await {
+            Err(error) if is_lost(&error) => {
+                let stored = self.store.run_head(workspace, id).await?;
+                if stored.is_none_or(|stored| stored.version != self.run.version) {
+                    return Err(error);
+                }
+            }
+            result => return result.map(drop),
+        }
+        let after = match self.shown.position.checked_sub(1) {
+            Some(step) => EventCursor::Step(step),
+            None => EventCursor::Start,
+        };
+        let seen = self.store.run_events(workspace, id, after).await?;
+        let entries = seen.map(|seen| seen.entries).unwrap_or_default();
+        let partials: Vec<Partial> = entries
+            .into_iter()
+            .filter_map(|entry| match entry {
+                RunEntry::Partial(partial) => Some(partial),
+                RunEntry::Step(_) => None,
+            })
+            .collect();
+        let there = Shown::of(self.shown.position, &partials);
+        self.shown.pieces = self.shown.pieces.max(there.pieces);
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Writing a run that is held: again and again until the store has taken it, somebody else has it, or the lease ends.
+
+use std::time::Duration;
+
+use domain::run::{Run, RunStatus, Step};
+use domain::{Error, Result};
+use rand::RngExt;
+use store::RunWrite;
+use tokio::time::Instant;
+
+use super::{Held, is_lost};
+
+/// How long to wait before a write is tried again, at first; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The pauses between attempts at what the store could not take.
+pub(crate) struct Pauses {
+    next: Duration,
+    until: Instant,
+}
+
+impl Pauses {
+    /// As many as there is time for `until` then.
+    pub(crate) fn until(until: Instant) -> Self {
+        Self {
+            next: FIRST_PAUSE,
+            until,
+        }
+    }
+
+    /// Waits for the next attempt; `false` when there is no time for one.
+    pub(crate) async fn pause(&mut self) -> bool {
+        let pause = rand::rng().random_range(self.next / 2..=self.next);
+        if Instant::now() + pause >= self.until {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+impl Held<'_> {
+    /// Writes `next`, whatever is wanted of this worker.
+    pub(super) async fn put(&mut self, mut next: Run, steps: &[Step]) -> Result<()> {
+        next.worked_millis = self.worked_millis();
+        while !self.try_put(&next, steps).await? {
+            next.version = self.run.version;
+            next.wanted = self.run.wanted;
+        }
+        Ok(())
+    }
+
+    /// Writes, or learns why `next` has to be made anew and written again; `false` then.
+    pub(super) async fn try_put(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
+        let mut pauses = Pauses::until(self.until);
+        loop {
+            let error = match self.write_once(next, steps).await {
+                Ok(written) => return Ok(written),
+                Err(error) => error,
+            };
+            // What was just found out is worth more than a moment.
+            if !error.is_retryable() || !pauses.pause().await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Likewise, with one attempt.
+    pub(super) async fn write_once(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
+        let write = self.store.write_run(RunWrite {
+            run: next,
+            wanted: self.run.wanted,
+            steps,
+            messages: &[],
+            agent: None,
+            audit: &[],
+        });
+        // A short lease has no time for all that a call to the store may take.
+        match tokio::time::timeout(self.third(), write).await {
+            Ok(Ok(())) => {
+                self.take_over(next);
+                Ok(true)
+            }
+            Ok(Err(error)) if is_lost(&error) => self.learn(next, error).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::unavailable("the store did not answer in time")),
+        }
+    }
+
+    fn take_over(&mut self, next: &Run) {
+        self.run = Run {
+            version: next.version + 1,
+            ..next.clone()
+        };
+        let now = Instant::now();
+        let left = next.lease.map(|lease| lease.until - self.clock.now());
+        let left = left.and_then(|left| left.to_std().ok());
+        self.until = now + left.unwrap_or_default();
+        self.renewal = now + self.third();
+    }
+
+    /// Finds out why `next` was refused: it is written already, and only the answer got lost; then this is `true`. Or an earlier
+    /// renewal is, or what is wanted of this worker has changed: that is known now. Else `refusal` stands.
+    pub(super) async fn learn(&mut self, next: &Run, refusal: Error) -> Result<bool> {
+        let run = &self.run;
+        let stored = self.store.run_head(run.workspace_id, run.id).await?;
+        let Some(stored) = stored else {
+            return Err(refusal);
+        };
+        if stored.version == run.version {
+            if stored.wanted == run.wanted {
+                return Err(refusal);
+            }
+            self.run.wanted = stored.wanted;
+            Ok(false)
+        } else if is_as(&stored, next) {
+            self.take_over(&Run {
+                version: stored.version - 1,
+                wanted: stored.wanted,
+                ..next.clone()
+            });
+            Ok(true)
+        } else if is_as(&stored, run) {
+            self.run.version = stored.version;
+            self.run.wanted = stored.wanted;
+            Ok(false)
+        } else {
+            Err(refusal)
+        }
+    }
+}
+
+/// Whether nothing has happened since `known` but that its worker renewed the lease, or the sweep looked after it.
+pub(crate) fn is_as(stored: &Run, known: &Run) -> bool {
+    let holder = |run: &Run| run.lease.map(|lease| lease.holder);
+    let is_open = matches!(
+        stored.status,
+        RunStatus::Queued | RunStatus::Running | RunStatus::Paused
+    );
+    is_open
+        && stored.version > known.version
+        && (stored.status, stored.steps) == (known.status, known.steps)
+        && holder(stored) == holder(known)
+}
