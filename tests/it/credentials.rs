@@ -43,6 +43,7 @@ async fn a_credential_is_stored_shown_masked_and_revoked_for_good() {
         json!({
             "id": id, "name": "Production", "provider": "openai", "masked": "sk-…abcd", "base_url": "https://llm.example.com/v1",
             "status": "active", "created_at": created["created_at"], "last_used_at": null,
+            "scope": "workspace", "workspace_id": account.workspace_id, "default": false,
         })
     );
     let again = app

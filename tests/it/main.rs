@@ -12,6 +12,7 @@ mod control;
 mod cors;
 mod credentials;
 mod deep_values;
+mod default_credentials;
 mod docs;
 mod events;
 mod executions;

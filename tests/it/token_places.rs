@@ -4,31 +4,66 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Answer, TestApp};
 
 const TOKENS: &str = "/api/api-tokens";
 const KEYS: &str = "/api/settings/api-keys";
 const MOST: usize = 100;
 
-async fn make(app: &TestApp, session: &str, path: &str, more: Value) -> Answer {
-    let mut body = if path == KEYS {
-        json!({"name": "k", "scopes": ["projects:read"]})
-    } else {
-        json!({"name": "t"})
-    };
-    for (name, value) in more.as_object().into_iter().flatten() {
-        body[name] = value.clone();
-    }
-    app.post(path, body).bearer(session).send().await
+struct Desk {
+    app: TestApp,
+    session: String,
 }
 
-/// Makes so many at once, tokens and keys in turns, and gives what became of them.
-async fn make_at_once(app: &TestApp, session: &str, count: usize) -> Vec<(&'static str, Answer)> {
-    let one = async |index: usize| {
-        let path = [TOKENS, KEYS][index % 2];
-        (path, make(app, session, path, json!({})).await)
-    };
-    join_all((0..count).map(one)).await
+impl Desk {
+    async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
+        let request = self.app.request(method, path).json(body);
+        request.bearer(&self.session).send().await
+    }
+
+    /// Makes a token or key. As long as there is no answer, for so many at once keep a small machine busy, it asks again.
+    async fn make(&self, path: &str, idempotency_key: &str, more: Value) -> Answer {
+        let mut body = json!({"name": "x"});
+        if path == KEYS {
+            body["scopes"] = json!(["projects:read"]);
+        }
+        for (name, value) in more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        loop {
+            let post = self.app.post(path, body.clone()).bearer(&self.session);
+            let answer = post.header("idempotency-key", idempotency_key).send().await;
+            if answer.status != 500 {
+                return answer;
+            }
+        }
+    }
+
+    /// Makes those of a range at once, tokens and keys in turns, and gives what became of them.
+    async fn make_at_once(&self, range: std::ops::Range<usize>) -> Vec<(&'static str, Answer)> {
+        let one = async |index: usize| {
+            let path = [TOKENS, KEYS][index % 2];
+            (path, self.make(path, &index.to_string(), json!({})).await)
+        };
+        join_all(range.map(one)).await
+    }
+
+    /// Makes so many, ten at a time.
+    async fn fill(&self, count: usize) {
+        for start in (0..count).step_by(10) {
+            let some = start..(start + 10).min(count);
+            for (_, answer) in self.make_at_once(some).await {
+                answer.expect(201);
+            }
+        }
+    }
+
+    async fn is_full(&self) {
+        for (path, status) in [(TOKENS, 400), (KEYS, 403)] {
+            let told = self.make(path, "one more", json!({})).await;
+            assert!(told.expect_refused(status).contains("at most 100"));
+        }
+    }
 }
 
 fn id(answer: Answer) -> String {
@@ -37,92 +72,84 @@ fn id(answer: Answer) -> String {
     id.unwrap().to_owned()
 }
 
-async fn is_refused(app: &TestApp, account: &Account) {
-    let session = account.sign_in(app).await;
-    let told = make(app, &session, TOKENS, json!({})).await;
-    assert!(told.expect_refused(400).contains("at most 100"));
-    let told = make(app, &session, KEYS, json!({})).await;
-    assert!(told.expect_refused(403).contains("at most 100"));
-}
-
 #[tokio::test]
 async fn of_many_made_at_once_exactly_a_hundred_live_and_the_ended_make_room() {
     let app = TestApp::with_own_clock().await;
     let account = app.register().await;
-    let session = account.access_token.clone();
-    let tomorrow = (app.clock.now() + TimeDelta::days(1)).to_rfc3339();
-    let expiring = json!({ "expires_at": tomorrow });
-    let expiring = id(make(&app, &session, TOKENS, expiring).await);
-    let mut made = Vec::new();
-    for (path, answer) in make_at_once(&app, &session, MOST + 30).await {
-        match answer.status.as_u16() {
-            201 => made.push((path, id(answer))),
-            status => assert_eq!(status, if path == TOKENS { 400 } else { 403 }),
-        }
-    }
-    assert_eq!(made.len(), MOST - 1, "beside the one from before");
-    is_refused(&app, &account).await;
     let second = account.second_workspace(&app).await;
-    let elsewhere = json!({ "product_id": second });
-    make(&app, &session, TOKENS, elsewhere).await.expect(201);
-
-    // Revoked, deleted and expired ones count no more; switched off, they do.
-    let token = made.iter().find(|(path, _)| *path == TOKENS).unwrap();
-    let token = format!("{TOKENS}/{}", token.1);
-    let key = made.iter().find(|(path, _)| *path == KEYS).unwrap();
-    let key = format!("{KEYS}/{}", key.1);
-    let call = async |method: Method, path: &str, body: Value| {
-        let session = account.sign_in(&app).await;
-        let request = app.request(method, path).json(body).bearer(&session);
-        request.send().await
-    };
-    call(Method::PATCH, &key, json!({"is_active": false}))
-        .await
-        .expect(200);
-    is_refused(&app, &account).await;
-    for (method, path) in [
-        (Method::POST, format!("{token}/revoke")),
-        (Method::DELETE, token.clone()),
-        (Method::DELETE, key),
-    ] {
-        let makes_room = method == Method::POST || path != token;
-        assert!(call(method, &path, json!({})).await.status.is_success());
-        if makes_room {
-            make(&app, &session, KEYS, json!({})).await.expect(201);
+    let session = account.access_token.clone();
+    let mut desk = Desk { app, session };
+    let tomorrow = (desk.app.clock.now() + TimeDelta::days(1)).to_rfc3339();
+    let expiring = json!({ "expires_at": tomorrow });
+    let expiring = id(desk.make(TOKENS, "expiring", expiring).await);
+    let left = 25;
+    desk.fill(MOST - left - 1).await;
+    let (mut token, mut key, mut made) = (String::new(), String::new(), 0);
+    for (path, answer) in desk.make_at_once(MOST..MOST + left + 15).await {
+        match (answer.status.as_u16(), path) {
+            (201, TOKENS) => token = format!("{TOKENS}/{}", id(answer)),
+            (201, _) => key = format!("{KEYS}/{}", id(answer)),
+            (status, _) => {
+                assert_eq!(status, if path == TOKENS { 400 } else { 403 });
+                continue;
+            }
         }
-        is_refused(&app, &account).await;
+        made += 1;
+    }
+    assert_eq!(made, left, "beside those from before");
+    desk.is_full().await;
+    let elsewhere = json!({ "product_id": second });
+    desk.make(TOKENS, "elsewhere", elsewhere).await.expect(201);
+
+    // Revoked and deleted ones count no more; switched off, they do.
+    let off = json!({"is_active": false});
+    desk.call(Method::PATCH, &key, off).await.expect(200);
+    desk.is_full().await;
+    let revoke = format!("{token}/revoke");
+    for (method, path, makes_room) in [
+        (Method::POST, &revoke, true),
+        (Method::DELETE, &token, false),
+        (Method::DELETE, &key, true),
+    ] {
+        let ended = desk.call(method, path, json!({})).await;
+        assert!(ended.status.is_success(), "{}", ended.text);
+        if makes_room {
+            desk.make(KEYS, path, json!({})).await.expect(201);
+        }
+        desk.is_full().await;
     }
 
-    app.clock.advance(TimeDelta::hours(25));
-    let session = account.sign_in(&app).await;
-    let later = make(&app, &session, KEYS, json!({})).await.expect(201);
-    is_refused(&app, &account).await;
+    // So do those that have run out, until they are renewed.
+    desk.app.clock.advance(TimeDelta::hours(25));
+    desk.session = account.sign_in(&desk.app).await;
+    let later = desk.make(KEYS, "later", json!({})).await.expect(201);
+    desk.is_full().await;
     let renew = format!("{TOKENS}/{expiring}/renew");
-    let renewal = json!({"expires_at": null});
-    let told = call(Method::POST, &renew, renewal.clone()).await;
-    assert!(told.expect_refused(400).contains("at most 100"));
+    let renew = async || {
+        let renewal = json!({"expires_at": null});
+        desk.call(Method::POST, &renew, renewal).await
+    };
+    assert!(renew().await.expect_refused(400).contains("at most 100"));
     let later = format!("{KEYS}/{}", later["id"].as_str().unwrap());
-    call(Method::DELETE, &later, json!({})).await;
-    call(Method::POST, &renew, renewal.clone())
-        .await
-        .expect(200);
-    is_refused(&app, &account).await;
-    // It has its place, so it may be renewed as often as one likes.
-    call(Method::POST, &renew, renewal).await.expect(200);
+    desk.call(Method::DELETE, &later, json!({})).await;
+    // It has its place then, so it may be renewed as often as one likes.
+    for _ in 0..2 {
+        renew().await.expect(200);
+        desk.is_full().await;
+    }
 }
 
 #[tokio::test]
 async fn a_lost_answer_is_repeated_also_when_there_is_no_room_any_more() {
     let app = TestApp::with_own_clock().await;
-    let account = app.register().await;
-    make_at_once(&app, &account.access_token, MOST - 1).await;
-    let once = || {
-        let post = app.post(TOKENS, json!({"name": "once"}));
-        let post = post.bearer(&account.access_token);
-        post.header("idempotency-key", "once").send()
-    };
-    let first = once().await.expect(201);
-    is_refused(&app, &account).await;
-    let again = once().await.expect(201);
+    let session = app.register().await.access_token;
+    let desk = Desk { app, session };
+    desk.fill(MOST - 1).await;
+    let first = desk.make(TOKENS, "once", json!({})).await.expect(201);
+    desk.is_full().await;
+    desk.app.lose_answers().await;
+    let again = desk.make(TOKENS, "once", json!({})).await;
+    assert_eq!(again.header("idempotent-replayed"), "");
+    let again = again.expect(201);
     assert_eq!(again["data"]["id"], first["data"]["id"]);
 }

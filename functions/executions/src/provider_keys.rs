@@ -1,19 +1,18 @@
-//! The keys of an organization, opened for the run that needs one.
+//! The keys of workspaces and organizations, opened for the run that needs one.
 
 use auth::Keyring;
 use domain::Result;
 use domain::credential::{Credential, CredentialStatus};
 use domain::ids::{CredentialId, OrganizationId};
 use domain::model::Provider;
-use domain::page::PageRequest;
-use engine::{KeySource, ProviderKey};
-use futures::future::BoxFuture;
+use engine::{KeySource, ProviderKey, Tenant};
+use futures::future::{BoxFuture, try_join};
 use llm::BedrockRole;
 use runtime::Services;
 use store::Store;
 
-/// How many credentials, from the newest, are looked through for one of a provider.
-const NEWEST: u32 = 100;
+/// How often a workspace's own credential is looked for that is revoked meanwhile.
+const ATTEMPTS: u32 = 3;
 
 /// Finds credentials in the store and opens them with the keyring as of now.
 pub(crate) struct SealedKeys {
@@ -36,12 +35,15 @@ impl SealedKeys {
 
     async fn find(
         &self,
-        organization: OrganizationId,
+        tenant: Tenant,
         provider: Provider,
         wanted: Option<CredentialId>,
     ) -> Result<Found> {
+        let (organization, workspace) = (tenant.organization_id, tenant.workspace_id);
         let is_fit = |credential: &Credential| {
-            credential.provider == provider && credential.status() == CredentialStatus::Active
+            credential.provider == provider
+                && credential.status() == CredentialStatus::Active
+                && credential.serves(workspace)
         };
         if let Some(id) = wanted {
             let named = self.store.credential(organization, id).await?;
@@ -53,10 +55,24 @@ impl SealedKeys {
                 return Ok(named.map_or(Found::Withdrawn, Found::Credential));
             }
         }
-        let newest = PageRequest::first(NEWEST);
-        let page = self.store.credentials(organization, &newest).await?;
-        let found = page.items.into_iter().find(is_fit).map(Box::new);
-        Ok(found.map_or(Found::Nothing, Found::Credential))
+        for _ in 0..ATTEMPTS {
+            let (own, defaults) = try_join(
+                self.store.own_credential(workspace, provider),
+                self.store.default_credentials(organization),
+            )
+            .await?;
+            let Some(id) = own.or(defaults.chosen.get(&provider).copied()) else {
+                return Ok(Found::Nothing);
+            };
+            let chosen = self.store.credential(organization, id).await?;
+            if let Some(credential) = chosen.filter(is_fit) {
+                return Ok(Found::Credential(Box::new(credential)));
+            }
+            if own.is_none() {
+                break;
+            }
+        }
+        Ok(Found::Withdrawn)
     }
 
     /// The platform's own way to a provider.
@@ -72,11 +88,11 @@ impl SealedKeys {
 
     async fn open(
         &self,
-        organization: OrganizationId,
+        tenant: Tenant,
         provider: Provider,
         wanted: Option<CredentialId>,
     ) -> Result<Option<ProviderKey>> {
-        let credential = match self.find(organization, provider, wanted).await? {
+        let credential = match self.find(tenant, provider, wanted).await? {
             Found::Credential(credential) => credential,
             Found::Withdrawn => return Ok(None),
             Found::Nothing => return Ok(self.role(provider).map(ProviderKey::Role)),
@@ -109,11 +125,11 @@ impl SealedKeys {
 impl KeySource for SealedKeys {
     fn key(
         &self,
-        organization: OrganizationId,
+        tenant: Tenant,
         provider: Provider,
         wanted: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
-        Box::pin(self.open(organization, provider, wanted))
+        Box::pin(self.open(tenant, provider, wanted))
     }
 
     fn remember_unsupported(

@@ -1,18 +1,18 @@
-//! Credentials as AgentPlatform has them: keys for the providers of models. They belong to the organization; all of its
-//! workspaces use them.
+//! Credentials as AgentPlatform has them: keys for the providers of models, each of a workspace or of the organization.
 
 use std::collections::BTreeSet;
 
 use auth::Keyring;
 use axum::extract::State as Extract;
-use chrono::{DateTime, Utc};
 use domain::Error;
+use domain::access::Role;
 use domain::audit::AuditEntry;
 use domain::credential::{self, CredentialStatus, ProviderSecret};
 use domain::ids::CredentialId;
 use domain::model::{Provider, bedrock_region};
 use domain::text::Name;
-use serde::{Deserialize, Serialize};
+use futures::future::{try_join, try_join_all};
+use serde::Deserialize;
 use url::Url;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,43 +21,12 @@ use web::access::{CredentialsRead, CredentialsWrite};
 use web::{CursorPaging, FreshId, Id, Json, Listed, PageParams, Permitted, Reply, Result};
 
 use crate::State;
+use crate::view::{Credential, Scope, View};
 
 /// The longest base URL, in bytes.
 const MAX_URL: usize = 500;
-/// How often revoking is tried when others write the credential meanwhile.
-const ATTEMPTS: u32 = 3;
-
-/// A credential without its secret.
-#[derive(Debug, Serialize, ToSchema)]
-struct Credential {
-    id: CredentialId,
-    name: Name,
-    provider: Provider,
-    /// The beginning and the end of the secret.
-    #[schema(example = "sk-…abcd")]
-    masked: String,
-    /// Where the provider is reached; `null` for its own address.
-    base_url: Option<String>,
-    status: CredentialStatus,
-    created_at: DateTime<Utc>,
-    /// To the minute.
-    last_used_at: Option<DateTime<Utc>>,
-}
-
-impl From<credential::Credential> for Credential {
-    fn from(credential: credential::Credential) -> Self {
-        Self {
-            id: credential.id,
-            status: credential.status(),
-            name: credential.name,
-            provider: credential.provider,
-            masked: credential.masked,
-            base_url: credential.base_url,
-            created_at: credential.created_at,
-            last_used_at: credential.last_used_at,
-        }
-    }
-}
+/// How often a write is tried when others write the same meanwhile.
+pub(crate) const ATTEMPTS: u32 = 3;
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct CreateCredential {
@@ -70,9 +39,16 @@ struct CreateCredential {
     /// `https://llm.example.com/v1`. The provider's own address when left out. For Bedrock it says the region and can be
     /// nothing but `https://bedrock-runtime.<region>.amazonaws.com`; when left out, the region is the platform's.
     base_url: Option<String>,
+    /// Whose it is: the key's workspace's, or the organization's, which takes an administrator of all workspaces.
+    #[serde(default)]
+    scope: Scope,
+    /// Makes it the organization's default for its provider at once. For `"scope": "organization"` alone.
+    #[serde(default)]
+    default: bool,
 }
 
-/// Lists the credentials of the organization, newest first, revoked ones included.
+/// Lists credentials, newest first, revoked ones included: all of the organization for an administrator of all workspaces, for
+/// others those of the key's workspace and, by name, the organization's defaults.
 #[utoipa::path(
     get, path = "/api/v1/credentials", tag = "Credentials",
     params(CursorPaging),
@@ -84,15 +60,30 @@ async fn list_credentials(
     caller: Permitted<CredentialsRead>,
     params: PageParams,
 ) -> Result<Listed<Credential>> {
-    let page = state
-        .host
-        .store
-        .credentials(caller.organization_id, &params.request)
-        .await?;
-    Ok(Listed::new(page.map(Credential::from), params))
+    let store = &state.host.store;
+    let request = &params.request;
+    let defaults = store.default_credentials(caller.organization_id);
+    let page = if View::is_whole(&caller) {
+        let all = store.credentials(caller.organization_id, request);
+        let (page, defaults) = try_join(all, defaults).await?;
+        let view = View::new(&caller, &defaults);
+        page.map(|credential| view.whole(credential))
+    } else {
+        let own = store.credentials_of_workspace(caller.workspace_id, request);
+        let (page, defaults) = try_join(own, defaults).await?;
+        let chosen = defaults.chosen.values();
+        let chosen = chosen.map(|id| store.credential(caller.organization_id, *id));
+        let chosen = try_join_all(chosen).await?.into_iter().flatten();
+        View::new(&caller, &defaults).page(page, chosen.collect(), request)
+    };
+    Ok(Listed::new(page, params))
 }
 
-/// Stores a provider's key, sealed.
+/// Stores a provider's key, sealed. For administrators.
+///
+/// A credential belongs to the key's workspace, whose agents use the newest one of a model's provider unless they name another in
+/// `credential_id`. One with `"scope": "organization"` can be named by the agents of all workspaces, and is used without being
+/// named where it is the organization's default and the workspace has none of its own.
 #[utoipa::path(
     post, path = "/api/v1/credentials", tag = "Credentials",
     request_body = CreateCredential,
@@ -108,6 +99,18 @@ async fn create_credential(
     let services = &state.host.services;
     let now = services.clock.now();
     let (organization, id) = (caller.organization_id, fresh.id(now));
+    let workspace_id = match body.scope {
+        Scope::Workspace if body.default => {
+            let why =
+                "is for credentials of the organization: a workspace uses its own without that";
+            return Err(Error::invalid("default", why).into());
+        }
+        Scope::Workspace => Some(caller.workspace_id),
+        Scope::Organization => {
+            caller.require_role_everywhere(Role::Admin)?;
+            None
+        }
+    };
     let base_url = body
         .base_url
         .map(|text| base_url(&state, body.provider, &text))
@@ -119,6 +122,7 @@ async fn create_credential(
     let credential = credential::Credential {
         id,
         organization_id: organization,
+        workspace_id,
         name: body.name,
         provider: body.provider,
         base_url,
@@ -129,19 +133,40 @@ async fn create_credential(
         unsupported: BTreeSet::new(),
         revision: 0,
     };
-    let audit = AuditEntry::new(&caller.caller, "credential.created", "credential", id, now);
+    let done = |action| AuditEntry::new(&caller.caller, action, "credential", id, now);
+    let mut audit = vec![done("credential.created")];
+    if body.default {
+        audit.push(done("credential.made_default"));
+    }
     let store = &state.host.store;
-    match store.create_credential(&credential, &audit).await {
-        // The same request, sent again after it got no answer.
-        Err(conflict @ Error::Conflict(_)) => {
-            let existing = store.credential(organization, id).await?;
-            Ok(Reply::created(existing.ok_or(conflict)?.into()))
+    let mut attempt = 1;
+    loop {
+        let defaults = store.default_credentials(organization).await?;
+        let choice = body.default.then(|| defaults.clone().with(&credential));
+        let created = store.create_credential(&credential, choice.as_ref(), &audit);
+        match created.await {
+            Ok(()) => {
+                let defaults = choice.unwrap_or(defaults);
+                let shown = View::new(&caller, &defaults).whole(credential);
+                return Ok(Reply::created(shown));
+            }
+            Err(conflict @ Error::Conflict(_)) => {
+                // The same request, sent again after it got no answer.
+                if let Some(existing) = store.credential(organization, id).await? {
+                    let shown = View::new(&caller, &defaults).whole(existing);
+                    return Ok(Reply::created(shown));
+                }
+                if attempt == ATTEMPTS {
+                    return Err(conflict.into());
+                }
+                attempt += 1;
+            }
+            Err(error) => return Err(error.into()),
         }
-        outcome => Ok(outcome.map(|()| Reply::created(credential.into()))?),
     }
 }
 
-/// Shows a credential, without its secret.
+/// Shows a credential that the list shows, without its secret.
 #[utoipa::path(
     get, path = "/api/v1/credentials/{id}", tag = "Credentials",
     params(("id" = CredentialId, Path)),
@@ -154,14 +179,19 @@ async fn get_credential(
     Id(id): Id<CredentialId>,
 ) -> Result<Reply<Credential>> {
     let store = &state.host.store;
-    let credential = store.credential(caller.organization_id, id).await?;
-    Ok(Reply::ok(
-        credential.ok_or(Error::NotFound("credential"))?.into(),
-    ))
+    let (credential, defaults) = try_join(
+        store.credential(caller.organization_id, id),
+        store.default_credentials(caller.organization_id),
+    )
+    .await?;
+    let view = View::new(&caller, &defaults);
+    let shown = credential.and_then(|credential| view.of(credential));
+    Ok(Reply::ok(shown.ok_or(Error::NotFound("credential"))?))
 }
 
-/// Revokes a credential for good: its secret is deleted, and agents that name it cannot reach their model. Revoking it again
-/// changes nothing.
+/// Revokes a credential for good: its secret is deleted, and agents that name it cannot reach their model, nor can those that use
+/// it as the organization's default, until another one is made that. Revoking it again changes nothing. For administrators; of all
+/// workspaces where it is the organization's.
 #[utoipa::path(
     post, path = "/api/v1/credentials/{id}/revoke", tag = "Credentials",
     params(("id" = CredentialId, Path)),
@@ -178,17 +208,25 @@ async fn revoke_credential(
     let audit = AuditEntry::new(&caller.caller, "credential.revoked", "credential", id, now);
     let mut attempt = 1;
     loop {
-        let credential = store
-            .credential(caller.organization_id, id)
-            .await?
+        let (credential, defaults) = try_join(
+            store.credential(caller.organization_id, id),
+            store.default_credentials(caller.organization_id),
+        )
+        .await?;
+        let view = View::new(&caller, &defaults);
+        let credential = credential
+            .filter(|credential| view.shows(credential))
             .ok_or(Error::NotFound("credential"))?;
+        if credential.workspace_id.is_none() {
+            caller.require_role_everywhere(Role::Admin)?;
+        }
         if credential.status() == CredentialStatus::Revoked {
-            return Ok(Reply::ok(credential.into()));
+            return Ok(Reply::ok(view.whole(credential)));
         }
         let revoked = credential.revoked();
         match store.update_credential(&revoked, &audit).await {
             Err(Error::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
-            outcome => return Ok(outcome.map(|()| Reply::ok(revoked.into()))?),
+            outcome => return Ok(outcome.map(|()| Reply::ok(view.whole(revoked)))?),
         }
     }
 }

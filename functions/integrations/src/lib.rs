@@ -1,6 +1,8 @@
 //! What is outside: keys for the providers of models.
 
 mod credentials;
+mod default_credentials;
+mod view;
 
 use auth::Keyring;
 use outbound::OutboundClient;
@@ -39,7 +41,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
 
 /// All operations of the group. Each needs a credential.
 pub fn routes() -> OpenApiRouter<State> {
-    credentials::routes()
+    credentials::routes().merge(default_credentials::routes())
 }
 
 /// What the operations are, for readers.

@@ -1,11 +1,11 @@
 //! Credentials: an organization's keys for the providers of models.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CredentialId, OrganizationId};
+use crate::ids::{CredentialId, OrganizationId, WorkspaceId};
 use crate::model::Provider;
 use crate::text::Name;
 
@@ -61,11 +61,14 @@ pub enum CredentialStatus {
     Revoked,
 }
 
-/// A key of an organization. All of its workspaces may use it.
+/// A key of a workspace, which alone may use it, or of an organization, all of whose workspaces may.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     pub id: CredentialId,
     pub organization_id: OrganizationId,
+    /// The workspace that it belongs to; `None` for one of the organization.
+    #[serde(default)]
+    pub workspace_id: Option<WorkspaceId>,
     pub name: Name,
     pub provider: Provider,
     /// Where the provider is reached, when not at its own address.
@@ -86,6 +89,11 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// Whether runs of a workspace of its organization may use it.
+    pub fn serves(&self, workspace: WorkspaceId) -> bool {
+        self.workspace_id.is_none_or(|own| own == workspace)
+    }
+
     pub fn status(&self) -> CredentialStatus {
         if self.sealed.is_some() {
             CredentialStatus::Active
@@ -102,6 +110,36 @@ impl Credential {
             unsupported: BTreeSet::new(),
             ..self
         }
+    }
+}
+
+/// The credentials of an organization that runs use in workspaces without one of their own: an administrator's choice, one for
+/// each provider. One that is revoked stays chosen, so that nothing takes its place by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefaultCredentials {
+    pub chosen: BTreeMap<Provider, CredentialId>,
+    /// Counts writes; `None` before the first.
+    #[serde(skip)]
+    pub revision: Option<u64>,
+}
+
+impl DefaultCredentials {
+    pub fn has(&self, credential: &Credential) -> bool {
+        self.chosen.get(&credential.provider) == Some(&credential.id)
+    }
+
+    /// The choice with this credential for its provider.
+    #[must_use]
+    pub fn with(mut self, credential: &Credential) -> Self {
+        self.chosen.insert(credential.provider, credential.id);
+        self
+    }
+
+    /// The choice without this credential.
+    #[must_use]
+    pub fn without(mut self, credential: &Credential) -> Self {
+        self.chosen.retain(|_, id| *id != credential.id);
+        self
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::OrganizationId;
 use domain::model::ModelName;
 use domain::payload::MAX_DEPTH;
 use domain::run::{ToolCall, ToolOutcome};
@@ -16,7 +15,7 @@ use tools::{CallingRun, ToolError, ToolInvocation, Toolbox};
 
 use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
-use crate::models::Models;
+use crate::models::{Models, Tenant};
 use crate::telling::Telling;
 
 /// How often something unavailable is tried.
@@ -92,7 +91,7 @@ fn pause(attempt: u32) -> Duration {
 /// `Unavailable` when a key cannot be read now.
 pub(crate) async fn ask(
     models: &Models,
-    organization: OrganizationId,
+    tenant: Tenant,
     choice: &ModelChoice,
     request: &ModelRequest,
     telling: &Telling,
@@ -112,7 +111,7 @@ pub(crate) async fn ask(
     let names = choice.names();
     let last = names.len();
     for (position, name) in names.enumerate() {
-        let model = models.find(organization, name, choice.credential_id);
+        let model = models.find(tenant, name, choice.credential_id);
         let answer = match model.await? {
             Ok(found) => {
                 let is_last = position + 1 == last;
@@ -125,7 +124,7 @@ pub(crate) async fn ask(
                     is_last,
                 };
                 let answer = Box::pin(ask_one(one, request, telling, patience)).await;
-                models.remember(organization, name, &found).await;
+                models.remember(tenant, name, &found).await;
                 answer
             }
             Err(why) => Err(why),

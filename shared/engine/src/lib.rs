@@ -33,7 +33,7 @@ pub use finish::give_up;
 pub use held::goes_alone;
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
-pub use models::{KeySource, Models, ProviderKey};
+pub use models::{KeySource, Models, ProviderKey, Tenant};
 pub use queue::RunQueue;
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::Result;
 use domain::credential::ProviderSecret;
-use domain::ids::{CredentialId, OrganizationId};
+use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::{ModelName, Provider};
 use futures::future::BoxFuture;
 use llm::{Api, Bedrock, BedrockAccess, BedrockRole, Hosted, Member, Model};
@@ -28,16 +28,23 @@ pub enum ProviderKey {
     Role(BedrockRole),
 }
 
-/// Where an organization's keys come from.
+/// Whose runs ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Tenant {
+    pub organization_id: OrganizationId,
+    pub workspace_id: WorkspaceId,
+}
+
+/// Where the keys of workspaces and organizations come from.
 pub trait KeySource: Send + Sync {
-    /// The key for a provider: the credential that is wanted if it is one of this provider, else the newest; `None` when there
-    /// is none that is active.
+    /// The key for a provider: the credential that is wanted if it is one of this provider, else the workspace's own, else the
+    /// organization's default; `None` when there is none that is active.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be read now.
     fn key(
         &self,
-        organization: OrganizationId,
+        tenant: Tenant,
         provider: Provider,
         wanted: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>>;
@@ -79,10 +86,10 @@ impl Models {
         }
     }
 
-    /// A model, with the organization's key to it as it is now; the inner error is for people.
+    /// A model, with the tenant's key to it as it is now; the inner error is for people.
     pub(crate) async fn find(
         &self,
-        organization: OrganizationId,
+        tenant: Tenant,
         name: &ModelName,
         wanted: Option<CredentialId>,
     ) -> Result<Result<FoundModel, String>> {
@@ -94,27 +101,25 @@ impl Models {
         let outbound = self.outbound.clone();
         let bedrock =
             |access| Model::Bedrock(Bedrock::new(model.clone(), access, outbound.clone()));
-        let (credential, secret, base_url, unsupported) = match (
-            provider,
-            self.keys.key(organization, provider, wanted).await?,
-        ) {
-            (_, None) => {
-                return Ok(Err(format!("there is no active credential for {provider}")));
-            }
-            (Provider::Bedrock, Some(ProviderKey::Role(role))) => {
-                return found(bedrock(BedrockAccess::Role(role)), None);
-            }
-            (_, Some(ProviderKey::Role(_))) => return Ok(Err(nowhere(provider))),
-            (
-                _,
-                Some(ProviderKey::Own {
-                    credential,
-                    secret,
-                    base_url,
-                    unsupported,
-                }),
-            ) => (Some(credential), secret, base_url, unsupported),
-        };
+        let (credential, secret, base_url, unsupported) =
+            match (provider, self.keys.key(tenant, provider, wanted).await?) {
+                (_, None) => {
+                    return Ok(Err(format!("there is no active credential for {provider}")));
+                }
+                (Provider::Bedrock, Some(ProviderKey::Role(role))) => {
+                    return found(bedrock(BedrockAccess::Role(role)), None);
+                }
+                (_, Some(ProviderKey::Role(_))) => return Ok(Err(nowhere(provider))),
+                (
+                    _,
+                    Some(ProviderKey::Own {
+                        credential,
+                        secret,
+                        base_url,
+                        unsupported,
+                    }),
+                ) => (Some(credential), secret, base_url, unsupported),
+            };
         let api = match (provider, &base_url) {
             (Provider::OpenAi, _) => Api::ChatCompletions,
             (Provider::Anthropic, _) => Api::Messages,
@@ -131,12 +136,7 @@ impl Models {
     }
 
     /// Remembers what the model's service turned out to refuse. That it cannot be written now costs a request another time.
-    pub(crate) async fn remember(
-        &self,
-        organization: OrganizationId,
-        name: &ModelName,
-        found: &FoundModel,
-    ) {
+    pub(crate) async fn remember(&self, tenant: Tenant, name: &ModelName, found: &FoundModel) {
         let learned = found.model.learned();
         let (Some(credential), ModelName::Hosted { model, .. }) = (found.credential, name) else {
             return;
@@ -146,9 +146,9 @@ impl Models {
         }
         let entries = learned.into_iter().map(|member| entry(model, member));
         let entries = entries.collect();
-        let remembered = self
-            .keys
-            .remember_unsupported(organization, credential, entries);
+        let remembered =
+            self.keys
+                .remember_unsupported(tenant.organization_id, credential, entries);
         if let Err(error) = remembered.await {
             tracing::warn!(%credential, %error, "what a model's service refuses was not remembered");
         }

@@ -18,7 +18,7 @@ use crate::definition::Definition;
 use crate::finish::{Ending, finish_now};
 use crate::held::{Blame, Held, MAX_LOST_LEASES, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
-use crate::models::Models;
+use crate::models::{Models, Tenant};
 use crate::result;
 use crate::telling::Telling;
 
@@ -199,12 +199,14 @@ impl Runner {
                 }
                 Action::CallModel => {
                     let request = state.request(specs.clone());
-                    let organization = held.run.organization_id;
+                    let tenant = Tenant {
+                        organization_id: held.run.organization_id,
+                        workspace_id: held.run.workspace_id,
+                    };
                     let choice = &state.definition().model;
                     let telling = Telling::after(held.attempts());
                     let models = &self.models;
-                    let answer =
-                        calls::ask(models, organization, choice, &request, &telling, patience);
+                    let answer = calls::ask(models, tenant, choice, &request, &telling, patience);
                     match held.show_while(&telling, answer).await?? {
                         Ok(answer) => state.answered(answer),
                         Err(_) if patience.run_is_over() => {

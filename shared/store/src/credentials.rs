@@ -1,4 +1,5 @@
-//! An organization's keys for providers of models.
+//! Keys for providers of models. Which one a run uses is told by small items beside them: one for each active credential of a
+//! workspace, and one for an organization's choice.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -7,12 +8,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::audit::AuditEntry;
-use domain::credential::Credential;
-use domain::ids::{CredentialId, OrganizationId};
+use domain::credential::{Credential, CredentialStatus, DefaultCredentials};
+use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
+use domain::model::Provider;
 use domain::page::{Page, PageRequest};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, number, revision, sent};
-use crate::{Store, keys};
+use crate::item::{Item, List, NewItem, aws_error, entity, number, revision, sent, sort_key};
+use crate::keys::{self, Index};
+use crate::transaction::{Condition, stale};
+use crate::{Store, Transaction};
 
 /// Uses within this time of each other count as one.
 const SAME_USE: TimeDelta = TimeDelta::minutes(1);
@@ -46,18 +50,90 @@ impl Store {
         .await
     }
 
+    /// A workspace's own credentials, newest first, revoked ones included.
+    pub async fn credentials_of_workspace(
+        &self,
+        workspace: WorkspaceId,
+        page: &PageRequest,
+    ) -> Result<Page<Credential>> {
+        let partition = keys::credentials_of(workspace);
+        let list = List::of_index(&self.tables.records, Index::Children, partition);
+        self.page(&list, page, read_credential, |credential| {
+            credential.id.to_string()
+        })
+        .await
+    }
+
+    /// The newest active credential that a workspace has for a provider.
+    pub async fn own_credential(
+        &self,
+        workspace: WorkspaceId,
+        provider: Provider,
+    ) -> Result<Option<CredentialId>> {
+        let partition = keys::own_credentials(workspace, provider);
+        let list = List::new(&self.tables.records, partition);
+        let id = |item: &Item| sort_key(item).parse().map_err(domain::Error::internal);
+        let newest = PageRequest::first(1);
+        let found = self.page(&list, &newest, id, CredentialId::to_string);
+        Ok(found.await?.items.pop())
+    }
+
+    pub async fn default_credentials(
+        &self,
+        organization: OrganizationId,
+    ) -> Result<DefaultCredentials> {
+        let key = keys::default_credentials(organization);
+        let item = self.get_item(&self.tables.records, &key).await?;
+        let Some(item) = item else {
+            return Ok(DefaultCredentials::default());
+        };
+        Ok(DefaultCredentials {
+            revision: Some(revision(&item)),
+            ..entity(&item)?
+        })
+    }
+
+    /// Creates a credential, together with the choice of it where it is to be a default.
     pub async fn create_credential(
         &self,
         credential: &Credential,
-        audit: &AuditEntry,
+        choice: Option<&DefaultCredentials>,
+        audit: &[AuditEntry],
     ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_revision(credential_item(credential), None);
+        if let Some(workspace) = credential.workspace_id {
+            let key = keys::own_credential(workspace, credential.provider, credential.id);
+            let records = &self.tables.records;
+            transaction.overwrite(records, NewItem::new(key, "own_credential", &credential.id));
+        }
+        if let Some(choice) = choice {
+            transaction.put_choice(credential.organization_id, choice);
+        }
+        for entry in audit {
+            transaction.audit(entry);
+        }
+        transaction.commit().await
+    }
+
+    /// Chooses as an organization's default what `choice` says, or takes a choice back. Only while `credential`, whom it concerns,
+    /// and the choice are as they were read.
+    pub async fn choose_credential(
+        &self,
+        credential: &Credential,
+        choice: &DefaultCredentials,
+        audit: &AuditEntry,
+    ) -> Result<()> {
+        let mut transaction = self.transaction();
+        transaction.put_choice(credential.organization_id, choice);
+        let key = keys::credential(credential.organization_id, credential.id);
+        let unchanged = Condition::revision(credential.revision);
+        transaction.check(&self.tables.records, &key, unchanged, stale);
         transaction.audit(audit);
         transaction.commit().await
     }
 
-    /// Replaces a credential that was read at `credential.revision`.
+    /// Replaces a credential that was read at `credential.revision`. Runs do not find one that is revoked.
     pub async fn update_credential(
         &self,
         credential: &Credential,
@@ -65,6 +141,12 @@ impl Store {
     ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_revision(credential_item(credential), Some(credential.revision));
+        if let Some(workspace) = credential.workspace_id
+            && credential.status() == CredentialStatus::Revoked
+        {
+            let key = keys::own_credential(workspace, credential.provider, credential.id);
+            transaction.delete(&self.tables.records, &key, Condition::none(), stale);
+        }
         transaction.audit(audit);
         transaction.commit().await
     }
@@ -139,9 +221,19 @@ async fn sent_if_there(update: UpdateItemFluentBuilder) -> Result<()> {
     }
 }
 
+impl Transaction<'_> {
+    fn put_choice(&mut self, organization: OrganizationId, choice: &DefaultCredentials) {
+        let key = keys::default_credentials(organization);
+        let item = NewItem::new(key, "default_credentials", choice);
+        self.put_revision(item, choice.revision);
+    }
+}
+
 fn credential_item(credential: &Credential) -> Result<NewItem> {
     let key = keys::credential(credential.organization_id, credential.id);
-    let item = NewItem::new(key, "credential", credential)?;
+    let workspace = credential.workspace_id;
+    let place = workspace.map(|workspace| keys::credential_of_workspace(workspace, credential.id));
+    let item = NewItem::new(key, "credential", credential)?.indexed_if(place);
     let mut item = match credential.last_used_at {
         Some(at) => item.number("last_used_at", at.timestamp_millis()),
         None => item,

@@ -11,6 +11,7 @@ use domain::ids::{
     ActivityId, AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId,
     UserId, WorkspaceId,
 };
+use domain::model::Provider;
 use domain::run::RunStatus;
 use domain::token::{TokenHash, TokenKind};
 
@@ -201,6 +202,34 @@ pub(crate) fn credentials(organization: OrganizationId) -> String {
 
 pub(crate) fn credential(organization: OrganizationId, id: CredentialId) -> Key {
     Key::new(credentials(organization), id.to_string())
+}
+
+/// Which credentials an organization's runs use where a workspace has none of its own.
+pub(crate) fn default_credentials(organization: OrganizationId) -> Key {
+    Key::new(
+        format!("organization#{organization}"),
+        "default_credentials",
+    )
+}
+
+pub(crate) fn credentials_of(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#credential")
+}
+
+pub(crate) fn credential_of_workspace(workspace: WorkspaceId, id: CredentialId) -> IndexKey {
+    IndexKey {
+        index: Index::Children,
+        key: Key::new(credentials_of(workspace), id.to_string()),
+    }
+}
+
+/// A workspace's own active credentials for a provider: what its runs look at first.
+pub(crate) fn own_credentials(workspace: WorkspaceId, provider: Provider) -> String {
+    format!("workspace#{workspace}#own_credential#{provider}")
+}
+
+pub(crate) fn own_credential(workspace: WorkspaceId, provider: Provider, id: CredentialId) -> Key {
+    Key::new(own_credentials(workspace, provider), id.to_string())
 }
 
 /// In the logs table.

@@ -2,6 +2,8 @@
 //! the one that its owner lists and edits. While the secret of before a rotation is still good, there is one under its hash as
 //! well. All hold the whole token and are written together.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use domain::audit::AuditEntry;
 use domain::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
@@ -9,6 +11,7 @@ use domain::page::{Page, PageRequest};
 use domain::token::{Token, TokenHash, TokenKind, TokenState};
 use domain::{Error, Result};
 use futures::future::try_join_all;
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::item::{Item, List, NewItem, entity, number, revision};
@@ -20,6 +23,8 @@ use crate::{Store, Transaction};
 
 /// How often a place is looked for that others take first.
 const PLACE_ATTEMPTS: u32 = 100;
+/// How often a creation is tried again that DynamoDB had no time for.
+const CREATE_ATTEMPTS: u32 = 4;
 /// How many tokens of a maker are read side by side.
 const READ_AT_ONCE: usize = 25;
 
@@ -84,32 +89,55 @@ impl Store {
         log: &TokenAuditEntry,
         audit: &AuditEntry,
     ) -> Result<Token> {
+        let (mut attempt, mut failures) = (1, 0);
+        loop {
+            let created = self.try_to_create_token(token, maker_revision, log, audit);
+            match created.await {
+                Err(error) if is_taken(&error) && attempt < PLACE_ATTEMPTS => {}
+                // Many at once keep each other waiting. Whether it got through shows the next attempt.
+                Err(error) if error.is_retryable() && failures < CREATE_ATTEMPTS => {
+                    failures += 1;
+                    let wait = rand::rng().random_range(50..=200 << failures);
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                }
+                Err(conflict @ Error::Conflict(_)) if failures > 0 => {
+                    let made = self.token(token.organization_id, token.id).await?;
+                    let made = made.filter(|made| made.hash == token.hash);
+                    return made.ok_or(conflict);
+                }
+                outcome => return outcome,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn try_to_create_token(
+        &self,
+        token: &Token,
+        maker_revision: Option<u64>,
+        log: &TokenAuditEntry,
+        audit: &AuditEntry,
+    ) -> Result<Token> {
         let records = &self.tables.records;
         let exists_already = || Error::Conflict("the token exists already".to_owned());
-        let mut attempt = 1;
-        loop {
-            let now = token.created_at;
-            let place = self.place_for(token.workspace_id, token.id, now).await?;
-            let placed = Token {
-                place: Some(place),
-                ..token.clone()
-            };
-            let mut transaction = self.transaction();
-            transaction.create(records, lookup_item(&placed, placed.hash), exists_already);
-            transaction.create(records, owner_item(&placed), exists_already);
-            transaction.find_by_maker(&placed);
-            transaction.hold_place(&placed, now);
-            if let Some(revision) = maker_revision {
-                let home = token.maker_organization_id.unwrap_or(token.organization_id);
-                transaction.check_member(home, token.user_id, revision);
-            }
-            transaction.token_audit(token.id, log);
-            transaction.audit(audit);
-            match transaction.commit().await {
-                Err(error) if is_taken(&error) && attempt < PLACE_ATTEMPTS => attempt += 1,
-                outcome => return outcome.map(|()| placed),
-            }
+        let now = token.created_at;
+        let place = self.place_for(token.workspace_id, token.id, now).await?;
+        let placed = Token {
+            place: Some(place),
+            ..token.clone()
+        };
+        let mut transaction = self.transaction();
+        transaction.create(records, lookup_item(&placed, placed.hash), exists_already);
+        transaction.create(records, owner_item(&placed), exists_already);
+        transaction.find_by_maker(&placed);
+        transaction.hold_place(&placed, now);
+        if let Some(revision) = maker_revision {
+            let home = token.maker_organization_id.unwrap_or(token.organization_id);
+            transaction.check_member(home, token.user_id, revision);
         }
+        transaction.token_audit(token.id, log);
+        transaction.audit(audit);
+        transaction.commit().await.map(|()| placed)
     }
 
     /// Replaces `seen`, as it was read, by `token`; the counts of its use go on. A secret that `seen` has and `token` has not is

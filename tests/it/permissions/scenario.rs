@@ -36,7 +36,7 @@ impl Scenario {
         self.agents(&account, &credentials).await;
         self.runs(&account, &credentials).await;
         self.delegation(&credentials).await;
-        self.models(&credentials).await;
+        self.models(&account, &credentials).await;
         self.later(&account).await;
     }
 
@@ -341,7 +341,7 @@ impl Scenario {
         }
     }
 
-    async fn models(&self, credentials: &Credentials) {
+    async fn models(&self, account: &Account, credentials: &Credentials) {
         let Credentials { token, key } = credentials;
         let provider = ModelApi::start().await;
         let path = "/api/v1/credentials";
@@ -374,6 +374,15 @@ impl Scenario {
         self.get(token, &events).await;
         self.get(key, "/api/v1/usage").await;
         self.get(key, path).await;
+        let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "scope": "organization", "default": true});
+        let for_all = self.call(key, Method::POST, path, body).await;
+        let default = format!("{path}/{}/default", text(&for_all["data"]["id"]));
+        for method in [Method::DELETE, Method::POST] {
+            self.call(key, method, &default, Value::Null).await;
+        }
+        let user = account.colleague(&self.app, "USER", &[]).await;
+        let users = user.agentplatform_key(&self.app, &["credentials:read"]);
+        self.get(&users.await, path).await;
         let path = format!("{path}/{id}");
         self.get(key, &path).await;
         let revoke = format!("{path}/revoke");

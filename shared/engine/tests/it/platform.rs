@@ -23,7 +23,8 @@ use domain::plan::Standing;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
 use engine::{
-    KeySource, Models, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter, WorkspaceTools,
+    KeySource, Models, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter, Tenant,
+    WorkspaceTools,
 };
 use futures::future::{self, BoxFuture};
 use outbound::OutboundClient;
@@ -55,7 +56,7 @@ struct NoKeys;
 impl KeySource for NoKeys {
     fn key(
         &self,
-        _: OrganizationId,
+        _: Tenant,
         _: Provider,
         _: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
