@@ -452,6 +452,30 @@ def the_gateways_own_answers_carry_one_body(template):
                 yield f"{name}: {kind} has no CORS header"
 
 
+def the_api_logs_requests_but_not_what_is_secret_in_them(template):
+    """A query or a header may hold a credential."""
+    for name, stage in template.translated("AWS::ApiGateway::Stage").items():
+        setting = stage["Properties"].get("AccessLogSetting", {})
+        formats = [node["Format"] for node in nodes(setting) if "Format" in node]
+        if not formats:
+            yield f"{name} keeps no access log"
+        for secret in ("header.", "querystring", "authorizer", "$context.requestOverride"):
+            if any(secret in format for format in formats):
+                yield f"{name}: the access log holds {secret}"
+
+
+def an_api_with_a_domain_has_no_other_address(template):
+    """Whoever may choose another address goes around what is set for the domain."""
+    for domain, it in template.source["Resources"].items():
+        if it["Type"] != "AWS::ApiGateway::DomainName":
+            continue
+        condition = it.get("Condition")
+        wanted = {"Fn::If": [condition, True, False]} if condition else True
+        for name, api in template.source["Resources"].items():
+            if api["Type"] == "AWS::Serverless::Api" and api["Properties"].get("DisableExecuteApiEndpoint") != wanted:
+                yield f"{name} is still at its default endpoint beside {domain}"
+
+
 def binaries_come_built(template):
     """`sam build` would build function by function, with another profile."""
     for name, properties in template.functions().items():
@@ -486,6 +510,8 @@ RULES = [
     a_queue_event_reports_which_messages_failed,
     a_queue_hides_a_message_for_six_times_its_consumers_timeout,
     the_gateways_own_answers_carry_one_body,
+    the_api_logs_requests_but_not_what_is_secret_in_them,
+    an_api_with_a_domain_has_no_other_address,
     binaries_come_built,
 ]
 
@@ -493,6 +519,7 @@ RULES = [
 
 SOUND = """
 Transform: AWS::Serverless-2016-10-31
+Conditions: { HasDomain: !Equals [!Ref 'AWS::Region', us-east-1] }
 Globals:
   Function:
     Runtime: provided.al2023
@@ -504,6 +531,8 @@ Resources:
     Properties:
       StageName: dev
       OpenApiVersion: '3.0.1'
+      DisableExecuteApiEndpoint: !If [HasDomain, true, false]
+      AccessLogSetting: { DestinationArn: !GetAtt ApiLogs.Arn, Format: '{"path":"$context.path"}' }
       GatewayResponses:
         MISSING_AUTHENTICATION_TOKEN: &answer
           StatusCode: 404
@@ -512,6 +541,8 @@ Resources:
             application/json: '{"success":false,"error":"x","message":"x","detail":"x","errors":{"detail":"x"},"request_id":"x"}'
         DEFAULT_4XX: *answer
         DEFAULT_5XX: *answer
+  ApiLogs: { Type: AWS::Logs::LogGroup, Properties: { RetentionInDays: 7 } }
+  Domain: { Type: AWS::ApiGateway::DomainName, Condition: HasDomain, Properties: { DomainName: example.com } }
   Web:
     Type: AWS::Serverless::Function
     Metadata: { SkipBuild: true }
@@ -684,6 +715,10 @@ BREAKAGES = [
     (at("Api/Properties/GatewayResponses/DEFAULT_5XX", None), [the_gateways_own_answers_carry_one_body]),
     (at("Api/Properties/GatewayResponses/DEFAULT_4XX", {"ResponseTemplates": {"application/json": "{}"}}), [the_gateways_own_answers_carry_one_body]),
     (at("Api/Properties/GatewayResponses/DEFAULT_4XX", {"ResponseParameters": {}}), [the_gateways_own_answers_carry_one_body]),
+    (at("Api/Properties/AccessLogSetting", None), [the_api_logs_requests_but_not_what_is_secret_in_them]),
+    (at("Api/Properties/AccessLogSetting", {"Format": "$context.identity.sourceIp $method.request.querystring.token"}), [the_api_logs_requests_but_not_what_is_secret_in_them]),
+    (at("Api/Properties/DisableExecuteApiEndpoint", None), [an_api_with_a_domain_has_no_other_address]),
+    (at("Api/Properties/DisableExecuteApiEndpoint", {"Fn::If": ["HasDomain", False, True]}), [an_api_with_a_domain_has_no_other_address]),
     (at("Web/Metadata", {"SkipBuild": False}), [binaries_come_built]),
     (at("Web/Properties/CodeUri", "functions/web/"), [binaries_come_built]),
 ]

@@ -10,7 +10,6 @@ Usage: explorer.py BINARY
 import contextlib
 import http.server
 import json
-import shutil
 import sys
 import tempfile
 import threading
@@ -19,24 +18,11 @@ import urllib.request
 from pathlib import Path
 
 import instance
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from chromium import browser
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 STAGE = "/dev"
-OPTIONS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,2000",
-]
 
 
 @contextlib.contextmanager
@@ -72,22 +58,6 @@ def behind_a_stage(url):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}{STAGE}"
     server.shutdown()
-
-
-@contextlib.contextmanager
-def browser():
-    options = webdriver.ChromeOptions()
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with tempfile.TemporaryDirectory() as profile:
-        for option in [*OPTIONS, f"--user-data-dir={profile}"]:
-            options.add_argument(option)
-        # Both are named, or selenium looks for others on the network.
-        options.binary_location = shutil.which("chromium")
-        driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-        try:
-            yield driver
-        finally:
-            driver.quit()
 
 
 class Explorer:

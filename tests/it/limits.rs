@@ -201,3 +201,28 @@ async fn an_address_over_its_limit_uses_up_nobody_elses() {
     let wrong = counter.item.unwrap()["wrong"].as_n().unwrap().clone();
     assert_eq!(wrong, "5");
 }
+
+#[tokio::test]
+async fn little_is_read_of_a_stranger_which_each_dialect_says_in_its_way() {
+    let app = TestApp::start().await;
+    let body = json!({"name": "x".repeat(1_200_000)});
+    for (path, status) in [
+        ("/api/agent-base", 400),
+        ("/api/auth/register", 400),
+        ("/api/v1/agents", 413),
+        ("/api/settings/api-keys", 413),
+    ] {
+        let refused = app.post(path, body.clone()).send().await;
+        refused.expect_refused(status);
+    }
+    // Routes that take more, and credentials, are read on to what the route says.
+    let account = app.register().await;
+    let refused = app.post("/api/auth/password", body.clone());
+    refused
+        .bearer(&account.access_token)
+        .send()
+        .await
+        .expect_refused(400);
+    let path = "/api/v1/agents/0199f7a4-0000-7000-8000-000000000000/signals";
+    app.post(path, body).send().await.expect_refused(401);
+}

@@ -25,6 +25,7 @@ mod limits;
 mod live_models;
 mod members;
 mod models;
+mod organization_limit;
 mod permissions;
 mod plans;
 mod roles;

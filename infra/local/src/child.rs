@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use crate::TemplateSource;
 use crate::process;
 
 const READY: &str = "ready ";
@@ -28,7 +29,7 @@ pub(crate) struct ChildPlatform {
 impl ChildPlatform {
     /// Starts a platform that keeps its data in `directory`, or nowhere, and waits until it is ready.
     pub(crate) async fn start(
-        template: &Path,
+        template: &TemplateSource,
         directory: Option<&Path>,
         parameters: &[String],
     ) -> anyhow::Result<Self> {
@@ -36,8 +37,6 @@ impl ChildPlatform {
         let mut command = Command::new(program);
         command
             .args(["local", "--port", "0", "--log", "error"])
-            .arg("--template")
-            .arg(template)
             .args(
                 parameters
                     .iter()
@@ -46,6 +45,10 @@ impl ChildPlatform {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
+        // Where none was found here, none is found by it.
+        if let TemplateSource::File(file) = template {
+            command.arg("--template").arg(file);
+        }
         match directory {
             Some(directory) => command.arg("--data-dir").arg(directory),
             None => command.arg("--ephemeral"),

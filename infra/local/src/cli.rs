@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::administration::{self, AdminCommand, TokenCommand};
 use crate::bench::{self, BenchArguments};
-use crate::{Bootstraps, Data, Options, Platform, demo, first_start};
+use crate::{Bootstraps, Data, Options, Platform, TemplateSource, demo, first_start};
 
 const TEMPLATE: &str = "template.yaml";
 const DATA_DIRECTORY: &str = ".signalbox";
@@ -72,7 +72,7 @@ enum Command {
 
 #[derive(Args)]
 struct TemplateArguments {
-    /// The template to run [default: template.yaml here or in a directory above]
+    /// The template to run [default: template.yaml here or in a directory above, else the one that this program has in it]
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
 }
@@ -105,7 +105,7 @@ struct LocalArguments {
 
 #[derive(Args)]
 struct StorageArguments {
-    /// Where to keep data [default: .signalbox beside the template]
+    /// Where to keep data [default: .signalbox beside the template, or here if that is the program's own]
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -115,10 +115,10 @@ struct StorageArguments {
 /// The same for commands with commands of their own: on either side of their names.
 #[derive(Args)]
 struct OfflineArguments {
-    /// Where data is kept [default: .signalbox beside the template]
+    /// Where data is kept [default: .signalbox beside the template, or here if that is the program's own]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// The template that runs on it [default: template.yaml here or in a directory above]
+    /// The template that runs on it [default: template.yaml here or in a directory above, else the one that this program has in it]
     #[arg(long, global = true, value_name = "FILE")]
     template: Option<PathBuf>,
 }
@@ -144,10 +144,10 @@ pub fn run() -> ExitCode {
                     Box::pin(administration::admin(command, storage.into_options()?)).await
                 }
                 Some(Command::Demo(template)) => {
-                    Box::pin(demo::run(Options::new(template.file()?))).await
+                    Box::pin(demo::run(Options::new(template.source()?))).await
                 }
                 Some(Command::Bench { bench, template }) => {
-                    Box::pin(bench::run(bench, &template.file()?)).await
+                    Box::pin(bench::run(bench, &template.source()?)).await
                 }
             }
         })
@@ -239,8 +239,11 @@ impl LocalArguments {
 }
 
 impl TemplateArguments {
-    fn file(self) -> anyhow::Result<PathBuf> {
-        self.template.map_or_else(find_template, Ok)
+    fn source(self) -> anyhow::Result<TemplateSource> {
+        match self.template {
+            Some(file) => Ok(file.into()),
+            None => find_template(),
+        }
     }
 }
 
@@ -258,11 +261,12 @@ impl OfflineArguments {
 
 impl StorageArguments {
     fn into_options(self) -> anyhow::Result<Options> {
-        let template = self.template.file()?;
-        let beside = template
-            .parent()
-            .unwrap_or(Path::new(""))
-            .join(DATA_DIRECTORY);
+        let template = self.template.source()?;
+        let directory = match &template {
+            TemplateSource::File(file) => file.parent(),
+            TemplateSource::BuiltIn => None,
+        };
+        let beside = directory.unwrap_or(Path::new("")).join(DATA_DIRECTORY);
         let data = Data::Directory(self.data_dir.unwrap_or(beside));
         Ok(Options {
             data,
@@ -272,22 +276,17 @@ impl StorageArguments {
 }
 
 /// Looks for the template as `cargo` looks for its manifest. A template right here has a relative path, so that messages
-/// about it stay short.
-fn find_template() -> anyhow::Result<PathBuf> {
+/// about it stay short. Where there is none, the program brings its own.
+fn find_template() -> anyhow::Result<TemplateSource> {
     if Path::new(TEMPLATE).is_file() {
-        return Ok(PathBuf::from(TEMPLATE));
+        return Ok(TEMPLATE.into());
     }
     let here = std::env::current_dir().context("the current directory is not known")?;
     let found = here
         .ancestors()
         .map(|directory| directory.join(TEMPLATE))
         .find(|template| template.is_file());
-    found.with_context(|| {
-        format!(
-            "no {TEMPLATE} in {} or above; name one with --template",
-            here.display()
-        )
-    })
+    Ok(found.map_or(TemplateSource::BuiltIn, TemplateSource::File))
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {

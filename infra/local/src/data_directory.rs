@@ -62,6 +62,10 @@ impl DataDirectory {
         self.path.join("s3")
     }
 
+    pub(crate) fn access_file(&self) -> PathBuf {
+        self.path.join("aws.env")
+    }
+
     pub(crate) fn secrets(&self) -> PathBuf {
         self.path.join("secrets.json")
     }

@@ -56,6 +56,16 @@ impl Call {
             && String::from_utf8_lossy(&self.body).contains("#activity")
     }
 
+    /// Whether the call is made once a response is on its way: it writes the request log, or counts an organization's requests.
+    pub fn is_afterwards(&self) -> bool {
+        self.is_request_log() || self.counts_for_organization()
+    }
+
+    /// Whether the call counts an organization's requests, several at once.
+    pub fn counts_for_organization(&self) -> bool {
+        String::from_utf8_lossy(&self.body).contains("rate#organization#")
+    }
+
     /// What the call needs to be allowed. A transaction needs what each of its items would need alone, a batch an action of
     /// its own on every table.
     pub fn accesses(&self) -> BTreeSet<Access> {

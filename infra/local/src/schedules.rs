@@ -1,8 +1,8 @@
 //! Firing functions by the clock: `ScheduleV2` events.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -16,6 +16,8 @@ use crate::template::Schedule;
 
 /// The longest sleep. A machine that was suspended in between notices the lost time after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How far the clock may fall behind the time that passes before it counts as set back.
+const LARGEST_DRIFT: TimeDelta = TimeDelta::seconds(1);
 
 /// When a schedule fires.
 #[derive(Debug)]
@@ -63,14 +65,63 @@ impl Timetable {
     /// The first time to fire after `last`, `None` if there is none.
     fn next(&self, last: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
-            Self::Every(period) => {
-                last.checked_add_signed(chrono::TimeDelta::from_std(*period).ok()?)
-            }
+            Self::Every(period) => last.checked_add_signed(TimeDelta::from_std(*period).ok()?),
             Self::Cron(cron, timezone) => cron
                 .find_next_occurrence(&last.with_timezone(timezone), false)
                 .ok()
                 .map(|next| next.with_timezone(&Utc)),
         }
+    }
+
+    /// Waits until it is time to fire after `last`, which is now. Gives the time to go on from, `None` if it never fires again.
+    async fn due(&self, last: DateTime<Utc>, clock: &Clock) -> Option<DateTime<Utc>> {
+        let started = Instant::now();
+        let mut wait = Wait::new(self, last)?;
+        loop {
+            let now = clock.now();
+            let remaining = wait.remaining(now, started.elapsed())?;
+            if remaining.is_zero() {
+                return Some(now);
+            }
+            tokio::time::sleep(remaining.min(LONGEST_SLEEP)).await;
+        }
+    }
+}
+
+/// The wait for the next firing.
+///
+/// A rate counts the time that passes, whatever the clock is set to. By a clock that was set back, the times of a `cron(…)` are
+/// those that come now; firings that were slept through are not made up for.
+struct Wait<'a> {
+    timetable: &'a Timetable,
+    next: DateTime<Utc>,
+    /// What the clock last said, and how much time had passed then.
+    seen: (DateTime<Utc>, Duration),
+}
+
+impl<'a> Wait<'a> {
+    /// Begins after a firing at `last`; `None` if there is no other.
+    fn new(timetable: &'a Timetable, last: DateTime<Utc>) -> Option<Self> {
+        Some(Self {
+            timetable,
+            next: timetable.next(last)?,
+            seen: (last, Duration::ZERO),
+        })
+    }
+
+    /// How long to wait still, when the clock says `now` and `passed` has passed since the beginning.
+    fn remaining(&mut self, now: DateTime<Utc>, passed: Duration) -> Option<Duration> {
+        let (seen, before) = self.seen;
+        let expected = seen + TimeDelta::from_std(passed.saturating_sub(before)).ok()?;
+        if expected - now > LARGEST_DRIFT {
+            self.next = self.timetable.next(now)?;
+        }
+        self.seen = (now, passed);
+        let by_clock = (self.next - now).to_std().unwrap_or_default();
+        Some(match self.timetable {
+            Timetable::Every(period) => by_clock.min(period.saturating_sub(passed)),
+            Timetable::Cron(..) => by_clock,
+        })
     }
 }
 
@@ -113,17 +164,13 @@ impl Scheduled {
             );
         }
         self.fire(input);
-        while let Some(next) = self.timetable.next(last) {
-            while let Ok(remaining) = (next - clock.now()).to_std()
-                && !remaining.is_zero()
-            {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(remaining.min(LONGEST_SLEEP)) => {}
-                }
-            }
-            // Firings that were slept through are not made up for.
-            last = clock.now().max(next);
+        loop {
+            let due = tokio::select! {
+                () = stop.cancelled() => return,
+                due = self.timetable.due(last, &clock) => due,
+            };
+            let Some(due) = due else { return };
+            last = due;
             self.fire(self.schedule.input.clone());
         }
     }
@@ -202,6 +249,39 @@ mod tests {
                 next,
                 "{expression}"
             );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_does_not_hold_up_a_schedule() {
+        let start: DateTime<Utc> = "2026-11-22T10:00:00Z".parse().unwrap();
+        let hour = TimeDelta::hours(1);
+        // After 20 seconds the clock is set; how long the wait is in all.
+        for (expression, set, waited) in [
+            ("rate(1 minute)", TimeDelta::zero(), 60),
+            ("rate(1 minute)", -hour, 60),
+            ("rate(1 minute)", TimeDelta::seconds(-20), 60),
+            ("rate(1 minute)", hour, 20),
+            ("cron(* * * * ? *)", TimeDelta::zero(), 60),
+            ("cron(* * * * ? *)", -hour, 60),
+            ("cron(* * * * ? *)", hour, 20),
+            ("cron(0 * * * ? *)", TimeDelta::minutes(-30), 30 * 60),
+        ] {
+            let timetable = timetable(expression, None).unwrap();
+            let mut wait = Wait::new(&timetable, start).unwrap();
+            let mut passed = Duration::ZERO;
+            loop {
+                let mut now = start + TimeDelta::from_std(passed).unwrap();
+                if passed >= Duration::from_secs(20) {
+                    now += set;
+                }
+                let remaining = wait.remaining(now, passed).unwrap();
+                if remaining.is_zero() {
+                    break;
+                }
+                passed += remaining.min(Duration::from_secs(10));
+            }
+            assert_eq!(passed.as_secs(), waited, "{expression} {set}");
         }
     }
 

@@ -69,7 +69,7 @@ pub(crate) async fn read_body(request: Request) -> Result<Bytes, Error> {
 }
 
 /// The largest body that a path takes, in bytes.
-pub(crate) fn largest_body(path: &str) -> usize {
+pub fn largest_body(path: &str) -> usize {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
         ["api", "agent-base", _, "executions"] | ["api", "v1", "agents", _, "signals"] => {

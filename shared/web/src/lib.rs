@@ -16,11 +16,11 @@ mod serve;
 pub use access::Permitted;
 pub use extract::{
     Client, ComesBack, Deadline, FreshId, Id, IdPair, Json, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER,
-    OptionalJson, Params, present,
+    OptionalJson, Params, largest_body, present,
 };
 pub use page::{CursorPaging, PageParams, ProdgyPaging, ProwptPaging};
 pub use reply::{Failure, Listed, NoContent, Reply};
-pub use serve::{Host, serve};
+pub use serve::{Host, refusal, serve};
 
 /// What a handler returns.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use auth::{Authenticated, Authenticator, Counting, Dialect, Incoming, KnownKey, is_strict};
+use auth::{Authenticated, Authenticator, Batch, Counting, Dialect, Incoming, KnownKey, is_strict};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -70,6 +70,15 @@ pub fn serve<S: Clone + Send + Sync + 'static>(
     Router::new().fallback(handle).with_state((host, routes))
 }
 
+/// What a function answers to a request at `path` that does not get as far as a route: for the gateway in front of it.
+pub fn refusal(path: &str, error: &Error, request_id: &str) -> Response {
+    let mut response = encode::failure(Dialect::of(path), error, request_id);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+}
+
 /// What is learned of a request on the way, for its response and its log line.
 #[derive(Clone, Default)]
 struct Facts(Arc<Mutex<Learned>>);
@@ -80,6 +89,8 @@ struct Learned {
     route: Option<MatchedPath>,
     organization: Option<domain::ids::OrganizationId>,
     key: Option<KnownKey>,
+    /// Requests of an organization that this one completes a batch of.
+    batch: Option<Batch>,
     /// Takes the work that runs beside the handler.
     beside: Option<oneshot::Sender<BoxFuture<'static, ()>>>,
 }
@@ -148,6 +159,11 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
         let route = learned.route.take();
         (learned.limit, route, learned.organization, learned.key)
     });
+    if let Some(batch) = facts.with(|learned| learned.batch.take()) {
+        let guard = host.authenticator.guard().clone();
+        let write = async move { guard.write(batch).await };
+        host.services.afterwards.run(write);
+    }
     let over = match failed.as_deref() {
         Some(Error::RateLimited(limit)) => Some(*limit),
         _ => None,
@@ -238,6 +254,13 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         Err(error) => return Failure(error).into_response(),
     };
     facts.with(|learned| learned.organization = Some(principal.organization_id));
+    // What a super admin does elsewhere is not that organization's.
+    let organization = principal.home_organization_id;
+    let guard = host.authenticator.guard();
+    match guard.admit(organization, host.services.clock.now()) {
+        Ok(batch) => facts.with(|learned| learned.batch = batch),
+        Err(error) => return Failure(error).into_response(),
+    }
     if let Some(token) = used {
         record_use_beside(&host, &facts, token, &principal);
     }

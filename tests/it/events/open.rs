@@ -332,7 +332,7 @@ async fn a_stream_asks_its_client_back_before_its_host_ends_it() {
     let template = directory.path().join("template.yaml");
     std::fs::write(&template, text).unwrap();
     let desk = Desk::with(|options| Options {
-        template,
+        template: template.into(),
         event_sources: false,
         schedules: false,
         ..options

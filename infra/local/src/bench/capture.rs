@@ -1,7 +1,6 @@
 //! What a request asks of DynamoDB, as it really happens: seen by a recording proxy.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use anyhow::Context;
@@ -10,7 +9,7 @@ use runtime::{Clock, Config, Services};
 
 use super::options;
 use super::tenant::{Request, Tenant};
-use crate::{Call, DynamoDbRecorder, Options, Platform};
+use crate::{Call, DynamoDbRecorder, Options, Platform, TemplateSource};
 
 static UUID: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").expect("the pattern is well-formed")
@@ -32,7 +31,7 @@ pub(super) struct Recorded {
 }
 
 impl Capture {
-    pub(super) async fn start(template: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn start(template: &TemplateSource) -> anyhow::Result<Self> {
         let recorder = DynamoDbRecorder::default();
         let options = Options {
             dynamodb_front: Some(recorder.front()),
@@ -78,7 +77,7 @@ impl Capture {
         self.tenant.send(request).await?;
         let mut calls = self.recorder.take();
         // Nobody waits for those, so they may be those of the request before.
-        calls.retain(|call| !call.is_request_log());
+        calls.retain(|call| !call.is_afterwards());
         Ok(calls)
     }
 }

@@ -2,7 +2,6 @@
 //! platform would take its time.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::{Context, ensure};
 use aws_sdk_dynamodb::Client;
@@ -14,7 +13,7 @@ use std::time::Duration;
 
 use super::runs::{finished, send_signal};
 use super::tenant::{Tenant, text};
-use crate::{Call, DynamoDbRecorder, Options, Platform};
+use crate::{Call, DynamoDbRecorder, Options, Platform, TemplateSource};
 
 /// What DynamoDB takes at once.
 const BATCH: usize = 25;
@@ -39,7 +38,7 @@ pub(super) struct Patterns {
 
 impl Patterns {
     /// Records both on a platform of their own.
-    pub(super) async fn record(template: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn record(template: &TemplateSource) -> anyhow::Result<Self> {
         let recorder = DynamoDbRecorder::without_delay();
         let options = Options {
             dynamodb_front: Some(recorder.front()),

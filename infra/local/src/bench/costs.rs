@@ -1,6 +1,5 @@
 //! What requests and runs would cost on AWS: measured processor time, round trips, request units and bytes, at a price table.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use super::runs::{cpu_of_runs, finished, send_signal};
 use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
 use super::{Measured, prices};
-use crate::{Call, DynamoDbRecorder, Options, Platform};
+use crate::{Call, DynamoDbRecorder, Options, Platform, TemplateSource};
 
 /// What a round trip to DynamoDB takes within a region.
 const ROUND_TRIP: Duration = Duration::from_millis(4);
@@ -34,7 +33,7 @@ struct Taken {
     answered: usize,
 }
 
-pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
+pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let recorder = DynamoDbRecorder::without_delay();
     let options = Options {
         dynamodb_front: Some(recorder.front()),

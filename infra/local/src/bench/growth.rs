@@ -1,6 +1,5 @@
 //! Whether anything gets slower as a tenant grows: the same request in a small and in a large workspace of one platform, in turns.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use runtime::Clock;
@@ -13,7 +12,7 @@ use super::runs::{finished, send_signal};
 use super::sample::Sample;
 use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
-use crate::{Options, Platform};
+use crate::{Options, Platform, TemplateSource};
 
 /// How many runs a small workspace's agent has had.
 const FEW_RUNS: usize = 10;
@@ -27,7 +26,7 @@ const RUNS: usize = 20;
 const WRITERS: usize = 8;
 
 /// `many`: how many agents, and how many runs, the large workspace has.
-pub(super) async fn measure(template: &Path, many: usize) -> anyhow::Result<Measured> {
+pub(super) async fn measure(template: &TemplateSource, many: usize) -> anyhow::Result<Measured> {
     let options = Options {
         event_sources: true,
         ..super::options(template)

@@ -19,7 +19,7 @@ mod table;
 mod tenant;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -27,13 +27,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Options;
+use crate::TemplateSource;
 use crate::child::ChildPlatform;
 use capture::Capture;
 use table::Table;
 use tenant::Tenant;
 
 /// The parameters of the template that bound how often somebody may ask. The limiter runs, but never bites.
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 8] = [
     "ProdgyLimitPerMinute",
     "ProdgyStrictLimitPerMinute",
     "ProwptLimitPerMinute",
@@ -41,8 +42,9 @@ const LIMITS: [&str; 7] = [
     "AccountLimitPerMinute",
     "SignInLimitPerMinute",
     "UnauthenticatedLimitPerMinute",
+    "OrganizationLimitPerMinute",
 ];
-const RAISED_LIMIT: &str = "100000000";
+const RAISED_LIMIT: &str = "600000";
 
 #[derive(Args)]
 pub(crate) struct BenchArguments {
@@ -65,7 +67,10 @@ struct Measured {
 }
 
 /// Measures everything and prints it.
-pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    arguments: BenchArguments,
+    template: &TemplateSource,
+) -> anyhow::Result<()> {
     let processors = available_parallelism().map_or(1, usize::from);
     say(&format!(
         "Clients, platform and DynamoDB share this machine ({processors} processors) and are measured together.\n\
@@ -108,11 +113,11 @@ pub(crate) async fn run(arguments: BenchArguments, template: &Path) -> anyhow::R
 }
 
 /// Options of a platform in this process, with limits that do not bite and nothing running by itself.
-fn options(template: &Path) -> Options {
+fn options(template: &TemplateSource) -> Options {
     let quiet = Options {
         schedules: false,
         event_sources: false,
-        ..Options::new(template)
+        ..Options::new(template.clone())
     };
     LIMITS.iter().fold(quiet, |options, limit| {
         options.parameter(*limit, RAISED_LIMIT)
@@ -120,7 +125,7 @@ fn options(template: &Path) -> Options {
 }
 
 /// A platform in a process of its own, with limits that do not bite.
-async fn child(template: &Path) -> anyhow::Result<ChildPlatform> {
+async fn child(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
     let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
     let others = ["OutboundAllowLoopback=true", "EventStreamsPerWorkspace=200"];
     let others = others.map(str::to_owned);

@@ -1,7 +1,6 @@
 //! Runs of an agent, from the signal to the result.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use super::load::{cost, rate};
 use super::sample::Sample;
 use super::table::{Table, milliseconds};
 use super::tenant::{Tenant, text};
+use crate::TemplateSource;
 use crate::child::ChildPlatform;
 use crate::embedded::connections;
 
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the agent reads.
 const REPORT: &str = include_str!("../../assets/incident-report.md");
 
-pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
+pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let platform = super::child(template).await?;
     let mut tenant = Tenant::found(platform.url()).await?;
     let service = Service::start().await?;

@@ -13,12 +13,16 @@ use super::table::{Table, megabytes, milliseconds, to_megabytes};
 use super::tenant::{Request, Tenant};
 use super::{Measured, options};
 use crate::Platform;
+use crate::TemplateSource;
 use crate::runtime_api::{Bootstrap, RestRequest, RestResponse, find_binary};
 use crate::template::Function;
 
 const STARTS: usize = 20;
 
-pub(super) async fn measure(template: &Path, directory: &Path) -> anyhow::Result<Measured> {
+pub(super) async fn measure(
+    template: &TemplateSource,
+    directory: &Path,
+) -> anyhow::Result<Measured> {
     let platform = Platform::start(options(template)).await?;
     let tenant = Tenant::found(&platform.url()).await?;
     let mut table = Table::new(

@@ -1,6 +1,5 @@
 //! How long `signalbox local` takes to answer, and what it occupies.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,12 +10,13 @@ use super::Measured;
 use super::sample::Sample;
 use super::table::{Table, megabytes, milliseconds, to_megabytes};
 use super::tenant::Tenant;
+use crate::TemplateSource;
 
 const STARTS: usize = 5;
 const REQUESTS: usize = 10_000;
 const CLIENTS: usize = 8;
 
-pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
+pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let (mut ready, mut answered) = (Vec::new(), Vec::new());
     let mut last = None;
     for _ in 0..STARTS {

@@ -1,6 +1,5 @@
 //! Watching executions: one stream, and many at once.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,13 +12,14 @@ use super::Measured;
 use super::sample::Sample;
 use super::table::{Table, milliseconds};
 use super::tenant::{Tenant, text};
+use crate::TemplateSource;
 
 const AT_ONCE: [usize; 2] = [1, 200];
 /// How often one stream alone is measured.
 const ALONE: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) async fn measure(template: &Path) -> anyhow::Result<Measured> {
+pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let platform = super::child(template).await?;
     let tenant = Arc::new(Tenant::found(platform.url()).await?);
     let mut table = Table::new(

@@ -1,7 +1,6 @@
 //! A run whose worker is killed in the middle of a call, and that finishes all the same.
 
 use std::convert::Infallible;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Client, Credential, text};
 use super::runs::is_over;
 use super::screen::Screen;
+use crate::TemplateSource;
 use crate::child::ChildPlatform;
 use crate::embedded::connections;
 
@@ -26,7 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The idempotency keys of the requests that have arrived.
 type Keys = Arc<Mutex<Vec<String>>>;
 
-pub(super) async fn outlive_a_kill(template: &Path, screen: &mut Screen) -> anyhow::Result<()> {
+pub(super) async fn outlive_a_kill(
+    template: &TemplateSource,
+    screen: &mut Screen,
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let host = listener.local_addr()?.to_string();
     let keys = Keys::default();
@@ -64,7 +67,7 @@ async fn answer(
 }
 
 async fn steps(
-    template: &Path,
+    template: &TemplateSource,
     host: &str,
     keys: &Keys,
     screen: &mut Screen,

@@ -9,16 +9,42 @@ use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+}
+
 /// Accepts connections until `stop`, then lets the requests that are being answered finish for at most `drain`.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
-    service_for: impl Fn(SocketAddr) -> S,
+    service_for: impl Fn(Ends) -> S,
+    stop: CancellationToken,
+    drain: Duration,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Future + Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    serve_within(None, listener, service_for, stop, drain).await;
+}
+
+/// Likewise, and ends a connection on which no whole head of a request comes `within` this time, be it that the client sends
+/// it slowly or not at all.
+pub(crate) async fn serve_within<S, B>(
+    within: Option<Duration>,
+    listener: TcpListener,
+    service_for: impl Fn(Ends) -> S,
     stop: CancellationToken,
     drain: Duration,
 ) where
@@ -31,8 +57,8 @@ pub(crate) async fn serve<S, B>(
 {
     let mut http = http1::Builder::new();
     // hyper counts a connection's idle time as time to read a head. An idle connection that is closed just as a client uses
-    // it costs that client its request, and nothing is gained by closing it.
-    http.header_read_timeout(None);
+    // it costs that client its request, so where all clients are ours there is no such limit.
+    http.timer(TokioTimer::new()).header_read_timeout(within);
     let graceful = GracefulShutdown::new();
     // Dropping the set ends whatever connection is left after the drain.
     let mut connections = JoinSet::new();
@@ -55,8 +81,11 @@ pub(crate) async fn serve<S, B>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
-        let connection =
-            graceful.watch(http.serve_connection(TokioIo::new(stream), service_for(peer)));
+        let Ok(local) = stream.local_addr() else {
+            continue;
+        };
+        let service = service_for(Ends { peer, local });
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");

@@ -224,7 +224,8 @@ impl Refusal {
         let body = json!({ "__type": kind, "message": self.to_string() });
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status();
-        let json = HeaderValue::from_static("application/x-amz-json-1.0");
+        // A browser shows what it is, which is to whom most refusals go.
+        let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
         response
     }

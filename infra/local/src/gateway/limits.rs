@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use auth::{Credential, Dialect};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{request, response};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
@@ -11,6 +12,13 @@ use serde_json::{Value, json};
 use super::proxy::{event, media_type, text};
 
 const MEGABYTE: usize = 1024 * 1024;
+/// The largest body that is read of a request without a credential, where its route takes no more.
+const STRANGERS_BODY: usize = MEGABYTE;
+/// As long as most servers leave an idle connection open.
+const HEAD: Duration = Duration::from_secs(75);
+const ARRIVAL: Duration = Duration::from_secs(20);
+/// How many bytes of a body buy it another second.
+const BYTES_PER_SECOND: usize = 10 * 1024;
 
 /// The limits of a gateway and of the functions behind it. `None` is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +35,10 @@ pub struct Limits {
     pub stream: Option<u64>,
     /// How long the gateway waits for a response, or for the end of a streamed one, where the route does not say.
     pub timeout: Option<Duration>,
+    /// How long the head of a request may take to arrive, and how long a connection may be idle.
+    pub head: Duration,
+    /// How long a body may take to arrive, beside a second for every 10 KB of it; beyond it the gateway answers 408.
+    pub arrival: Duration,
 }
 
 impl Limits {
@@ -38,6 +50,8 @@ impl Limits {
         response: None,
         stream: None,
         timeout: None,
+        head: HEAD,
+        arrival: ARRIVAL,
     };
 
     /// Those of API Gateway's REST APIs and of Lambda.
@@ -48,7 +62,24 @@ impl Limits {
         response: Some(6 * MEGABYTE),
         stream: Some(200 * MEGABYTE as u64),
         timeout: Some(Duration::from_secs(29)),
+        head: HEAD,
+        arrival: ARRIVAL,
     };
+
+    /// The largest body that a request may have.
+    pub(super) fn body_of(&self, head: &request::Parts) -> usize {
+        let path = head.uri.path();
+        if Credential::read(Dialect::of(path), &head.headers).is_ok() {
+            self.body
+        } else {
+            self.body.min(STRANGERS_BODY.max(web::largest_body(path)))
+        }
+    }
+
+    /// How long a body may take of which this much has arrived.
+    pub(super) fn arrival_of(&self, received: usize) -> Duration {
+        self.arrival + Duration::from_secs((received / BYTES_PER_SECOND) as u64)
+    }
 
     pub(super) fn refuse_headers(&self, head: &request::Parts) -> bool {
         let line = head.method.as_str().len() + head.uri.to_string().len();

@@ -1,6 +1,7 @@
 //! The HTTP front: routes requests to the functions' routers as API Gateway's REST APIs do.
 
 pub(crate) mod context;
+mod hosts;
 pub(crate) mod limits;
 pub(crate) mod proxy;
 mod responses;
@@ -8,15 +9,14 @@ mod routing;
 mod streaming;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{EXPECT, HeaderName};
 use http::{HeaderValue, Request, Response, request};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
@@ -25,11 +25,12 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::hosts::Hosts;
 use self::limits::Limits;
 use self::responses::{Responses, Situation};
 use self::routing::Routing;
 use self::streaming::{StreamEnd, streamed};
-use crate::embedded::connections;
+use crate::embedded::connections::{self, Ends};
 use crate::hosting::{Failure, Hosted, HttpCall};
 use crate::invocation;
 use crate::runtime_api::BootstrapError;
@@ -56,14 +57,16 @@ pub(crate) struct Gateway {
     binary_media_types: Arc<[String]>,
     limits: Limits,
     clock: Clock,
+    hosts: Hosts,
     /// Ends the streams.
     stop: CancellationToken,
 }
 
 impl Gateway {
     /// Routes the deployment's requests to `functions`, which must have every function of its routes; `Err` is the route
-    /// of which that is not true.
+    /// of which that is not true. `host` is what was said to listen at.
     pub(crate) fn new(
+        host: &str,
         deployment: &Deployment,
         functions: Vec<HttpFunction>,
         limits: Limits,
@@ -94,6 +97,7 @@ impl Gateway {
             binary_media_types: deployment.binary_media_types.as_slice().into(),
             limits,
             clock,
+            hosts: Hosts::new(host, &deployment.names),
             stop,
         })
     }
@@ -102,27 +106,31 @@ impl Gateway {
     pub(crate) async fn serve(self, listener: TcpListener, drain: Duration) {
         let stop = self.stop.clone();
         let gateway = Arc::new(self);
-        let service_for = move |peer| {
+        let within = Some(gateway.limits.head);
+        let service_for = move |ends| {
             let gateway = gateway.clone();
             service_fn(move |request| {
                 let gateway = gateway.clone();
-                async move { Ok::<_, Infallible>(gateway.answer(request, peer).await) }
+                async move { Ok::<_, Infallible>(gateway.answer(request, ends).await) }
             })
         };
-        connections::serve(listener, service_for, stop, drain).await;
+        connections::serve_within(within, listener, service_for, stop, drain).await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let mut context = context::context(&request, peer, &self.stage, self.clock.now());
+    async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
+        let mut context = context::context(&request, ends.peer, &self.stage, self.clock.now());
         let id = context
             .request_id
             .as_deref()
             .and_then(|id| HeaderValue::from_str(id).ok());
         let (head, body) = request.into_parts();
-        let answered = self.integrate(&head, body, &mut context).await;
-        let mut response = answered.unwrap_or_else(|situation| {
-            self.responses.response(situation, &context, &head.headers)
-        });
+        let answered = if self.hosts.has(&head, ends.local) {
+            self.integrate(&head, body, &mut context).await
+        } else {
+            Err(Situation::ForeignHost)
+        };
+        let mut response = answered
+            .unwrap_or_else(|situation| self.responses.response(situation, &context, &head));
         if let Some(id) = id {
             response.headers_mut().entry(REQUEST_ID).or_insert(id);
         }
@@ -183,22 +191,43 @@ impl Gateway {
         head: &request::Parts,
         mut body: Incoming,
     ) -> Result<Bytes, Situation> {
-        let announced = body.size_hint().lower();
-        if announced > self.limits.body as u64 {
+        let limit = self.limits.body_of(head);
+        let too_large = if limit < self.limits.body {
+            Situation::TooLargeForStrangers { limit }
+        } else {
+            Situation::RequestTooLarge
+        };
+        if body.size_hint().lower() > limit as u64 {
             // A client that asked first has sent nothing yet.
             if !head.headers.contains_key(EXPECT) {
                 discard(&mut body).await;
             }
-            return Err(Situation::RequestTooLarge);
+            return Err(too_large);
         }
-        match Limited::new(&mut body, self.limits.body).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => {
-                discard(&mut body).await;
-                Err(Situation::RequestTooLarge)
+        let started = Instant::now();
+        let mut whole = BytesMut::new();
+        loop {
+            let until = started + self.limits.arrival_of(whole.len());
+            match tokio::time::timeout_at(until, body.frame()).await {
+                Err(_) => return Err(Situation::SlowBody),
+                Ok(None) => return Ok(whole.freeze()),
+                // Either it is in no form that there is, or the client went away and does not read this answer.
+                Ok(Some(Err(_))) => return Err(Situation::BadBody),
+                Ok(Some(Ok(frame))) => {
+                    // Trailers are nothing that a function gets.
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    if whole.len() + data.len() > limit {
+                        discard(&mut body).await;
+                        return Err(too_large);
+                    }
+                    if whole.is_empty() && body.is_end_stream() {
+                        return Ok(data);
+                    }
+                    whole.extend_from_slice(&data);
+                }
             }
-            // The client went away, so nobody reads this answer.
-            Err(_) => Err(Situation::IntegrationFailure),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, request};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::template::{GatewayHeader, GatewayResponse};
 
@@ -19,6 +19,16 @@ pub(super) enum Situation {
     /// What API Gateway calls a route that does not exist.
     MissingAuthenticationToken,
     RequestTooLarge,
+    /// It has more bytes than are read of a request without a credential.
+    TooLargeForStrangers {
+        limit: usize,
+    },
+    /// The body breaks off, or is not in the form that its headers say.
+    BadBody,
+    /// The body does not arrive in time.
+    SlowBody,
+    /// It is meant for somebody else.
+    ForeignHost,
     /// API Gateway has no type of its own for it.
     HeadersTooLarge,
     IntegrationFailure,
@@ -41,6 +51,31 @@ impl Situation {
                 "DEFAULT_4XX",
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Request Too Long",
+            ),
+            Self::BadBody => (
+                "BAD_REQUEST_BODY",
+                "DEFAULT_4XX",
+                StatusCode::BAD_REQUEST,
+                "Invalid request body",
+            ),
+            // API Gateway has none of these; what they are answered is not in the template.
+            Self::TooLargeForStrangers { .. } => (
+                "",
+                "",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The request body is too large",
+            ),
+            Self::SlowBody => (
+                "",
+                "",
+                StatusCode::REQUEST_TIMEOUT,
+                "The request body did not arrive in time",
+            ),
+            Self::ForeignHost => (
+                "",
+                "",
+                StatusCode::FORBIDDEN,
+                "The host of this request is none of this platform's. The parameter AllowedHosts adds names",
             ),
             Self::HeadersTooLarge => (
                 "REQUEST_TOO_LARGE",
@@ -79,9 +114,17 @@ impl Responses {
         &self,
         situation: Situation,
         context: &ApiGatewayProxyRequestContext,
-        request: &HeaderMap,
+        request: &request::Parts,
     ) -> Response<Body> {
         let (name, fallback, status, message) = situation.description();
+        let id = context.request_id.as_deref().unwrap_or_default();
+        if let Situation::TooLargeForStrangers { limit } = situation {
+            // As the function would refuse it.
+            return web::refusal(request.uri.path(), &domain::Error::TooLarge { limit }, id);
+        }
+        if name.is_empty() {
+            return own(status, message, id);
+        }
         let usual = GatewayResponse::default();
         let declared = self
             .declared
@@ -106,7 +149,7 @@ impl Responses {
                 GatewayHeader::Context(variable) => facts
                     .variable(variable)
                     .and_then(|value| HeaderValue::from_str(&value).ok()),
-                GatewayHeader::RequestHeader(name) => request.get(name).cloned(),
+                GatewayHeader::RequestHeader(name) => request.headers.get(name).cloned(),
             };
             if let (Ok(header), Some(value)) = (HeaderName::try_from(header), value) {
                 response.headers_mut().insert(header, value);
@@ -114,6 +157,19 @@ impl Responses {
         }
         response
     }
+}
+
+/// An answer with the members that each dialect looks for.
+fn own(status: StatusCode, message: &str, request_id: &str) -> Response<Body> {
+    let body = json!({
+        "success": false, "error": message, "message": message, "detail": message,
+        "errors": {"detail": message}, "request_id": request_id,
+    });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }
 
 struct Facts<'a> {
@@ -176,8 +232,8 @@ mod tests {
         let responses = Responses::new(BTreeMap::from([("DEFAULT_5XX".to_owned(), default)]));
         let mut context = ApiGatewayProxyRequestContext::default();
         context.request_id = Some("r1".to_owned());
-        let response =
-            responses.response(Situation::IntegrationTimeout, &context, &HeaderMap::new());
+        let (request, ()) = http::Request::new(()).into_parts();
+        let response = responses.response(Situation::IntegrationTimeout, &context, &request);
         assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(response.headers()["x-request-id"], "r1");
         let facts = Facts {
@@ -189,11 +245,7 @@ mod tests {
             facts.fill_in("$context.error.messageString, $context.requestId. $context.nothing$"),
             r#""too \"late\"", r1. $"#
         );
-        let missing = responses.response(
-            Situation::MissingAuthenticationToken,
-            &context,
-            &HeaderMap::new(),
-        );
+        let missing = responses.response(Situation::MissingAuthenticationToken, &context, &request);
         assert_eq!(
             (missing.status(), missing.headers().get("x-request-id")),
             (StatusCode::FORBIDDEN, None)

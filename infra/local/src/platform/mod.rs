@@ -1,5 +1,6 @@
 //! The whole system of a template, running in this process.
 
+mod access_file;
 mod options;
 mod processes;
 mod services;
@@ -16,8 +17,9 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::options::{Bootstraps, Data, Front, Options, Upstream};
+pub use self::options::{Bootstraps, Data, Front, Options, TemplateSource, Upstream};
 
+use self::access_file::AccessFile;
 use self::threads::Threads;
 use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::DynamoDb;
@@ -43,6 +45,7 @@ pub struct Platform {
     _threads: Threads,
     dynamodb: DynamoDb,
     _objects: Objects,
+    _access_file: Option<AccessFile>,
     data: Option<DataDirectory>,
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue};
 use runtime::Clock;
 
+use crate::template::{Template, TemplateError};
 use crate::{Limits, Registry};
 
 /// Puts itself between the front of a service, which checks signatures, and the service: is given the service and says where
@@ -22,6 +23,38 @@ pub struct Upstream {
     pub address: SocketAddr,
     /// The header of what the front has let through. A request without it must be signed, for this address.
     pub pass: (HeaderName, HeaderValue),
+}
+
+/// Where a platform's template comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateSource {
+    File(PathBuf),
+    /// The project's own, as it was when this program was built.
+    BuiltIn,
+}
+
+impl TemplateSource {
+    pub(super) fn read(&self) -> Result<Template, TemplateError> {
+        match self {
+            Self::File(file) => Template::read(file),
+            Self::BuiltIn => Template::parse(
+                "template.yaml (built in)",
+                include_str!("../../../../template.yaml"),
+            ),
+        }
+    }
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for TemplateSource {
+    fn from(file: &P) -> Self {
+        Self::File(file.as_ref().to_owned())
+    }
+}
+
+impl From<PathBuf> for TemplateSource {
+    fn from(file: PathBuf) -> Self {
+        Self::File(file)
+    }
 }
 
 /// Where a platform keeps its data.
@@ -54,7 +87,7 @@ impl Bootstraps {
 
 /// How a platform is to run. [`Options::new`] has what a test wants: any free port, nothing kept.
 pub struct Options {
-    pub template: PathBuf,
+    pub template: TemplateSource,
     /// Values of the template's parameters; the others have their defaults.
     pub parameters: BTreeMap<String, String>,
     pub host: String,
@@ -83,7 +116,7 @@ pub struct Options {
 
 impl Options {
     /// An ephemeral platform on any free port of the loopback interface.
-    pub fn new(template: impl Into<PathBuf>) -> Self {
+    pub fn new(template: impl Into<TemplateSource>) -> Self {
         Self {
             template: template.into(),
             parameters: BTreeMap::new(),

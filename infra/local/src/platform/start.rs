@@ -11,6 +11,7 @@ use runtime::{Afterwards, Config, Services};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::access_file::AccessFile;
 use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
@@ -22,7 +23,7 @@ use crate::gateway::{Gateway, HttpFunction};
 use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::schedules::{Scheduled, Timetable};
-use crate::template::{Deployment, Endpoints, Function, REGION, Template};
+use crate::template::{Deployment, Endpoints, Function, Names, REGION, Template};
 
 /// How much of what no response waits for is done side by side: it shall not be in the way of those that do.
 const AFTERWARDS_AT_ONCE: usize = 4;
@@ -32,7 +33,7 @@ const PLATFORM: &str = "local";
 
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     // What can be found out without making anything comes first.
-    let template = Template::read(&options.template)?;
+    let template = options.template.read()?;
     check(
         &template,
         &Deployment::evaluate(&template, &options.parameters, &Endpoints::default())?,
@@ -62,7 +63,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         data: data.as_ref(),
         clock: options.clock.clone(),
         keys: keys.clone(),
-        origins: origins(&options.host, address, &deployment),
+        origins: origins(&options.host, address, &deployment.names),
         dynamodb_proxy: options.dynamodb_front,
         s3_proxy: options.s3_front,
         runtime,
@@ -109,10 +110,12 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
             template.file().display()
         )
     })?;
-    if let Some(key) = keys.of(PLATFORM) {
-        key.id.clone_into(&mut config.aws.access_key_id);
-        key.secret.clone_into(&mut config.aws.secret_access_key);
-    }
+    let key = keys.of(PLATFORM).context("the platform has no key")?;
+    key.id.clone_into(&mut config.aws.access_key_id);
+    key.secret.clone_into(&mut config.aws.secret_access_key);
+    let access_file = data.as_ref().map(DataDirectory::access_file);
+    let access_file = access_file.map(|path| AccessFile::write(path, &endpoints, key));
+    let access_file = access_file.transpose()?;
     if let Some(bootstraps) = &options.bootstraps {
         let reaping = pools.reap(bootstraps.idle_for, services.stop.clone());
         services.tasks.spawn_on(reaping, runtime);
@@ -125,6 +128,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         invoker,
     };
     let gateway = Gateway::new(
+        &options.host,
         &deployment,
         parts.http_functions(),
         options.limits,
@@ -171,15 +175,21 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         _threads: threads,
         dynamodb,
         _objects: objects,
+        _access_file: access_file,
         data,
     })
 }
 
-/// The web pages of this platform, by the names that it has.
-fn origins(host: &str, address: SocketAddr, _deployment: &Deployment) -> Origins {
-    let port = address.port();
-    let hosts = [host, LOOPBACK, "localhost", "[::1]"];
-    Origins::new(hosts.map(|host| format!("http://{host}:{port}")))
+/// The web pages that may use what the platform has signed: its own, by the names that it has, and those that may call it.
+fn origins(host: &str, gateway: SocketAddr, names: &Names) -> Origins {
+    let port = gateway.port();
+    let own = [host, LOOPBACK, "localhost", "[::1]"].map(|host| format!("http://{host}:{port}"));
+    let public = names.public_url.iter().filter_map(|url| {
+        let (scheme, rest) = url.split_once("://")?;
+        Some(format!("{scheme}://{}", rest.split('/').next()?))
+    });
+    let callers = names.allowed_origins.iter().cloned();
+    Origins::new(own.into_iter().chain(public).chain(callers))
 }
 
 fn check(template: &Template, deployment: &Deployment, options: &Options) -> anyhow::Result<()> {

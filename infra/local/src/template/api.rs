@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::deployment::{GatewayHeader, GatewayResponse};
+use super::deployment::{GatewayHeader, GatewayResponse, Names};
 use super::evaluate::Evaluator;
 use super::place::{Place, Problem};
 use super::properties::{Properties, lenient};
@@ -15,6 +16,23 @@ pub(super) struct Api {
     pub(super) stage: String,
     pub(super) responses: BTreeMap<String, GatewayResponse>,
     pub(super) binary_media_types: Vec<String>,
+    pub(super) names: Names,
+}
+
+/// `Metadata`: what only a machine that is not AWS has to be told. Lists are comma-separated.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    #[serde(default)]
+    allowed_hosts: String,
+    #[serde(default)]
+    allowed_origins: String,
+    #[serde(default)]
+    public_url: String,
+}
+
+impl Properties for Metadata {
+    const NAMES: &'static [&'static str] = &["AllowedHosts", "AllowedOrigins", "PublicUrl"];
 }
 
 #[derive(Deserialize)]
@@ -73,6 +91,9 @@ impl Evaluator<'_> {
             }
         }
         let properties: ApiProperties = self.resource(id)?;
+        let metadata = self.document.resource(id).and_then(|it| it.get("Metadata"));
+        let metadata: Metadata =
+            self.read(metadata.unwrap_or(&Value::Null), &resource.at("Metadata"))?;
         let place = place.at("GatewayResponses");
         let responses = properties
             .gateway_responses
@@ -91,6 +112,11 @@ impl Evaluator<'_> {
                 .into_iter()
                 .map(|kind| kind.replace("~1", "/"))
                 .collect(),
+            names: Names {
+                allowed_hosts: listed(&metadata.allowed_hosts),
+                allowed_origins: listed(&metadata.allowed_origins),
+                public_url: Some(metadata.public_url).filter(|url| !url.is_empty()),
+            },
         }))
     }
 }
@@ -117,6 +143,12 @@ impl ResponseProperties {
             body: self.response_templates.get("application/json").cloned(),
         })
     }
+}
+
+fn listed(text: &str) -> Vec<String> {
+    let items = text.split(',').map(str::trim);
+    let items = items.filter(|item| !item.is_empty());
+    items.map(str::to_owned).collect()
 }
 
 fn header(source: &str) -> Option<GatewayHeader> {

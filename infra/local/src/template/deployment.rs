@@ -58,6 +58,8 @@ pub struct Deployment {
     pub stage: String,
     /// The media types whose bodies functions get in base64, such as `audio/*`.
     pub binary_media_types: Vec<String>,
+    /// What the API is called.
+    pub names: Names,
 }
 
 impl Deployment {
@@ -79,10 +81,12 @@ impl Deployment {
             let queues = evaluator.queues()?;
             let events =
                 evaluator.events(api.as_ref().map(|api| api.logical_id.as_str()), &queues)?;
-            let (stage, gateway_responses, binary_media_types) = api.map_or_else(
-                || ("local".to_owned(), BTreeMap::new(), Vec::new()),
-                |api| (api.stage, api.responses, api.binary_media_types),
-            );
+            let (mut stage, mut gateway_responses) = ("local".to_owned(), BTreeMap::new());
+            let (mut binary_media_types, mut names) = (Vec::new(), Names::default());
+            if let Some(api) = api {
+                (stage, gateway_responses) = (api.stage, api.responses);
+                (binary_media_types, names) = (api.binary_media_types, api.names);
+            }
             Ok(Self {
                 functions: evaluator.functions()?,
                 routes: events.routes,
@@ -95,6 +99,7 @@ impl Deployment {
                 gateway_responses,
                 stage,
                 binary_media_types,
+                names,
             })
         };
         evaluate().map_err(|problem| template.error(problem))
@@ -106,6 +111,17 @@ impl Deployment {
             .iter()
             .find(|function| function.logical_id == logical_id)
     }
+}
+
+/// The `Metadata` of the API: what it is called, and by the pages of whom. API Gateway and S3 know that of themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Names in requests' `Host` beside those that this machine has anyway; `*.` stands for all below one.
+    pub allowed_hosts: Vec<String>,
+    /// The web pages that may call, by their origins.
+    pub allowed_origins: Vec<String>,
+    /// What clients call the API, if that is not what their requests say.
+    pub public_url: Option<String>,
 }
 
 /// An `AWS::Serverless::Function`.

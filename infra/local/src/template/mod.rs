@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 pub use deployment::{
     ACCOUNT_ID, Attribute, Bucket, Deployment, Endpoints, Function, GatewayHeader, GatewayResponse,
-    GeneratedSecret, Index, KeyElement, Projection, Queue, QueueSource, REGION, Redrive, Route,
-    STACK_NAME, Schedule, Secret, SecretContent, Table,
+    GeneratedSecret, Index, KeyElement, Names, Projection, Queue, QueueSource, REGION, Redrive,
+    Route, STACK_NAME, Schedule, Secret, SecretContent, Table,
 };
 
 use document::Document;

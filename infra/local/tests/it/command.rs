@@ -116,6 +116,31 @@ async fn it_says_when_it_is_ready_and_ends_well_on_either_signal() {
     );
 }
 
+#[tokio::test]
+async fn without_a_template_it_runs_the_one_that_it_was_built_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut process = Command::new(env!("CARGO_BIN_EXE_signalbox"))
+        .current_dir(directory.path())
+        .env_remove("RUST_LOG")
+        .args(["--port", "0", "--log", "error"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut ready = output.by_ref().map(Result::unwrap);
+    let url = ready.find_map(|line| Some(line.strip_prefix("ready ")?.to_owned()));
+    let documents = reqwest::get(format!("{}/swagger.json", url.unwrap())).await;
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert_eq!(documents.unwrap().status(), 200);
+    assert!(
+        directory
+            .path()
+            .join(".signalbox/dynamodb.sqlite")
+            .is_file()
+    );
+}
+
 #[test]
 fn a_busy_port_is_named() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,6 @@
 //! The platform as a whole: schedules, data, and what keeps it from starting.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -147,6 +148,38 @@ async fn data_and_secrets_outlive_a_restart() {
 }
 
 #[tokio::test]
+async fn the_owner_of_the_data_directory_finds_a_key_in_it_while_the_platform_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("aws.env");
+    let platform = Platform::start(kept_in(directory.path())).await.unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let variables = text.lines().map(|line| line.split_once('=').unwrap());
+    let mut variables: HashMap<String, String> = variables
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    for name in [
+        "RECORDS_TABLE",
+        "COUNTERS_TABLE",
+        "LOGS_TABLE",
+        "FILES_BUCKET",
+        "SECRET_ARN",
+    ] {
+        variables.insert(name.to_owned(), "unknown".to_owned());
+    }
+    let config = runtime::Config::from_map(&variables).unwrap();
+    let services = runtime::Services::new(config, runtime::Clock::system());
+    let tables = services.dynamodb.list_tables().send().await.unwrap();
+    assert_eq!(tables.table_names(), ["signalbox-RecordsTable"]);
+    services.s3.list_buckets().send().await.unwrap();
+    services.sqs.list_queues().send().await.unwrap();
+    platform.stop().await;
+    assert!(!file.exists());
+}
+
+#[tokio::test]
 async fn objects_are_kept_with_the_data_and_given_to_those_who_sign() {
     let directory = tempfile::tempdir().unwrap();
     let platform = Platform::start(kept_in(directory.path())).await.unwrap();
@@ -189,7 +222,7 @@ async fn an_index_is_added_to_a_table_and_another_key_is_refused() {
         text.replace(index, &format!("{added}\n        {index}"))
     });
     let platform = Platform::start(Options {
-        template: file,
+        template: file.into(),
         ..kept_in(directory.path())
     })
     .await
@@ -210,7 +243,7 @@ async fn an_index_is_added_to_a_table_and_another_key_is_refused() {
         text.replace("KeySchema: [{ AttributeName: PK, KeyType: HASH }, { AttributeName: SK, KeyType: RANGE }]", "KeySchema: [{ AttributeName: SK, KeyType: HASH }]")
     });
     let error = start_error(Options {
-        template: file,
+        template: file.into(),
         ..kept_in(directory.path())
     })
     .await;
@@ -220,7 +253,7 @@ async fn an_index_is_added_to_a_table_and_another_key_is_refused() {
     let (_guard, file) =
         template(|text| text.replace("ProjectionType: KEYS_ONLY", "ProjectionType: ALL"));
     let error = start_error(Options {
-        template: file,
+        template: file.into(),
         ..kept_in(directory.path())
     })
     .await;
@@ -274,7 +307,7 @@ async fn what_keeps_a_platform_from_starting_is_said_in_one_line() {
         template(|text| text.replace("target/lambda/echo/", "target/lambda/nothing/"));
     let (options, _seen) = self::options();
     let error = start_error(Options {
-        template: file.clone(),
+        template: file.clone().into(),
         ..options
     })
     .await;
@@ -287,7 +320,7 @@ async fn what_keeps_a_platform_from_starting_is_said_in_one_line() {
         template(|text| text.replace("target/lambda/other", "target/lambda/worker"));
     let (options, _seen) = self::options();
     let error = start_error(Options {
-        template: file.clone(),
+        template: file.clone().into(),
         ..options
     })
     .await;
@@ -303,7 +336,7 @@ async fn what_keeps_a_platform_from_starting_is_said_in_one_line() {
         template(|text| text.replace("        RECORDS_TABLE: !Ref RecordsTable\n", ""));
     let (options, _seen) = self::options();
     let error = start_error(Options {
-        template: file,
+        template: file.into(),
         ..options
     })
     .await;

@@ -1,0 +1,150 @@
+//! The names that this machine's API has.
+//!
+//! A browser may send anybody's page to a loopback port, under a name that leads there: in the eyes of the browser the API
+//! then belongs to that page. API Gateway knows what it is called; here the names that are its own are a list.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
+
+use crate::template::Names;
+
+/// What may stand in a request's `Host`. Ports are not compared: a tunnel may have another.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    names: Vec<String>,
+    /// Below these every name is one of ours.
+    domains: Vec<String>,
+}
+
+impl Hosts {
+    /// Those that the template's parameters name, and what was said to listen at.
+    pub(crate) fn new(listening_at: &str, named: &Names) -> Self {
+        let mut hosts = Self {
+            names: vec![listening_at.to_ascii_lowercase(), "localhost".to_owned()],
+            domains: vec![".localhost".to_owned()],
+        };
+        let public = named.public_url.as_deref().and_then(authority);
+        hosts.names.extend(public.as_deref().and_then(name_of));
+        for allowed in &named.allowed_hosts {
+            match allowed.strip_prefix('*') {
+                Some(domain) if domain.starts_with('.') => {
+                    hosts.domains.push(domain.to_ascii_lowercase());
+                }
+                _ => hosts.names.extend(name_of(allowed)),
+            }
+        }
+        hosts
+    }
+
+    /// Whether a request that came in at `local` names one of them, and no other.
+    pub(crate) fn has(&self, head: &Parts, local: SocketAddr) -> bool {
+        let mut hosts = head.headers.get_all(HOST).iter();
+        let header = hosts.next().and_then(|host| host.to_str().ok());
+        let target = head.uri.authority().map(Authority::as_str);
+        let is_ours = |host| self.is_ours(host, local.ip().to_canonical());
+        hosts.next().is_none() && header.is_some_and(is_ours) && target.is_none_or(is_ours)
+    }
+
+    fn is_ours(&self, host: &str, local: IpAddr) -> bool {
+        let Some(name) = name_of(host) else {
+            return false;
+        };
+        let literal = name.trim_matches(['[', ']']).parse::<IpAddr>();
+        if let Ok(address) = literal.map(|address| address.to_canonical()) {
+            // No name leads to an address that stands for itself, and this one led here.
+            return address.is_loopback() || address == local || self.names.contains(&name);
+        }
+        let is_below = |domain: &String| name.len() > domain.len() && name.ends_with(domain);
+        self.names.contains(&name) || self.domains.iter().any(is_below)
+    }
+}
+
+/// The host of what may have a port, as names are compared.
+fn name_of(host: &str) -> Option<String> {
+    let authority: Authority = host.parse().ok()?;
+    if host.contains('@') {
+        return None;
+    }
+    let name = authority.host().to_ascii_lowercase();
+    Some(name.strip_suffix('.').unwrap_or(&name).to_owned())
+}
+
+/// What stands between a URL's scheme and its path.
+fn authority(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    Some(rest.split('/').next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_own_names_are_known_from_others() {
+        let named = Names {
+            public_url: Some("https://agents.example.com:8443/dev".to_owned()),
+            allowed_hosts: vec!["build.example".to_owned(), "*.Tunnel.example".to_owned()],
+            ..Names::default()
+        };
+        let hosts = Hosts::new("workstation", &named);
+        let local = "192.0.2.7:3000".parse().unwrap();
+        let has = |host: &str| {
+            let request = http::Request::builder().uri("/x").header(HOST, host);
+            hosts.has(&request.body(()).unwrap().into_parts().0, local)
+        };
+        for own in [
+            "127.0.0.1:3000",
+            "127.9.9.9",
+            "[::1]:3000",
+            "localhost",
+            "LOCALHOST.:8080",
+            "app.localhost:3000",
+            "192.0.2.7:3000",
+            "[::ffff:192.0.2.7]:3000",
+            "workstation:3000",
+            "Agents.Example.com",
+            "build.example:80",
+            "a.b.tunnel.example",
+        ] {
+            assert!(has(own), "{own}");
+        }
+        for other in [
+            "evil.example",
+            "192.0.2.8:3000",
+            "localhost.evil.example",
+            "xlocalhost",
+            ".localhost",
+            "agents.example.com.evil.example",
+            "example.com",
+            "tunnel.example",
+            "xtunnel.example",
+            "localhost@evil.example",
+            "evil.example@localhost",
+            "2130706433",
+            "",
+        ] {
+            assert!(!has(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_one_host() {
+        let hosts = Hosts::new("127.0.0.1", &Names::default());
+        let local = "127.0.0.1:3000".parse().unwrap();
+        let has = |uri: &str, named: &[&str]| {
+            let mut request = http::Request::builder().uri(uri);
+            for host in named {
+                request = request.header(HOST, *host);
+            }
+            hosts.has(&request.body(()).unwrap().into_parts().0, local)
+        };
+        assert!(has("http://localhost/x", &["localhost"]));
+        assert!(!has("http://evil.example/x", &["localhost"]));
+        assert!(!has("/x", &["localhost", "evil.example"]));
+        assert!(!has("/x", &["localhost", "localhost"]));
+        assert!(!has("/x", &[]));
+    }
+}
