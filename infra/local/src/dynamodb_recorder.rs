@@ -35,6 +35,8 @@ pub struct Call {
     pub body: Bytes,
     /// How many bytes were answered.
     pub answered: usize,
+    /// What the call consumed, one entry for each table: DynamoDB's `ConsumedCapacity`, in which every index is told apart.
+    pub consumed: Vec<Value>,
     pub started: Instant,
     pub ended: Instant,
 }
@@ -212,8 +214,8 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     forwarded.remove(HOST);
     forwarded.remove(CONTENT_LENGTH);
     let request = proxy.client.post(&proxy.upstream).headers(forwarded);
-    let mut answered = 0;
-    let response = match request.body(body.clone()).send().await {
+    let (mut answered, mut consumed) = (0, Vec::new());
+    let response = match request.body(measured(&body)).send().await {
         Ok(answer) => {
             let status = answer.status();
             let mut headers = answer.headers().clone();
@@ -221,6 +223,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
             headers.remove(CONTENT_LENGTH);
             let body = answer.bytes().await.unwrap_or_default();
             answered = body.len();
+            consumed = consumption(&body);
             (status, headers, body).into_response()
         }
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
@@ -230,6 +233,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         operation,
         body,
         answered,
+        consumed,
         started,
         ended: Instant::now(),
     };
@@ -240,6 +244,24 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         .unwrap_or_else(PoisonError::into_inner);
     calls.push(call);
     response
+}
+
+/// The request with the wish to be told what it consumes.
+fn measured(body: &Bytes) -> Bytes {
+    let Ok(Value::Object(mut request)) = serde_json::from_slice(body) else {
+        return body.clone();
+    };
+    request.insert("ReturnConsumedCapacity".to_owned(), "INDEXES".into());
+    Value::Object(request).to_string().into()
+}
+
+fn consumption(answer: &Bytes) -> Vec<Value> {
+    let mut answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    match answer["ConsumedCapacity"].take() {
+        Value::Array(tables) => tables,
+        Value::Null => Vec::new(),
+        table => vec![table],
+    }
 }
 
 /// Whose access key signed a request: a function's logical id. `Authorization` is
@@ -263,6 +285,7 @@ mod tests {
             operation: operation.to_owned(),
             body: Bytes::from_static(body.as_bytes()),
             answered: 0,
+            consumed: Vec::new(),
             started: now,
             ended: now,
         };
