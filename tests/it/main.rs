@@ -32,6 +32,7 @@ mod plans;
 mod roles;
 mod round_trips;
 mod schedules;
+mod schemas;
 mod secrets;
 mod sign_in;
 mod signals;

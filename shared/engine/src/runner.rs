@@ -20,6 +20,7 @@ use crate::held::{Blame, Held, MAX_LOST_LEASES, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::{Models, Tenant};
 use crate::result;
+use crate::structured;
 use crate::telling::Telling;
 
 /// How far a worker has come with a run.
@@ -218,6 +219,12 @@ impl Runner {
                 Action::CallTools(calls) => {
                     self.call_tools(calls, &allowed, &mut state, held, patience)
                         .await?;
+                }
+                Action::CheckAnswer => {
+                    if let Some((schema, text)) = state.to_check() {
+                        let checked = held.keep_while(structured::check(schema, text)).await?;
+                        state.checked(checked);
+                    }
                 }
                 Action::Done(outcome) => {
                     let ending = Ending {
