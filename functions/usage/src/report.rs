@@ -81,7 +81,8 @@ struct UsagePeriod {
     agent_id: Option<AgentId>,
 }
 
-/// Tells what the organization's runs used, by the day on which they ended.
+/// Tells what the organization's runs used, by the day on which they ended. A key whose maker may use only some workspaces tells
+/// that of its own.
 #[utoipa::path(
     get, path = "/api/v1/usage", tag = "Usage",
     params(UsagePeriod),
@@ -112,6 +113,12 @@ async fn get_usage(
                 agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
                 let days = store.usage_of_agent(workspace, id, from, to);
                 Ok((Some(1), days.await?))
+            }
+            None if caller.workspaces.is_some() => {
+                let workspace = caller.workspace_id;
+                let days = store.usage_of_workspace(workspace, from, to);
+                let (agents, days) = try_join(store.agents_in(workspace), days).await?;
+                Ok((Some(agents), days))
             }
             None => {
                 let organization = caller.organization_id;
