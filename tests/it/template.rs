@@ -100,6 +100,19 @@ fn every_operation_has_one_event_of_its_own_function_and_every_event_an_operatio
 }
 
 #[test]
+fn what_a_queues_function_cannot_process_ends_in_another_queue() {
+    let template = Template::read(TestApp::template()).unwrap();
+    let endpoints = Endpoints::default();
+    let deployment = Deployment::evaluate(&template, &BTreeMap::new(), &endpoints).unwrap();
+    assert!(!deployment.queue_sources.is_empty());
+    for source in &deployment.queue_sources {
+        let mut queues = deployment.queues.iter();
+        let queue = queues.find(|queue| queue.name == source.queue).unwrap();
+        assert!(queue.redrive.is_some(), "{}", queue.logical_id);
+    }
+}
+
+#[test]
 fn what_functions_report_in_their_logs_wakes_somebody() {
     let read = |file: &std::path::Path| {
         let text = std::fs::read_to_string(file).unwrap();

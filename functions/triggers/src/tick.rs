@@ -11,7 +11,7 @@
 //! A failing item is logged and stops no other. Two ticks at once do no harm: whatever must happen once is claimed by a
 //! conditional write.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use auth::Vault;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -136,7 +136,7 @@ impl Tick {
             if fresh.is_empty() {
                 break;
             }
-            let mut done = futures::stream::iter(fresh)
+            let mut done = futures::stream::iter(in_turn(fresh))
                 .map(|item| self.handle(item))
                 .buffer_unordered(CONCURRENCY);
             while let Some((kind, acted)) = done.next().await {
@@ -272,11 +272,57 @@ impl Tick {
     }
 }
 
+/// What is due, the first of every tenant before the second of any: one that has much to be done holds up no other.
+fn in_turn(due: Vec<DueItem>) -> Vec<DueItem> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut turns: Vec<(usize, DueItem)> = due
+        .into_iter()
+        .map(|item| {
+            let turn = seen.entry(tenant(&item.kind)).or_default();
+            *turn += 1;
+            (*turn, item)
+        })
+        .collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, item)| item).collect()
+}
+
+fn tenant(kind: &DueKind) -> String {
+    match kind {
+        DueKind::Run(workspace, _) | DueKind::Agent(workspace, _) => workspace.to_string(),
+        DueKind::Token(organization, _) => organization.to_string(),
+    }
+}
+
 /// `false` when somebody else was faster.
 fn unless_lost(written: Result<()>) -> Result<bool> {
     match written {
         Ok(()) => Ok(true),
         Err(Error::Conflict(_)) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_much_to_be_done_holds_up_no_other() {
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let (busy, quiet) = (WorkspaceId::new(at(1)), WorkspaceId::new(at(2)));
+        let run = |workspace, seconds| DueItem {
+            at: at(seconds),
+            kind: DueKind::Run(workspace, RunId::new(at(seconds))),
+        };
+        let due = [
+            run(busy, 3),
+            run(busy, 4),
+            run(busy, 5),
+            run(quiet, 6),
+            run(quiet, 7),
+        ];
+        let order: Vec<_> = in_turn(due.to_vec()).iter().map(|item| item.at).collect();
+        assert_eq!(order, [3, 6, 4, 7, 5].map(at));
     }
 }

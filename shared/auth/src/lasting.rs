@@ -2,9 +2,12 @@
 
 use domain::ids::{OrganizationId, WorkspaceId};
 use domain::{Error, Result};
+use futures::future::BoxFuture;
 use http::HeaderMap;
 
-use crate::{Authenticator, Counting, Credential, Dialect, Identity, Incoming, Principal};
+use crate::{
+    Authenticated, Authenticator, Counting, Credential, Dialect, Identity, Incoming, Principal,
+};
 
 /// What a request showed, kept for as long as its answer takes. Not shown by `Debug`.
 pub struct Lasting {
@@ -63,7 +66,9 @@ impl Authenticator {
             product_id: lasting.product,
             counting: Counting::Never,
         };
-        let now = self.authenticate(incoming).await.outcome?;
+        // Boxed, and of no type of its own: it is a part of futures that are deep enough.
+        let authenticated: BoxFuture<'_, Authenticated> = Box::pin(self.authenticate(incoming));
+        let now = authenticated.await.outcome?;
         if (now.organization_id, now.workspace_id) == lasting.tenant {
             Ok(())
         } else {
