@@ -302,24 +302,25 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
     assert_eq!(live.next().await.unwrap().data["status"], "queued");
 
     let now = desk.app.clock.now();
+    let read = desk.stored(&id).await;
     let mut run = Run {
         status: RunStatus::Running,
         started_at: Some(now),
-        ..desk.stored(&id).await
+        ..read.clone()
     };
-    let write = async |run: &mut Run, steps: &[Step]| {
+    let write = async |read: &Run, run: &mut Run, steps: &[Step]| {
         let write = RunWrite {
+            read,
             run,
-            wanted: None,
             steps,
             messages: &[],
             agent: None,
             audit: &[],
         };
         store.write_run(write).await.unwrap();
-        run.version += 1;
+        run.version = read.version + 1;
     };
-    write(&mut run, &[]).await;
+    write(&read, &mut run, &[]).await;
     assert_eq!(live.next().await.unwrap().data["status"], "running");
 
     let model = "openai/gpt-5-mini".parse().unwrap();
@@ -339,7 +340,14 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
             at: now,
             event,
         };
-        store.add_partial(&run, &partial).await.unwrap();
+        if sequence == 0 {
+            let read = run.clone();
+            run.showing = Some(0);
+            store.show_answer(&read, &run, &partial).await.unwrap();
+            run.version += 1;
+        } else {
+            store.add_partial(&run, &partial).await.unwrap();
+        }
         live.next().await.unwrap();
     }
     // The client goes away in the middle of the answer, and comes back when everything is over.
@@ -357,6 +365,7 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
         at: now,
         event: answered,
     }];
+    let read = run.clone();
     run = Run {
         status: RunStatus::Completed,
         steps: 1,
@@ -365,7 +374,7 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
         finished_at: Some(now),
         ..run
     };
-    write(&mut run, &steps).await;
+    write(&read, &mut run, &steps).await;
 
     let whole = desk.open(&id, None).await.read_all().await;
     assert_eq!(text_of(&whole), text);

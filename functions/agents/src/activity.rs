@@ -1,14 +1,8 @@
 //! What agents are doing now, as their runs tell.
 
-use std::collections::HashSet;
-
-use domain::Result;
 use domain::agent::{Agent, AgentState};
-use domain::ids::{AgentId, WorkspaceId};
 use domain::run::RunStatus;
-use futures::future::try_join3;
 use serde::Serialize;
-use store::Store;
 use utoipa::ToSchema;
 
 /// How an agent stands. Its owner's decision, or ours, comes before what its runs do.
@@ -18,47 +12,24 @@ pub(crate) enum AgentStatus {
     Idle,
     Running,
     Paused,
-    /// A run waits for somebody to decide.
+    /// A run waits for somebody to decide. No run does yet.
+    #[expect(dead_code, reason = "clients of the published API know it")]
     WaitingApproval,
     /// Failed too often in a row; resuming clears it.
     Disabled,
 }
 
-/// Which agents have runs under way.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    running: HashSet<AgentId>,
-    waiting: HashSet<AgentId>,
-}
+/// The statuses of a run whose agent is at work. This dialect has no word for a paused run.
+pub(crate) const AT_WORK: [RunStatus; 2] = [RunStatus::Running, RunStatus::Paused];
 
-impl Activity {
-    /// Of one agent, or of all in the workspace.
-    pub(crate) async fn load(
-        store: &Store,
-        workspace: WorkspaceId,
-        agent: Option<AgentId>,
-    ) -> Result<Self> {
-        let having = |status| store.agents_with_runs(workspace, status, agent);
-        let (running, paused, waiting) = try_join3(
-            having(RunStatus::Running),
-            having(RunStatus::Paused),
-            having(RunStatus::WaitingApproval),
-        )
-        .await?;
-        Ok(Self {
-            // This dialect has no word for a paused run.
-            running: running.into_iter().chain(paused).collect(),
-            waiting: waiting.into_iter().collect(),
-        })
-    }
-
-    pub(crate) fn status(&self, agent: &Agent) -> AgentStatus {
+impl AgentStatus {
+    /// Of an agent that has a run under way, or has none.
+    pub(crate) fn of(agent: &Agent, is_at_work: bool) -> Self {
         match agent.state {
-            AgentState::Disabled => AgentStatus::Disabled,
-            AgentState::Paused => AgentStatus::Paused,
-            AgentState::Active if self.waiting.contains(&agent.id) => AgentStatus::WaitingApproval,
-            AgentState::Active if self.running.contains(&agent.id) => AgentStatus::Running,
-            AgentState::Active => AgentStatus::Idle,
+            AgentState::Disabled => Self::Disabled,
+            AgentState::Paused => Self::Paused,
+            AgentState::Active if is_at_work => Self::Running,
+            AgentState::Active => Self::Idle,
         }
     }
 }

@@ -185,7 +185,7 @@ async fn list_agent_bases(
     let agents = state
         .host
         .store
-        .agents_and_total(caller.organization_id, caller.workspace_id, &params.request)
+        .agents(caller.workspace_id, &params.request)
         .await?;
     Ok(Listed::new(agents.map(AgentBase::from), params))
 }
@@ -207,10 +207,7 @@ async fn list_agent_bases_of_product(
         .authenticator
         .workspace_for(&caller, Some(product))
         .await?;
-    let agents = host
-        .store
-        .agents_and_total(caller.organization_id, workspace, &params.request)
-        .await?;
+    let agents = host.store.agents(workspace, &params.request).await?;
     Ok(Listed::new(agents.map(AgentBase::from), params))
 }
 

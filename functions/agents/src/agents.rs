@@ -19,7 +19,7 @@ use web::{
 };
 
 use crate::State;
-use crate::activity::{Activity, AgentStatus};
+use crate::activity::{AT_WORK, AgentStatus};
 use crate::change::{AgentChange, Decision, ParameterChange, update};
 use crate::creation::{NewAgent, create, installable};
 use crate::deletion::delete;
@@ -48,10 +48,10 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(agent: agent::Agent, activity: &Activity) -> Self {
+    fn new(agent: agent::Agent, is_at_work: bool) -> Self {
         Self {
             id: agent.id,
-            status: activity.status(&agent),
+            status: AgentStatus::of(&agent, is_at_work),
             name: agent.name,
             description: agent.description,
             agent_type: agent.agent_type,
@@ -134,12 +134,14 @@ async fn list_agents(
 ) -> Result<Listed<Agent>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
-    let activity = Activity::load(store, workspace, None);
-    let (agents, activity) = try_join(store.agents(workspace, &params.request), activity).await?;
-    Ok(Listed::new(
-        agents.map(|agent| Agent::new(agent, &activity)),
-        params,
-    ))
+    let (agents, at_work) = store
+        .agents_at_work(workspace, &AT_WORK, &params.request)
+        .await?;
+    let agents = agents.map(|agent| {
+        let is_at_work = at_work.contains(&agent.id);
+        Agent::new(agent, is_at_work)
+    });
+    Ok(Listed::new(agents, params))
 }
 
 /// Creates an agent. What its `config` takes depends on its type; `GET /api/agent-base/catalog` lists the types with their
@@ -167,7 +169,7 @@ async fn create_agent(
         timezone: body.timezone,
     };
     let agent = create(&state.host, &caller.caller, fresh, new).await?;
-    Ok(Reply::created(Agent::new(agent, &Activity::default())))
+    Ok(Reply::created(Agent::new(agent, false)))
 }
 
 /// Shows an agent.
@@ -184,10 +186,10 @@ async fn get_agent(
 ) -> Result<Reply<Agent>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
-    let activity = Activity::load(store, workspace, Some(id));
-    let (agent, activity) = try_join(store.agent(workspace, id), activity).await?;
+    let is_at_work = store.is_at_work(workspace, &AT_WORK, id);
+    let (agent, is_at_work) = try_join(store.agent(workspace, id), is_at_work).await?;
     let agent = agent.ok_or(Error::NotFound("agent"))?;
-    Ok(Reply::ok(Agent::new(agent, &activity)))
+    Ok(Reply::ok(Agent::new(agent, is_at_work)))
 }
 
 /// Changes an agent.
@@ -259,10 +261,11 @@ async fn change(
     id: AgentId,
     change: AgentChange,
 ) -> Result<Reply<Agent>> {
-    let activity = Activity::load(&state.host.store, caller.workspace_id, Some(id));
+    let store = &state.host.store;
+    let is_at_work = store.is_at_work(caller.workspace_id, &AT_WORK, id);
     let update = update(&state.host, caller, id, &change);
-    let (agent, activity) = try_join(update, activity).await?;
-    Ok(Reply::ok(Agent::new(agent, &activity)))
+    let (agent, is_at_work) = try_join(update, is_at_work).await?;
+    Ok(Reply::ok(Agent::new(agent, is_at_work)))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

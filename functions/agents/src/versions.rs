@@ -6,6 +6,7 @@ use domain::Error;
 use domain::agent::{AgentType, AgentVersion, Prompt};
 use domain::audit::Actor;
 use domain::ids::{AgentId, AgentVersionId};
+use domain::page::{PageRequest, REACH};
 use domain::text::Name;
 use futures::future::try_join;
 use serde::Serialize;
@@ -63,9 +64,15 @@ async fn list_agent_base_versions(
 ) -> Result<Listed<AgentBaseVersion>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
-    let versions = store.agent_versions(workspace, id, &params.request);
-    let (agent, versions) = try_join(store.agent(workspace, id), versions).await?;
-    agent.ok_or(Error::NotFound("agent"))?;
+    let uncounted = PageRequest {
+        wants_total: false,
+        ..params.request.clone()
+    };
+    let versions = store.agent_versions(workspace, id, &uncounted);
+    let (agent, mut versions) = try_join(store.agent(workspace, id), versions).await?;
+    let agent = agent.ok_or(Error::NotFound("agent"))?;
+    // They are numbered, and none is ever deleted.
+    versions.total = params.request.wants_total.then(|| agent.version.min(REACH));
     Ok(Listed::new(versions.map(AgentBaseVersion::from), params))
 }
 

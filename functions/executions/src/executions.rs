@@ -21,7 +21,7 @@ use web::{
 };
 
 use crate::State;
-use crate::listing::{runs_in, statuses_shown_as};
+use crate::listing::statuses_shown_as;
 use crate::waiting::{settled, whole};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -144,21 +144,14 @@ async fn list_executions(
 ) -> Result<Listed<Execution>> {
     let status: Option<ExecutionStatus> = params.word("status")?;
     let filter = RunFilter {
-        status: None,
+        statuses: status.map_or_else(Vec::new, statuses_shown_as),
         from: params.time("from")?,
         to: params.time("to")?,
     };
-    let statuses = status.map(statuses_shown_as);
+    let now = state.host.services.clock.now();
     let store = &state.host.store;
     let workspace = caller.workspace_id;
-    let runs = runs_in(
-        store,
-        workspace,
-        id,
-        statuses.as_deref(),
-        &filter,
-        &paging.request,
-    );
+    let runs = store.runs(workspace, id, &filter, &paging.request, now);
     let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
     agent.ok_or(Error::NotFound("agent"))?;
     Ok(Listed::new(runs.map(Execution::from), paging))

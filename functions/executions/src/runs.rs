@@ -16,7 +16,7 @@ use web::access::RunsRead;
 use web::{CursorPaging, Id, Listed, PageParams, Params, Permitted, Reply, Result};
 
 use crate::State;
-use crate::listing::{runs_in, statuses_shown_as};
+use crate::listing::statuses_shown_as;
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Run {
@@ -122,18 +122,14 @@ async fn list_runs(
     paging: PageParams,
 ) -> Result<Listed<Run>> {
     let status: Option<RunStatus> = params.word("status")?;
-    let statuses = status.map(statuses_shown_as);
+    let filter = RunFilter {
+        statuses: status.map_or_else(Vec::new, statuses_shown_as),
+        ..RunFilter::default()
+    };
+    let now = state.host.services.clock.now();
     let store = &state.host.store;
     let workspace = caller.workspace_id;
-    let filter = RunFilter::default();
-    let runs = runs_in(
-        store,
-        workspace,
-        id,
-        statuses.as_deref(),
-        &filter,
-        &paging.request,
-    );
+    let runs = store.runs(workspace, id, &filter, &paging.request, now);
     let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
     agent.ok_or(Error::NotFound("agent"))?;
     Ok(Listed::new(runs.map(Run::from), paging))

@@ -65,7 +65,7 @@ struct Invited {
     path = "/api/organization/members",
     tag = "Organization",
     request_body = Invite,
-    security(("Session" = [])),
+    security(("Session" = ["ADMIN"])),
     responses((status = 201, body = Invited), (status = 429))
 )]
 async fn invite_member(

@@ -77,7 +77,7 @@ async fn list_members(
     tag = "Organization",
     params(("id" = UserId, Path)),
     request_body = UpdateMember,
-    security(("Session" = [])),
+    security(("Session" = ["ADMIN"])),
     responses((status = 200, body = MemberData))
 )]
 async fn update_member(
@@ -123,7 +123,7 @@ async fn update_member(
     path = "/api/organization/members/{id}",
     tag = "Organization",
     params(("id" = UserId, Path)),
-    security(("Session" = [])),
+    security(("Session" = ["ADMIN"])),
     responses((status = 200))
 )]
 async fn remove_member(

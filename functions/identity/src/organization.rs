@@ -37,7 +37,7 @@ async fn get_organization(
 }
 
 /// Renames the organization. For administrators.
-#[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, security(("Session" = [])), responses((status = 200, body = Organization)))]
+#[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, security(("Session" = ["ADMIN"])), responses((status = 200, body = Organization)))]
 async fn update_organization(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,

@@ -66,7 +66,7 @@ async fn get_plan(
 }
 
 /// Decides what an organization may use: the caller's, or the one that `X-Organization-Id` names. For super admins.
-#[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = [])), responses((status = 200, body = PlanData)))]
+#[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = ["SUPERADMIN"])), responses((status = 200, body = PlanData)))]
 async fn decide_plan(
     Extract(state): Extract<State>,
     caller: Permitted<SuperAdminSession>,

@@ -56,7 +56,7 @@ async fn list_workspaces(
 }
 
 /// Creates a workspace. For administrators.
-#[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = [])), responses((status = 201, body = Workspace)))]
+#[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 201, body = Workspace)))]
 async fn create_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
@@ -115,7 +115,7 @@ async fn get_workspace(
 }
 
 /// Changes a workspace's name or description. For administrators.
-#[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, security(("Session" = [])), responses((status = 200, body = Workspace)))]
+#[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 200, body = Workspace)))]
 async fn update_workspace(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,

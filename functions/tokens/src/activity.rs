@@ -6,9 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::activity::{Activity, ActivityCount};
 use domain::ids::{ActivityId, TokenId, WorkspaceId};
-use domain::page::{PageRequest, REACH};
-use domain::token::{TokenKind, TokenStatus};
-use futures::future::try_join3;
+use futures::future::try_join;
 use serde::Serialize;
 use store::ActivityFilter;
 use utoipa::ToSchema;
@@ -53,7 +51,7 @@ struct ActivityStats {
     total_requests: u64,
     /// Since midnight UTC.
     requests_today: u64,
-    /// Keys and tokens that can be used now, counted to 1,000 of each list.
+    /// Keys and tokens that can be used now, counted to 1,000.
     active_keys: u64,
     /// Of the last 90 days, to a tenth; 0 without a request.
     avg_response_ms: f64,
@@ -139,23 +137,19 @@ async fn get_activity_stats(
     let workspace = workspace(&state, &caller, &query).await?;
     let now = state.host.services.clock.now();
     let store = &state.host.store;
-    let all = PageRequest::first(REACH);
-    let (days, tokens, keys) = try_join3(
+    let (days, active) = try_join(
         store.activity_counts(workspace, now),
-        store.tokens(workspace, TokenKind::Prodgy, &all),
-        store.tokens(workspace, TokenKind::Prowpt, &all),
+        store.good_tokens(workspace, now),
     )
     .await?;
     let mut total = ActivityCount::default();
     for count in days.values() {
         total += *count;
     }
-    let usable = tokens.items.iter().chain(&keys.items);
-    let usable = usable.filter(|token| token.status(now) == TokenStatus::Active);
     Ok(Reply::ok(ActivityStats {
         total_requests: total.requests,
         requests_today: days.get(&now.date_naive()).map_or(0, |day| day.requests),
-        active_keys: usable.count() as u64,
+        active_keys: active.into(),
         avg_response_ms: average_ms(total),
     }))
 }

@@ -337,10 +337,11 @@ async fn list_token_audit_logs(
     params: PageParams,
 ) -> Result<Listed<TokenAuditData>> {
     changes::find_for_log(&state, &caller, id, KIND).await?;
+    let now = state.host.services.clock.now();
     let page = state
         .host
         .store
-        .token_audit_log(id, &params.request)
+        .token_audit_log(id, &params.request, now)
         .await?;
     Ok(Listed::new(page.map(TokenAuditData::from), params))
 }

@@ -1,7 +1,7 @@
 //! The tick: once a minute, everything whose time has come.
 //!
 //! * A run that nobody looks after gets a message. So does one whose lease or patience ends before the next tick, delayed until
-//!   then: for a live worker it comes to nothing.
+//!   then: for a live worker it comes to nothing. The index tells when to look; the head tells when the lease ends.
 //! * An agent whose schedule is due is started. Schedules fire on the minute and ticks come each minute, not on it: a firing may
 //!   be up to a minute late.
 //! * A token that has run out gets its `expired` log row.
@@ -23,7 +23,7 @@ use futures::StreamExt;
 use runtime::{Clock, Lambda, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{DueItem, DueKind, RunWrite, Store, TokenAuditEntry};
+use store::{DueItem, DueKind, Store, TokenAuditEntry};
 
 /// How far a tick looks ahead: to the next.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
@@ -172,11 +172,12 @@ impl Tick {
             return Ok(false);
         };
         let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
-        let Some(due_at) = run.due_at.filter(|_| runnable) else {
+        let Some(wake_at) = engine::wake_at(&run).filter(|_| runnable) else {
             return Ok(false);
         };
         let now = self.clock.now();
-        if due_at <= now && !self.claim(run.clone(), now).await? {
+        let is_overdue = run.due_at.is_some_and(|due| due <= now);
+        if is_overdue && !self.claim(&run, wake_at, now).await? {
             return Ok(false);
         }
         let is_abandoned = |lease: &Lease| {
@@ -188,7 +189,7 @@ impl Tick {
         let delay = if at_once {
             TimeDelta::zero()
         } else {
-            (due_at - now).max(TimeDelta::zero())
+            (wake_at - now).max(TimeDelta::zero())
         };
         if delay > AHEAD {
             return Ok(false);
@@ -206,26 +207,15 @@ impl Tick {
     }
 
     /// Moves an overdue run's due time on, so that the next tick leaves it to the message that is about to be sent.
-    async fn claim(&self, run: Run, now: DateTime<Utc>) -> Result<bool> {
+    async fn claim(&self, run: &Run, wake_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<bool> {
         // A run that has waited long waits in a long queue, which more messages would only make longer.
         let patience = if run.status == RunStatus::Queued {
             (now - run.created_at).clamp(AHEAD, MAX_PATIENCE)
         } else {
             AHEAD
         };
-        let claimed = Run {
-            due_at: Some(now + patience),
-            ..run
-        };
-        let write = RunWrite {
-            run: &claimed,
-            wanted: claimed.wanted,
-            steps: &[],
-            messages: &[],
-            agent: None,
-            audit: &[],
-        };
-        unless_lost(self.store.write_run(write).await)
+        let until = wake_at.max(now + patience);
+        unless_lost(self.store.postpone(run, until).await)
     }
 
     async fn fire(&self, workspace: WorkspaceId, id: AgentId, at: DateTime<Utc>) -> Result<bool> {

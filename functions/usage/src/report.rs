@@ -1,14 +1,12 @@
 //! Usage as AgentPlatform has it.
 
-use auth::Principal;
 use axum::extract::State as Extract;
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, Utc};
 use domain::Error;
 use domain::ids::AgentId;
-use domain::page::PageRequest;
 use domain::plan::PlanLimits;
 use domain::usage::Usage;
-use futures::future::{try_join, try_join_all};
+use futures::future::try_join;
 use serde::Serialize;
 use store::DayUsage;
 use utoipa::{IntoParams, ToSchema};
@@ -38,7 +36,7 @@ struct UsageReport {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Used {
-    /// Agents that there are now, counted to 1,000 a workspace; 1 for the usage of one.
+    /// Agents that there are now; 1 for the usage of one.
     agents: u64,
     /// That ended in the period.
     runs: u64,
@@ -113,34 +111,19 @@ async fn get_usage(
                 let agent = store.agent(workspace, id).await?;
                 agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
                 let days = store.usage_of_agent(workspace, id, from, to);
-                Ok((1, days.await?))
+                Ok((Some(1), days.await?))
             }
             None => {
                 let organization = caller.organization_id;
                 let days = store.usage_of_organization(organization, from, to);
-                try_join(agents_of(&state, &caller), days).await
+                Ok::<_, Error>((None, days.await?))
             }
         }
     };
     let (standing, (agents, days)) = try_join(standing, used).await?;
     let limits = standing.limits;
+    let agents = agents.unwrap_or(standing.agents);
     Ok(Reply::ok(UsageReport::new(from, to, limits, agents, &days)))
-}
-
-/// How many agents the caller's organization has.
-async fn agents_of(state: &State, caller: &Principal) -> Result<u64, Error> {
-    let store = &state.host.store;
-    let all = PageRequest::first(1_000);
-    let workspaces = store.workspaces(caller.organization_id, &all).await?;
-    let counted = PageRequest {
-        wants_total: true,
-        ..PageRequest::first(1)
-    };
-    let totals = workspaces.items.iter().map(async |workspace| {
-        let page = store.agents(workspace.id, &counted).await?;
-        Ok::<_, Error>(u64::from(page.total.unwrap_or(0)))
-    });
-    Ok(try_join_all(totals).await?.into_iter().sum())
 }
 
 impl UsageReport {

@@ -35,6 +35,8 @@ pub struct Call {
     pub body: Bytes,
     /// How many bytes were answered.
     pub answered: usize,
+    /// What the call consumed, one entry for each table: DynamoDB's `ConsumedCapacity`, in which every index is told apart.
+    pub consumed: Vec<Value>,
     pub started: Instant,
     pub ended: Instant,
 }
@@ -54,6 +56,16 @@ impl Call {
     pub fn is_request_log(&self) -> bool {
         matches!(self.operation.as_str(), "PutItem" | "UpdateItem")
             && String::from_utf8_lossy(&self.body).contains("#activity")
+    }
+
+    /// Whether the call is made once a response is on its way: it writes the request log, or counts an organization's requests.
+    pub fn is_afterwards(&self) -> bool {
+        self.is_request_log() || self.counts_for_organization()
+    }
+
+    /// Whether the call counts an organization's requests, several at once.
+    pub fn counts_for_organization(&self) -> bool {
+        String::from_utf8_lossy(&self.body).contains("rate#organization#")
     }
 
     /// What the call needs to be allowed. A transaction needs what each of its items would need alone, a batch an action of
@@ -202,8 +214,8 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     forwarded.remove(HOST);
     forwarded.remove(CONTENT_LENGTH);
     let request = proxy.client.post(&proxy.upstream).headers(forwarded);
-    let mut answered = 0;
-    let response = match request.body(body.clone()).send().await {
+    let (mut answered, mut consumed) = (0, Vec::new());
+    let response = match request.body(measured(&body)).send().await {
         Ok(answer) => {
             let status = answer.status();
             let mut headers = answer.headers().clone();
@@ -211,6 +223,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
             headers.remove(CONTENT_LENGTH);
             let body = answer.bytes().await.unwrap_or_default();
             answered = body.len();
+            consumed = consumption(&body);
             (status, headers, body).into_response()
         }
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
@@ -220,6 +233,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         operation,
         body,
         answered,
+        consumed,
         started,
         ended: Instant::now(),
     };
@@ -230,6 +244,24 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
         .unwrap_or_else(PoisonError::into_inner);
     calls.push(call);
     response
+}
+
+/// The request with the wish to be told what it consumes.
+fn measured(body: &Bytes) -> Bytes {
+    let Ok(Value::Object(mut request)) = serde_json::from_slice(body) else {
+        return body.clone();
+    };
+    request.insert("ReturnConsumedCapacity".to_owned(), "INDEXES".into());
+    Value::Object(request).to_string().into()
+}
+
+fn consumption(answer: &Bytes) -> Vec<Value> {
+    let mut answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    match answer["ConsumedCapacity"].take() {
+        Value::Array(tables) => tables,
+        Value::Null => Vec::new(),
+        table => vec![table],
+    }
 }
 
 /// Whose access key signed a request: a function's logical id. `Authorization` is
@@ -253,6 +285,7 @@ mod tests {
             operation: operation.to_owned(),
             body: Bytes::from_static(body.as_bytes()),
             answered: 0,
+            consumed: Vec::new(),
             started: now,
             ended: now,
         };

@@ -16,7 +16,9 @@ use store::Store;
 use crate::credential::refused;
 use crate::limits::Count;
 use crate::session::{AUDIENCE, AccessClaims};
-use crate::{Credential, Dialect, Identity, Keyring, Limiter, Policy, Principal};
+use crate::{
+    Credential, Dialect, Identity, Keyring, Limiter, OrganizationGuard, Policy, Principal,
+};
 
 /// What a request shows of itself.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +57,7 @@ pub struct Authenticator {
     pub(crate) services: Services,
     pub(crate) store: Store,
     limiter: Limiter,
+    guard: OrganizationGuard,
 }
 
 impl Authenticated {
@@ -72,6 +75,7 @@ impl Authenticator {
     pub fn new(services: Services, store: Store) -> Self {
         Self {
             limiter: Limiter::new(store.clone()),
+            guard: OrganizationGuard::new(store.clone(), services.config.limits.organization),
             services,
             store,
         }
@@ -79,6 +83,11 @@ impl Authenticator {
 
     pub fn limiter(&self) -> &Limiter {
         &self.limiter
+    }
+
+    /// The limit of whole organizations, which [`Self::authenticate`] does not look at.
+    pub fn guard(&self) -> &OrganizationGuard {
+        &self.guard
     }
 
     /// Finds out who calls, and whether they may call now. Malformed credentials are refused without any I/O.

@@ -54,6 +54,8 @@ impl PlanOverride {
 pub struct Standing {
     pub own: PlanOverride,
     pub limits: PlanLimits,
+    /// Agents that there are now.
+    pub agents: u64,
     /// Runs that were started this month.
     pub runs: u64,
     /// Tokens that runs which ended this month have used.
@@ -67,6 +69,7 @@ impl Standing {
         Self {
             own: PlanOverride::default(),
             limits: PlanLimits::default(),
+            agents: 0,
             runs: 0,
             tokens: 0,
             now,
@@ -141,6 +144,7 @@ mod tests {
                 runs: Some(5),
                 tokens: Some(9),
             },
+            agents: 0,
             runs: 4,
             tokens: 8,
             now: "2026-12-31T23:59:59Z".parse().unwrap(),

@@ -200,10 +200,16 @@ pub struct Run {
     /// Whether the run counts against its organization's plan: one without limits is not counted.
     #[serde(default)]
     pub counts_in_plan: bool,
+    /// The place in the journal of the answer of which pieces are shown. A fence item lets nobody but the holder of the lease
+    /// add to them, and is there as long as this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub showing: Option<u32>,
     /// What somebody wants of the worker that holds the run.
     #[serde(skip)]
     pub wanted: Option<Wanted>,
-    /// When the sweep must look after the run; `None` once it is final.
+    /// When the tick looks after the run; `None` when nothing happens to it by itself. It stands in the due index alone, and only
+    /// a write that changes it writes there.
+    #[serde(skip)]
     pub due_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,

@@ -96,7 +96,7 @@ impl Control {
                     due_at: None,
                     ..run.clone()
                 };
-                self.write(paused, StepEvent::Paused, "run.paused", caller)
+                self.write(&run, paused, StepEvent::Paused, "run.paused", caller)
                     .await
             };
             match changed {
@@ -145,7 +145,7 @@ impl Control {
             due_at: Some(self.clock.now() + SWEEP_AFTER),
             ..run.clone()
         };
-        let running = self.write(running, StepEvent::Continued, "run.continued", caller);
+        let running = self.write(&run, running, StepEvent::Continued, "run.continued", caller);
         let running = running.await?;
         self.starter.announce(&running).await;
         Ok(running)
@@ -198,20 +198,21 @@ impl Control {
         run.ok_or(Error::NotFound("execution"))
     }
 
-    /// Writes a run that nobody holds, `next` being as it shall be but for its journal.
+    /// Writes a run that nobody holds over the one that was `read`, `next` being as it shall be but for its journal.
     async fn write(
         &self,
+        read: &Run,
         mut next: Run,
         event: StepEvent,
         action: &'static str,
         caller: &Caller,
     ) -> Result<Run> {
-        let wanted = next.wanted.take();
+        next.wanted = None;
         let steps = number(&mut next, &[event], self.clock.now());
         let audit = self.audit(&next, action, caller);
         let write = RunWrite {
+            read,
             run: &next,
-            wanted,
             steps: &steps,
             messages: &[],
             agent: None,

@@ -120,6 +120,7 @@ pub(crate) async fn finish(
                 Ok(Some(stored)) if stored.finished_at == Some(now) => break stored,
                 Ok(Some(stored)) if stored.version == run.version || is_as(&stored, &run) => {
                     (run.version, run.wanted) = (stored.version, stored.wanted);
+                    run.showing = stored.showing;
                     collisions += 1;
                     if collisions == COLLISIONS {
                         return Err(error);
@@ -206,8 +207,8 @@ async fn write(
         tracing::info!(run.id = %run.id, agent.id = %agent, "agent disabled");
     }
     let write = RunWrite {
+        read: run,
         run: &next,
-        wanted: run.wanted,
         steps: &steps,
         messages: message.as_slice(),
         agent: agent_after.as_ref(),

@@ -79,7 +79,7 @@ impl<'a> Held<'a> {
         blame: Blame,
     ) -> Result<Self> {
         let now = clock.now();
-        let run = Run {
+        let taken = Run {
             status: RunStatus::Running,
             started_at: run.started_at.or(Some(now)),
             lost_leases: blame.lost_leases,
@@ -87,9 +87,13 @@ impl<'a> Held<'a> {
                 holder: rand::random(),
                 acquired_at: now,
                 alone: blame.alone,
-                until: now,
+                until: now + lease,
             }),
-            ..run
+            showing: None,
+            // The tick need not look again for as long as the lease holds. It may have been about to leave the run alone for longer,
+            // as one that waits in a long queue.
+            due_at: run.due_at.map(|due| due.min(now + lease + SLACK)),
+            ..run.clone()
         };
         let since = Instant::now();
         let mut held = Self {
@@ -103,10 +107,11 @@ impl<'a> Held<'a> {
             clock,
             lease,
         };
-        match held.put(held.renewed(), &[]).await {
+        match held.put(taken.clone(), &[]).await {
             Ok(()) => Ok(held),
             Err(error) => {
                 if error.is_retryable() {
+                    held.run = taken;
                     held.give_back_if_taken().await;
                 }
                 Err(error)
@@ -230,7 +235,6 @@ impl<'a> Held<'a> {
         let until = self.clock.now() + self.lease;
         Run {
             lease: self.run.lease.map(|lease| Lease { until, ..lease }),
-            due_at: Some(until + SLACK),
             ..self.run.clone()
         }
     }
@@ -254,6 +258,13 @@ fn third_of(lease: TimeDelta) -> Duration {
     third.to_std().unwrap_or(Duration::from_secs(1))
 }
 
+/// When a message takes a run on: once the lease has run out that stands in its head, or else when it is due. The due index may
+/// tell an earlier time, since no renewal is written there.
+pub fn wake_at(run: &Run) -> Option<DateTime<Utc>> {
+    let due = run.due_at?;
+    Some(run.lease.map_or(due, |lease| lease.until + SLACK))
+}
+
 /// Appends events to a run's journal: gives them their places and moves the head on.
 pub(crate) fn number(run: &mut Run, events: &[StepEvent], now: DateTime<Utc>) -> Vec<Step> {
     let steps: Vec<Step> = (run.steps..)
@@ -267,6 +278,7 @@ pub(crate) fn number(run: &mut Run, events: &[StepEvent], now: DateTime<Utc>) ->
     if let Some(last) = steps.last() {
         run.steps = last.index + 1;
         run.lost_leases = 0;
+        run.showing = None;
     }
     steps
 }

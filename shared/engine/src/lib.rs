@@ -30,7 +30,7 @@ mod workspace;
 
 pub use control::Control;
 pub use finish::give_up;
-pub use held::goes_alone;
+pub use held::{goes_alone, wake_at};
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
 pub use models::{KeySource, Models, ProviderKey, Tenant};

@@ -257,6 +257,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         lease: None,
         lost_leases: 0,
         counts_in_plan: start.standing.counts_runs(),
+        showing: None,
         wanted: None,
         due_at: Some(now + SWEEP_AFTER),
         created_at,

@@ -128,6 +128,8 @@ pub struct Limits {
     pub sign_in_to_account: u32,
     /// `INVITATION_LIMIT_PER_HOUR`, per organization.
     pub invitations_per_hour: u32,
+    /// `ORGANIZATION_LIMIT_PER_MINUTE`, of all keys and sessions of an organization: a guard.
+    pub organization: u32,
     /// `UNAUTHENTICATED_LIMIT_PER_MINUTE`, per IP, for requests whose credential is unknown.
     pub unauthenticated: u32,
 }
@@ -211,6 +213,7 @@ impl Config {
                 sign_in: variables.parsed("SIGN_IN_LIMIT_PER_MINUTE", 5)?,
                 sign_in_to_account: variables.parsed("ACCOUNT_SIGN_IN_LIMIT_PER_MINUTE", 100)?,
                 invitations_per_hour: variables.parsed("INVITATION_LIMIT_PER_HOUR", 20)?,
+                organization: variables.parsed("ORGANIZATION_LIMIT_PER_MINUTE", 6_000)?,
                 unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
             },
             plan: PlanLimits {

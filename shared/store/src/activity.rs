@@ -12,8 +12,9 @@ use domain::{Error, Result};
 use futures::future::{OptionFuture, try_join, try_join_all};
 
 use crate::Store;
-use crate::item::{List, NewItem, aws_error, entity, number, sent, sort_key};
+use crate::item::{NewItem, aws_error, entity, number, sent, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
+use crate::list::List;
 
 /// How long the log and its counts are kept.
 const KEPT_FOR: TimeDelta = TimeDelta::days(90);
@@ -206,8 +207,7 @@ impl Walk<'_> {
                     cursor: seen.clone(),
                     ..PageRequest::first(250)
                 };
-                let id_of = |row: &Activity| row.id.to_string();
-                let rows = self.store.page(&list, &request, entity, id_of).await?;
+                let rows = self.store.page(&list, &request, entity::<Activity>).await?;
                 for row in rows.items {
                     seen = Some(row.id.to_string());
                     if visit(row).is_break() {

@@ -1,16 +1,15 @@
 //! Agents and their versions.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use domain::agent::{Agent, AgentVersion};
 use domain::audit::AuditEntry;
-use domain::ids::{AgentId, AgentVersionId, OrganizationId, WorkspaceId};
-use domain::page::{Page, PageRequest, REACH};
-use domain::run::RunStatus;
+use domain::ids::{AgentId, AgentVersionId, WorkspaceId};
+use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
-use futures::future::try_join;
 
-use crate::item::{Item, List, NewItem, aws_error, entity, low, revision, sent, text};
+use crate::item::{Item, NewItem, entity, revision};
 use crate::keys::{self, Index};
+use crate::list::List;
+use crate::totals::Total;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
@@ -24,31 +23,16 @@ impl Store {
 
     /// A workspace's agents, newest first.
     pub async fn agents(&self, workspace: WorkspaceId, page: &PageRequest) -> Result<Page<Agent>> {
-        let list = List::new(&self.tables.records, keys::agents(workspace));
-        self.page(&list, page, read_agent, |agent| agent.id.to_string())
-            .await
+        let list = List {
+            total: Total::Kept,
+            ..List::new(&self.tables.records, keys::agents(workspace))
+        };
+        self.page(&list, page, read_agent).await
     }
 
-    /// Likewise, with their number if that is wanted. It is kept, not counted, so that it costs the same however many there are.
-    pub async fn agents_and_total(
-        &self,
-        organization: OrganizationId,
-        workspace: WorkspaceId,
-        page: &PageRequest,
-    ) -> Result<Page<Agent>> {
-        let uncounted = PageRequest {
-            wants_total: false,
-            ..page.clone()
-        };
-        let total = async {
-            if !page.wants_total {
-                return Ok(None);
-            }
-            let total = self.agents_in(organization, workspace).await?;
-            Ok(Some(total.min(REACH)))
-        };
-        let (agents, total) = try_join(self.agents(workspace, &uncounted), total).await?;
-        Ok(Page { total, ..agents })
+    /// How many agents a workspace has. Like all totals it is kept, not counted.
+    pub async fn agents_in(&self, workspace: WorkspaceId) -> Result<u64> {
+        self.kept_total(&keys::agents(workspace)).await
     }
 
     /// # Errors
@@ -125,54 +109,7 @@ impl Store {
             Index::Children,
             keys::versions_of(workspace, agent),
         );
-        self.page(&list, page, entity, |version: &AgentVersion| {
-            version.id.to_string()
-        })
-        .await
-    }
-
-    /// The agents of a workspace that have a run in `status` now; with `agent`, whether that one has. At most 1,000 runs
-    /// are looked at.
-    pub async fn agents_with_runs(
-        &self,
-        workspace: WorkspaceId,
-        status: RunStatus,
-        agent: Option<AgentId>,
-    ) -> Result<Vec<AgentId>> {
-        let prefix = agent.map(|agent| agent.to_string()).unwrap_or_default();
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .index_name(Index::Status.name())
-            .key_condition_expression(format!(
-                "{} = :partition AND {} BETWEEN :low AND :high",
-                Index::Status.partition(),
-                Index::Status.sort()
-            ))
-            .expression_attribute_values(
-                ":partition",
-                AttributeValue::S(keys::runs_in_status(workspace, status)),
-            )
-            .expression_attribute_values(":low", AttributeValue::S(low(&prefix)))
-            .expression_attribute_values(":high", AttributeValue::S(format!("{prefix}~")))
-            .select(Select::SpecificAttributes)
-            .projection_expression(Index::Status.sort())
-            .limit(if agent.is_some() { 1 } else { 1000 });
-        let output = sent(query.send()).await.map_err(aws_error)?;
-        let rows = output.items.unwrap_or_default();
-        let mut agents: Vec<AgentId> = rows
-            .iter()
-            .filter_map(|item| {
-                text(item, Index::Status.sort())?
-                    .split('#')
-                    .next()?
-                    .parse()
-                    .ok()
-            })
-            .collect();
-        agents.dedup();
-        Ok(agents)
+        self.page(&list, page, entity).await
     }
 }
 

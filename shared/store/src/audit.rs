@@ -6,7 +6,8 @@ use domain::ids::{AuditId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 
-use crate::item::{List, NewItem, entity};
+use crate::item::{NewItem, entity};
+use crate::list::List;
 use crate::{Store, Transaction, keys};
 
 /// How long the log is kept.
@@ -70,19 +71,18 @@ impl Store {
         // A row may be from a machine whose clock is ahead.
         let mut month = start_of_month(newest + TimeDelta::hours(1));
         while month + Months::new(1) > oldest {
-            let mut list = List::new(&self.tables.logs, keys::audit_month(workspace, month));
-            list.from = filter.from.map(|from| AuditId::first_at(from).to_string());
-            list.to = filter.to.map(|to| AuditId::first_at(to).to_string());
+            let list = List {
+                partitions: keys::audit_month(workspace, month).collect(),
+                from: filter.from.map(|from| AuditId::first_at(from).to_string()),
+                to: filter.to.map(|to| AuditId::first_at(to).to_string()),
+                ..List::new(&self.tables.logs, String::new())
+            };
             loop {
                 let request = PageRequest {
                     cursor: reading.last.clone(),
                     ..PageRequest::first(page.limit.get().max(50))
                 };
-                let rows = self
-                    .page(&list, &request, entity::<AuditEntry>, |entry| {
-                        entry.id.to_string()
-                    })
-                    .await?;
+                let rows = self.page(&list, &request, entity::<AuditEntry>).await?;
                 if reading.take(rows.items, filter, wanted) {
                     let next_cursor = reading.last;
                     return Ok(Page {
@@ -134,10 +134,7 @@ impl Transaction<'_> {
     /// Tells what this transaction does.
     pub fn audit(&mut self, entry: &AuditEntry) {
         let logs = self.store().tables.logs.clone();
-        let key = keys::log_row(
-            keys::audit_month(entry.workspace_id, entry.created_at),
-            entry.id,
-        );
+        let key = keys::audit_row(entry.workspace_id, entry.id, entry.created_at);
         let item =
             NewItem::new(key, "audit", entry).map(|item| item.expires(entry.created_at + KEPT_FOR));
         self.overwrite(&logs, item);

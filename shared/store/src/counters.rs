@@ -56,6 +56,21 @@ impl Store {
         Ok(count_of(&item, "requests"))
     }
 
+    /// Counts so many more requests at once, and returns how many there were in the window.
+    pub async fn count_many(
+        &self,
+        policy: &str,
+        subject: &str,
+        window: Window,
+        requests: u32,
+    ) -> Result<u32> {
+        let added = i32::try_from(requests).unwrap_or(i32::MAX);
+        let item = self
+            .add(policy, subject, window, &[("requests", added)])
+            .await?;
+        Ok(count_of(&item, "requests"))
+    }
+
     /// Adds to the passwords that were tried for `subject` under `policy`, and returns how many there are now.
     pub async fn count_tries(
         &self,

@@ -13,8 +13,9 @@ use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::Provider;
 use domain::page::{Page, PageRequest};
 
-use crate::item::{Item, List, NewItem, aws_error, entity, number, revision, sent, sort_key};
+use crate::item::{Item, NewItem, aws_error, entity, number, revision, sent, sort_key};
 use crate::keys::{self, Index};
+use crate::list::List;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
@@ -44,10 +45,7 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<Credential>> {
         let list = List::new(&self.tables.records, keys::credentials(organization));
-        self.page(&list, page, read_credential, |credential| {
-            credential.id.to_string()
-        })
-        .await
+        self.page(&list, page, read_credential).await
     }
 
     /// A workspace's own credentials, newest first, revoked ones included.
@@ -58,10 +56,7 @@ impl Store {
     ) -> Result<Page<Credential>> {
         let partition = keys::credentials_of(workspace);
         let list = List::of_index(&self.tables.records, Index::Children, partition);
-        self.page(&list, page, read_credential, |credential| {
-            credential.id.to_string()
-        })
-        .await
+        self.page(&list, page, read_credential).await
     }
 
     /// The newest active credential that a workspace has for a provider.
@@ -74,7 +69,7 @@ impl Store {
         let list = List::new(&self.tables.records, partition);
         let id = |item: &Item| sort_key(item).parse().map_err(domain::Error::internal);
         let newest = PageRequest::first(1);
-        let found = self.page(&list, &newest, id, CredentialId::to_string);
+        let found = self.page(&list, &newest, id);
         Ok(found.await?.items.pop())
     }
 

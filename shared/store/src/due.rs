@@ -98,8 +98,8 @@ impl Store {
 }
 
 fn parse(sort: &str) -> Option<DueItem> {
-    let mut parts = sort.split('#');
-    let (at, kind, tenant, id) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let mut parts = sort.split('#').skip(1);
+    let (kind, tenant, id) = (parts.next()?, parts.next()?, parts.next()?);
     let kind = match kind {
         "run" => DueKind::Run(tenant.parse().ok()?, id.parse().ok()?),
         "agent" => DueKind::Agent(tenant.parse().ok()?, id.parse().ok()?),
@@ -107,7 +107,7 @@ fn parse(sort: &str) -> Option<DueItem> {
         _ => return None,
     };
     Some(DueItem {
-        at: DateTime::from_timestamp_millis(at.parse().ok()?)?,
+        at: keys::due_at(sort)?,
         kind,
     })
 }

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::digest::sha256_hex;
 use domain::ids::{
-    ActivityId, AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, SessionId, TokenId,
-    UserId, WorkspaceId,
+    ActivityId, AgentId, AgentVersionId, AuditId, CredentialId, OrganizationId, RunId, SessionId,
+    TokenId, UserId, WorkspaceId,
 };
 use domain::model::Provider;
 use domain::run::RunStatus;
@@ -46,14 +46,15 @@ impl Key {
     }
 }
 
-/// One of the overloaded indexes.
+/// One of the overloaded indexes. They hold keys only: an index is written when an item comes, goes or changes its place in it,
+/// and a partition takes 1,000 of these writes a second, whatever the items' size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Index {
     /// Children of something, by age.
     Children,
-    /// Runs of a workspace by status, and their messages likewise.
+    /// Runs of a workspace by status, their messages likewise, and the tokens that are good.
     Status,
-    /// What must happen later, by time. Sparse, keys only.
+    /// What must happen later, by time. Sparse.
     Due,
 }
 
@@ -81,6 +82,11 @@ impl Index {
             Self::Due => "GSI3SK",
         }
     }
+}
+
+/// How many rows a list has. Kept in the transactions that add and remove rows, so that no request counts them.
+pub(crate) fn total(list: &str) -> Key {
+    Key::new(format!("{list}#total"), "total")
 }
 
 /// Where an item stands in an index.
@@ -189,6 +195,30 @@ pub(crate) fn tokens_of(workspace: WorkspaceId, kind: TokenKind) -> String {
     format!("workspace#{workspace}#{list}")
 }
 
+/// The tokens and keys of a workspace that are good, by when they end.
+pub(crate) fn good_tokens(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#good_token")
+}
+
+/// One that does not end stands behind all others.
+pub(crate) fn good_token(
+    workspace: WorkspaceId,
+    ends: Option<DateTime<Utc>>,
+    id: TokenId,
+) -> IndexKey {
+    let ends = due_time(ends.unwrap_or(DateTime::<Utc>::MAX_UTC));
+    IndexKey {
+        index: Index::Status,
+        key: Key::new(good_tokens(workspace), format!("{ends}#{id}")),
+    }
+}
+
+/// Below the sort keys of those that are still good then.
+pub(crate) fn good_after(time: DateTime<Utc>) -> String {
+    // '$' follows '#': one that ends in this very moment is good no more.
+    format!("{}$", due_time(time))
+}
+
 pub(crate) fn token_in_workspace(workspace: WorkspaceId, kind: TokenKind, id: TokenId) -> IndexKey {
     IndexKey {
         index: Index::Children,
@@ -282,6 +312,8 @@ pub(crate) const RUN_STEP: &str = "1#";
 pub(crate) const RUN_HEAD: &str = "2#";
 /// What those of its messages begin with.
 pub(crate) const RUN_MESSAGE: &str = "3#";
+/// The fence of the answer that is being shown, behind all that is read of a run.
+const RUN_FENCE: &str = "4#fence";
 
 /// The head's own sort key, the first of those that begin with [`RUN_HEAD`].
 pub(crate) const RUN_HEAD_ITSELF: &str = "2#head";
@@ -298,6 +330,10 @@ pub(crate) fn run_input(workspace: WorkspaceId, id: RunId) -> Key {
 
 pub(crate) fn run_output(workspace: WorkspaceId, id: RunId) -> Key {
     Key::new(run(workspace, id), RUN_OUTPUT)
+}
+
+pub(crate) fn run_fence(workspace: WorkspaceId, id: RunId) -> Key {
+    Key::new(run(workspace, id), RUN_FENCE)
 }
 
 pub(crate) fn run_step(workspace: WorkspaceId, id: RunId, index: u32) -> Key {
@@ -336,20 +372,54 @@ pub(crate) fn run_of_agent(workspace: WorkspaceId, agent: AgentId, id: RunId) ->
     }
 }
 
-pub(crate) fn runs_in_status(workspace: WorkspaceId, status: RunStatus) -> String {
-    format!("workspace#{workspace}#run#{}", status.as_str())
+/// How many partitions the runs of a workspace in a status are spread over that every run comes to and leaves again: two writes
+/// of the index each.
+const PASSING_SHARDS: u8 = 4;
+
+fn status_shards(status: RunStatus) -> u8 {
+    match status {
+        RunStatus::Queued | RunStatus::Running => PASSING_SHARDS,
+        _ => 1,
+    }
 }
 
+fn status_shard(workspace: WorkspaceId, status: RunStatus, shard: u8) -> String {
+    format!("workspace#{workspace}#run#{}#{shard}", status.as_str())
+}
+
+/// All partitions of the runs in a status.
+pub(crate) fn runs_in_status(
+    workspace: WorkspaceId,
+    status: RunStatus,
+) -> impl Iterator<Item = String> {
+    (0..status_shards(status)).map(move |shard| status_shard(workspace, status, shard))
+}
+
+/// The run chooses the shard.
 pub(crate) fn run_in_status(
     workspace: WorkspaceId,
     status: RunStatus,
     agent: AgentId,
     id: RunId,
 ) -> IndexKey {
+    let shard = shard(&id.to_string(), status_shards(status));
     IndexKey {
         index: Index::Status,
-        key: Key::new(runs_in_status(workspace, status), format!("{agent}#{id}")),
+        key: Key::new(
+            status_shard(workspace, status, shard),
+            format!("{}{id}", runs_of_agent_in_status(agent)),
+        ),
     }
+}
+
+/// What the sort keys of an agent's runs begin with in the partitions of a status.
+pub(crate) fn runs_of_agent_in_status(agent: AgentId) -> String {
+    format!("{agent}#")
+}
+
+/// The agent of a run, from its sort key in the partition of a status.
+pub(crate) fn agent_in_status(sort: &str) -> Option<AgentId> {
+    sort.split('#').next()?.parse().ok()
 }
 
 pub(crate) fn messages_of(workspace: WorkspaceId, agent: AgentId) -> String {
@@ -408,6 +478,11 @@ fn shard(id: &str, shards: u8) -> u8 {
         % shards
 }
 
+/// When an item is due, from its sort key in the due index.
+pub(crate) fn due_at(sort: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(sort.split('#').next()?.parse().ok()?)
+}
+
 pub(crate) fn due_shard(shard: u8) -> String {
     format!("due#{shard:02}")
 }
@@ -419,9 +494,29 @@ pub(crate) fn due_time(at: DateTime<Utc>) -> String {
 
 // --- logs table
 
-/// A workspace's audit log, a month to a partition: a year's log is at most thirteen queries.
-pub(crate) fn audit_month(workspace: WorkspaceId, month: DateTime<Utc>) -> String {
-    format!("workspace#{workspace}#audit#{}", month.format("%Y-%m"))
+/// How many partitions a month of a workspace's audit log is spread over. A run has two rows in transactions, so four write units.
+const AUDIT_SHARDS: u8 = 8;
+
+fn audit_shard(workspace: WorkspaceId, month: DateTime<Utc>, shard: u8) -> String {
+    format!(
+        "workspace#{workspace}#audit#{}#{shard}",
+        month.format("%Y-%m")
+    )
+}
+
+/// The partitions of a month of a workspace's audit log.
+pub(crate) fn audit_month(
+    workspace: WorkspaceId,
+    month: DateTime<Utc>,
+) -> impl Iterator<Item = String> {
+    (0..AUDIT_SHARDS).map(move |shard| audit_shard(workspace, month, shard))
+}
+
+/// The row chooses the shard.
+pub(crate) fn audit_row(workspace: WorkspaceId, id: AuditId, at: DateTime<Utc>) -> Key {
+    let id = id.to_string();
+    let shard = shard(&id, AUDIT_SHARDS);
+    Key::new(audit_shard(workspace, at, shard), id)
 }
 
 /// A workspace's request log, a day to a partition, so that no partition grows with the workspace's age.

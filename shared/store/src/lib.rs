@@ -8,6 +8,7 @@
 
 mod activity;
 mod agents;
+mod agents_at_work;
 mod audit;
 mod counters;
 mod credentials;
@@ -16,15 +17,19 @@ mod idempotency;
 mod item;
 mod keys;
 mod large;
+mod list;
 mod members;
+mod merge;
 mod organizations;
 mod plan;
 mod run_entries;
+mod run_heads;
 mod runs;
 mod sessions;
 mod token_log;
 mod token_places;
 mod tokens;
+mod totals;
 mod transaction;
 mod usage;
 mod users;

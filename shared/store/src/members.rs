@@ -8,7 +8,9 @@ use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, List, NewItem, entity, revision};
+use crate::item::{Item, NewItem, entity, revision};
+use crate::list::List;
+use crate::totals::Total;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction, keys};
 
@@ -37,11 +39,11 @@ impl Store {
         organization: OrganizationId,
         page: &PageRequest,
     ) -> Result<Page<Member>> {
-        let list = List::new(&self.tables.records, keys::members(organization));
-        self.page(&list, page, read_member, |member| {
-            member.user_id.to_string()
-        })
-        .await
+        let list = List {
+            total: Total::Kept,
+            ..List::new(&self.tables.records, keys::members(organization))
+        };
+        self.page(&list, page, read_member).await
     }
 
     /// All members: for rules that concern the organization as a whole.
@@ -159,6 +161,7 @@ impl Store {
         transaction.put_organization(organization, Some(organization.revision));
         let key = keys::member(member.organization_id, member.user_id);
         transaction.delete(records, &key, Condition::revision(member.revision), stale);
+        transaction.count(&keys::members(member.organization_id), -1);
         if member.status == MemberStatus::Active {
             transaction.delete_user(member.user_id, &member.email);
         }
@@ -185,7 +188,8 @@ impl Transaction<'_> {
     fn put_invitation(&mut self, invitation: &Invitation, member: &Member) {
         let records = self.store().tables.records.clone();
         let hash = member.invitation_hash.as_deref().unwrap_or_default();
-        let item = NewItem::new(keys::invitation(hash), "invitation", invitation);
+        let item = NewItem::new(keys::invitation(hash), "invitation", invitation)
+            .map(|item| item.expires(invitation.expires_at));
         self.create(&records, item, || {
             Error::Conflict("the invitation exists already".to_owned())
         });
@@ -209,6 +213,9 @@ impl Transaction<'_> {
             ),
             seen,
         );
+        if seen.is_none() {
+            self.count(&keys::members(member.organization_id), 1);
+        }
     }
 }
 

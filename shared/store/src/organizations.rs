@@ -6,7 +6,9 @@ use domain::identity::{Organization, Workspace};
 use domain::ids::{OrganizationId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 
-use crate::item::{Item, List, NewItem, entity, revision};
+use crate::item::{Item, NewItem, entity, revision};
+use crate::list::List;
+use crate::totals::Total;
 use crate::{Store, Transaction, keys};
 
 impl Store {
@@ -45,11 +47,11 @@ impl Store {
         organization: OrganizationId,
         page: &PageRequest,
     ) -> Result<Page<Workspace>> {
-        let list = List::new(&self.tables.records, keys::workspaces(organization));
-        self.page(&list, page, read_workspace, |workspace| {
-            workspace.id.to_string()
-        })
-        .await
+        let list = List {
+            total: Total::Kept,
+            ..List::new(&self.tables.records, keys::workspaces(organization))
+        };
+        self.page(&list, page, read_workspace).await
     }
 
     /// These workspaces, those that do not exist left out; newest first.
@@ -101,6 +103,9 @@ impl Transaction<'_> {
             workspace,
         );
         self.put_revision(item, seen);
+        if seen.is_none() {
+            self.count(&keys::workspaces(workspace.organization_id), 1);
+        }
     }
 }
 

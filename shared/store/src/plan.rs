@@ -36,22 +36,11 @@ impl Store {
         Ok(Standing {
             own,
             limits: own.over(self.plan),
+            agents: u64::try_from(number(&item, "agents")).unwrap_or(0),
             runs: used("month_runs"),
             tokens: used("month_tokens"),
             now,
         })
-    }
-
-    /// How many agents a workspace has.
-    pub(crate) async fn agents_in(
-        &self,
-        organization: OrganizationId,
-        workspace: WorkspaceId,
-    ) -> Result<u32> {
-        let key = keys::plan(organization);
-        let item = self.get_item(&self.tables.records, &key).await?;
-        let count = item.map_or(0, |item| number(&item, &in_workspace(workspace)));
-        Ok(u32::try_from(count.max(0)).unwrap_or(u32::MAX))
     }
 
     /// Decides what an organization may use.
@@ -165,10 +154,10 @@ impl Transaction<'_> {
         condition = condition.number(":zero", 0).number(":one", 1);
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
-        let count = format!("ADD agents :one, {} :one", in_workspace(workspace));
-        self.update(records, &key, &count, condition, || {
+        self.update(records, &key, "ADD agents :one", condition, || {
             Error::Forbidden("the plan's limit of agents is reached".to_owned())
         });
+        self.count(&keys::agents(workspace), 1);
     }
 
     /// Counts an agent that goes.
@@ -176,16 +165,11 @@ impl Transaction<'_> {
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
         let less = Condition::none().number(":less", -1);
-        let count = format!("ADD agents :less, {} :less", in_workspace(workspace));
-        self.update(records, &key, &count, less, || {
+        self.update(records, &key, "ADD agents :less", less, || {
             Error::internal("an unconditional write failed")
         });
+        self.count(&keys::agents(workspace), -1);
     }
-}
-
-/// The attribute that counts a workspace's agents.
-fn in_workspace(workspace: WorkspaceId) -> String {
-    format!("agents_in_{}", workspace.to_string().replace('-', "_"))
 }
 
 fn month(now: DateTime<Utc>) -> String {

@@ -1,14 +1,17 @@
 //! A run as those see it who watch: its journal, and what models have shown of answers that are on their way.
 
-use domain::audit::AuditEntry;
+use chrono::TimeDelta;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Partial, Run, Step, Wanted};
+use domain::run::{Partial, Run, Step};
 use domain::{Error, Result};
+use serde::Serialize;
 
-use crate::Store;
 use crate::item::{Item, NewItem, entity, sort_key};
 use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
-use crate::runs::{read_head, unchanged, whole};
+use crate::run_heads::{moved_on, read_head};
+use crate::runs::whole;
+use crate::transaction::Condition;
+use crate::{Store, Transaction};
 
 /// One thing that has happened in a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,59 +114,76 @@ impl Store {
         }))
     }
 
-    /// Shows a piece of an answer, as long as `run` is as its worker knows it.
+    /// Shows the first piece of an answer: writes the head `run`, which says so in `showing`, over the one that was `read`, and the
+    /// fence behind which [`Self::add_partial`] shows the others. `false` when the piece's place is taken.
     ///
     /// # Errors
-    /// `Conflict` when somebody else has written the run since, or wants something of its worker that `run` does not know of.
-    pub async fn add_partial(&self, run: &Run, partial: &Partial) -> Result<()> {
+    /// `Conflict` when somebody else has written the run since, or wants something of its worker that `read` does not know of.
+    pub async fn show_answer(&self, read: &Run, run: &Run, partial: &Partial) -> Result<bool> {
         let records = &self.tables.records;
-        let (workspace, id) = (run.workspace_id, run.id);
-        let moved_on = || Error::Conflict("the run has moved on".to_owned());
-        let key = keys::run_partial(workspace, id, partial.position, partial.sequence);
         let mut transaction = self.transaction();
-        transaction.check(
-            records,
-            &keys::run_head(workspace, id),
-            unchanged(run, run.wanted),
-            moved_on,
-        );
-        transaction.create(records, NewItem::new(key, "run_partial", partial), moved_on);
-        transaction.commit().await
+        transaction.replace_head(read, run);
+        let fence = Fence {
+            holder: holder(run),
+            position: partial.position,
+        };
+        let key = keys::run_fence(run.workspace_id, run.id);
+        let item = NewItem::new(key, "run_fence", &fence).map(|item| {
+            item.number("holder", fence.holder)
+                .number("place", fence.position)
+                .expires(partial.at + FENCED_FOR)
+        });
+        transaction.overwrite(records, item);
+        transaction.show(run, partial).await
     }
 
-    /// A run's head, without large inputs and outputs.
-    pub async fn run_head(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<Run>> {
-        let head = self
-            .get_item(&self.tables.records, &keys::run_head(workspace, id))
-            .await?;
-        head.as_ref().map(read_head).transpose()
-    }
-
-    /// Changes what is wanted of the worker that holds `run`, which was read with what is wanted now. The head's version stays as
-    /// it is.
+    /// Shows another piece of an answer, as long as the worker of `run` holds it and the answer is not over. `false` when the
+    /// piece's place is taken.
     ///
     /// # Errors
-    /// `Conflict` when the run, or what is wanted of its worker, has been written since `run` was read.
-    pub async fn want(&self, run: &Run, wanted: Option<Wanted>, audit: &AuditEntry) -> Result<()> {
-        let mut seen = unchanged(run, run.wanted);
-        let change = match wanted {
-            Some(wanted) => {
-                seen = seen.text(":next", wanted.as_str());
-                "SET wanted = :next"
-            }
-            None => "REMOVE wanted",
-        };
+    /// `Conflict` when the run is somebody else's by now, or has gone on.
+    pub async fn add_partial(&self, run: &Run, partial: &Partial) -> Result<bool> {
+        let records = &self.tables.records;
         let mut transaction = self.transaction();
-        transaction.update(
-            &self.tables.records,
-            &keys::run_head(run.workspace_id, run.id),
-            change,
-            seen,
-            || Error::Conflict("the run has moved on".to_owned()),
-        );
-        transaction.audit(audit);
-        transaction.commit().await
+        // `position` is a reserved word.
+        let condition = Condition::that("holder = :holder AND place = :place")
+            .number(":holder", holder(run))
+            .number(":place", partial.position);
+        let fence = keys::run_fence(run.workspace_id, run.id);
+        transaction.check(records, &fence, condition, moved_on);
+        transaction.show(run, partial).await
     }
+}
+
+impl Transaction<'_> {
+    /// Does it all with a piece of an answer, or nothing, which is `false` when the piece's place is taken.
+    async fn show(mut self, run: &Run, partial: &Partial) -> Result<bool> {
+        let records = self.store().tables.records.clone();
+        let key = keys::run_partial(run.workspace_id, run.id, partial.position, partial.sequence);
+        let item = NewItem::new(key, "run_partial", partial);
+        self.create(&records, item, || {
+            Error::Refused("there is a piece already".to_owned())
+        });
+        match self.commit().await {
+            Err(Error::Refused(_)) => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+}
+
+/// How long a fence is kept: longer than an answer can take, or a late piece of it can be on its way.
+const FENCED_FOR: TimeDelta = TimeDelta::days(1);
+
+/// Who may add to an answer. It is made with the answer's first piece and is nobody's any more with the write that ends it, and so
+/// costs runs nothing whose answers come at once.
+#[derive(Serialize)]
+struct Fence {
+    holder: u64,
+    position: u32,
+}
+
+fn holder(run: &Run) -> u64 {
+    run.lease.map_or(0, |lease| lease.holder)
 }
 
 /// What an item of a run tells to those who watch; `None` for what is no part of the journal.

@@ -10,27 +10,27 @@ use domain::agent::Agent;
 use domain::audit::AuditEntry;
 use domain::ids::{AgentId, MessageId, RunId, WorkspaceId};
 use domain::page::{Page, PageRequest};
-use domain::run::{DisplayMessage, Partial, Run, RunStatus, Step, Wanted};
+use domain::run::{DisplayMessage, Partial, Run, RunStatus, Step};
 use domain::{Error, Result};
-use serde_json::Value;
 
 use crate::Store;
-use crate::item::{Item, List, NewItem, entity, number, sort_key, text};
+use crate::item::{Item, NewItem, entity, sort_key};
 use crate::keys::{
     self, Index, RUN_HEAD, RUN_HEAD_ITSELF, RUN_INPUT, RUN_MESSAGE, RUN_OUTPUT, RUN_STEP,
 };
+use crate::list::List;
 use crate::run_entries::{RunEntry, entry};
-use crate::transaction::Condition;
+use crate::run_heads::{is_inline, moved_on, new_head, read_head};
+use crate::totals::Total;
 
 /// How often a run is read that is just being written.
 const ATTEMPTS: u32 = 5;
-/// What may stay in the head, in bytes of JSON, of input and output each.
-const INLINE: usize = 4 * 1024;
 
 /// Which of an agent's runs are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    pub status: Option<RunStatus>,
+    /// In one of these; in any where there are none.
+    pub statuses: Vec<RunStatus>,
     /// Created at or after.
     pub from: Option<DateTime<Utc>>,
     /// Created before.
@@ -52,10 +52,10 @@ pub struct LoadedRun {
 /// written since the head was read.
 #[derive(Debug)]
 pub struct RunWrite<'a> {
-    /// The head as it shall be; `version` still the one that was read.
+    /// The head as it was read. What is the same in `run` is left alone where it has its own place: when the run is due, above all.
+    pub read: &'a Run,
+    /// The head as it shall be; its `version` is the next one to that of `read`, whatever it says.
     pub run: &'a Run,
-    /// What was wanted of the worker when the head was read.
-    pub wanted: Option<Wanted>,
     pub steps: &'a [Step],
     pub messages: &'a [DisplayMessage],
     /// The agent with its failure count, read at its `revision`, when the run's end changes it.
@@ -74,7 +74,7 @@ impl Store {
     ) -> Result<()> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
-        transaction.create(records, head_item(run, run.version), || {
+        transaction.create(records, new_head(run), || {
             Error::Conflict("the run exists already".to_owned())
         });
         if let Some(input) = run.input.as_ref().filter(|input| !is_inline(input)) {
@@ -190,35 +190,46 @@ impl Store {
         }))
     }
 
-    /// An agent's runs, newest first. Large inputs and outputs are left out.
+    /// An agent's runs, newest first. Large inputs and outputs are left out. One whose status changes in this very moment may be
+    /// missing from a list of either status.
     pub async fn runs(
         &self,
         workspace: WorkspaceId,
         agent: AgentId,
         filter: &RunFilter,
         page: &PageRequest,
+        now: DateTime<Utc>,
     ) -> Result<Page<Run>> {
-        let prefix = format!("{agent}#");
-        let mut list = match filter.status {
-            Some(status) => {
-                let mut list = List::of_index(
-                    &self.tables.records,
-                    Index::Status,
-                    keys::runs_in_status(workspace, status),
-                );
-                list.prefix = &prefix;
-                list
+        let records = &self.tables.records;
+        let is_whole = filter.from.is_none() && filter.to.is_none();
+        let all = List::of_index(records, Index::Children, keys::runs_of(workspace, agent));
+        let prefix = keys::runs_of_agent_in_status(agent);
+        let statuses = filter.statuses.iter();
+        let list = List {
+            from: filter.from.map(|from| RunId::first_at(from).to_string()),
+            to: filter.to.map(|to| RunId::first_at(to).to_string()),
+            ..match filter.statuses.is_empty() {
+                true if is_whole => List {
+                    total: Total::Growing(now),
+                    ..all
+                },
+                true => all,
+                false => List {
+                    index: Some(Index::Status),
+                    partitions: statuses
+                        .flat_map(|status| keys::runs_in_status(workspace, *status))
+                        .collect(),
+                    prefix: &prefix,
+                    ..all
+                },
             }
-            None => List::of_index(
-                &self.tables.records,
-                Index::Children,
-                keys::runs_of(workspace, agent),
-            ),
         };
-        list.from = filter.from.map(|from| RunId::first_at(from).to_string());
-        list.to = filter.to.map(|to| RunId::first_at(to).to_string());
-        self.page(&list, page, read_head, |run: &Run| run.id.to_string())
-            .await
+        let read = |item: &Item| {
+            let run = read_head(item)?;
+            let is_wanted = filter.statuses.is_empty() || filter.statuses.contains(&run.status);
+            Ok(is_wanted.then_some(run))
+        };
+        self.page_of(&list, page, read).await
     }
 
     /// Writes a step of a run.
@@ -230,14 +241,8 @@ impl Store {
         let records = &self.tables.records;
         let run = write.run;
         let (workspace, id) = (run.workspace_id, run.id);
-        let moved_on = || Error::Conflict("the run has moved on".to_owned());
         let mut transaction = self.transaction();
-        transaction.put(
-            records,
-            head_item(run, run.version + 1),
-            unchanged(run, write.wanted),
-            moved_on,
-        );
+        transaction.change_head(write.read, run);
         if let Some(output) = run.output.as_ref().filter(|output| !is_inline(output)) {
             transaction.overwrite(
                 records,
@@ -284,10 +289,7 @@ impl Store {
     ) -> Result<Page<DisplayMessage>> {
         let mut list = List::new(&self.tables.records, keys::run(workspace, id));
         list.prefix = RUN_MESSAGE;
-        self.page(&list, page, entity, |message: &DisplayMessage| {
-            message.id.to_string()
-        })
-        .await
+        self.page(&list, page, entity).await
     }
 
     /// What an agent's runs have shown, newest first.
@@ -302,10 +304,7 @@ impl Store {
             Index::Children,
             keys::messages_of(workspace, agent),
         );
-        self.page(&list, page, entity, |message: &DisplayMessage| {
-            message.id.to_string()
-        })
-        .await
+        self.page(&list, page, entity).await
     }
 
     /// What the runs of a workspace have shown since `from` on coming to `status`, newest first.
@@ -322,60 +321,8 @@ impl Store {
             keys::messages_in_status(workspace, status),
         );
         list.from = Some(MessageId::first_at(from).to_string());
-        self.page(&list, page, entity, |message: &DisplayMessage| {
-            message.id.to_string()
-        })
-        .await
+        self.page(&list, page, entity).await
     }
-}
-
-fn is_inline(value: &Value) -> bool {
-    serde_json::to_vec(value).is_ok_and(|json| json.len() <= INLINE)
-}
-
-/// Nobody has written the run since it was read, and what is wanted of its worker is what was wanted then.
-pub(crate) fn unchanged(run: &Run, wanted: Option<Wanted>) -> Condition {
-    let seen = |rest: &str| {
-        Condition::that(format!("version = :seen AND {rest}")).number(":seen", run.version)
-    };
-    match wanted {
-        None => seen("attribute_not_exists(wanted)"),
-        Some(wanted) => seen("wanted = :wanted").text(":wanted", wanted.as_str()),
-    }
-}
-
-fn head_item(run: &Run, version: u64) -> Result<NewItem> {
-    let mut head = Run {
-        version,
-        ..run.clone()
-    };
-    head.input = head.input.filter(is_inline);
-    head.output = head.output.filter(is_inline);
-    let due = run
-        .due_at
-        .map(|at| keys::due(at, "run", run.workspace_id, run.id));
-    Ok(
-        NewItem::new(keys::run_head(run.workspace_id, run.id), "run", &head)?
-            .indexed(keys::run_of_agent(run.workspace_id, run.agent_id, run.id))
-            .indexed(keys::run_in_status(
-                run.workspace_id,
-                run.status,
-                run.agent_id,
-                run.id,
-            ))
-            .indexed_if(due)
-            .number("version", version)
-            .text_if("wanted", run.wanted.map(Wanted::as_str)),
-    )
-}
-
-pub(crate) fn read_head(item: &Item) -> Result<Run> {
-    let wanted = text(item, "wanted").filter(|word| *word == Wanted::Pause.as_str());
-    Ok(Run {
-        version: u64::try_from(number(item, "version")).unwrap_or(0),
-        wanted: wanted.map(|_| Wanted::Pause),
-        ..entity(item)?
-    })
 }
 
 /// Reads until what was read belongs together. A query may see a part of what a transaction writes, the head before the steps

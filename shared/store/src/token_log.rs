@@ -9,8 +9,10 @@ use domain::token::{Token, TokenAction};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{List, NewItem, aws_error, entity, refused_by, sent};
+use crate::item::{NewItem, aws_error, entity, refused_by, sent};
 use crate::keys::{self, Index};
+use crate::list::List;
+use crate::totals::Total;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
@@ -118,12 +120,13 @@ impl Store {
         &self,
         token: TokenId,
         page: &PageRequest,
+        now: DateTime<Utc>,
     ) -> Result<Page<TokenAuditEntry>> {
-        let list = List::new(&self.tables.logs, keys::token_audit(token));
-        self.page(&list, page, entity, |entry: &TokenAuditEntry| {
-            entry.id.to_string()
-        })
-        .await
+        let list = List {
+            total: Total::Growing(now),
+            ..List::new(&self.tables.logs, keys::token_audit(token))
+        };
+        self.page(&list, page, entity).await
     }
 }
 

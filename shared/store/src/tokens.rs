@@ -14,10 +14,12 @@ use futures::future::try_join_all;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, List, NewItem, entity, number, revision};
+use crate::item::{Item, NewItem, entity, number, revision};
 use crate::keys::{self, Index};
+use crate::list::List;
 use crate::token_log::{self, TokenAuditEntry};
 use crate::token_places::is_taken;
+use crate::totals::Total;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
@@ -68,13 +70,22 @@ impl Store {
         kind: TokenKind,
         page: &PageRequest,
     ) -> Result<Page<Token>> {
-        let list = List::of_index(
-            &self.tables.records,
-            Index::Children,
-            keys::tokens_of(workspace, kind),
-        );
-        self.page(&list, page, read_token, |token| token.id.to_string())
-            .await
+        let partition = keys::tokens_of(workspace, kind);
+        let list = List {
+            total: Total::Kept,
+            ..List::of_index(&self.tables.records, Index::Children, partition)
+        };
+        self.page(&list, page, read_token).await
+    }
+
+    /// How many tokens and keys of a workspace are good now.
+    pub async fn good_tokens(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> Result<u32> {
+        let partition = keys::good_tokens(workspace);
+        let list = List {
+            from: Some(keys::good_after(now)),
+            ..List::of_index(&self.tables.records, Index::Status, partition)
+        };
+        Ok(self.total(&list, true).await?.unwrap_or(0))
     }
 
     /// Creates a token, in a place of its workspace, and gives it as it is stored. With `maker_revision`, only while its maker's
@@ -129,6 +140,7 @@ impl Store {
         let mut transaction = self.transaction();
         transaction.create(records, lookup_item(&placed, placed.hash), exists_already);
         transaction.create(records, owner_item(&placed), exists_already);
+        transaction.count(&keys::tokens_of(token.workspace_id, token.kind), 1);
         transaction.find_by_maker(&placed);
         transaction.hold_place(&placed, now);
         if let Some(revision) = maker_revision {
@@ -256,6 +268,7 @@ impl Store {
             Condition::revision(token.revision),
             stale,
         );
+        transaction.count(&keys::tokens_of(token.workspace_id, token.kind), -1);
         for hash in token.hashes() {
             let lookup = keys::token_by_hash(hash);
             transaction.delete(records, &lookup, Condition::none(), stale);
@@ -295,16 +308,32 @@ impl Store {
 }
 
 impl Transaction<'_> {
+    /// The counts of a token's use stay as they are.
+    fn change_owner_item(&mut self, token: &Token, condition: Condition) {
+        let records = self.store().tables.records.clone();
+        let item = owner_item(token);
+        // A token that does not stand in an index any more has to be taken out of it.
+        let removed: Vec<&str> = [Index::Due, Index::Status]
+            .into_iter()
+            .filter(|index| {
+                let item = item.as_ref().map(|item| &item.item);
+                item.is_ok_and(|item| !item.contains_key(index.partition()))
+            })
+            .flat_map(|index| [index.partition(), index.sort()])
+            .collect();
+        self.change(&records, item, &removed, condition, stale);
+    }
+
     /// Writes all items of a token that was read as `seen`.
     fn replace_token(&mut self, seen: &Token, next: &Token) {
         let records = self.store().tables.records.clone();
         let unchanged = || Condition::revision(seen.revision);
-        self.merge(&records, owner_item(next), Index::Due, unchanged(), stale);
+        self.change_owner_item(next, unchanged());
         let known: Vec<TokenHash> = seen.hashes().collect();
         for hash in next.hashes() {
             let lookup = lookup_item(next, hash);
             if known.contains(&hash) {
-                self.merge(&records, lookup, Index::Due, unchanged(), stale);
+                self.change(&records, lookup, &[], unchanged(), stale);
             } else {
                 let lookup = lookup.map(|item| item.number("used_hour", seen.used_hour));
                 self.create(&records, lookup, stale);
@@ -332,7 +361,7 @@ impl Transaction<'_> {
         let item = NewItem::new(key, "token_by_maker", &made);
         let records = self.store().tables.records.clone();
         // No put: every function adopts tokens from before, and all may update.
-        self.merge(&records, item, Index::Due, Condition::none(), stale);
+        self.change(&records, item, &[], Condition::none(), stale);
     }
 
     fn forget_maker(&mut self, token: &Token) {
@@ -355,6 +384,8 @@ fn owner_item(token: &Token) -> Result<NewItem> {
         .expires_at
         .filter(|_| token.state != TokenState::Revoked && !token.expiry_recorded)
         .map(|at| keys::due(at, "token", token.organization_id, token.id));
+    let good = (token.state == TokenState::Active)
+        .then(|| keys::good_token(token.workspace_id, token.expires_at, token.id));
     let item = NewItem::new(keys::token(token.organization_id, token.id), "token", token)?
         .indexed(keys::token_in_workspace(
             token.workspace_id,
@@ -362,6 +393,7 @@ fn owner_item(token: &Token) -> Result<NewItem> {
             token.id,
         ))
         .indexed_if(due)
+        .indexed_if(good)
         .number("revision", token.revision);
     Ok(item)
 }

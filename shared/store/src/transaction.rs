@@ -14,7 +14,7 @@ use rand::RngExt;
 
 use crate::Store;
 use crate::item::{Item, NewItem, aws_error, refused_by, sent};
-use crate::keys::{Index, Key, PARTITION, SORT};
+use crate::keys::{Key, PARTITION, SORT, total};
 use crate::large::Object;
 
 /// How often a transaction that collided with another one is tried.
@@ -148,17 +148,17 @@ impl<'a> Transaction<'a> {
         self.push(write, or_else);
     }
 
-    /// Sets the attributes of `item` and leaves all others of the stored one alone, those of `index` excepted: they go if
-    /// `item` has none.
-    pub(crate) fn merge(
+    /// Sets the attributes of `item`, takes those of `removed` away, and leaves all others of the stored one alone.
+    pub(crate) fn change(
         &mut self,
         table: &str,
         item: Result<NewItem>,
-        index: Index,
+        removed: &[&str],
         condition: Condition,
         or_else: OnFailure,
     ) {
         let update = item.and_then(|item| {
+            self.objects.extend(item.object);
             let mut values = condition.values.unwrap_or_default();
             let mut names = HashMap::new();
             let mut key = Item::new();
@@ -173,12 +173,8 @@ impl<'a> Transaction<'a> {
                 values.insert(format!(":a{position}"), value);
             }
             let mut expression = format!("SET {}", sets.join(", "));
-            if !names.values().any(|name| name == index.partition()) {
-                expression = format!(
-                    "{expression} REMOVE {}, {}",
-                    index.partition(),
-                    index.sort()
-                );
+            if !removed.is_empty() {
+                expression = format!("{expression} REMOVE {}", removed.join(", "));
             }
             Update::builder()
                 .table_name(table)
@@ -192,6 +188,19 @@ impl<'a> Transaction<'a> {
         });
         let write = update.map(|update| TransactWriteItem::builder().update(update).build());
         self.push(write, or_else);
+    }
+
+    /// Counts rows that come to a list whose total is kept, or go from it.
+    pub(crate) fn count(&mut self, list: &str, rows: i64) {
+        let records = self.store.tables.records.clone();
+        let condition = Condition::none().number(":rows", rows);
+        self.update(
+            &records,
+            &total(list),
+            "ADD row_count :rows",
+            condition,
+            || Error::internal("an unconditional write failed"),
+        );
     }
 
     /// Carries out an update expression of the caller's.
@@ -296,8 +305,22 @@ enum Undone {
 }
 
 async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Result<(), Undone> {
-    if let [(TransactWriteItem { put: Some(put), .. }, on_failure)] = &writes[..] {
-        return put_alone(store, put.clone(), *on_failure).await;
+    match &writes[..] {
+        [(TransactWriteItem { put: Some(put), .. }, on_failure)] => {
+            return put_alone(store, put.clone(), *on_failure).await;
+        }
+        [
+            (
+                TransactWriteItem {
+                    update: Some(update),
+                    ..
+                },
+                on_failure,
+            ),
+        ] => {
+            return update_alone(store, update.clone(), *on_failure).await;
+        }
+        _ => {}
     }
     let (items, on_failure): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
     let mut attempt = 0;
@@ -366,6 +389,40 @@ async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(),
     match refused_by(&error) {
         Some(there) if *there == wanted => Ok(()),
         // What it has written may have been written over meanwhile: an object may be in use that its item named.
+        Some(_) => Err(Undone::Perhaps(on_failure())),
+        None => Err(Undone::Perhaps(aws_error(error))),
+    }
+}
+
+/// Likewise.
+async fn update_alone(store: &Store, update: Update, on_failure: OnFailure) -> Result<(), Undone> {
+    let names = update.expression_attribute_names.clone();
+    let values = update.expression_attribute_values.clone();
+    let call = store
+        .dynamodb
+        .update_item()
+        .table_name(update.table_name)
+        .set_key(Some(update.key))
+        .update_expression(update.update_expression)
+        .set_condition_expression(update.condition_expression)
+        .set_expression_attribute_names(update.expression_attribute_names)
+        .set_expression_attribute_values(update.expression_attribute_values)
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+    let error = match sent(call.send()).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let (names, values) = (names.unwrap_or_default(), values.unwrap_or_default());
+    // `change` names what it sets `#a1` and the value `:a1`.
+    let is_set = |there: &Item| {
+        let mut set = names.iter().map(|(placeholder, name)| {
+            let value = values.get(&placeholder.replace('#', ":"));
+            value.is_some() && there.get(name) == value
+        });
+        !names.is_empty() && set.all(|is_there| is_there)
+    };
+    match refused_by(&error) {
+        Some(there) if is_set(there) => Ok(()),
         Some(_) => Err(Undone::Perhaps(on_failure())),
         None => Err(Undone::Perhaps(aws_error(error))),
     }

@@ -10,7 +10,7 @@ use signalbox::{Options, Platform};
 use crate::{Account, Answer, bootstraps, in_this_process};
 
 /// Limits that a test raises, unless it is about them.
-const LIMITS: [&str; 9] = [
+const LIMITS: [&str; 10] = [
     "ProdgyLimitPerMinute",
     "ProdgyStrictLimitPerMinute",
     "ProwptLimitPerMinute",
@@ -20,6 +20,7 @@ const LIMITS: [&str; 9] = [
     "AccountSignInLimitPerMinute",
     "InvitationLimitPerHour",
     "UnauthenticatedLimitPerMinute",
+    "OrganizationLimitPerMinute",
 ];
 
 /// A running platform with a client.

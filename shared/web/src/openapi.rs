@@ -3,8 +3,8 @@
 //! Annotations describe bare data, as handlers return it. [`document`] adds what a dialect adds: envelopes, errors, credentials,
 //! rate-limit headers. An annotation may say more:
 //!
-//! - `security(())`: open to everybody; `security(("Session" = []))`: for user sessions only;
-//!   `security(("AgentPlatformKey" = ["agents:read"]))`: needs the scope. Without it, whatever the dialect accepts.
+//! - `security(())`: open to everybody; `security(("Session" = []))`: for user sessions only, `security(("Session" = ["ADMIN"]))`:
+//!   for those of administrators; `security(("AgentPlatformKey" = ["agents:read"]))`: needs the scope. Without it, whatever the dialect accepts.
 //! - A response of 4xx without a body: beside the errors that every operation of its kind has.
 //! - `extensions(("x-bare" = json!(true)))`: the answer stays outside any envelope.
 //!
@@ -94,6 +94,7 @@ pub fn document(
 /// Gives an operation what its dialect adds.
 fn complete(dialect: Dialect, method: &str, operation: &mut Value) {
     let access = requests::secure(dialect, operation);
+    requests::tell_role(operation);
     requests::add_parameters(dialect, method, access, operation);
     faces::wrap(dialect, access, operation);
     errors::add(dialect, method, access, operation);

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use auth::{Authenticated, Authenticator, Dialect, Incoming, KnownKey, is_strict};
+use auth::{Authenticated, Authenticator, Batch, Dialect, Incoming, KnownKey, is_strict};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
@@ -88,6 +88,8 @@ struct Learned {
     route: Option<MatchedPath>,
     organization: Option<domain::ids::OrganizationId>,
     key: Option<KnownKey>,
+    /// Requests of an organization that this one completes a batch of.
+    batch: Option<Batch>,
     /// Takes the work that runs beside the handler.
     beside: Option<oneshot::Sender<BoxFuture<'static, ()>>>,
 }
@@ -156,6 +158,11 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
         let route = learned.route.take();
         (learned.limit, route, learned.organization, learned.key)
     });
+    if let Some(batch) = facts.with(|learned| learned.batch.take()) {
+        let guard = host.authenticator.guard().clone();
+        let write = async move { guard.write(batch).await };
+        host.services.afterwards.run(write);
+    }
     let over = match failed.as_deref() {
         Some(Error::RateLimited(limit)) => Some(*limit),
         _ => None,
@@ -245,6 +252,13 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         Err(error) => return Failure(error).into_response(),
     };
     facts.with(|learned| learned.organization = Some(principal.organization_id));
+    // What a super admin does elsewhere is not that organization's.
+    let organization = principal.home_organization_id;
+    let guard = host.authenticator.guard();
+    match guard.admit(organization, host.services.clock.now()) {
+        Ok(batch) => facts.with(|learned| learned.batch = batch),
+        Err(error) => return Failure(error).into_response(),
+    }
     if let Some(token) = used {
         record_use_beside(&host, &facts, token, &principal);
     }

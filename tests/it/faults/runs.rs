@@ -142,7 +142,7 @@ async fn writes_that_hang_collide_or_lose_their_answers_cost_a_run_nothing() {
             .by(WORKER)
             .containing("run.completed")
     };
-    let begin = || Calls::of("PutItem").by(WORKER);
+    let begin = || Calls::of("UpdateItem").by(WORKER).containing("2#head");
     for (number, (fault, calls)) in (1..).zip([
         (Fault::Conflicts, end()),
         (Fault::Hangs, end()),
@@ -179,9 +179,8 @@ async fn a_renewal_that_is_never_answered_holds_up_no_reply() {
     let agent = desk.requester("POST", "/after/7000").await;
     let run = desk.signal(&agent).await;
     desk.asked().await;
-    let hanging = desk
-        .faults
-        .inject(Fault::Hangs, Calls::of("PutItem").by(WORKER), 2);
+    let renewals = Calls::of("UpdateItem").by(WORKER).containing("2#head");
+    let hanging = desk.faults.inject(Fault::Hangs, renewals, 2);
     let run = desk.ended(&run, SOON).await;
     assert_eq!(run["status"], "completed", "{run}");
     assert!(hanging.met() > 0);

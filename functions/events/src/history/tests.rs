@@ -29,6 +29,7 @@ fn run(status: RunStatus, steps: u32) -> Run {
         counts_in_plan: false,
         wanted: None,
         worked_millis: 0,
+        showing: None,
         due_at: None,
         created_at: at,
         started_at: (status != RunStatus::Queued).then(|| at + TimeDelta::seconds(1)),

@@ -77,7 +77,7 @@ impl Capture {
         self.tenant.send(request).await?;
         let mut calls = self.recorder.take();
         // Nobody waits for those, so they may be those of the request before.
-        calls.retain(|call| !call.is_request_log());
+        calls.retain(|call| !call.is_afterwards());
         Ok(calls)
     }
 }

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use domain::ids;
 use runtime::Clock;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::runs::{finished, send_signal};
@@ -49,18 +49,16 @@ impl Patterns {
         let mut tenant = Tenant::found(&platform.url()).await?;
         let table = platform.services().config.tables.records.clone();
         recorder.take();
+        let client = platform.services().dynamodb;
         let agent = tenant.send(&tenant.create()).await?;
         let own = [text(&agent, "/data/id")?, text(&agent, "/data/version_id")?];
         let agent_items = items(&recorder.take(), &table, &own[0]);
         tenant.agent.clone_from(&own[0]);
         let run = send_signal(&tenant).await?;
         finished(&tenant, &run, Duration::from_millis(20)).await?;
-        let calls = recorder.take();
-        let last = calls
-            .iter()
-            .rposition(|call| call.operation == "TransactWriteItems");
-        let last = last.context("the end of a run is one transaction")?;
-        let run_items = items(&calls[last..=last], &table, &run);
+        let workspace = text(&agent, "/data/product_id")?;
+        let run_items =
+            stored(&client, &table, &format!("workspace#{workspace}#run#{run}")).await?;
         ensure!(
             agent_items.len() == 2 && run_items.len() > 1,
             "not what was expected"
@@ -68,7 +66,7 @@ impl Patterns {
         platform.stop().await;
         Ok(Self {
             organization: text(&agent, "/data/organization_id")?,
-            workspace: text(&agent, "/data/product_id")?,
+            workspace,
             agent_id: own[0].clone(),
             agent: Pattern {
                 table: table.clone(),
@@ -149,6 +147,29 @@ fn items(calls: &[Call], table: &str, id: &str) -> Vec<String> {
         }
     }
     items
+}
+
+/// The items of a partition.
+async fn stored(client: &Client, table: &str, partition: &str) -> anyhow::Result<Vec<String>> {
+    let query = client
+        .query()
+        .table_name(table)
+        .key_condition_expression("PK = :partition")
+        .expression_attribute_values(":partition", AttributeValue::S(partition.to_owned()));
+    let found = query.send().await?.items.unwrap_or_default();
+    let item = |item: HashMap<String, AttributeValue>| {
+        let attributes = item.into_iter().map(|(name, value)| {
+            let value = match value {
+                AttributeValue::N(number) => json!({"N": number}),
+                AttributeValue::S(text) => json!({"S": text}),
+                other => bail!("{name} is neither text nor number: {other:?}"),
+            };
+            Ok((name, value))
+        });
+        let attributes = attributes.collect::<anyhow::Result<serde_json::Map<_, _>>>()?;
+        Ok(Value::Object(attributes).to_string())
+    };
+    found.into_iter().map(item).collect()
 }
 
 fn write(item: &str) -> anyhow::Result<WriteRequest> {

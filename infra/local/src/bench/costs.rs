@@ -105,7 +105,7 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
     };
     add("run by signal", &taken, of_run(&taken));
     table.note(format!(
-        "Billed duration: the CPU above and {} ms a round trip, at {MEMORY} GB. Item sizes from the calls' JSON.",
+        "Billed duration: the CPU above and {} ms a round trip, at {MEMORY} GB.",
         ROUND_TRIP.as_millis()
     ));
     table.note("Prices: infra/local/src/bench/prices.rs; us-east-1, no free tier, models and outside services not included.");

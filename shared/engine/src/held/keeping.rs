@@ -6,7 +6,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use domain::run::{Partial, PartialEvent};
+use domain::run::{Partial, PartialEvent, Run};
 use domain::{Error, Result};
 use store::{EventCursor, RunEntry};
 use tokio::time::Instant;
@@ -118,26 +118,23 @@ impl Held<'_> {
             event,
         };
         for _ in 0..ATTEMPTS {
-            let added = self.store.add_partial(&self.run, &partial);
-            let error = match tokio::time::timeout(self.third(), added).await {
-                Ok(Ok(())) => {
+            match tokio::time::timeout(self.third(), self.try_to_show(&partial)).await {
+                Ok(Ok(Tried::Shown)) => {
                     self.shown.pieces += 1;
                     return Ok(());
                 }
-                Ok(Err(error)) if is_lost(&error) => match self.after_refusal(error).await {
+                Ok(Ok(Tried::Again)) => continue,
+                Ok(Ok(Tried::PlaceIsTaken)) => match self.read_shown().await {
                     Ok(()) => {
                         partial.sequence = self.shown.pieces;
                         continue;
                     }
-                    Err(error) => error,
+                    Err(error) => self.log_not_shown(&error),
                 },
-                Ok(Err(error)) => error,
-                Err(_) => Error::unavailable("the store did not answer in time"),
-            };
-            if is_lost(&error) {
-                return Err(error);
+                Ok(Err(error)) if is_lost(&error) => return Err(error),
+                Ok(Err(error)) => self.log_not_shown(&error),
+                Err(late) => self.log_not_shown(&late),
             }
-            tracing::warn!(run.id = %self.run.id, %error, "a piece of an answer was not shown");
             break;
         }
         // Perhaps it was, all the same: its place is not used again.
@@ -145,20 +142,42 @@ impl Held<'_> {
         Ok(())
     }
 
-    /// Finds out why a piece was refused. The run may have been renewed, or have got a mark. Or a worker of before has shown its
-    /// own piece in this place, after this one had read what was shown: then those go on behind it.
-    async fn after_refusal(&mut self, refusal: Error) -> Result<()> {
-        let run = &self.run;
-        let (workspace, id, known) = (run.workspace_id, run.id, run.clone());
-        match self.learn(&known, refusal).await {
-            Err(error) if is_lost(&error) => {
-                let stored = self.store.run_head(workspace, id).await?;
-                if stored.is_none_or(|stored| stored.version != self.run.version) {
-                    return Err(error);
-                }
+    fn log_not_shown(&self, error: &dyn std::fmt::Display) {
+        tracing::warn!(run.id = %self.run.id, %error, "a piece of an answer was not shown");
+    }
+
+    /// # Errors
+    /// `Conflict` when the run is somebody else's by now.
+    async fn try_to_show(&mut self, partial: &Partial) -> Result<Tried> {
+        let tried = |is_shown| match is_shown {
+            true => Tried::Shown,
+            false => Tried::PlaceIsTaken,
+        };
+        if self.run.showing == Some(partial.position) {
+            match self.store.add_partial(&self.run, partial).await {
+                // The head tells whose the run is.
+                Err(error) if is_lost(&error) => {}
+                result => return result.map(tried),
             }
-            result => return result.map(drop),
         }
+        // The first piece of an answer is a write of the head, after which a small fence stands for it.
+        let next = Run {
+            showing: Some(partial.position),
+            ..self.renewed()
+        };
+        match self.store.show_answer(&self.run, &next, partial).await {
+            Err(error) if is_lost(&error) => self.learn(&next, error).await.map(|_| Tried::Again),
+            Ok(true) => {
+                self.take_over(&next);
+                Ok(Tried::Shown)
+            }
+            result => result.map(tried),
+        }
+    }
+
+    /// Reads what is shown of the answer: a worker of before may have gone on after this one had read that.
+    async fn read_shown(&mut self) -> Result<()> {
+        let (workspace, id) = (self.run.workspace_id, self.run.id);
         let after = match self.shown.position.checked_sub(1) {
             Some(step) => EventCursor::Step(step),
             None => EventCursor::Start,
@@ -176,4 +195,13 @@ impl Held<'_> {
         self.shown.pieces = self.shown.pieces.max(there.pieces);
         Ok(())
     }
+}
+
+/// What became of a piece of an answer.
+enum Tried {
+    Shown,
+    /// There is another piece in its place.
+    PlaceIsTaken,
+    /// The run was written meanwhile, and is this worker's still.
+    Again,
 }

@@ -70,8 +70,8 @@ impl Held<'_> {
     /// Likewise, with one attempt.
     pub(super) async fn write_once(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
         let write = self.store.write_run(RunWrite {
+            read: &self.run,
             run: next,
-            wanted: self.run.wanted,
             steps,
             messages: &[],
             agent: None,
@@ -89,7 +89,7 @@ impl Held<'_> {
         }
     }
 
-    fn take_over(&mut self, next: &Run) {
+    pub(super) fn take_over(&mut self, next: &Run) {
         self.run = Run {
             version: next.version + 1,
             ..next.clone()
@@ -118,12 +118,14 @@ impl Held<'_> {
         } else if is_as(&stored, next) {
             self.take_over(&Run {
                 version: stored.version - 1,
+                showing: stored.showing,
                 wanted: stored.wanted,
                 ..next.clone()
             });
             Ok(true)
         } else if is_as(&stored, run) {
             self.run.version = stored.version;
+            self.run.showing = stored.showing;
             self.run.wanted = stored.wanted;
             Ok(false)
         } else {

@@ -4,4 +4,5 @@ mod delegation;
 mod platform;
 mod recovery;
 mod runs;
+mod showing;
 mod starting;

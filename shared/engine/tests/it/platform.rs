@@ -238,9 +238,13 @@ impl Platform {
     pub(crate) async fn runs_of(&self, agent: &Agent) -> Vec<Run> {
         let page = PageRequest::first(100);
         let filter = RunFilter::default();
-        let runs = self
-            .store
-            .runs(agent.workspace_id, agent.id, &filter, &page);
+        let runs = self.store.runs(
+            agent.workspace_id,
+            agent.id,
+            &filter,
+            &page,
+            self.clock.now(),
+        );
         runs.await.unwrap().items
     }
 
@@ -380,11 +384,10 @@ fn dynamodb() -> SocketAddr {
         let mut secondary = Vec::new();
         for number in 1..=indexes {
             let (partition, sort) = (format!("GSI{number}PK"), format!("GSI{number}SK"));
-            let projection = if number == 3 { "KEYS_ONLY" } else { "ALL" };
             secondary.push(json!({
                 "IndexName": format!("GSI{number}"),
                 "KeySchema": key(&partition, &sort),
-                "Projection": { "ProjectionType": projection },
+                "Projection": { "ProjectionType": "KEYS_ONLY" },
             }));
             attributes.extend([partition, sort]);
         }

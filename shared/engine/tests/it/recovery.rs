@@ -2,10 +2,10 @@
 
 use chrono::TimeDelta;
 use domain::message::Advance;
-use domain::run::{Lease, MessageKind, MessageLevel, Partial, PartialEvent, Run, RunStatus};
+use domain::run::{Lease, MessageKind, MessageLevel, Run, RunStatus};
 use engine::{Progress, give_up};
 use serde_json::json;
-use store::{EventCursor, RunWrite};
+use store::RunWrite;
 
 use crate::platform::{Platform, SLOW};
 
@@ -95,11 +95,11 @@ async fn lose_a_lease(platform: &Platform, run: &Run, alone: bool) {
             alone,
             until: now + TimeDelta::seconds(30),
         }),
-        ..stored
+        ..stored.clone()
     };
     let write = RunWrite {
+        read: &stored,
         run: &taken,
-        wanted: taken.wanted,
         steps: &[],
         messages: &[],
         agent: None,
@@ -164,12 +164,13 @@ async fn a_worker_that_has_lost_its_run_changes_nothing() {
     let stop = async {
         tokio::time::sleep(SLOW / 2).await;
         let mut stored = platform.stored(&run).await;
+        let read = stored.clone();
         stored.status = RunStatus::Stopped;
         stored.lease = None;
         stored.due_at = None;
         let write = RunWrite {
+            read: &read,
             run: &stored,
-            wanted: stored.wanted,
             steps: &[],
             messages: &[],
             agent: None,
@@ -216,45 +217,4 @@ async fn the_run_of_a_dead_letter_fails_once() {
     assert_eq!(platform.reread(&agent).await.consecutive_failures, 1);
     assert_eq!(platform.advance(&run).await, Progress::Idle);
     assert!(platform.hits().is_empty());
-}
-
-#[tokio::test]
-async fn whoever_watches_reads_on_from_where_they_were() {
-    let platform = Platform::start().await;
-    let agent = platform.requester("GET", "/ping").await;
-    let run = platform.run_of(&agent, json!({})).await;
-    let partial = |sequence, text: &str| Partial {
-        position: 0,
-        sequence,
-        at: platform.clock.now(),
-        event: PartialEvent::Text {
-            text: text.to_owned(),
-        },
-    };
-    for (sequence, text) in [(0, "One "), (1, "two")] {
-        let shown = partial(sequence, text);
-        platform.store.add_partial(&run, &shown).await.unwrap();
-    }
-    platform.advance(&run).await;
-    let late = platform.store.add_partial(&run, &partial(2, "three")).await;
-    assert!(
-        matches!(late, Err(domain::Error::Conflict(_))),
-        "its worker has lost the run"
-    );
-
-    let read = async |after| {
-        let events = platform
-            .store
-            .run_events(run.workspace_id, run.id, after)
-            .await;
-        events.unwrap().unwrap()
-    };
-    let all = read(EventCursor::Start).await;
-    assert_eq!(all.run.status, RunStatus::Completed);
-    assert_eq!(all.entries.len(), 2 + all.run.steps as usize);
-    for (seen, entry) in all.entries.iter().enumerate() {
-        let rest = read(entry.cursor()).await;
-        assert_eq!(rest.entries, all.entries[seen + 1..]);
-        assert_eq!(rest.run.version, all.run.version);
-    }
 }

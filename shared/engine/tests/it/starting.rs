@@ -3,11 +3,9 @@
 use chrono::TimeDelta;
 use domain::Error;
 use domain::agent::{Agent, AgentState, AgentType};
-use domain::page::PageRequest;
 use domain::plan::Standing;
 use domain::run::{Run, RunTrigger};
 use serde_json::json;
-use store::RunFilter;
 
 use crate::platform::Platform;
 
@@ -17,12 +15,7 @@ async fn freeform(platform: &Platform) -> Agent {
 }
 
 async fn runs(platform: &Platform, agent: &Agent) -> Vec<Run> {
-    let page = PageRequest::first(100);
-    let runs = platform
-        .store
-        .runs(agent.workspace_id, agent.id, &RunFilter::default(), &page)
-        .await;
-    runs.unwrap().items
+    platform.runs_of(agent).await
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What an operation takes beside its own parameters and body: a credential, and what every request of its kind may carry.
 
 use auth::Dialect;
+use domain::access::{Role, least_role};
 use serde_json::{Value, json};
 
 /// Who may call.
@@ -34,6 +35,28 @@ pub(super) fn secure(dialect: Dialect, operation: &mut Value) -> Access {
             };
             Access::Anyone
         }
+    }
+}
+
+/// Tells the role that a caller needs beside its credential, where that is more than a member's: that of the scopes, and what the
+/// annotation says of sessions.
+pub(super) fn tell_role(operation: &mut Value) {
+    let mut least = Role::User;
+    for requirement in operation["security"].as_array_mut().into_iter().flatten() {
+        for (scheme, needed) in requirement.as_object_mut().into_iter().flatten() {
+            let names = needed.as_array().into_iter().flatten();
+            let roles = names.filter_map(|name| match scheme.as_str() {
+                "Session" => serde_json::from_value(name.clone()).ok(),
+                _ => name.as_str().map(least_role),
+            });
+            least = roles.chain([least]).max().unwrap_or(least);
+            if scheme == "Session" {
+                *needed = json!([]);
+            }
+        }
+    }
+    if least > Role::User {
+        operation["x-least-role"] = least.as_str().into();
     }
 }
 

@@ -1,0 +1,179 @@
+//! The head of a run: one item with how the run stands, which is also the run's place in the indexes.
+//!
+//! Writes of it are updates, and an index is written only when the run's place in it changes: by age when the run is created, by
+//! status when that changes, in the due index when somebody says so. A worker that renews its lease writes the head alone.
+
+use chrono::{DateTime, Utc};
+use domain::audit::AuditEntry;
+use domain::ids::{RunId, WorkspaceId};
+use domain::run::{Run, RunStatus, Wanted};
+use domain::{Error, Result};
+use serde_json::Value;
+
+use crate::item::{Item, NewItem, entity, number, text};
+use crate::keys::{self, Index};
+use crate::transaction::Condition;
+use crate::{Store, Transaction};
+
+/// What may stay in the head, in bytes of JSON, of input and output each.
+const INLINE: usize = 4 * 1024;
+/// What is wanted of the worker.
+const WANTED: &str = "wanted";
+
+impl Store {
+    /// A run's head, without large inputs and outputs.
+    pub async fn run_head(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<Run>> {
+        let head = self
+            .get_item(&self.tables.records, &keys::run_head(workspace, id))
+            .await?;
+        head.as_ref().map(read_head).transpose()
+    }
+
+    /// Changes what is wanted of the worker that holds `run`, which was read with what is wanted now. The head's version stays as
+    /// it is.
+    ///
+    /// # Errors
+    /// `Conflict` when the run, or what is wanted of its worker, has been written since `run` was read.
+    pub async fn want(&self, run: &Run, wanted: Option<Wanted>, audit: &AuditEntry) -> Result<()> {
+        let mut seen = unchanged(run);
+        let change = match wanted {
+            Some(wanted) => {
+                seen = seen.text(":next", wanted.as_str());
+                "SET wanted = :next"
+            }
+            None => "REMOVE wanted",
+        };
+        let mut transaction = self.transaction();
+        transaction.update(
+            &self.tables.records,
+            &keys::run_head(run.workspace_id, run.id),
+            change,
+            seen,
+            moved_on,
+        );
+        transaction.audit(audit);
+        transaction.commit().await
+    }
+
+    /// Lets the tick look after `run` at another time than when it is due. The head's version stays as it is, so that no worker is
+    /// disturbed.
+    ///
+    /// # Errors
+    /// `Conflict` when the run is due at another time by now, or not at all any more.
+    pub async fn postpone(&self, run: &Run, until: DateTime<Utc>) -> Result<()> {
+        let due = |at| keys::due(at, "run", run.workspace_id, run.id).key;
+        let seen = run.due_at.map(due).ok_or_else(moved_on)?;
+        let sort = Index::Due.sort();
+        let condition = Condition::that(format!("{sort} = :seen"))
+            .text(":seen", &seen.sort)
+            .text(":until", &due(until).sort);
+        let mut transaction = self.transaction();
+        transaction.update(
+            &self.tables.records,
+            &keys::run_head(run.workspace_id, run.id),
+            &format!("SET {sort} = :until"),
+            condition,
+            moved_on,
+        );
+        transaction.commit().await
+    }
+}
+
+impl Transaction<'_> {
+    /// Writes the head `run` over the one that was `read`, and takes the fence down when the answer behind it is over.
+    pub(crate) fn change_head(&mut self, read: &Run, run: &Run) {
+        let next = Run {
+            showing: run.showing.filter(|_| is_same_answer(read, run)),
+            ..run.clone()
+        };
+        self.replace_head(read, &next);
+        if read.showing.is_some() && next.showing.is_none() {
+            let records = self.store().tables.records.clone();
+            let fence = keys::run_fence(run.workspace_id, run.id);
+            self.update(&records, &fence, "REMOVE holder", Condition::none(), || {
+                Error::internal("an unconditional write failed")
+            });
+        }
+    }
+
+    /// Writes the head `run` over the one that was `read`.
+    pub(crate) fn replace_head(&mut self, read: &Run, run: &Run) {
+        let records = self.store().tables.records.clone();
+        let next = Run {
+            version: read.version + 1,
+            ..run.clone()
+        };
+        let mut removed = Vec::new();
+        let mut item = head_item(&next);
+        if run.due_at != read.due_at {
+            match run.due_at {
+                Some(_) => item = item.map(|item| item.indexed_if(due(run))),
+                None => removed.extend([Index::Due.partition(), Index::Due.sort()]),
+            }
+        }
+        if run.wanted.is_none() {
+            removed.push(WANTED);
+        }
+        self.change(&records, item, &removed, unchanged(read), moved_on);
+    }
+}
+
+/// Whether the same worker still waits for the same answer.
+fn is_same_answer(read: &Run, run: &Run) -> bool {
+    let holder = |run: &Run| run.lease.map(|lease| lease.holder);
+    run.status == RunStatus::Running && run.steps == read.steps && holder(run) == holder(read)
+}
+
+/// Nobody has written the run since it was read, and what is wanted of its worker is what was wanted then.
+pub(crate) fn unchanged(read: &Run) -> Condition {
+    let seen = |rest: &str| {
+        Condition::that(format!("version = :seen AND {rest}")).number(":seen", read.version)
+    };
+    match read.wanted {
+        None => seen("attribute_not_exists(wanted)"),
+        Some(wanted) => seen("wanted = :wanted").text(":wanted", wanted.as_str()),
+    }
+}
+
+pub(crate) fn moved_on() -> Error {
+    Error::Conflict("the run has moved on".to_owned())
+}
+
+/// The head of a run that is not there yet.
+pub(crate) fn new_head(run: &Run) -> Result<NewItem> {
+    Ok(head_item(run)?.indexed_if(due(run)))
+}
+
+/// The head but for its place in the due index.
+fn head_item(run: &Run) -> Result<NewItem> {
+    let mut head = run.clone();
+    head.input = head.input.filter(is_inline);
+    head.output = head.output.filter(is_inline);
+    let key = keys::run_head(run.workspace_id, run.id);
+    let by_age = keys::run_of_agent(run.workspace_id, run.agent_id, run.id);
+    let by_status = keys::run_in_status(run.workspace_id, run.status, run.agent_id, run.id);
+    Ok(NewItem::new(key, "run", &head)?
+        .indexed(by_age)
+        .indexed(by_status)
+        .number("version", run.version)
+        .text_if(WANTED, run.wanted.map(Wanted::as_str)))
+}
+
+fn due(run: &Run) -> Option<keys::IndexKey> {
+    let at = run.due_at?;
+    Some(keys::due(at, "run", run.workspace_id, run.id))
+}
+
+pub(crate) fn is_inline(value: &Value) -> bool {
+    serde_json::to_vec(value).is_ok_and(|json| json.len() <= INLINE)
+}
+
+pub(crate) fn read_head(item: &Item) -> Result<Run> {
+    let wanted = text(item, WANTED).filter(|word| *word == Wanted::Pause.as_str());
+    Ok(Run {
+        version: u64::try_from(number(item, "version")).unwrap_or(0),
+        wanted: wanted.map(|_| Wanted::Pause),
+        due_at: text(item, Index::Due.sort()).and_then(keys::due_at),
+        ..entity(item)?
+    })
+}
