@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Be somebody else's web page, in headless Chromium: what it may read of a platform on the same machine, at every port.
+"""Be a web page of another origin, in headless Chromium: what it may read of a platform on the same machine, at every port.
 
 The page asks across origins, and as a page whose name was led to this machine (DNS rebinding), when browser and service take
 it for a page of the service itself. A form that the platform has signed for its own pages is tried from either.

@@ -20,14 +20,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::front::{Front, Guarded};
+use super::front::{Front, Protocol};
 use super::passwords;
 use crate::template::{Secret, SecretContent};
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
 /// A request is an id and a stage.
-pub(crate) const GUARDED: Guarded = Guarded {
+pub(crate) const PROTOCOL: Protocol = Protocol {
     service: "secretsmanager",
     largest_body: 64 * 1024,
 };
