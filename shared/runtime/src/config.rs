@@ -310,3 +310,33 @@ fn unreadable(name: &'static str, value: &str, expected: impl Into<String>) -> C
         expected: expected.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_of_what_a_function_works_with_are_its_own() {
+        let ports = |variables: &[(&str, &str)]| {
+            let pairs = variables.iter();
+            let map = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Variables(&map.collect()).own_ports()
+        };
+        assert_eq!(
+            ports(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")]),
+            [9001]
+        );
+        let local = [
+            ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:4000/secret"),
+            ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:4001"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://[::1]:4002/"),
+            (
+                "AWS_ENDPOINT_URL_SQS",
+                "https://sqs.eu-central-1.amazonaws.com",
+            ),
+            // Models are asked as a tenant says.
+            ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:4003"),
+        ];
+        assert_eq!(ports(&local), [4002, 4001, 4000]);
+    }
+}
