@@ -108,6 +108,9 @@ async fn usage_of_others_and_of_no_period_is_refused() {
         ("from=yesterday", "from"),
         ("to=2026-02-30", "to"),
         ("from=2026-03-02&to=2026-03-01", "from"),
+        ("from=9999-12-31&to=%2B10000-01-05", "to"),
+        ("from=-0002-12-31&to=-0001-01-05", "to"),
+        ("from=1969-12-31&to=1970-01-05", "from"),
         ("from=2020-01-01&to=2026-03-01", "from"),
         ("agent_id=x", "agent_id"),
     ] {

@@ -96,9 +96,9 @@ async fn get_usage(
 ) -> Result<Reply<UsageReport>> {
     let now = state.host.services.clock.now();
     let today = now.date_naive();
-    let to = params.parsed("to")?.unwrap_or(today);
+    let to = params.day("to")?.unwrap_or(today);
     let month = to.with_day(1).unwrap_or(to);
-    let from: NaiveDate = params.parsed("from")?.unwrap_or(month);
+    let from = params.day("from")?.unwrap_or(month);
     if !(0..MAX_DAYS).contains(&(to - from).num_days()) {
         let message = format!("must be up to {} days before to", MAX_DAYS - 1);
         return Err(Error::invalid_query("from", message).into());
