@@ -16,7 +16,7 @@ use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
-use crate::embedded::s3_entrance::Origins;
+use crate::embedded::s3_front::Origins;
 use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
 use crate::gateway::{Gateway, HttpFunction};
@@ -72,6 +72,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         dynamodb,
         objects,
         queues,
+        secrets,
     } = listeners.start(setting, &mut services).await?;
 
     let environments = deployment
@@ -175,6 +176,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         _threads: threads,
         dynamodb,
         _objects: objects,
+        secrets,
         _access_file: access_file,
         data,
     })
