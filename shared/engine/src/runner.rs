@@ -186,8 +186,8 @@ impl Runner {
     ) -> Result<Progress> {
         let done = async {
             if let Some(target) = deletion? {
-                held.end(&Ending::stopped(&held.run, target.reason()))
-                    .await?;
+                let ending = Ending::stopped(&held.run, target.reason());
+                held.end(&ending, &self.places).await?;
                 return Ok(Progress::Finished);
             }
             let (version, journal) = (version?, journal?);
