@@ -134,6 +134,8 @@ pub struct Limits {
     pub organization: u32,
     /// `UNAUTHENTICATED_LIMIT_PER_MINUTE`, per IP, for requests whose credential is unknown.
     pub unauthenticated: u32,
+    /// `EVENT_STREAMS_PER_WORKSPACE`: open streams of events, whose number is not one a minute.
+    pub event_streams: u32,
 }
 
 /// What talks out.
@@ -217,6 +219,7 @@ impl Config {
                 invitations_per_hour: variables.parsed("INVITATION_LIMIT_PER_HOUR", 20)?,
                 organization: variables.parsed("ORGANIZATION_LIMIT_PER_MINUTE", 6_000)?,
                 unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
+                event_streams: variables.parsed("EVENT_STREAMS_PER_WORKSPACE", 20)?,
             },
             plan: PlanLimits {
                 agents: variables.bound("PLAN_AGENTS")?,
