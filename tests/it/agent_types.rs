@@ -421,3 +421,25 @@ async fn an_agent_starts_another_and_waits_for_it() {
         1
     );
 }
+
+#[tokio::test]
+async fn large_agents_hide_no_smaller_one_from_those_that_call_it_by_name() {
+    let desk = Desk::start().await;
+    let config = json!({"instructions": "Summarise."});
+    desk.agent("Oldest", "freeform", config).await;
+    // More than a page of a list may have.
+    for number in 0..45 {
+        let config = json!({"instructions": "x".repeat(95_000)});
+        let name = format!("Large {number}");
+        desk.agent(&name, "freeform", config).await;
+    }
+    let config = json!({
+        "instructions": "@trigger_agent {\"agent\": \"Oldest\", \"wait\": true}",
+        "tools": ["trigger_agent"],
+        "allowed_agents": "*",
+    });
+    let chief = desk.agent("Chief", "freeform", config).await;
+    let done = desk.run(&chief, json!({})).await;
+    let said = done["output"]["text"].as_str().unwrap();
+    assert!(said.contains("completed"), "{said}");
+}

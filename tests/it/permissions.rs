@@ -30,6 +30,7 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
             ..in_this_process(options)
         };
         options
+            .parameter("RunsAtOncePerOrganization", "2")
             .parameter("OpenMeteoGeocodingUrl", weather.url())
             .parameter("OpenMeteoForecastUrl", weather.url())
     })
@@ -138,8 +139,8 @@ fn queues_secrets_and_logs_are_granted_to_the_functions_that_are_told_of_them() 
             let asking = "bedrock:InvokeModelWithResponseStream";
             need(function, asking, "BedrockModelArns");
         }
-        if function == "ExecutionsWorkerFunction" {
-            // It opens the keys of models' providers.
+        if ["ExecutionsWorkerFunction", "TriggersTickFunction"].contains(&function) {
+            // One opens the keys of models' providers, the other keeps the data keys wrapped.
             need(function, "secretsmanager:GetSecretValue", "MasterSecret");
         }
         let events = properties["Events"].as_mapping().unwrap().values();

@@ -98,3 +98,55 @@ fn every_operation_has_one_event_of_its_own_function_and_every_event_an_operatio
         );
     }
 }
+
+#[test]
+fn what_a_queues_function_cannot_process_ends_in_another_queue() {
+    let template = Template::read(TestApp::template()).unwrap();
+    let endpoints = Endpoints::default();
+    let deployment = Deployment::evaluate(&template, &BTreeMap::new(), &endpoints).unwrap();
+    assert!(!deployment.queue_sources.is_empty());
+    for source in &deployment.queue_sources {
+        let mut queues = deployment.queues.iter();
+        let queue = queues.find(|queue| queue.name == source.queue).unwrap();
+        assert!(queue.redrive.is_some(), "{}", queue.logical_id);
+    }
+}
+
+#[test]
+fn what_functions_report_in_their_logs_wakes_somebody() {
+    let read = |file: &std::path::Path| {
+        let text = std::fs::read_to_string(file).unwrap();
+        serde_yaml_ng::from_str::<serde_yaml_ng::Value>(&text).unwrap()
+    };
+    let file = TestApp::template();
+    let template = read(&file);
+    let alarms = read(&file.with_file_name("infra").join("alarms.yaml"));
+    let handed = &template["Resources"]["Alarms"]["Properties"]["Parameters"];
+    let is_watched = |function: &str, metric: &str| {
+        let resources = alarms["Resources"].as_mapping().unwrap();
+        let log_group = format!("{}LogGroup", function.trim_end_matches("Function"));
+        let filter = resources.values().any(|resource| {
+            let properties = &resource["Properties"];
+            let pattern = properties["FilterPattern"].as_str().unwrap_or_default();
+            resource["Type"] == "AWS::Logs::MetricFilter"
+                && format!("{:?}", properties["LogGroupName"]).contains(&log_group)
+                && pattern.contains(metric)
+        });
+        let mut alarms = resources.values();
+        let alarm = alarms.any(|resource| resource["Properties"]["MetricName"] == metric);
+        filter && alarm && handed.get(log_group.as_str()).is_some()
+    };
+    let functions = template["Resources"].as_mapping().unwrap().iter();
+    let mut seen = 0;
+    for (id, resource) in functions {
+        let events = resource["Properties"]["Events"].as_mapping();
+        let is_api = events.is_some_and(|events| events.values().any(|e| e["Type"] == "Api"));
+        let id = id.as_str().unwrap();
+        // The documents are everybody's, as often as anybody likes.
+        if is_api && id != "DocsFunction" {
+            assert!(is_watched(id, "rate_limiter_failed"), "{id}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5 && is_watched("TriggersTickFunction", "data_keys_failed"));
+}

@@ -1,6 +1,6 @@
 //! The keys of workspaces and organizations, opened for the run that needs one.
 
-use auth::Keyring;
+use auth::Vault;
 use domain::Result;
 use domain::credential::{Credential, CredentialStatus};
 use domain::ids::{CredentialId, OrganizationId};
@@ -14,10 +14,11 @@ use store::Store;
 /// How often a workspace's own credential is looked for that is revoked meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// Finds credentials in the store and opens them with the keyring as of now.
+/// Finds credentials in the store and opens them.
 pub(crate) struct SealedKeys {
     services: Services,
     store: Store,
+    vault: Vault,
 }
 
 /// What there is of credentials for a provider.
@@ -30,7 +31,12 @@ enum Found {
 
 impl SealedKeys {
     pub(crate) fn new(services: Services, store: Store) -> Self {
-        Self { services, store }
+        let vault = Vault::new(services.clone(), store.clone());
+        Self {
+            services,
+            store,
+            vault,
+        }
     }
 
     async fn find(
@@ -97,10 +103,9 @@ impl SealedKeys {
             Found::Withdrawn => return Ok(None),
             Found::Nothing => return Ok(self.role(provider).map(ProviderKey::Role)),
         };
-        let keyring = Keyring::load(&self.services).await?;
-        let Some(secret) = keyring.open_provider_key(&credential) else {
-            tracing::warn!(credential.id = %credential.id, "credential cannot be opened");
-            return Ok(None);
+        let Some(secret) = self.vault.open_provider_key(&credential).await? else {
+            tracing::error!(credential.id = %credential.id, "credential cannot be opened");
+            return Ok(Some(ProviderKey::Unreadable(credential.id)));
         };
         let now = self.services.clock.now();
         // A note for people, which is no reason for a run to fail.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Result;
 use domain::message::{Advance, RunMessage};
-use engine::{Models, Progress, RunQueue, Runner, Starter, WorkspaceTools};
+use engine::{Models, Places, Progress, RunQueue, Runner, Starter, WorkspaceTools};
 use outbound::OutboundClient;
 use runtime::{Invocation, Lambda, Services, queue};
 use store::Store;
@@ -33,7 +33,10 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
     let store = Store::new(&services);
     let queue = RunQueue::new(&services)?;
     let starter = Starter::new(store.clone(), queue.clone(), services.clock.clone());
-    let workspace = WorkspaceTools::new(store.clone(), starter, services.clock.clone());
+    let clock = services.clock.clone();
+    let limit = config.runs_at_once_per_organization;
+    let places = Places::new(store.clone(), clock.clone(), queue.clone(), limit);
+    let workspace = WorkspaceTools::new(store.clone(), starter, places.clone(), clock.clone());
     let settings = &config.outbound;
     let outbound = OutboundClient::guarding(settings.allow_loopback, settings.own_ports.clone());
     let toolbox = Toolbox::new(ToolSettings {
@@ -48,8 +51,7 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
         Arc::new(SealedKeys::new(services.clone(), store.clone())),
         Duration::from_secs(config.outbound.model_timeout_seconds.into()),
     );
-    let clock = services.clock.clone();
-    let runner = Runner::new(store, clock, toolbox, models, lease);
+    let runner = Runner::new(store, clock, toolbox, models, places, lease);
     Ok(Lambda::queue(move |batch, invocation| {
         let (runner, queue) = (runner.clone(), queue.clone());
         async move {
@@ -71,10 +73,13 @@ async fn advance(
     // What goes on does so by a message of its own, not by a failure of this one: redeliveries come late, and end in the
     // dead-letter queue, which is for faults.
     let (message, delay) = match runner.advance(&message, invocation.deadline).await {
-        Ok(Progress::Finished | Progress::Paused | Progress::Idle) => return Ok(()),
-        Ok(Progress::Yielded) => {
+        Ok(Progress::Finished | Progress::Paused | Progress::Idle | Progress::Waiting) => {
+            return Ok(());
+        }
+        Ok(Progress::Yielded { place }) => {
             let again = Advance {
                 attempt: 0,
+                place,
                 ..message
             };
             (again, Duration::ZERO)

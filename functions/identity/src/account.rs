@@ -1,9 +1,6 @@
 //! Signing out and changing the password.
 
-use auth::{
-    Guess, Keyring, Policy, begin_session, hash_password, issue_device_token, network_of,
-    verify_password,
-};
+use auth::{Guess, Keyring, Policy, begin_session, hash_password, network_of, verify_password};
 use axum::extract::State as Extract;
 use domain::Error;
 use domain::audit::AuditEntry;
@@ -86,7 +83,7 @@ async fn change_password(
     store
         .change_password(&user, &member, Some(&session), &audit)
         .await?;
-    let device_token = issue_device_token(&keyring, &user);
+    let device_token = state.host.vault.issue_device_token(&user).await?;
     let signed_in = signed_in(&state, &user, &member, tokens, device_token);
     Ok(Reply::ok(signed_in.await?))
 }

@@ -1,6 +1,6 @@
 //! Registering: with an organization of one's own, or by an invitation into another. Counted per address.
 
-use auth::{Keyring, Policy, begin_session, hash_password, issue_device_token, network_of};
+use auth::{Keyring, Policy, begin_session, hash_password, network_of};
 use axum::extract::State as Extract;
 use domain::Error;
 use domain::audit::{Actor, AuditEntry, Caller};
@@ -110,7 +110,7 @@ async fn found_organization(
         .await?;
     Ok(SignedIn {
         tokens,
-        device_token: issue_device_token(keyring, &user),
+        device_token: state.host.vault.issue_device_token(&user).await?,
         user: UserData::new(&user, member.role),
         organization,
         workspace,
@@ -174,11 +174,12 @@ async fn join_organization(
         "member",
         user.id,
         now,
-    );
+    )
+    .of_organization();
     store
         .accept_invitation(&organization, &hash, &user, &member, &session, &audit)
         .await?;
-    let device_token = issue_device_token(keyring, &user);
+    let device_token = state.host.vault.issue_device_token(&user).await?;
     signed_in(state, &user, &member, tokens, device_token).await
 }
 

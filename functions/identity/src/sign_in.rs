@@ -1,8 +1,8 @@
 //! Signing in and refreshing. Wrong passwords are limited: per address, and per account so that no one can keep its owner out.
 
 use auth::{
-    Exchange, Guess, Keyring, Policy, SessionTokens, begin_session, exchange, issue_device_token,
-    known_device, network_of, session_of, verify_password,
+    Exchange, Guess, Keyring, Policy, SessionTokens, begin_session, exchange, network_of,
+    session_of, verify_password,
 };
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
@@ -92,10 +92,11 @@ async fn login(
         Ok(email) => store.user_by_email(&email).await?,
         Err(_) => None,
     };
-    let device = user
-        .as_ref()
-        .zip(device_token.as_deref())
-        .and_then(|(user, token)| known_device(&keyring, user, token));
+    let vault = &state.host.vault;
+    let device = match (&user, &device_token) {
+        (Some(user), Some(token)) => vault.known_device(user, token).await?,
+        _ => None,
+    };
     let guess = begin_guess(&state, &client, &tried, user.as_ref(), device).await?;
     let is_known = device.is_some();
     let device_token = device_token.filter(|_| is_known);
@@ -111,7 +112,10 @@ async fn login(
     let network = Some(network_of(&client.ip));
     let (session, tokens) = begin_session(&keyring, &member, network, now)?;
     store.create_session(&session, &user).await?;
-    let device_token = device_token.unwrap_or_else(|| issue_device_token(&keyring, &user));
+    let device_token = match device_token {
+        Some(known) => known,
+        None => vault.issue_device_token(&user).await?,
+    };
     let signed_in = signed_in(&state, &user, &member, tokens, device_token);
     Ok(Reply::ok(signed_in.await?))
 }
@@ -169,7 +173,7 @@ async fn refresh_session(
     limiter.require_counted(&policy, now).await?;
 
     let refused = || Error::Unauthenticated("the refresh token is not valid any more".to_owned());
-    let keyring = Keyring::load(services).await?;
+    let mut keyring = Keyring::load(services).await?;
     let token = &body.refresh_token;
     let id = session_of(token).ok_or_else(refused)?;
     let mut session = store.session(id).await?.ok_or_else(refused)?;
@@ -177,6 +181,7 @@ async fn refresh_session(
         .member(session.organization_id, session.user_id)
         .await?
         .ok_or_else(refused)?;
+    let mut is_renewed = false;
     for _ in 0..ATTEMPTS {
         if !session.is_good_for(&member, now) {
             return Err(refused().into());
@@ -191,6 +196,11 @@ async fn refresh_session(
             Exchange::Reused => {
                 store.end_session(id).await?;
                 return Err(refused().into());
+            }
+            // Another instance may have signed it with a key that this one has not heard of.
+            Exchange::Unknown if !is_renewed => {
+                keyring = Keyring::renewed(services).await?;
+                is_renewed = true;
             }
             Exchange::Unknown => return Err(refused().into()),
         }

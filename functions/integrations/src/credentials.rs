@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use auth::Keyring;
 use axum::extract::State as Extract;
 use domain::Error;
 use domain::access::Role;
@@ -60,21 +59,26 @@ async fn list_credentials(
     caller: Permitted<CredentialsRead>,
     params: PageParams,
 ) -> Result<Listed<Credential>> {
-    let store = &state.host.store;
+    let (store, vault) = (&state.host.store, &state.host.vault);
     let request = &params.request;
     let defaults = store.default_credentials(caller.organization_id);
     let page = if View::is_whole(&caller) {
         let all = store.credentials(caller.organization_id, request);
-        let (page, defaults) = try_join(all, defaults).await?;
+        let (mut page, defaults) = try_join(all, defaults).await?;
+        vault.try_provider_keys(&mut page.items).await?;
         let view = View::new(&caller, &defaults);
         page.map(|credential| view.whole(credential))
     } else {
         let own = store.credentials_of_workspace(caller.workspace_id, request);
-        let (page, defaults) = try_join(own, defaults).await?;
+        let (mut page, defaults) = try_join(own, defaults).await?;
         let chosen = defaults.chosen.values();
         let chosen = chosen.map(|id| store.credential(caller.organization_id, *id));
         let chosen = try_join_all(chosen).await?.into_iter().flatten();
-        View::new(&caller, &defaults).page(page, chosen.collect(), request)
+        let mut chosen: Vec<_> = chosen.collect();
+        for rows in [&mut page.items, &mut chosen] {
+            vault.try_provider_keys(rows).await?;
+        }
+        View::new(&caller, &defaults).page(page, chosen, request)
     };
     Ok(Listed::new(page, params))
 }
@@ -115,10 +119,10 @@ async fn create_credential(
         .base_url
         .map(|text| base_url(&state, body.provider, &text))
         .transpose()?;
-    let sealed =
-        Keyring::load(services)
-            .await?
-            .seal_provider_key(organization, id, &body.secret)?;
+    let vault = &state.host.vault;
+    let sealed = vault
+        .seal_provider_key(organization, id, &body.secret)
+        .await?;
     let credential = credential::Credential {
         id,
         organization_id: organization,
@@ -131,9 +135,16 @@ async fn create_credential(
         created_at: now,
         last_used_at: None,
         unsupported: BTreeSet::new(),
+        is_lost: false,
         revision: 0,
     };
-    let done = |action| AuditEntry::new(&caller.caller, action, "credential", id, now);
+    let done = |action| {
+        let entry = AuditEntry::new(&caller.caller, action, "credential", id, now);
+        match credential.workspace_id {
+            Some(_) => entry,
+            None => entry.of_organization(),
+        }
+    };
     let mut audit = vec![done("credential.created")];
     if body.default {
         audit.push(done("credential.made_default"));
@@ -179,11 +190,13 @@ async fn get_credential(
     Id(id): Id<CredentialId>,
 ) -> Result<Reply<Credential>> {
     let store = &state.host.store;
-    let (credential, defaults) = try_join(
+    let (mut credential, defaults) = try_join(
         store.credential(caller.organization_id, id),
         store.default_credentials(caller.organization_id),
     )
     .await?;
+    let vault = &state.host.vault;
+    vault.try_provider_keys(credential.as_mut_slice()).await?;
     let view = View::new(&caller, &defaults);
     let shown = credential.and_then(|credential| view.of(credential));
     Ok(Reply::ok(shown.ok_or(Error::NotFound("credential"))?))
@@ -205,7 +218,7 @@ async fn revoke_credential(
 ) -> Result<Reply<Credential>> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
-    let audit = AuditEntry::new(&caller.caller, "credential.revoked", "credential", id, now);
+    let mut audit = AuditEntry::new(&caller.caller, "credential.revoked", "credential", id, now);
     let mut attempt = 1;
     loop {
         let (credential, defaults) = try_join(
@@ -219,6 +232,7 @@ async fn revoke_credential(
             .ok_or(Error::NotFound("credential"))?;
         if credential.workspace_id.is_none() {
             caller.require_role_everywhere(Role::Admin)?;
+            audit = audit.of_organization();
         }
         if credential.status() == CredentialStatus::Revoked {
             return Ok(Reply::ok(view.whole(credential)));

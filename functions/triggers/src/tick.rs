@@ -6,11 +6,14 @@
 //!   be up to a minute late.
 //! * A token that has run out gets its `expired` log row.
 //!
+//! Beside that it keeps the data keys wrapped by the master secret as it is now, so that a rotation needs no requests to be safe.
+//!
 //! A failing item is logged and stops no other. Two ticks at once do no harm: whatever must happen once is claimed by a
 //! conditional write.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use auth::Vault;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
 use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
@@ -20,6 +23,7 @@ use domain::token::{Token, TokenAction, TokenState};
 use domain::{Error, Result};
 use engine::{RunQueue, Starter};
 use futures::StreamExt;
+use futures::future::join;
 use runtime::{Clock, Lambda, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,8 +69,10 @@ pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
     let store = Store::new(&services);
     let queue = RunQueue::new(&services)?;
     let starter = Starter::new(store.clone(), queue.clone(), services.clock.clone());
+    let vault = Vault::new(services.clone(), store.clone());
     Ok(Lambda::event(move |input, invocation| {
         let (store, clock) = (store.clone(), services.clock.clone());
+        let vault = vault.clone();
         let (starter, queue) = (starter.clone(), queue.clone());
         async move {
             let input: Input = if input.is_null() {
@@ -82,7 +88,12 @@ pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
                 abandoned_before: input.abandoned_before,
                 deadline: invocation.deadline,
             };
-            let summary = tick.run().await?;
+            let (summary, kept) = join(tick.run(), vault.keep_wrapped()).await;
+            if let Err(error) = kept {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, source, metric = "data_keys_failed", "the data keys could not be kept wrapped");
+            }
+            let summary = summary?;
             tracing::info!(
                 due.runs = summary.runs,
                 due.agents = summary.agents,
@@ -125,7 +136,7 @@ impl Tick {
             if fresh.is_empty() {
                 break;
             }
-            let mut done = futures::stream::iter(fresh)
+            let mut done = futures::stream::iter(in_turn(fresh))
                 .map(|item| self.handle(item))
                 .buffer_unordered(CONCURRENCY);
             while let Some((kind, acted)) = done.next().await {
@@ -261,11 +272,57 @@ impl Tick {
     }
 }
 
+/// What is due, the first of every tenant before the second of any: one that has much to be done holds up no other.
+fn in_turn(due: Vec<DueItem>) -> Vec<DueItem> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut turns: Vec<(usize, DueItem)> = due
+        .into_iter()
+        .map(|item| {
+            let turn = seen.entry(tenant(&item.kind)).or_default();
+            *turn += 1;
+            (*turn, item)
+        })
+        .collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, item)| item).collect()
+}
+
+fn tenant(kind: &DueKind) -> String {
+    match kind {
+        DueKind::Run(workspace, _) | DueKind::Agent(workspace, _) => workspace.to_string(),
+        DueKind::Token(organization, _) => organization.to_string(),
+    }
+}
+
 /// `false` when somebody else was faster.
 fn unless_lost(written: Result<()>) -> Result<bool> {
     match written {
         Ok(()) => Ok(true),
         Err(Error::Conflict(_)) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_much_to_be_done_holds_up_no_other() {
+        let at = |seconds| DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
+        let (busy, quiet) = (WorkspaceId::new(at(1)), WorkspaceId::new(at(2)));
+        let run = |workspace, seconds| DueItem {
+            at: at(seconds),
+            kind: DueKind::Run(workspace, RunId::new(at(seconds))),
+        };
+        let due = [
+            run(busy, 3),
+            run(busy, 4),
+            run(busy, 5),
+            run(quiet, 6),
+            run(quiet, 7),
+        ];
+        let order: Vec<_> = in_turn(due.to_vec()).iter().map(|item| item.at).collect();
+        assert_eq!(order, [3, 6, 4, 7, 5].map(at));
     }
 }

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 
 use anyhow::bail;
+use auth::Vault;
 use clap::{Args, Subcommand, ValueEnum};
 use domain::access::Role;
 use domain::plan::PlanOverride;
 use domain::token::TokenKind;
+use store::Store;
 
 use crate::accounts::Accounts;
 use crate::data_directory::DataDirectory;
@@ -46,6 +48,8 @@ pub(crate) enum AdminCommand {
         #[arg(long)]
         tokens: Option<u64>,
     },
+    /// Give the master secret another value; what is sealed stays readable
+    RotateSecret,
     /// Give a user a new password and show it
     ResetPassword {
         #[arg(long, default_value = DEMO_EMAIL)]
@@ -124,6 +128,14 @@ pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Re
             let (agents, runs) = (shown(limits.agents), shown(limits.runs));
             let tokens = shown(limits.tokens);
             format!("agents: {agents}, runs a month: {runs}, tokens a month: {tokens}")
+        }
+        AdminCommand::RotateSecret => {
+            platform.rotate_secrets()?;
+            // Now, since it may be rotated again before a platform runs.
+            let services = platform.services();
+            let vault = Vault::new(services.clone(), Store::new(&services));
+            vault.keep_wrapped().await?;
+            "the master secret is rotated".to_owned()
         }
         AdminCommand::ResetPassword { email } => {
             let owner = accounts.find(&email).await?;

@@ -219,7 +219,7 @@ impl Authenticator {
     async fn session(&self, incoming: Incoming<'_>, token: &str) -> Authenticated {
         let now = self.services.clock.now();
         let refuse = |error| Authenticated::refused(error, None);
-        let keyring = match Keyring::load(&self.services).await {
+        let keyring = match Keyring::load_for(&self.services, token).await {
             Ok(keyring) => keyring,
             Err(error) => return refuse(error),
         };

@@ -1,14 +1,10 @@
-//! Keys, all derived from the one master secret: a label for each use, so that no key serves two purposes.
+//! Keys of the master secret, for what does not last: a label for each use, so that no key serves two purposes. What is stored is
+//! sealed by the [`crate::Vault`].
 
 use std::sync::Arc;
 
-use aes_gcm::aead::{Aead, Generate, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::digest::hex;
 use domain::{Error, Result};
-use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use runtime::{MasterKey, MasterKeys, Services};
@@ -16,9 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
-/// Signs and seals with the current master key, and accepts what the previous one made.
+use crate::sealing::derive;
+
+/// Signs with the current master key, and accepts what the previous one signed.
 #[derive(Clone, Debug)]
 pub struct Keyring {
     keys: Arc<MasterKeys>,
@@ -35,6 +32,24 @@ impl Keyring {
         Ok(Self { keys })
     }
 
+    /// Likewise, with the key that `token` says to be signed with, if that is one of now: another instance may have heard of a
+    /// rotation first.
+    pub(crate) async fn load_for(services: &Services, token: &str) -> Result<Self> {
+        let Some(id) = key_id_of(token) else {
+            return Self::load(services).await;
+        };
+        let keys = services.secrets.master_keys_with(&id).await;
+        let keys = keys.map_err(Error::unavailable)?;
+        Ok(Self { keys })
+    }
+
+    /// The keyring as of now, however little time has passed since: at most once in ten seconds.
+    pub async fn renewed(services: &Services) -> Result<Self> {
+        let keys = services.secrets.renewed_master_keys().await;
+        let keys = keys.map_err(Error::unavailable)?;
+        Ok(Self { keys })
+    }
+
     /// A JSON Web Token (HS256) for `audience`. Audiences have keys of their own and cannot be confused.
     pub fn sign(&self, audience: &str, claims: &impl Serialize) -> Result<String> {
         let key = &self.keys.current;
@@ -42,62 +57,23 @@ impl Keyring {
             kid: Some(key.id.clone()),
             ..Header::new(Algorithm::HS256)
         };
-        let secret = derive(key, &format!("jwt/{audience}"));
+        let secret = derive(&key.secret, &format!("jwt/{audience}"));
         jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(&*secret))
             .map_err(Error::internal)
     }
 
     /// The claims of a token that we signed for `audience`; `None` for any other. Its times are the caller's to check.
     pub fn verify<T: DeserializeOwned + Clone>(&self, audience: &str, token: &str) -> Option<T> {
-        let key = self.find(jsonwebtoken::decode_header(token).ok()?.kid.as_deref()?)?;
+        let key = self.keys.find(&key_id_of(token)?)?;
         let mut validation = Validation::new(Algorithm::HS256);
         validation.set_audience(&[audience]);
         validation.set_required_spec_claims(&["aud"]);
         // The library asks the system for the time; ours comes from the clock.
         validation.validate_exp = false;
-        let secret = derive(key, &format!("jwt/{audience}"));
+        let secret = derive(&key.secret, &format!("jwt/{audience}"));
         jsonwebtoken::decode(token, &DecodingKey::from_secret(&*secret), &validation)
             .ok()
             .map(|data| data.claims)
-    }
-
-    /// Encrypts `text` for `purpose` (AES-256-GCM). `context`, the tenant and record that it belongs to, must be given again
-    /// to open it.
-    pub fn seal(&self, purpose: &str, context: &str, text: &[u8]) -> Result<String> {
-        let key = &self.keys.current;
-        let nonce = Nonce::generate();
-        let payload = Payload {
-            msg: text,
-            aad: context.as_bytes(),
-        };
-        let sealed = cipher(key, purpose)
-            .encrypt(&nonce, payload)
-            .map_err(|_| Error::internal("sealing failed"))?;
-        let bytes = [nonce.as_slice(), &sealed].concat();
-        Ok(format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(&key.id),
-            URL_SAFE_NO_PAD.encode(bytes)
-        ))
-    }
-
-    /// What [`Self::seal`] was given; `None` when it was sealed for something else or by a key that is gone.
-    pub fn open(&self, purpose: &str, context: &str, sealed: &str) -> Option<Vec<u8>> {
-        let (id, bytes) = sealed.split_once('.')?;
-        let id = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
-        let key = self.find(&id)?;
-        let bytes = URL_SAFE_NO_PAD.decode(bytes).ok()?;
-        let (nonce, sealed) = bytes.split_at_checked(12)?;
-        let nonce = Nonce::try_from(nonce).ok()?;
-        cipher(key, purpose)
-            .decrypt(
-                &nonce,
-                Payload {
-                    msg: sealed,
-                    aad: context.as_bytes(),
-                },
-            )
-            .ok()
     }
 
     /// A keyed hash of `text` for `purpose`, in hexadecimal: what may be stored of a text that could be guessed.
@@ -109,51 +85,34 @@ impl Keyring {
 
     /// Whether `expected` is the keyed hash of `text` under the current or the previous key.
     pub fn verify_mac(&self, purpose: &str, text: &[u8], expected: &str) -> bool {
-        std::iter::once(&self.keys.current)
-            .chain(&self.keys.previous)
-            .any(|key| {
-                let actual = hex(&mac(key, purpose, text).finalize().into_bytes());
-                actual.as_bytes().ct_eq(expected.as_bytes()).into()
-            })
+        self.keys.iter().any(|key| {
+            let actual = hex(&mac(key, purpose, text).finalize().into_bytes());
+            actual.as_bytes().ct_eq(expected.as_bytes()).into()
+        })
     }
 
     /// This keyring with each of its keys as the only one, the current one first.
     pub(crate) fn versions(&self) -> impl Iterator<Item = Self> {
-        let keys = std::iter::once(&self.keys.current).chain(&self.keys.previous);
-        keys.map(|key| Self {
+        self.keys.iter().map(|key| Self {
             keys: Arc::new(MasterKeys {
                 current: key.clone(),
                 previous: None,
             }),
         })
     }
-
-    fn find(&self, id: &str) -> Option<&MasterKey> {
-        let previous = self.keys.previous.iter();
-        std::iter::once(&self.keys.current)
-            .chain(previous)
-            .find(|key| key.id == id)
-    }
 }
 
-fn derive(key: &MasterKey, label: &str) -> Zeroizing<[u8; 32]> {
-    let mut derived = Zeroizing::new([0; 32]);
-    let expanded = Hkdf::<Sha256>::new(None, &key.secret)
-        .expand(format!("signalbox/{label}/v1").as_bytes(), &mut *derived);
-    expanded.expect("32 bytes are within HKDF's limit");
-    derived
+/// The id of the key that a token says to be signed with.
+fn key_id_of(token: &str) -> Option<String> {
+    jsonwebtoken::decode_header(token).ok()?.kid
 }
 
 fn mac(key: &MasterKey, purpose: &str, text: &[u8]) -> Hmac<Sha256> {
-    let derived = derive(key, &format!("mac/{purpose}"));
+    let derived = derive(&key.secret, &format!("mac/{purpose}"));
     let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*derived)
         .expect("HMAC takes a key of any length");
     mac.update(text);
     mac
-}
-
-fn cipher(key: &MasterKey, purpose: &str) -> Aes256Gcm {
-    Aes256Gcm::new((&*derive(key, &format!("seal/{purpose}"))).into())
 }
 
 #[cfg(test)]
@@ -203,24 +162,6 @@ mod tests {
             None,
             "audiences stay apart"
         );
-
-        let sealed = first.seal("credential", "tenant/1", b"sk-secret").unwrap();
-        assert_eq!(
-            second.open("credential", "tenant/1", &sealed).as_deref(),
-            Some(&b"sk-secret"[..])
-        );
-        assert_eq!(
-            second.open("credential", "tenant/2", &sealed),
-            None,
-            "another record's context"
-        );
-        assert_eq!(
-            second.open("response", "tenant/1", &sealed),
-            None,
-            "another purpose"
-        );
-        assert_eq!(third.open("credential", "tenant/1", &sealed), None);
-        assert_eq!(second.open("credential", "tenant/1", "x.y"), None);
 
         let mac = first.mac("body", b"text");
         assert!(

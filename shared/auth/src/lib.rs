@@ -5,6 +5,7 @@
 
 mod authenticator;
 mod credential;
+mod data_keys;
 mod device;
 mod dialect;
 mod guess;
@@ -14,12 +15,13 @@ mod organization_guard;
 mod password;
 mod principal;
 mod provider_keys;
+mod sealing;
 mod session;
 mod token_upkeep;
+mod vault;
 
 pub use authenticator::{Authenticated, Authenticator, Incoming, KnownKey};
 pub use credential::Credential;
-pub use device::{issue_device_token, known_device};
 pub use dialect::Dialect;
 pub use guess::Guess;
 pub use keyring::Keyring;
@@ -28,3 +30,4 @@ pub use organization_guard::{Batch, OrganizationGuard};
 pub use password::{hash_password, verify_password};
 pub use principal::{Identity, Principal};
 pub use session::{AccessClaims, Exchange, SessionTokens, begin_session, exchange, session_of};
+pub use vault::Vault;

@@ -4,30 +4,49 @@ use domain::Result;
 use domain::credential::{Credential, ProviderSecret};
 use domain::ids::{CredentialId, OrganizationId};
 
-use crate::Keyring;
+use crate::Vault;
 
 const PURPOSE: &str = "provider-key";
 
-impl Keyring {
+impl Vault {
     /// Seals a provider's key for the credential `id` of an organization. It opens nowhere else.
-    pub fn seal_provider_key(
+    pub async fn seal_provider_key(
         &self,
         organization: OrganizationId,
         id: CredentialId,
         secret: &ProviderSecret,
     ) -> Result<String> {
-        self.seal(
-            PURPOSE,
-            &context(organization, id),
-            secret.expose().as_bytes(),
-        )
+        let context = context(organization, id);
+        self.seal(PURPOSE, &context, secret.expose().as_bytes())
+            .await
     }
 
-    /// The key of a credential; `None` when it is revoked, or was sealed under a master secret that is gone.
-    pub fn open_provider_key(&self, credential: &Credential) -> Option<ProviderSecret> {
+    /// The key of a credential; `None` when it is revoked, or sealed with a key that is lost.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be opened now.
+    pub async fn open_provider_key(
+        &self,
+        credential: &Credential,
+    ) -> Result<Option<ProviderSecret>> {
+        let Some(sealed) = &credential.sealed else {
+            return Ok(None);
+        };
         let context = context(credential.organization_id, credential.id);
-        let bytes = self.open(PURPOSE, &context, credential.sealed.as_deref()?)?;
-        String::from_utf8(bytes).ok()?.try_into().ok()
+        let opened = self.open(PURPOSE, &context, sealed).await?;
+        Ok(opened.and_then(|bytes| String::from_utf8(bytes).ok()?.try_into().ok()))
+    }
+
+    /// Finds out which of these credentials can be opened.
+    ///
+    /// # Errors
+    /// `Unavailable` when that cannot be told now.
+    pub async fn try_provider_keys(&self, credentials: &mut [Credential]) -> Result<()> {
+        for credential in credentials {
+            let is_sealed = credential.sealed.is_some();
+            credential.is_lost = is_sealed && self.open_provider_key(credential).await?.is_none();
+        }
+        Ok(())
     }
 }
 

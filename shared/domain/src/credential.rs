@@ -59,6 +59,8 @@ impl std::fmt::Debug for ProviderSecret {
 pub enum CredentialStatus {
     Active,
     Revoked,
+    /// The key that its secret was sealed with is lost. It can be revoked, and its secret be stored again.
+    Unreadable,
 }
 
 /// A key of a workspace, which alone may use it, or of an organization, all of whose workspaces may.
@@ -83,6 +85,9 @@ pub struct Credential {
     /// What its service turned out to refuse in requests, each with the model it refuses it for, in the words of who asks it.
     #[serde(skip)]
     pub unsupported: BTreeSet<String>,
+    /// Whether the secret was found to be sealed with a key that is lost.
+    #[serde(skip)]
+    pub is_lost: bool,
     /// Counts writes of this row; a write names the one that it has seen.
     #[serde(skip)]
     pub revision: u64,
@@ -94,11 +99,12 @@ impl Credential {
         self.workspace_id.is_none_or(|own| own == workspace)
     }
 
+    /// Revoked ones have no secret. That one cannot be opened is known where it was tried.
     pub fn status(&self) -> CredentialStatus {
-        if self.sealed.is_some() {
-            CredentialStatus::Active
-        } else {
-            CredentialStatus::Revoked
+        match (&self.sealed, self.is_lost) {
+            (None, _) => CredentialStatus::Revoked,
+            (Some(_), true) => CredentialStatus::Unreadable,
+            (Some(_), false) => CredentialStatus::Active,
         }
     }
 

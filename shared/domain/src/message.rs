@@ -29,6 +29,9 @@ pub struct Advance {
     /// How often in a row a worker could not go on because something it needs was not available.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u32,
+    /// The number of the place among its organization's that is kept for the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<u16>,
 }
 
 impl Advance {
@@ -41,6 +44,7 @@ impl Advance {
             abandoned_before: None,
             alone: false,
             attempt: 0,
+            place: None,
         }
     }
 }

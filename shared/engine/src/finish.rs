@@ -91,12 +91,35 @@ pub(crate) async fn finish_now(
     ended.await.map(drop)
 }
 
-/// Writes the end of `run`, which was read or written at its `version`. `caller`: who ends it. What the store cannot take is tried
-/// again `until` then.
+/// Ends `run`, which was read or written at its `version`, and counts what it used. `caller`: who ends it. What the store cannot
+/// take is tried again `until` then.
 ///
 /// # Errors
 /// `Conflict` when somebody else has written the run since; nothing has happened then.
 pub(crate) async fn finish(
+    store: &Store,
+    clock: &Clock,
+    run: Run,
+    ending: &Ending<'_>,
+    caller: &Caller,
+    until: Instant,
+) -> Result<Run> {
+    let ended = write_end(store, clock, run, ending, caller, until).await?;
+    count_usage(store, &ended).await;
+    Ok(ended)
+}
+
+/// Counts what a run has used. Beside its end, since all runs of an organization meet here: a worker that dies in between leaves
+/// this one uncounted.
+pub(crate) async fn count_usage(store: &Store, ended: &Run) {
+    let at = ended.finished_at.unwrap_or(ended.created_at);
+    if let Err(error) = store.count_usage(ended, at).await {
+        tracing::warn!(run.id = %ended.id, %error, "usage not counted");
+    }
+}
+
+/// Writes the end of a run; otherwise like [`finish`].
+pub(crate) async fn write_end(
     store: &Store,
     clock: &Clock,
     mut run: Run,
@@ -139,10 +162,6 @@ pub(crate) async fn finish(
             return Err(error);
         }
     };
-    // Beside the run, since all runs of an organization meet here. A worker that dies in between leaves this one uncounted.
-    if let Err(error) = store.count_usage(&ended, now).await {
-        tracing::warn!(run.id = %ended.id, %error, "usage not counted");
-    }
     tracing::info!(run.id = %ended.id, agent.id = %ended.agent_id, run.status = ended.status.as_str(), "run finished");
     Ok(ended)
 }

@@ -14,15 +14,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
 use domain::run::{Lease, Partial, PartialEvent, Run, RunStatus, Step, StepEvent};
 use domain::{Error, Result};
+use futures::future::join;
 use runtime::Clock;
-use store::Store;
+use store::{Store, WantedPlace};
 use tokio::time::Instant;
 
 pub use self::blame::goes_alone;
 pub(crate) use self::blame::{Blame, MAX_LOST_LEASES};
 pub(crate) use self::writing::{Pauses, is_as};
-use crate::finish::{Ending, finish};
+use crate::finish::{Ending, count_usage, write_end};
 use crate::machine::State;
+use crate::places::Places;
 use crate::start::SWEEP_AFTER;
 
 /// How long after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
@@ -42,9 +44,24 @@ pub(crate) struct Held<'a> {
     renewal: Instant,
     /// How long the lease holds, as far as this worker knows.
     until: Instant,
+    place: Place,
     store: &'a Store,
     clock: &'a Clock,
     lease: TimeDelta,
+}
+
+/// The run's place among its organization's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// There is no limit.
+    NotNeeded,
+    Taken {
+        number: u16,
+        /// When it is to be renewed.
+        renewal: Instant,
+    },
+    /// It was lent, or is another's for some other reason.
+    Lost,
 }
 
 /// What has been shown of an answer on its way.
@@ -70,14 +87,15 @@ impl Shown {
 }
 
 impl<'a> Held<'a> {
-    /// Takes the lease on a run that is free to be taken.
+    /// Takes the lease on a run that is free to be taken, and a `place` for it where one is needed; `None` when that is another's.
     pub(crate) async fn take(
         store: &'a Store,
         clock: &'a Clock,
         lease: TimeDelta,
         run: Run,
         blame: Blame,
-    ) -> Result<Self> {
+        place: Option<WantedPlace>,
+    ) -> Result<Option<Self>> {
         let now = clock.now();
         let taken = Run {
             status: RunStatus::Running,
@@ -102,13 +120,18 @@ impl<'a> Held<'a> {
             since,
             renewal: since,
             until: since + 2 * third_of(lease),
+            place: place.map_or(Place::NotNeeded, |place| Place::Taken {
+                number: place.number,
+                renewal: since + third_of(lease),
+            }),
             run,
             store,
             clock,
             lease,
         };
-        match held.put(taken.clone(), &[]).await {
-            Ok(()) => Ok(held),
+        match held.put_first(taken.clone(), place).await {
+            Ok(true) => Ok(Some(held)),
+            Ok(false) => Ok(None),
             Err(error) => {
                 if error.is_retryable() {
                     held.run = taken;
@@ -207,12 +230,43 @@ impl<'a> Held<'a> {
         Ok(false)
     }
 
-    /// Ends the run.
-    pub(crate) async fn end(&self, ending: &Ending<'_>) -> Result<()> {
+    /// Ends the run and leaves its place.
+    pub(crate) async fn end(&mut self, ending: &Ending<'_>, places: &Places) -> Result<()> {
         let run = self.run.clone();
         let caller = Caller::system(run.organization_id, run.workspace_id);
-        let ended = finish(self.store, self.clock, run, ending, &caller, self.until);
-        ended.await.map(drop)
+        let ended = write_end(self.store, self.clock, run, ending, &caller, self.until).await?;
+        join(count_usage(self.store, &ended), self.leave_place(places)).await;
+        Ok(())
+    }
+
+    /// Leaves the run's place, if it has one, to the next.
+    pub(crate) async fn leave_place(&mut self, places: &Places) {
+        if let Some(number) = self.place() {
+            let run = &self.run;
+            places.leave(run.organization_id, run.id, number).await;
+            self.place = Place::Lost;
+        }
+    }
+
+    /// The number of the place that the run has.
+    pub(crate) fn place(&self) -> Option<u16> {
+        match self.place {
+            Place::Taken { number, .. } => Some(number),
+            Place::NotNeeded | Place::Lost => None,
+        }
+    }
+
+    /// Whether the run has a place, or needs none. One that was lent or lost is looked for again.
+    pub(crate) async fn has_place(&mut self, places: &Places) -> Result<bool> {
+        if self.place != Place::Lost {
+            return Ok(true);
+        }
+        let Some(number) = places.retake(&self.run, self.lease).await? else {
+            return Ok(false);
+        };
+        let renewal = Instant::now() + self.third();
+        self.place = Place::Taken { number, renewal };
+        Ok(true)
     }
 
     /// How often a model has been asked for the answer that the journal waits for.

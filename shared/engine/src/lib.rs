@@ -4,6 +4,7 @@
 //! * [`machine`] — what a run does next, given what has happened. Pure and serialisable.
 //! * [`Models`] — what runs may ask, with the organization's keys.
 //! * [`Runner`] — takes a run as far as it goes, under a lease, writing every step before acting on it.
+//! * [`Places`] — how many runs of an organization are worked on at once.
 //! * [`Starter`] — accepts a run and tells the workers of it, over a [`RunQueue`].
 //! * [`WorkspaceTools`] — what tools may do with the agents and runs of their run's workspace.
 //! * [`Control`] — stops, pauses and continues runs.
@@ -20,10 +21,12 @@ mod limits;
 pub mod machine;
 mod model_choice;
 mod models;
+mod places;
 mod queue;
 mod result;
 mod runner;
 mod start;
+mod structured;
 mod telling;
 mod triage;
 mod workspace;
@@ -34,6 +37,7 @@ pub use held::{goes_alone, wake_at};
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
 pub use models::{KeySource, Models, ProviderKey, Tenant};
+pub use places::Places;
 pub use queue::RunQueue;
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};

@@ -24,6 +24,8 @@ pub enum ProviderKey {
         /// What was remembered with [`KeySource::remember_unsupported`].
         unsupported: BTreeSet<String>,
     },
+    /// One that the organization has given us, and that cannot be opened any more.
+    Unreadable(CredentialId),
     /// The platform's own role in AWS, for Bedrock alone.
     Role(BedrockRole),
 }
@@ -101,25 +103,32 @@ impl Models {
         let outbound = self.outbound.clone();
         let bedrock =
             |access| Model::Bedrock(Bedrock::new(model.clone(), access, outbound.clone()));
-        let (credential, secret, base_url, unsupported) =
-            match (provider, self.keys.key(tenant, provider, wanted).await?) {
-                (_, None) => {
-                    return Ok(Err(format!("there is no active credential for {provider}")));
-                }
-                (Provider::Bedrock, Some(ProviderKey::Role(role))) => {
-                    return found(bedrock(BedrockAccess::Role(role)), None);
-                }
-                (_, Some(ProviderKey::Role(_))) => return Ok(Err(nowhere(provider))),
-                (
-                    _,
-                    Some(ProviderKey::Own {
-                        credential,
-                        secret,
-                        base_url,
-                        unsupported,
-                    }),
-                ) => (Some(credential), secret, base_url, unsupported),
-            };
+        let (credential, secret, base_url, unsupported) = match (
+            provider,
+            self.keys.key(tenant, provider, wanted).await?,
+        ) {
+            (_, None) => {
+                return Ok(Err(format!("there is no active credential for {provider}")));
+            }
+            (_, Some(ProviderKey::Unreadable(id))) => {
+                return Ok(Err(format!(
+                    "the credential {id} for {provider} cannot be opened any more; store its secret again"
+                )));
+            }
+            (Provider::Bedrock, Some(ProviderKey::Role(role))) => {
+                return found(bedrock(BedrockAccess::Role(role)), None);
+            }
+            (_, Some(ProviderKey::Role(_))) => return Ok(Err(nowhere(provider))),
+            (
+                _,
+                Some(ProviderKey::Own {
+                    credential,
+                    secret,
+                    base_url,
+                    unsupported,
+                }),
+            ) => (Some(credential), secret, base_url, unsupported),
+        };
         let api = match (provider, &base_url) {
             (Provider::OpenAi, _) => Api::ChatCompletions,
             (Provider::Anthropic, _) => Api::Messages,

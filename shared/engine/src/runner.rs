@@ -4,9 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::AgentVersion;
 use domain::message::Advance;
-use domain::run::{Ancestry, Run, RunStatus, ToolOutcome, Wanted};
+use domain::run::{Ancestry, Run, RunStatus, ToolCall, ToolOutcome, Wanted};
 use futures::StreamExt;
-use futures::future::join3;
+use futures::future::join;
 use futures::stream::FuturesUnordered;
 use runtime::Clock;
 use serde_json::Value;
@@ -19,7 +19,9 @@ use crate::finish::{Ending, finish_now};
 use crate::held::{Blame, Held, MAX_LOST_LEASES, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::{Models, Tenant};
+use crate::places::{Places, TRIES};
 use crate::result;
+use crate::structured;
 use crate::telling::Telling;
 
 /// How far a worker has come with a run.
@@ -27,8 +29,10 @@ use crate::telling::Telling;
 pub enum Progress {
     /// It has ended.
     Finished,
-    /// There is no time left here; whoever gets its next message goes on.
-    Yielded,
+    /// There is no time left here; whoever gets its next message goes on, in the same `place`.
+    Yielded { place: Option<u16> },
+    /// Its organization has no place for it now. It gets a message once there is one.
+    Waiting,
     /// Somebody wanted it to pause, and now it does.
     Paused,
     /// There was nothing to do: it had ended, waits for somebody, or is in another worker's hands.
@@ -37,6 +41,9 @@ pub enum Progress {
     Suspected,
 }
 
+/// A run that was taken, and what it follows.
+type Taken<'a> = (Held<'a>, Result<Option<AgentVersion>>, Result<LoadedRun>);
+
 /// Carries runs out. Cheap to clone.
 #[derive(Clone)]
 pub struct Runner {
@@ -44,6 +51,7 @@ pub struct Runner {
     clock: Clock,
     toolbox: Toolbox,
     models: Models,
+    places: Places,
     lease: TimeDelta,
 }
 
@@ -54,6 +62,7 @@ impl Runner {
         clock: Clock,
         toolbox: Toolbox,
         models: Models,
+        places: Places,
         lease: TimeDelta,
     ) -> Self {
         Self {
@@ -61,6 +70,7 @@ impl Runner {
             clock,
             toolbox,
             models,
+            places,
             lease,
         }
     }
@@ -79,6 +89,10 @@ impl Runner {
         };
         let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
         if !runnable || is_held(&run, self.clock.now(), message.abandoned_before) {
+            if let Some(number) = message.place {
+                let organization = message.organization_id;
+                self.places.decline(organization, id, number).await;
+            }
             return Ok(Progress::Idle);
         }
         if !message.alone && goes_alone(&run, message.abandoned_before) {
@@ -111,29 +125,86 @@ impl Runner {
             run_ends: None,
         };
         if !patience.is_left() {
-            return Ok(Progress::Yielded);
+            let place = message.place;
+            return Ok(Progress::Yielded { place });
         }
-        // The journal is that of the head: when it has grown meanwhile, the lease is refused.
-        let (store, clock) = (&self.store, &self.clock);
-        let (taken, version, journal) = join3(
-            Held::take(store, clock, self.lease, run.clone(), blame),
-            store.agent_version(run.workspace_id, run.agent_version_id),
-            store.load_journal(run.clone()),
-        )
-        .await;
-        let mut held = taken?;
+        let Some((held, version, journal)) = self.take(&run, message, blame).await? else {
+            return Ok(Progress::Waiting);
+        };
+        self.carry_on(held, version, journal, patience).await
+    }
+
+    /// Takes the lease on a run, with a place for it, and reads what it follows; `None` when it has to wait for a place.
+    async fn take(&self, run: &Run, message: &Advance, blame: Blame) -> Result<Option<Taken<'_>>> {
+        let (store, clock, places) = (&self.store, &self.clock, &self.places);
+        let take = |place| Held::take(store, clock, self.lease, run.clone(), blame, place);
+        let read = || {
+            join(
+                store.agent_version(run.workspace_id, run.agent_version_id),
+                // That of the head: when it has grown meanwhile, the lease is refused.
+                store.load_journal(run.clone()),
+            )
+        };
+        let first = places.first(run, message);
+        if first.is_some() || !places.are_needed() {
+            let (taken, (version, journal)) = join(take(first), read()).await;
+            if let Some(held) = taken? {
+                // What was kept for it was so while it waited.
+                if message.place.is_some() {
+                    places.waits_no_more(run.organization_id, run.id).await;
+                }
+                return Ok(Some((held, version, journal)));
+            }
+        }
+        for _ in 0..TRIES {
+            let Some(place) = places.queue_up(run).await? else {
+                return Ok(None);
+            };
+            if let Some(held) = take(Some(place)).await? {
+                places.waits_no_more(run.organization_id, run.id).await;
+                let (version, journal) = read().await;
+                return Ok(Some((held, version, journal)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on with a run that was taken, and leaves its place at the end.
+    async fn carry_on(
+        &self,
+        mut held: Held<'_>,
+        version: Result<Option<AgentVersion>>,
+        journal: Result<LoadedRun>,
+        patience: Patience<'_>,
+    ) -> Result<Progress> {
         let done = async {
             let (version, journal) = (version?, journal?);
-            self.carry_on(&mut held, version, journal, patience).await
+            self.begin(&mut held, version, journal, patience).await
         };
         let done = done.await;
-        if matches!(&done, Err(error) if error.is_retryable()) {
-            held.give_back().await;
+        match &done {
+            // The place is for whoever goes on at once.
+            Ok(Progress::Yielded { .. }) => {}
+            Ok(_) => held.leave_place(&self.places).await,
+            Err(error) if error.is_retryable() => {
+                held.leave_place(&self.places).await;
+                held.give_back().await;
+            }
+            // Another worker that has the run by now has its place too.
+            Err(_) => {
+                let now = self
+                    .store
+                    .run_head(held.run.workspace_id, held.run.id)
+                    .await;
+                if matches!(now, Ok(Some(now)) if !is_held(&now, self.clock.now(), None)) {
+                    held.leave_place(&self.places).await;
+                }
+            }
         }
         done
     }
 
-    async fn carry_on(
+    async fn begin(
         &self,
         held: &mut Held<'_>,
         version: Option<AgentVersion>,
@@ -148,7 +219,8 @@ impl Runner {
                 self.carry_out(state, held, patience).await
             }
             Err(why) => {
-                held.end(&Ending::failed(&held.run, &why)).await?;
+                let ending = Ending::failed(&held.run, &why);
+                held.end(&ending, &self.places).await?;
                 Ok(Progress::Finished)
             }
         }
@@ -183,7 +255,15 @@ impl Runner {
                     if !self.has_time(&action, &state, patience) =>
                 {
                     held.release(&mut state).await?;
-                    return Ok(Progress::Yielded);
+                    let place = held.place();
+                    return Ok(Progress::Yielded { place });
+                }
+                // Likewise before the intents.
+                Action::CallModel | Action::RecordIntents(_)
+                    if !held.has_place(&self.places).await? =>
+                {
+                    held.release(&mut state).await?;
+                    return self.wait_for_place(&held.run).await;
                 }
                 Action::Write => held.write(&mut state).await?,
                 Action::RecordIntents(calls) => {
@@ -216,8 +296,18 @@ impl Runner {
                     }
                 }
                 Action::CallTools(calls) => {
+                    let waits = calls.iter().any(|pending| waits_for_a_run(&pending.call));
                     self.call_tools(calls, &allowed, &mut state, held, patience)
                         .await?;
+                    if waits {
+                        held.look_after_place().await;
+                    }
+                }
+                Action::CheckAnswer => {
+                    if let Some((schema, text)) = state.to_check() {
+                        let checked = held.keep_while(structured::check(schema, text)).await?;
+                        state.checked(checked);
+                    }
                 }
                 Action::Done(outcome) => {
                     let ending = Ending {
@@ -227,11 +317,20 @@ impl Runner {
                         tokens: state.usage(),
                         cost_micros: state.cost_micros(),
                     };
-                    held.end(&ending).await?;
+                    held.end(&ending, &self.places).await?;
                     return Ok(Progress::Finished);
                 }
             }
         }
+    }
+
+    /// What becomes of a run without a place that was given back.
+    async fn wait_for_place(&self, run: &Run) -> Result<Progress> {
+        Ok(match self.places.queue_up(run).await? {
+            // One that has become free just now.
+            Some(_) => Progress::Yielded { place: None },
+            None => Progress::Waiting,
+        })
     }
 
     /// Whether this worker has the time for what comes next.
@@ -300,6 +399,11 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// Whether a call may have lent its run's place to another run.
+fn waits_for_a_run(call: &ToolCall) -> bool {
+    call.tool == "trigger_agent" && call.arguments["wait"] == true
 }
 
 /// A run as far as its journal goes. The inner error ends the run; the outer one is a defect of ours.

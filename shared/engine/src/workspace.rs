@@ -18,12 +18,16 @@ use store::Store;
 use tokio::time::{Instant, sleep};
 use tools::{AgentCall, CallingRun, ToolError, Workspace};
 
+use crate::places::Places;
 use crate::start::{StartRun, Starter};
 
 /// How long a call waits for the run that it started. The worker that waits works on nothing else meanwhile, and the run may
 /// need one: the wait ends whatever happens, so workers that all wait are free again soon.
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// How long the run that is waited for may be queued before it is lent a place, and when that is tried again.
+const LENT_AFTER: Duration = Duration::from_millis(200);
+const LENT_AGAIN: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Up to this size a result is handed to whoever waited for it, in bytes of JSON.
 const MAX_RESULT: usize = 64 * 1024;
@@ -41,6 +45,7 @@ const TOLD: usize = 280;
 pub struct WorkspaceTools {
     store: Store,
     starter: Starter,
+    places: Places,
     clock: Clock,
 }
 
@@ -59,10 +64,11 @@ impl Workspace for WorkspaceTools {
 }
 
 impl WorkspaceTools {
-    pub fn new(store: Store, starter: Starter, clock: Clock) -> Self {
+    pub fn new(store: Store, starter: Starter, places: Places, clock: Clock) -> Self {
         Self {
             store,
             starter,
+            places,
             clock,
         }
     }
@@ -80,7 +86,11 @@ impl WorkspaceTools {
                 earlier.map_err(tool_error)?.ok_or(why)?
             }
         };
-        let run = if wait { self.settled(run).await } else { run };
+        let run = if wait {
+            self.settled(run, by).await
+        } else {
+            run
+        };
         Ok(shown(&run))
     }
 
@@ -179,8 +189,11 @@ impl WorkspaceTools {
     }
 
     /// The run once it is over, or as it stands when there is no more patience.
-    async fn settled(&self, mut run: Run) -> Run {
+    ///
+    /// One that nobody has begun with may find no place beside that of the run which waits for it, `by`, and is lent that.
+    async fn settled(&self, mut run: Run, by: &CallingRun) -> Run {
         let until = Instant::now() + PATIENCE;
+        let mut lending = Instant::now() + LENT_AFTER;
         let mut pause = FIRST_PAUSE;
         while !run.status.is_final() && Instant::now() < until {
             sleep(pause).await;
@@ -188,6 +201,12 @@ impl WorkspaceTools {
             // The run is accepted whether or not we can look at it now.
             if let Ok(Some(current)) = self.store.run_head(run.workspace_id, run.id).await {
                 run = current;
+            }
+            if run.status == RunStatus::Queued && lending <= Instant::now() {
+                lending = Instant::now() + LENT_AGAIN;
+                if let Err(error) = self.places.lend(by, &run).await {
+                    tracing::warn!(run.id = %by.id, %error, "place not lent");
+                }
             }
         }
         let lacks_output = run.status == RunStatus::Completed && run.output.is_none();

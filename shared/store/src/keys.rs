@@ -96,6 +96,11 @@ pub(crate) struct IndexKey {
     pub(crate) key: Key,
 }
 
+/// The keys that what is stored is sealed with. The platform's, no tenant's.
+pub(crate) fn data_keys() -> Key {
+    Key::new("platform", "data_keys")
+}
+
 // --- identity
 
 pub(crate) fn user(id: UserId) -> Key {
@@ -519,6 +524,17 @@ pub(crate) fn audit_row(workspace: WorkspaceId, id: AuditId, at: DateTime<Utc>) 
     Key::new(audit_shard(workspace, at, shard), id)
 }
 
+/// A month of what concerned an organization as a whole. It happens seldom, so one partition will do.
+pub(crate) fn organization_audit_month(
+    organization: OrganizationId,
+    month: DateTime<Utc>,
+) -> String {
+    format!(
+        "organization#{organization}#audit#{}",
+        month.format("%Y-%m")
+    )
+}
+
 /// A workspace's request log, a day to a partition, so that no partition grows with the workspace's age.
 pub(crate) fn activity_day(workspace: WorkspaceId, day: NaiveDate) -> String {
     format!("workspace#{workspace}#activity#{day}")
@@ -537,7 +553,7 @@ pub(crate) fn activity_count(workspace: WorkspaceId, request: ActivityId, day: N
     Key::new(activity_count_shard(workspace, shard), usage_day(day))
 }
 
-/// How many partitions an organization's usage is counted in.
+/// How many partitions the usage of an organization, and of a workspace, is counted in.
 pub(crate) const USAGE_SHARDS: u8 = 8;
 
 pub(crate) fn organization_usage_shard(organization: OrganizationId, shard: u8) -> String {
@@ -551,6 +567,17 @@ pub(crate) fn organization_usage(organization: OrganizationId, run: RunId, day: 
         organization_usage_shard(organization, shard),
         usage_day(day),
     )
+}
+
+/// What the runs of a workspace used: for those who may not see the organization's.
+pub(crate) fn workspace_usage_shard(workspace: WorkspaceId, shard: u8) -> String {
+    format!("workspace#{workspace}#usage#{shard}")
+}
+
+/// The run chooses the shard.
+pub(crate) fn workspace_usage(workspace: WorkspaceId, run: RunId, day: NaiveDate) -> Key {
+    let shard = shard(&run.to_string(), USAGE_SHARDS);
+    Key::new(workspace_usage_shard(workspace, shard), usage_day(day))
 }
 
 pub(crate) fn agent_usage_days(workspace: WorkspaceId, agent: AgentId) -> String {
@@ -576,6 +603,24 @@ pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
         format!("rate#{policy}#{}#{window}", sha256_hex(subject)),
         "rate",
     )
+}
+
+/// An organization's places for runs, and the runs that wait for one: the places come first.
+pub(crate) fn run_places(organization: OrganizationId) -> String {
+    format!("organization#{organization}#place")
+}
+
+/// What the sort keys of places begin with, and those of runs that wait.
+pub(crate) const RUN_PLACE: &str = "place#";
+pub(crate) const RUN_WAITING: &str = "waiting#";
+
+pub(crate) fn run_place(organization: OrganizationId, number: u16) -> Key {
+    Key::new(run_places(organization), format!("{RUN_PLACE}{number:05}"))
+}
+
+/// Ids are in the order in which runs were accepted.
+pub(crate) fn run_waiting(organization: OrganizationId, run: RunId) -> Key {
+    Key::new(run_places(organization), format!("{RUN_WAITING}{run}"))
 }
 
 pub(crate) fn idempotency(scope_hash: &str) -> Key {

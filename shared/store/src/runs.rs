@@ -22,6 +22,7 @@ use crate::list::List;
 use crate::run_entries::{RunEntry, entry};
 use crate::run_heads::{is_inline, moved_on, new_head, read_head};
 use crate::totals::Total;
+use crate::transaction::Transaction;
 
 /// How often a run is read that is just being written.
 const ATTEMPTS: u32 = 5;
@@ -238,6 +239,11 @@ impl Store {
     /// `Conflict` when the run was written by somebody else since, or when somebody wants something of its worker that the
     /// head in `write` does not know of; nothing has happened then.
     pub async fn write_run(&self, write: RunWrite<'_>) -> Result<()> {
+        self.run_transaction(&write).commit().await
+    }
+
+    /// The writes of [`Self::write_run`], for more to be written with them.
+    pub(crate) fn run_transaction(&self, write: &RunWrite<'_>) -> Transaction<'_> {
         let records = &self.tables.records;
         let run = write.run;
         let (workspace, id) = (run.workspace_id, run.id);
@@ -277,7 +283,7 @@ impl Store {
         for audit in write.audit {
             transaction.audit(audit);
         }
-        transaction.commit().await
+        transaction
     }
 
     /// What a run has shown, newest first.

@@ -55,6 +55,11 @@ impl Condition {
         }
     }
 
+    /// The expression and its values, for a call that is no transaction.
+    pub(crate) fn parts(self) -> (Option<String>, Option<Item>) {
+        (self.expression, self.values)
+    }
+
     /// A number that the expression, or an update beside it, names.
     pub(crate) fn number(mut self, name: &str, value: impl ToString) -> Self {
         let values = self.values.get_or_insert_default();

@@ -11,7 +11,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use auth::{Dialect, Keyring, Principal};
+use auth::{Dialect, Principal};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -54,7 +54,6 @@ pub(crate) struct Key(Arc<Inner>);
 
 struct Inner {
     host: Host,
-    keyring: Keyring,
     scope: String,
     body: Bytes,
     claim: Mutex<Option<Claim>>,
@@ -140,12 +139,10 @@ impl Key {
         text: &str,
         request: Request,
     ) -> Result<(Self, Request), Error> {
-        let keyring = Keyring::load(&host.services).await?;
         let (mut parts, body) = request.into_parts();
         let body = read_up_to(body, largest_body(parts.uri.path())).await?;
         let key = Self(Arc::new(Inner {
             host: host.clone(),
-            keyring,
             scope: scope_of(principal, &parts, text),
             body: body.clone(),
             claim: Mutex::default(),
@@ -156,17 +153,13 @@ impl Key {
 
     async fn claim(&self) -> Result<Found, Error> {
         let Inner {
-            host,
-            keyring,
-            scope,
-            body,
-            ..
+            host, scope, body, ..
         } = &*self.0;
         let now = host.services.clock.now();
         let mut attempt = Attempt {
             nonce: fresh(now),
             // Keyed, since a body may have a password in it.
-            fingerprint: keyring.mac(PURPOSE, body),
+            fingerprint: host.vault.mac(PURPOSE, body).await?,
             first_at: now,
             in_flight_until: now + IN_FLIGHT,
             response: None,
@@ -181,18 +174,25 @@ impl Key {
             }
         };
         if let Some(earlier) = &earlier {
-            if !keyring.verify_mac(PURPOSE, body, &earlier.fingerprint) {
+            let is_same = host
+                .vault
+                .verify_mac(PURPOSE, body, &earlier.fingerprint)
+                .await?;
+            if is_same == Some(false) {
                 return Err(Error::invalid_header(
                     "Idempotency-Key",
                     "was used with another request body",
                 ));
             }
-            if let Some(response) = &earlier.response {
-                return replay(keyring, scope, response).map(Found::Answered);
+            if let Some(response) = &earlier.response
+                && let Some(response) = replay(host, scope, response).await?
+            {
+                return Ok(Found::Answered(response));
             }
             attempt.first_at = earlier.first_at;
-            let is_taken_over =
-                earlier.in_flight_until <= now && self.take_over(earlier, &attempt).await?;
+            // One that was answered is over, though its answer cannot be opened any more.
+            let is_over = earlier.response.is_some() || earlier.in_flight_until <= now;
+            let is_taken_over = is_over && self.take_over(earlier, &attempt).await?;
             if !is_taken_over {
                 return Err(Error::Conflict(
                     "a request with this Idempotency-Key is still being worked on".to_owned(),
@@ -270,12 +270,7 @@ impl Key {
         if body.len() > MAX_RESPONSE {
             return self.give_back(attempt).await;
         }
-        let Inner {
-            host,
-            keyring,
-            scope,
-            ..
-        } = &*self.0;
+        let Inner { host, scope, .. } = &*self.0;
         let stored = async {
             let kept = Kept {
                 body: String::from_utf8_lossy(body).into_owned(),
@@ -283,7 +278,7 @@ impl Key {
             let kept = serde_json::to_vec(&kept).map_err(Error::internal)?;
             let response = StoredResponse {
                 status: status.as_u16(),
-                sealed: keyring.seal(PURPOSE, scope, &kept)?,
+                sealed: host.vault.seal(PURPOSE, scope, &kept).await?,
             };
             let done = Attempt {
                 response: Some(response),
@@ -334,10 +329,15 @@ fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
     .join("\n")
 }
 
-fn replay(keyring: &Keyring, scope: &str, stored: &StoredResponse) -> Result<Response, Error> {
-    let kept = keyring
-        .open(PURPOSE, scope, &stored.sealed)
-        .ok_or_else(|| Error::internal("a kept response cannot be opened"))?;
+/// The response that was kept, if it can still be opened.
+async fn replay(
+    host: &Host,
+    scope: &str,
+    stored: &StoredResponse,
+) -> Result<Option<Response>, Error> {
+    let Some(kept) = host.vault.open(PURPOSE, scope, &stored.sealed).await? else {
+        return Ok(None);
+    };
     let kept: Kept = serde_json::from_slice(&kept).map_err(Error::internal)?;
     let status = StatusCode::from_u16(stored.status).map_err(Error::internal)?;
     let mut response = Response::new(Body::from(kept.body));
@@ -352,5 +352,5 @@ fn replay(keyring: &Keyring, scope: &str, stored: &StoredResponse) -> Result<Res
         HeaderValue::from_static("no-store"),
     );
     headers.insert(REPLAYED, HeaderValue::from_static("true"));
-    Ok(response)
+    Ok(Some(response))
 }

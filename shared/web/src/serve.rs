@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use auth::{Authenticated, Authenticator, Batch, Dialect, Incoming, KnownKey, is_strict};
+use auth::{Authenticated, Authenticator, Batch, Dialect, Incoming, KnownKey, Vault, is_strict};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
@@ -34,6 +34,7 @@ pub struct Host {
     pub services: Services,
     pub store: Store,
     pub authenticator: Authenticator,
+    pub vault: Vault,
 }
 
 impl Host {
@@ -41,6 +42,7 @@ impl Host {
         let store = Store::new(&services);
         Self {
             authenticator: Authenticator::new(services.clone(), store.clone()),
+            vault: Vault::new(services.clone(), store.clone()),
             store,
             services,
         }

@@ -142,7 +142,11 @@ async fn writes_that_hang_collide_or_lose_their_answers_cost_a_run_nothing() {
             .by(WORKER)
             .containing("run.completed")
     };
-    let begin = || Calls::of("UpdateItem").by(WORKER).containing("2#head");
+    let begin = || {
+        Calls::of("TransactWriteItems")
+            .by(WORKER)
+            .containing("held_until")
+    };
     for (number, (fault, calls)) in (1..).zip([
         (Fault::Conflicts, end()),
         (Fault::Hangs, end()),

@@ -380,9 +380,12 @@ impl Scenario {
         for method in [Method::DELETE, Method::POST] {
             self.call(key, method, &default, Value::Null).await;
         }
-        let user = account.colleague(&self.app, "USER", &[]).await;
-        let users = user.agentplatform_key(&self.app, &["credentials:read"]);
-        self.get(&users.await, path).await;
+        let workspaces = [account.workspace_id.as_str()];
+        let user = account.colleague(&self.app, "USER", &workspaces).await;
+        let scopes = ["credentials:read", "usage:read"];
+        let users = user.agentplatform_key(&self.app, &scopes).await;
+        self.get(&users, path).await;
+        self.get(&users, "/api/v1/usage").await;
         let path = format!("{path}/{id}");
         self.get(key, &path).await;
         let revoke = format!("{path}/revoke");
@@ -424,12 +427,22 @@ impl Scenario {
         let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
         let agent = text(&agent["data"]["id"]);
         let executions = format!("/api/agent-base/{agent}/executions");
+        let mut crowd = Vec::new();
+        for _ in 0..3 {
+            let run = self.call(token, Method::POST, &executions, json!({})).await;
+            crowd.push(text(&run["data"]["execution_id"]));
+        }
+        eventually("the run that waits for a place gets one", async || {
+            let path = format!("{executions}/{}", crowd[2]);
+            self.get(token, &path).await["data"]["status"] == "completed"
+        })
+        .await;
         let mut runs = Vec::new();
         for _ in 0..2 {
             let run = self.call(token, Method::POST, &executions, json!({})).await;
             runs.push(text(&run["data"]["execution_id"]));
         }
-        eventually("both runs are at work", async || target.hits().len() == 2).await;
+        eventually("both runs are at work", async || target.hits().len() == 5).await;
 
         // The leases of both runs have run out, as though their workers were gone.
         self.app.clock.advance(TimeDelta::days(31));

@@ -4,6 +4,7 @@ mod capacity;
 mod capture;
 mod copies;
 mod costs;
+mod fairness;
 mod growth;
 mod load;
 mod prices;
@@ -45,6 +46,9 @@ const LIMITS: [&str; 8] = [
     "OrganizationLimitPerMinute",
 ];
 const RAISED_LIMIT: &str = "600000";
+/// The parameter that bounds how many runs of an organization are worked on at once, and what it is raised to.
+const PLACES: &str = "RunsAtOncePerOrganization";
+const RAISED_PLACES: &str = "1000";
 
 #[derive(Args)]
 pub(crate) struct BenchArguments {
@@ -102,6 +106,7 @@ pub(crate) async fn run(
     // Its agents are many by now.
     drop((platform, tenant, capture));
     show(runs::measure(template).await?)?;
+    show(fairness::measure(template).await?)?;
     show(streams::measure(template).await?)?;
     show(costs::measure(template).await?)?;
     if arguments.growth > 0 {
@@ -119,6 +124,7 @@ fn options(template: &TemplateSource) -> Options {
         event_sources: false,
         ..Options::new(template.clone())
     };
+    let quiet = quiet.parameter(PLACES, RAISED_PLACES);
     LIMITS.iter().fold(quiet, |options, limit| {
         options.parameter(*limit, RAISED_LIMIT)
     })
@@ -126,9 +132,22 @@ fn options(template: &TemplateSource) -> Options {
 
 /// A platform in a process of its own, with limits that do not bite.
 async fn child(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
+    child_with(template, Some(format!("{PLACES}={RAISED_PLACES}"))).await
+}
+
+/// Likewise, with the template's own places for runs.
+async fn child_with_places(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
+    child_with(template, None).await
+}
+
+async fn child_with(
+    template: &TemplateSource,
+    more: Option<String>,
+) -> anyhow::Result<ChildPlatform> {
     let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
     let loopback = "OutboundAllowLoopback=true".to_owned();
-    let parameters: Vec<_> = limits.into_iter().chain([loopback]).collect();
+    let parameters = limits.into_iter().chain([loopback]).chain(more);
+    let parameters: Vec<_> = parameters.collect();
     ChildPlatform::start(template, None, &parameters).await
 }
 

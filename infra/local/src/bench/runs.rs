@@ -30,6 +30,9 @@ const AT_ONCE: usize = 200;
 /// How many send the signals of `AT_ONCE`.
 const SENDERS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What somebody's API takes its time for, and how much of it.
+const SLOW_PATH: &str = "/slow";
+pub(super) const SLOW: Duration = Duration::from_secs(19);
 /// What the agent reads.
 const REPORT: &str = include_str!("../../assets/incident-report.md");
 
@@ -83,11 +86,13 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
 
 /// What the agent does.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// Reads 6 KB.
     Reading,
     /// Makes one call of a tool.
     Calling,
+    /// Likewise, one that takes [`SLOW`].
+    Waiting,
 }
 
 impl Kind {
@@ -95,33 +100,36 @@ impl Kind {
         match self {
             Self::Reading => "reading 6 KB",
             Self::Calling => "one tool call",
+            Self::Waiting => "one slow tool call",
         }
     }
 
-    async fn agent(self, tenant: &Tenant, service: &Service) -> anyhow::Result<String> {
+    pub(super) async fn agent(self, tenant: &Tenant, service: &Service) -> anyhow::Result<String> {
         let host = &service.host;
-        let directive = json!({"url": format!("http://{host}/")});
-        let config = match self {
+        let path = match self {
             Self::Reading => return Ok(tenant.agent.clone()),
-            Self::Calling => json!({
-                "instructions": format!("@http_request {directive}"),
-                "tools": ["http_request"],
-                "allowed_hosts": [host],
-            }),
+            Self::Calling => "/",
+            Self::Waiting => SLOW_PATH,
         };
+        let directive = json!({"url": format!("http://{host}{path}"), "timeout_seconds": 20});
+        let config = json!({
+            "instructions": format!("@http_request {directive}"),
+            "tools": ["http_request"],
+            "allowed_hosts": [host],
+        });
         let agent = tenant.send(&tenant.create_with(config)).await?;
         text(&agent, "/data/id")
     }
 }
 
 /// Somebody's API, in this process: what it costs is not the platform's.
-struct Service {
+pub(super) struct Service {
     host: String,
     _serving: JoinSet<()>,
 }
 
 impl Service {
-    async fn start() -> anyhow::Result<Self> {
+    pub(super) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let host = listener.local_addr()?.to_string();
         let service_for = move |_| service_fn(answer);
@@ -140,7 +148,10 @@ impl Service {
     }
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == SLOW_PATH {
+        tokio::time::sleep(SLOW).await;
+    }
     Ok(Response::new(Full::from("17 crates")))
 }
 
@@ -158,7 +169,7 @@ pub(super) async fn cpu_of_runs(platform: &ChildPlatform, tenant: &Tenant) -> an
 }
 
 /// Sends a signal, waits for its run, and so on; as a client sees it.
-async fn one_by_one(tenant: &Tenant) -> anyhow::Result<Sample> {
+pub(super) async fn one_by_one(tenant: &Tenant) -> anyhow::Result<Sample> {
     let mut took = Vec::new();
     for _ in 0..ONE_BY_ONE {
         let run = send_signal(tenant).await?;

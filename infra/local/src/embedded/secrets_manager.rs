@@ -1,12 +1,12 @@
-//! Secrets Manager's `GetSecretValue`, for secrets that are made up once and kept in the data directory.
+//! Secrets Manager's `GetSecretValue`, for secrets that are made up here and kept in the data directory.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::ready;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -26,6 +26,8 @@ use crate::template::{Secret, SecretContent};
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
+/// How many versions without a stage are kept. In AWS a secret has about a hundred versions.
+const EARLIER: usize = 98;
 /// A request is an id and a stage.
 pub(crate) const GUARDED: Guarded = Guarded {
     service: "secretsmanager",
@@ -40,6 +42,39 @@ struct Stored {
     current: Version,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<Version>,
+    /// Versions without a stage, newest first. AWS keeps them for a while, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<Version>,
+}
+
+impl Stored {
+    fn new(text: String) -> Self {
+        Self {
+            current: Version::new(text),
+            previous: None,
+            earlier: Vec::new(),
+        }
+    }
+
+    /// Makes `text` the current version, and the one that was it the previous one.
+    fn rotate(&mut self, text: String) {
+        let replaced = std::mem::replace(&mut self.current, Version::new(text));
+        if let Some(previous) = self.previous.replace(replaced) {
+            self.earlier.insert(0, previous);
+            self.earlier.truncate(EARLIER);
+        }
+    }
+
+    fn versions(&self) -> impl Iterator<Item = (&Version, Option<&'static str>)> {
+        let previous = self
+            .previous
+            .iter()
+            .map(|version| (version, Some(PREVIOUS)));
+        let earlier = self.earlier.iter().map(|version| (version, None));
+        std::iter::once((&self.current, Some(CURRENT)))
+            .chain(previous)
+            .chain(earlier)
+    }
 }
 
 #[derive(Clone, Deserialize, Serialize)]
@@ -48,10 +83,20 @@ struct Version {
     text: String,
 }
 
+impl Version {
+    fn new(text: String) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            text,
+        }
+    }
+}
+
 /// The secrets of this process.
 pub(crate) struct Secrets {
-    by_name: BTreeMap<String, Stored>,
-    names: Vec<(String, String)>,
+    by_name: Mutex<BTreeMap<String, Stored>>,
+    declared: Vec<Secret>,
+    file: Option<PathBuf>,
 }
 
 impl Secrets {
@@ -62,38 +107,46 @@ impl Secrets {
             None => BTreeMap::new(),
         };
         let mut is_new = false;
-        for secret in secrets
-            .iter()
-            .filter(|secret| !by_name.contains_key(&secret.name))
-            .collect::<Vec<_>>()
-        {
-            let text = match &secret.content {
-                SecretContent::Text(text) => text.clone(),
-                SecretContent::Generated(wanted) => passwords::generate(wanted)
-                    .with_context(|| format!("secret {}", secret.logical_id))?,
-            };
-            by_name.insert(
-                secret.name.clone(),
-                Stored {
-                    current: Version {
-                        id: Uuid::new_v4(),
-                        text,
-                    },
-                    previous: None,
-                },
-            );
-            is_new = true;
+        for secret in secrets {
+            if !by_name.contains_key(&secret.name) {
+                by_name.insert(secret.name.clone(), Stored::new(made_up(secret)?));
+                is_new = true;
+            }
         }
-        if let Some(file) = file.filter(|_| is_new) {
-            write(file, &by_name).with_context(|| format!("cannot write {}", file.display()))?;
+        let secrets = Self {
+            by_name: Mutex::new(by_name),
+            declared: secrets.to_vec(),
+            file: file.map(Path::to_path_buf),
+        };
+        if is_new {
+            secrets.keep(&secrets.by_name())?;
         }
-        Ok(Self {
-            by_name,
-            names: secrets
-                .iter()
-                .map(|secret| (secret.arn.clone(), secret.name.clone()))
-                .collect(),
-        })
+        Ok(secrets)
+    }
+
+    /// Replaces every secret by another one, as `PutSecretValue` does.
+    pub(crate) fn rotate(&self) -> anyhow::Result<()> {
+        let mut by_name = self.by_name();
+        let mut rotated = by_name.clone();
+        for secret in &self.declared {
+            if let Some(stored) = rotated.get_mut(&secret.name) {
+                stored.rotate(made_up(secret)?);
+            }
+        }
+        self.keep(&rotated)?;
+        *by_name = rotated;
+        Ok(())
+    }
+
+    fn keep(&self, by_name: &BTreeMap<String, Stored>) -> anyhow::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        write(file, by_name).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    fn by_name(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
+        self.by_name.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, target: &str, body: &[u8]) -> (StatusCode, Value) {
@@ -106,38 +159,40 @@ impl Secrets {
         let Ok(request) = serde_json::from_slice::<GetSecretValue>(body) else {
             return refusal("SerializationException", "the request cannot be read");
         };
-        let found = self
-            .names
-            .iter()
-            .find(|(arn, name)| request.secret_id == *arn || request.secret_id == *name);
-        let Some((arn, name)) = found else {
+        let mut declared = self.declared.iter();
+        let found = declared
+            .find(|secret| request.secret_id == secret.arn || request.secret_id == secret.name);
+        let Some(Secret { arn, name, .. }) = found else {
             return refusal(
                 "ResourceNotFoundException",
                 "Secrets Manager can't find the specified secret.",
             );
         };
-        let stored = self.by_name.get(name);
-        let current = stored.map(|stored| (&stored.current, CURRENT));
-        let previous = stored
-            .and_then(|stored| stored.previous.as_ref())
-            .map(|version| (version, PREVIOUS));
-        let version = match (&request.version_id, request.version_stage.as_deref()) {
-            (Some(id), _) => [current, previous]
-                .into_iter()
-                .flatten()
-                .find(|(version, _)| version.id == *id),
-            (None, None | Some(CURRENT)) => current,
-            (None, Some(PREVIOUS)) => previous,
-            (None, Some(_)) => None,
-        };
+        let by_name = self.by_name();
+        let wanted = request.version_stage.as_deref().unwrap_or(CURRENT);
+        let mut versions = by_name.get(name).into_iter().flat_map(Stored::versions);
+        let version = versions.find(|(version, stage)| match request.version_id {
+            Some(id) => version.id == id,
+            None => *stage == Some(wanted),
+        });
         let Some((version, stage)) = version else {
             return refusal(
                 "ResourceNotFoundException",
                 "Secrets Manager can't find the specified secret value.",
             );
         };
-        let value = json!({ "ARN": arn, "Name": name, "SecretString": version.text, "VersionId": version.id, "VersionStages": [stage] });
+        let stages = Vec::from_iter(stage);
+        let value = json!({ "ARN": arn, "Name": name, "SecretString": version.text, "VersionId": version.id, "VersionStages": stages });
         (StatusCode::OK, value)
+    }
+}
+
+fn made_up(secret: &Secret) -> anyhow::Result<String> {
+    match &secret.content {
+        SecretContent::Text(text) => Ok(text.clone()),
+        SecretContent::Generated(wanted) => {
+            passwords::generate(wanted).with_context(|| format!("secret {}", secret.logical_id))
+        }
     }
 }
 

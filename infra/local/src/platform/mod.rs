@@ -9,6 +9,7 @@ mod threads;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
@@ -24,6 +25,7 @@ use self::threads::Threads;
 use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::DynamoDb;
 use crate::embedded::s3::Objects;
+use crate::embedded::secrets_manager::Secrets;
 use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::template::Deployment;
@@ -45,6 +47,7 @@ pub struct Platform {
     _threads: Threads,
     dynamodb: DynamoDb,
     _objects: Objects,
+    secrets: Arc<Secrets>,
     _access_file: Option<AccessFile>,
     data: Option<DataDirectory>,
 }
@@ -124,6 +127,15 @@ impl Platform {
     /// functions, so they may be used on any runtime.
     pub fn services(&self) -> Services {
         Services::new(self.config.clone(), self.clock.clone())
+    }
+
+    /// Gives every secret another value, as an operator does in Secrets Manager. Functions hear of it when they ask again, within
+    /// five minutes.
+    ///
+    /// # Errors
+    /// The data directory cannot be written; then nothing has changed.
+    pub fn rotate_secrets(&self) -> anyhow::Result<()> {
+        self.secrets.rotate()
     }
 
     /// Invokes a function that takes events, as a schedule would, and waits for its result.

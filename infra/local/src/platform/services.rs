@@ -32,6 +32,7 @@ pub(super) struct Embedded {
     pub(super) dynamodb: DynamoDb,
     pub(super) objects: Objects,
     pub(super) queues: Queues,
+    pub(super) secrets: Arc<Secrets>,
 }
 
 /// What the services are started with.
@@ -89,10 +90,10 @@ impl Listeners {
         let front = |guarded: Guarded, listener: &TcpListener| -> std::io::Result<Front> {
             Ok(Front::new(guarded, listener.local_addr()?, keys.clone()))
         };
-        let secrets = Secrets::load(
+        let secrets = Arc::new(Secrets::load(
             &deployment.secrets,
             data.map(DataDirectory::secrets).as_deref(),
-        )?;
+        )?);
 
         let storage = match data {
             Some(directory) => Storage::File(directory.dynamodb()),
@@ -155,12 +156,13 @@ impl Listeners {
 
         let at_front = front(secrets_manager::GUARDED, &self.secrets_manager)?;
         let (listener, stop) = (attach(self.secrets_manager, runtime)?, tasks.stop.clone());
-        let serving = secrets_manager::serve(listener, at_front, Arc::new(secrets), stop);
+        let serving = secrets_manager::serve(listener, at_front, secrets.clone(), stop);
         tasks.tasks.spawn_on(serving, runtime);
         Ok(Embedded {
             dynamodb,
             objects,
             queues,
+            secrets,
         })
     }
 }

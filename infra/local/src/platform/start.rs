@@ -72,6 +72,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         dynamodb,
         objects,
         queues,
+        secrets,
     } = listeners.start(setting, &mut services).await?;
 
     let environments = deployment
@@ -175,6 +176,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         _threads: threads,
         dynamodb,
         _objects: objects,
+        secrets,
         _access_file: access_file,
         data,
     })

@@ -202,6 +202,27 @@ async fn the_operator_decides_what_an_organization_may_use() {
 }
 
 #[tokio::test]
+async fn the_master_secret_is_rotated_any_number_of_times() {
+    let home = Home::new();
+    let platform = home.start(&[]).await;
+    let key = platform.secret("ap_live_");
+    let client = Client::new(&platform, &key);
+    let body = json!({"name": "Ours", "provider": "openai", "secret": "sk-0123456789-abcdefghij"});
+    let create = client.request("POST", "/api/v1/credentials").json(&body);
+    assert_eq!(create.send().await.unwrap().status(), 201);
+    assert!(platform.stop().await.success());
+    for _ in 0..10 {
+        let rotate = home.run(&["admin", "rotate-secret"]).await;
+        assert_eq!(shown(rotate), "the master secret is rotated");
+    }
+    let platform = home.start(&[]).await;
+    let credentials = Client::new(&platform, &key)
+        .get("/api/v1/credentials")
+        .await;
+    assert_eq!(credentials["data"][0]["status"], "active");
+}
+
+#[tokio::test]
 async fn what_cannot_be_administered_is_said_in_one_line() {
     let commands: [&[&str]; 3] = [
         &["token", "create"],

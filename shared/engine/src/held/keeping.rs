@@ -11,7 +11,8 @@ use domain::{Error, Result};
 use store::{EventCursor, RunEntry};
 use tokio::time::Instant;
 
-use super::{Held, Shown, is_lost};
+use super::writing::unanswered;
+use super::{Held, Place, Shown, is_lost};
 use crate::telling::Telling;
 
 /// When the first of an answer is shown, and how often more of it.
@@ -62,10 +63,13 @@ impl Held<'_> {
     async fn keep(&mut self, telling: Option<&Telling>) -> Error {
         let mut showing = telling.map(|telling| (telling, Instant::now() + SHOWN_FIRST));
         loop {
-            let wake = match showing {
-                Some((_, at)) => at.min(self.renewal),
-                None => self.renewal,
-            };
+            let mut wake = self.renewal;
+            if let Some((_, at)) = showing {
+                wake = wake.min(at);
+            }
+            if let Place::Taken { renewal, .. } = self.place {
+                wake = wake.min(renewal);
+            }
             tokio::time::sleep_until(wake).await;
             if let Some((telling, at)) = &mut showing
                 && *at <= Instant::now()
@@ -82,7 +86,43 @@ impl Held<'_> {
             {
                 return lost;
             }
+            if let Place::Taken { number, renewal } = self.place
+                && renewal <= Instant::now()
+            {
+                self.renew_place(number).await;
+            }
         }
+    }
+
+    /// Finds out whether the run still has its place, which a run that waits for another may have lent to it.
+    pub(crate) async fn look_after_place(&mut self) {
+        if let Some(number) = self.place() {
+            self.renew_place(number).await;
+        }
+    }
+
+    async fn renew_place(&mut self, number: u16) {
+        let until = self.clock.now() + self.lease;
+        let renewing = self.store.renew_run_place(&self.run, number, until);
+        let renewed = match tokio::time::timeout(self.third(), renewing).await {
+            Ok(renewed) => renewed,
+            Err(_) => Err(unanswered()),
+        };
+        let third = self.third();
+        self.place = match renewed {
+            Ok(true) => Place::Taken {
+                number,
+                renewal: Instant::now() + third,
+            },
+            Ok(false) => Place::Lost,
+            Err(error) => {
+                tracing::warn!(run.id = %self.run.id, %error, "place not renewed");
+                Place::Taken {
+                    number,
+                    renewal: Instant::now() + AGAIN.min(third),
+                }
+            }
+        };
     }
 
     /// # Errors
@@ -133,7 +173,7 @@ impl Held<'_> {
                 },
                 Ok(Err(error)) if is_lost(&error) => return Err(error),
                 Ok(Err(error)) => self.log_not_shown(&error),
-                Err(late) => self.log_not_shown(&late),
+                Err(_) => self.log_not_shown(&unanswered()),
             }
             break;
         }

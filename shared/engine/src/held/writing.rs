@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::run::{Run, RunStatus, Step};
 use domain::{Error, Result};
 use rand::RngExt;
-use store::RunWrite;
+use store::{RunWrite, WantedPlace};
 use tokio::time::Instant;
 
 use super::{Held, is_lost};
@@ -42,6 +42,43 @@ impl Pauses {
 }
 
 impl Held<'_> {
+    /// Writes that this worker has the run, as `taken`, with its place where one is `wanted`; `false` when that is another's.
+    pub(super) async fn put_first(
+        &mut self,
+        mut taken: Run,
+        wanted: Option<WantedPlace>,
+    ) -> Result<bool> {
+        let Some(wanted) = wanted else {
+            return self.put(taken, &[]).await.map(|()| true);
+        };
+        let mut pauses = Pauses::until(self.until);
+        loop {
+            taken.version = self.run.version;
+            taken.wanted = self.run.wanted;
+            let now = self.clock.now();
+            let write = self.writing(&taken, &[]);
+            let until = now + self.lease;
+            let write = self.store.write_run_with_place(write, wanted, now, until);
+            let error = match tokio::time::timeout(self.third(), write).await {
+                Ok(Ok(true)) => {
+                    self.take_over(&taken);
+                    return Ok(true);
+                }
+                Ok(Ok(false)) => return Ok(false),
+                Ok(Err(error)) if is_lost(&error) => match self.learn(&taken, error).await {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => continue,
+                    Err(error) => error,
+                },
+                Ok(Err(error)) => error,
+                Err(_) => unanswered(),
+            };
+            if !error.is_retryable() || !pauses.pause().await {
+                return Err(error);
+            }
+        }
+    }
+
     /// Writes `next`, whatever is wanted of this worker.
     pub(super) async fn put(&mut self, mut next: Run, steps: &[Step]) -> Result<()> {
         next.worked_millis = self.worked_millis();
@@ -69,14 +106,7 @@ impl Held<'_> {
 
     /// Likewise, with one attempt.
     pub(super) async fn write_once(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
-        let write = self.store.write_run(RunWrite {
-            read: &self.run,
-            run: next,
-            steps,
-            messages: &[],
-            agent: None,
-            audit: &[],
-        });
+        let write = self.store.write_run(self.writing(next, steps));
         // A short lease has no time for all that a call to the store may take.
         match tokio::time::timeout(self.third(), write).await {
             Ok(Ok(())) => {
@@ -85,7 +115,18 @@ impl Held<'_> {
             }
             Ok(Err(error)) if is_lost(&error) => self.learn(next, error).await,
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::unavailable("the store did not answer in time")),
+            Err(_) => Err(unanswered()),
+        }
+    }
+
+    fn writing<'w>(&'w self, next: &'w Run, steps: &'w [Step]) -> RunWrite<'w> {
+        RunWrite {
+            read: &self.run,
+            run: next,
+            steps,
+            messages: &[],
+            agent: None,
+            audit: &[],
         }
     }
 
@@ -132,6 +173,10 @@ impl Held<'_> {
             Err(refusal)
         }
     }
+}
+
+pub(super) fn unanswered() -> Error {
+    Error::unavailable("the store did not answer in time")
 }
 
 /// Whether nothing has happened since `known` but that its worker renewed the lease, or the sweep looked after it.

@@ -23,7 +23,7 @@ use domain::plan::Standing;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
 use engine::{
-    KeySource, Models, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter, Tenant,
+    KeySource, Models, Places, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter, Tenant,
     WorkspaceTools,
 };
 use futures::future::{self, BoxFuture};
@@ -122,8 +122,14 @@ impl Platform {
             forecast_url: format!("http://{address}"),
         });
         let queue = RunQueue::new(&services).unwrap();
-        let starter = Starter::new(store.clone(), queue, clock.clone());
-        let workspace = WorkspaceTools::new(store.clone(), starter.clone(), clock.clone());
+        let starter = Starter::new(store.clone(), queue.clone(), clock.clone());
+        let places = Places::new(store.clone(), clock.clone(), queue, Some(20));
+        let workspace = WorkspaceTools::new(
+            store.clone(),
+            starter.clone(),
+            places.clone(),
+            clock.clone(),
+        );
         let toolbox = toolbox.with_workspace(Arc::new(workspace));
         let models = Models::new(
             OutboundClient::new(true),
@@ -132,7 +138,7 @@ impl Platform {
         );
         let now = clock.now();
         Self {
-            runner: Runner::new(store.clone(), clock.clone(), toolbox, models, lease),
+            runner: Runner::new(store.clone(), clock.clone(), toolbox, models, places, lease),
             starter,
             caller: Caller::system(OrganizationId::new(now), WorkspaceId::new(now)),
             standing: Standing::unlimited(now),

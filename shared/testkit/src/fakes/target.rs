@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -39,16 +39,51 @@ pub fn nested(levels: usize) -> String {
 #[derive(Debug)]
 pub struct Target {
     server: Server,
+    state: State,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
     hits: Arc<Mutex<Vec<Hit>>>,
+    busy: Busy,
+}
+
+/// How many requests wait for their answers, and how many have at most.
+#[derive(Clone, Debug, Default)]
+struct Busy(Arc<Mutex<(usize, usize)>>);
+
+impl Busy {
+    fn change(&self, change: impl FnOnce(&mut (usize, usize))) {
+        change(&mut self.0.lock().expect("no test panics with it"));
+    }
+}
+
+/// A request that waits for its answer, until this is dropped.
+struct Waiting(Busy);
+
+impl Waiting {
+    fn new(busy: Busy) -> Self {
+        busy.change(|(now, most)| {
+            *now += 1;
+            *most = (*most).max(*now);
+        });
+        Self(busy)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.change(|(now, _)| *now -= 1);
+    }
 }
 
 impl Target {
     pub async fn start() -> Self {
-        let hits = Arc::default();
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&hits));
+        let state = State::default();
+        let router = Router::new().fallback(answer).with_state(state.clone());
         Self {
             server: Server::start(router).await,
-            hits,
+            state,
         }
     }
 
@@ -58,12 +93,18 @@ impl Target {
 
     /// What arrived so far.
     pub fn hits(&self) -> Vec<Hit> {
-        self.hits.lock().expect("no test panics with it").clone()
+        let hits = self.state.hits.lock();
+        hits.expect("no test panics with it").clone()
+    }
+
+    /// How many requests of `/after` have waited for their answers at once, at most.
+    pub fn most_at_once(&self) -> usize {
+        self.state.busy.0.lock().expect("no test panics with it").1
     }
 }
 
 async fn answer(
-    State(hits): State<Arc<Mutex<Vec<Hit>>>>,
+    extract::State(State { hits, busy }): extract::State<State>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -81,6 +122,7 @@ async fn answer(
         tokio::time::sleep(Duration::from_millis(1500)).await;
     }
     if let Some(Ok(millis)) = path.strip_prefix("/after/").map(str::parse) {
+        let _waiting = Waiting::new(busy);
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
     if path == "/silent" {

@@ -1,0 +1,445 @@
+//! Places for runs: an organization has so many, and a run that is worked on has one.
+//!
+//! A place is an item that ends with its run's lease, so that a worker that is killed leaves none behind. Runs that found none wait
+//! in a list beside the places, in the order in which they were accepted. Both are in one partition of the counters table, which
+//! one query reads.
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::ids::{OrganizationId, RunId, WorkspaceId};
+use domain::run::Run;
+use domain::{Error, Result};
+
+use crate::Store;
+use crate::item::{Item, aws_error, number, refused_by, sent, sort_key, text};
+use crate::keys::{self, PARTITION, RUN_PLACE, RUN_WAITING};
+use crate::runs::RunWrite;
+use crate::transaction::Condition;
+
+/// How long a place that has ended is kept, and a run in the list: a sweep puts one that still waits into the list again.
+const KEPT: TimeDelta = TimeDelta::hours(1);
+
+/// A run, as places and the list of those that wait know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub workspace_id: WorkspaceId,
+    pub run_id: RunId,
+}
+
+impl Waiting {
+    pub fn of(run: &Run) -> Self {
+        Self {
+            workspace_id: run.workspace_id,
+            run_id: run.id,
+        }
+    }
+}
+
+/// A place as it stands. Whether it is still held says [`RunPlace::is_held`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    pub number: u16,
+    /// Whose it is, or was.
+    pub holder: Waiting,
+    pub until: DateTime<Utc>,
+    /// A worker has the run; else the place is only kept for it.
+    pub is_taken: bool,
+    /// Runs that wait for the holder and have lent it the place, each to the next.
+    pub lenders: Vec<Waiting>,
+    /// Runs wait for a place, and whoever leaves this one has to look for them.
+    pub is_awaited: bool,
+}
+
+impl RunPlace {
+    pub fn is_held(&self, now: DateTime<Utc>) -> bool {
+        self.until > now
+    }
+}
+
+/// The places of an organization, and the first of the runs that wait for one.
+#[derive(Clone, Debug, Default)]
+pub struct RunPlaces {
+    /// By number; those that nobody has had for a while are missing.
+    pub places: Vec<RunPlace>,
+    /// The oldest first.
+    pub waiting: Vec<Waiting>,
+}
+
+/// Which place a run wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedPlace {
+    pub number: u16,
+    /// It is the run's already, or kept for it; else it must be free.
+    pub is_own: bool,
+}
+
+/// What became of a place that was to be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Free,
+    /// It is still the run's, since others wait for it or have lent it.
+    Wanted,
+    /// It was not the run's any more.
+    NotOurs,
+}
+
+impl Store {
+    /// Writes a run whose worker takes the lease, and the run's place with it, until the lease ends. `false` when the place is
+    /// another's; nothing has happened then.
+    ///
+    /// # Errors
+    /// Those of [`Store::write_run`].
+    pub async fn write_run_with_place(
+        &self,
+        write: RunWrite<'_>,
+        wanted: WantedPlace,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool> {
+        const TAKEN: &str = "the place is taken";
+        let run = write.run;
+        let (organization, holder) = (run.organization_id, Waiting::of(run));
+        let mut transaction = self.run_transaction(&write);
+        let (condition, expression) = taking(wanted, &holder, now, until);
+        transaction.update(
+            &self.tables.counters,
+            &keys::run_place(organization, wanted.number),
+            expression,
+            condition,
+            || Error::Refused(TAKEN.to_owned()),
+        );
+        match transaction.commit().await {
+            Ok(()) => Ok(true),
+            Err(Error::Refused(why)) if why == TAKEN => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a place for a run whose lease is held already. `false` when it is another's.
+    pub async fn take_run_place(
+        &self,
+        run: &Run,
+        wanted: WantedPlace,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool> {
+        let (condition, expression) = taking(wanted, &Waiting::of(run), now, until);
+        let organization = run.organization_id;
+        self.change_place(organization, wanted.number, expression, condition)
+            .await
+    }
+
+    /// Keeps a run's place for longer. `false` when it is another's by now.
+    pub async fn renew_run_place(
+        &self,
+        run: &Run,
+        number: u16,
+        until: DateTime<Utc>,
+    ) -> Result<bool> {
+        let condition = Condition::that("holder = :holder")
+            .text(":holder", &run.id.to_string())
+            .number(":until", until.timestamp_millis())
+            .number(":expires", (until + KEPT).timestamp());
+        let expression = "SET held_until = :until, expires = :expires";
+        self.change_place(run.organization_id, number, expression, condition)
+            .await
+    }
+
+    /// Leaves a run's place, if no other run waits for it.
+    pub async fn leave_run_place(
+        &self,
+        organization: OrganizationId,
+        run: RunId,
+        number: u16,
+    ) -> Result<Left> {
+        let condition =
+            "holder = :holder AND attribute_not_exists(awaited) AND attribute_not_exists(lenders)";
+        match self
+            .delete_place(organization, run, number, condition)
+            .await?
+        {
+            None => Ok(Left::Free),
+            // The answer to an earlier attempt got lost.
+            Some(there) if there.is_empty() => Ok(Left::Free),
+            Some(there) if text(&there, "holder") == Some(&*run.to_string()) => Ok(Left::Wanted),
+            Some(_) => Ok(Left::NotOurs),
+        }
+    }
+
+    /// Leaves a run's place whoever waits for it: whether it was the run's.
+    pub async fn give_up_run_place(
+        &self,
+        organization: OrganizationId,
+        run: RunId,
+        number: u16,
+    ) -> Result<bool> {
+        let refused = self.delete_place(organization, run, number, "holder = :holder");
+        Ok(refused.await?.is_none_or(|there| there.is_empty()))
+    }
+
+    /// Keeps a place for a run until its worker comes. `from`: whose it is now; else it must be free. `false` when it is not so.
+    pub async fn hand_run_place(
+        &self,
+        organization: OrganizationId,
+        number: u16,
+        from: Option<RunId>,
+        to: &RunPlace,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let condition = match from {
+            Some(from) => Condition::that("holder = :from").text(":from", &from.to_string()),
+            None => free(now),
+        };
+        let mut condition = named(condition, &to.holder, to.until);
+        let mut expression =
+            "SET holder = :holder, workspace = :workspace, held_until = :until, expires = :expires"
+                .to_owned();
+        let mut removed = Vec::new();
+        if to.is_awaited {
+            expression.push_str(", awaited = :one");
+        }
+        if to.is_taken {
+            expression.push_str(", taken = :one");
+        } else {
+            removed.push("taken");
+        }
+        if to.is_awaited || to.is_taken {
+            condition = condition.number(":one", 1);
+        }
+        if to.lenders.is_empty() {
+            removed.push("lenders");
+        } else {
+            let lenders = to.lenders.iter();
+            let lenders =
+                lenders.map(|lender| format!("{}/{}", lender.workspace_id, lender.run_id));
+            let lenders = lenders.collect::<Vec<_>>().join(" ");
+            condition = condition.text(":lenders", &lenders);
+            expression.push_str(", lenders = :lenders");
+        }
+        if !removed.is_empty() {
+            expression = format!("{expression} REMOVE {}", removed.join(", "));
+        }
+        let handed = self.update_place(organization, number, &expression, condition);
+        Ok(match handed.await? {
+            None => true,
+            // The answer to an earlier attempt got lost.
+            Some(there) => {
+                text(&there, "holder") == Some(&*to.holder.run_id.to_string())
+                    && self::number(&there, "held_until") == to.until.timestamp_millis()
+            }
+        })
+    }
+
+    /// Has whoever leaves this place look for runs that wait. `false` when it was left before.
+    pub async fn await_run_place(&self, organization: OrganizationId, number: u16) -> Result<bool> {
+        let condition = Condition::exists().number(":one", 1);
+        self.change_place(organization, number, "SET awaited = :one", condition)
+            .await
+    }
+
+    /// Puts a run into the list of those that wait for a place.
+    pub async fn wait_for_run_place(&self, run: &Run, now: DateTime<Utc>) -> Result<()> {
+        let key = keys::run_waiting(run.organization_id, run.id);
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.tables.counters)
+            .set_item(Some(key.attributes()))
+            .item("workspace", AttributeValue::S(run.workspace_id.to_string()))
+            .item(
+                "expires",
+                AttributeValue::N((now + KEPT).timestamp().to_string()),
+            );
+        sent(put.send()).await.map_err(aws_error)?;
+        Ok(())
+    }
+
+    /// Takes a run out of that list.
+    pub async fn waits_no_more(&self, organization: OrganizationId, run: RunId) -> Result<()> {
+        let key = keys::run_waiting(organization, run);
+        let delete = self.dynamodb.delete_item();
+        let delete = delete
+            .table_name(&self.tables.counters)
+            .set_key(Some(key.attributes()));
+        sent(delete.send()).await.map_err(aws_error)?;
+        Ok(())
+    }
+
+    /// All places of an organization, and at least the first `waiting` of the runs that wait for one, as they are now.
+    pub async fn run_places(
+        &self,
+        organization: OrganizationId,
+        waiting: usize,
+    ) -> Result<RunPlaces> {
+        let mut found = RunPlaces::default();
+        let mut start = None;
+        loop {
+            let query = self
+                .dynamodb
+                .query()
+                .table_name(&self.tables.counters)
+                .key_condition_expression(format!("{PARTITION} = :partition"))
+                .expression_attribute_values(
+                    ":partition",
+                    AttributeValue::S(keys::run_places(organization)),
+                )
+                .consistent_read(true)
+                .set_limit(i32::try_from(waiting.max(1) + PAGE).ok())
+                .set_exclusive_start_key(start);
+            let output = sent(query.send()).await.map_err(aws_error)?;
+            for item in output.items.unwrap_or_default() {
+                let sort = sort_key(&item);
+                if let Some(number) = sort.strip_prefix(RUN_PLACE) {
+                    let number = number.parse().map_err(Error::internal)?;
+                    found.places.push(place(number, &item)?);
+                } else if let Some(run) = sort.strip_prefix(RUN_WAITING) {
+                    found.waiting.push(Waiting {
+                        workspace_id: parsed(text(&item, "workspace"))?,
+                        run_id: run.parse().map_err(Error::internal)?,
+                    });
+                }
+            }
+            start = output.last_evaluated_key;
+            // The places come first.
+            if start.is_none() || found.waiting.len() >= waiting.max(1) {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn change_place(
+        &self,
+        organization: OrganizationId,
+        number: u16,
+        expression: &str,
+        condition: Condition,
+    ) -> Result<bool> {
+        let refused = self.update_place(organization, number, expression, condition);
+        Ok(refused.await?.is_none())
+    }
+
+    /// `None` when it is done; else what is there, which may be nothing.
+    async fn update_place(
+        &self,
+        organization: OrganizationId,
+        number: u16,
+        expression: &str,
+        condition: Condition,
+    ) -> Result<Option<Item>> {
+        let (expected, values) = condition.parts();
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.counters)
+            .set_key(Some(keys::run_place(organization, number).attributes()))
+            .update_expression(expression)
+            .set_condition_expression(expected)
+            .set_expression_attribute_values(values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match sent(update.send()).await {
+            Ok(_) => Ok(None),
+            Err(error) => match refused_by(&error) {
+                Some(there) => Ok(Some(there.clone())),
+                None => Err(aws_error(error)),
+            },
+        }
+    }
+
+    /// `None` when the place is gone; else what is there, which may be nothing.
+    async fn delete_place(
+        &self,
+        organization: OrganizationId,
+        run: RunId,
+        number: u16,
+        condition: &str,
+    ) -> Result<Option<Item>> {
+        let delete = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.tables.counters)
+            .set_key(Some(keys::run_place(organization, number).attributes()))
+            .condition_expression(condition)
+            .expression_attribute_values(":holder", AttributeValue::S(run.to_string()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match sent(delete.send()).await {
+            Ok(_) => Ok(None),
+            Err(error) => match refused_by(&error) {
+                Some(there) => Ok(Some(there.clone())),
+                None => Err(aws_error(error)),
+            },
+        }
+    }
+}
+
+/// How many rows one read gets at least.
+const PAGE: usize = 50;
+
+/// What must hold for a place to be taken, and how it is.
+fn taking(
+    wanted: WantedPlace,
+    holder: &Waiting,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> (Condition, &'static str) {
+    let (condition, expression) = if wanted.is_own {
+        (
+            Condition::that("holder = :holder"),
+            "SET taken = :one, holder = :holder, workspace = :workspace, held_until = :until, expires = :expires",
+        )
+    } else {
+        (
+            free(now),
+            "SET taken = :one, holder = :holder, workspace = :workspace, held_until = :until, expires = :expires REMOVE lenders",
+        )
+    };
+    (
+        named(condition, holder, until).number(":one", 1),
+        expression,
+    )
+}
+
+fn free(now: DateTime<Utc>) -> Condition {
+    Condition::that(format!(
+        "attribute_not_exists({PARTITION}) OR held_until < :now"
+    ))
+    .number(":now", now.timestamp_millis())
+}
+
+fn named(condition: Condition, holder: &Waiting, until: DateTime<Utc>) -> Condition {
+    condition
+        .text(":holder", &holder.run_id.to_string())
+        .text(":workspace", &holder.workspace_id.to_string())
+        .number(":until", until.timestamp_millis())
+        .number(":expires", (until + KEPT).timestamp())
+}
+
+fn place(number_of_it: u16, item: &Item) -> Result<RunPlace> {
+    let lenders = text(item, "lenders").unwrap_or_default();
+    let lender = |text: &str| {
+        let (workspace, run) = text.split_once('/').unwrap_or_default();
+        Ok(Waiting {
+            workspace_id: parsed(Some(workspace))?,
+            run_id: parsed(Some(run))?,
+        })
+    };
+    Ok(RunPlace {
+        number: number_of_it,
+        holder: Waiting {
+            workspace_id: parsed(text(item, "workspace"))?,
+            run_id: parsed(text(item, "holder"))?,
+        },
+        until: DateTime::from_timestamp_millis(number(item, "held_until")).unwrap_or_default(),
+        is_taken: number(item, "taken") > 0,
+        lenders: lenders
+            .split_whitespace()
+            .map(lender)
+            .collect::<Result<_>>()?,
+        is_awaited: number(item, "awaited") > 0,
+    })
+}
+
+fn parsed<T: std::str::FromStr<Err: Into<domain::error::BoxError>>>(
+    text: Option<&str>,
+) -> Result<T> {
+    text.unwrap_or_default().parse().map_err(Error::internal)
+}
