@@ -309,12 +309,14 @@ async fn wrong_agents_are_refused_by_field_and_change_nothing() {
         (weather(json!({"schedule": "every day"})), "schedule"),
         (weather(json!({"schedule": "0 0 30 2 *"})), "schedule"),
         (weather(json!({"schedule": "* * * * * *"})), "schedule"),
+        (weather(json!({"schedule": "0,,30 * * * *"})), "schedule"),
         (
             weather(json!({"schedule": "0 7 * * *", "timezone": "Mars/Olympus"})),
             "timezone",
         ),
         (weather(json!({"name": "x".repeat(201)})), "name"),
         (weather(json!({"name": "bell\u{7}"})), "name"),
+        (weather(json!({"name": "NYC \u{202e}rehtaeW"})), "name"),
     ] {
         let answer = clients
             .agentplatform(Method::POST, "/api/v1/agents", body.clone())

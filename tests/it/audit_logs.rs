@@ -88,3 +88,50 @@ async fn a_filter_that_lets_nothing_pass_costs_a_bounded_look() {
         (&json!([]), &json!(null))
     );
 }
+
+#[tokio::test]
+async fn what_concerns_the_organization_shows_to_administrators_in_every_workspace() {
+    let app = TestApp::start().await;
+    let owner = app.register().await;
+    let second = owner.second_workspace(&app).await;
+    let limited = owner.colleague(&app, "ADMIN", &[&second]).await;
+    let user = owner.colleague(&app, "USER", &[&second]).await;
+    let writer = owner.agentplatform_key(&app, &["credentials:write"]).await;
+    for scope in ["organization", "workspace"] {
+        let body =
+            json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "scope": scope});
+        let post = app.post("/api/v1/credentials", body).bearer(&writer);
+        post.send().await.expect(201);
+    }
+    let path = format!("/api/organization/members/{}", limited.user_id);
+    let change = app.request(Method::PATCH, &path);
+    let change = change.json(json!({"role": "ADMIN"}));
+    change.bearer(&owner.access_token).send().await.expect(200);
+    let seen = async |reader: &testkit::Account, workspace: &str| {
+        let body = json!({"name": "k", "kind": "agentplatform", "scopes": ["audit_logs:read"], "workspace_id": workspace});
+        let post = app.post("/api/settings/api-keys", body);
+        let key = post.bearer(&reader.access_token).send().await.expect(201);
+        let get = app.get("/api/v1/audit-logs?limit=200");
+        let log = get.bearer(key["key"].as_str().unwrap()).send().await;
+        let log = log.expect(200)["data"].clone();
+        let rows = log.as_array().unwrap().iter();
+        let actions = rows.filter_map(|row| row["action"].as_str());
+        let actions = actions.filter(|action| !action.starts_with("api_key."));
+        actions.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let of_all = [
+        "member.updated",
+        "credential.created",
+        "member.joined",
+        "member.invited",
+        "member.joined",
+        "member.invited",
+        "workspace.created",
+    ];
+    assert_eq!(seen(&limited, &second).await, of_all);
+    assert_eq!(seen(&user, &second).await, Vec::<String>::new());
+    let mut of_first = of_all.to_vec();
+    of_first.insert(1, "credential.created");
+    of_first.push("user.registered");
+    assert_eq!(seen(&owner, &owner.workspace_id).await, of_first);
+}

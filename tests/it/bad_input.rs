@@ -122,6 +122,106 @@ async fn ids_that_are_none_name_nothing() {
 }
 
 #[tokio::test]
+async fn dates_that_no_key_has_are_named() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let scopes = [
+        "agents:read",
+        "agents:write",
+        "audit_logs:read",
+        "usage:read",
+    ];
+    let key = account.agentplatform_key(&app, &scopes).await;
+    let token = account.prodgy_token(&app).await;
+    let agent = app.agent(&key, "x").await;
+    let executions = format!("/api/agent-base/{agent}/executions");
+    for (path, credential, status) in [
+        (executions.as_str(), &token, 400),
+        ("/api/v1/audit-logs", &key, 422),
+        ("/api/v1/usage", &key, 422),
+        (
+            "/api/settings/api-keys/activity",
+            &account.access_token,
+            422,
+        ),
+    ] {
+        for date in [
+            "-0002-12-31",
+            "1969-12-31",
+            "%2B10000-01-05",
+            "%2B262142-01-01T00:00:00Z",
+            "9999-12-31T23:59:00-05:00",
+        ] {
+            for name in ["from", "to"] {
+                let get = app.get(&format!("{path}?{name}={date}")).bearer(credential);
+                let told = get.send().await.expect_refused(status);
+                assert!(told.contains(name), "{path} {name}={date}: {told}");
+            }
+        }
+        let widest = app.get(&format!("{path}?from=9999-12-31&to=9999-12-31"));
+        widest.bearer(credential).send().await.expect(200);
+    }
+}
+
+/// JSON is taken only as what it is said to be: a web page may send other kinds to any origin, unasked.
+#[tokio::test]
+async fn a_body_that_is_not_said_to_be_json_is_refused_in_each_dialect() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let key = account.agentplatform_key(&app, SCOPES).await;
+    let token = account.prodgy_token(&app).await;
+    let agent = app.agent(&key, "x").await;
+    let executions = format!("/api/agent-base/{agent}/executions");
+    let signals = format!("/api/v1/agents/{agent}/signals");
+    let post = async |path: &str, credential: &str, kind: Option<&str>, body: &str| {
+        let request = app.client.post(app.url(path)).bearer_auth(credential);
+        let request = request.body(body.to_owned());
+        let request = match kind {
+            Some(kind) => request.header("content-type", kind),
+            None => request,
+        };
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let register = r#"{"email": "a@example.com", "password": "Correct-horse-7", "name": "A"}"#;
+    let routes = [
+        ("/api/auth/register", "", register, 400),
+        (executions.as_str(), &token, r#"{"input": {}}"#, 400),
+        (
+            "/api/settings/api-keys",
+            &account.access_token,
+            r#"{"name": "a", "kind": "prowpt", "scopes": ["*"]}"#,
+            415,
+        ),
+        (&signals, &key, r#"{"type": "a"}"#, 415),
+    ];
+    for (path, credential, body, status) in routes {
+        for kind in [
+            None,
+            Some("text/plain"),
+            Some("application/x-www-form-urlencoded"),
+            Some("multipart/form-data; boundary=a"),
+            Some("text/json"),
+        ] {
+            let (got, told) = post(path, credential, kind, body).await;
+            assert_eq!(got, status, "{path} {kind:?}: {told}");
+            assert!(told.contains("application/json"), "{path} {kind:?}: {told}");
+        }
+        let (got, told) = post(
+            path,
+            credential,
+            Some("application/vnd.ours+json; charset=utf-8"),
+            body,
+        )
+        .await;
+        assert!((200..300).contains(&got), "{path}: {got} {told}");
+    }
+    // Where a body may be left out, its kind may be too.
+    let (got, told) = post(&executions, &token, Some("text/plain"), "").await;
+    assert_eq!(got, 202, "{told}");
+}
+
+#[tokio::test]
 async fn wrong_page_parameters_are_named() {
     let app = TestApp::start().await;
     let account = app.register().await;

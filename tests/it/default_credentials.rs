@@ -231,7 +231,7 @@ async fn what_all_workspaces_use_is_chosen_by_an_administrator_and_by_nothing_el
     let log = office
         .app
         .get("/api/v1/audit-logs?action=credential.*")
-        .bearer(&office.first);
+        .bearer(&office.second);
     let log = log.send().await.expect(200);
     let actions: Vec<&str> = log["data"]
         .as_array()

@@ -34,6 +34,7 @@ mod roles;
 mod rotation;
 mod round_trips;
 mod schedules;
+mod schemas;
 mod secrets;
 mod sign_in;
 mod signals;

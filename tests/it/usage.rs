@@ -108,10 +108,54 @@ async fn usage_of_others_and_of_no_period_is_refused() {
         ("from=yesterday", "from"),
         ("to=2026-02-30", "to"),
         ("from=2026-03-02&to=2026-03-01", "from"),
+        ("from=9999-12-31&to=%2B10000-01-05", "to"),
+        ("from=-0002-12-31&to=-0001-01-05", "to"),
+        ("from=1969-12-31&to=1970-01-05", "from"),
         ("from=2020-01-01&to=2026-03-01", "from"),
         ("agent_id=x", "agent_id"),
     ] {
         let told = get(&desk.key, query).await.expect_refused(422);
         assert!(told.contains(field), "{query}: {told}");
     }
+}
+
+#[tokio::test]
+async fn somebody_of_one_workspace_sees_what_that_one_used() {
+    let desk = Desk::start().await;
+    let (app, owner) = (&desk.app, &desk.account);
+    let second = owner.second_workspace(app).await;
+    let limited = owner.colleague(app, "USER", &[&second]).await;
+    let key = async |account: &Account| {
+        let body = json!({"name": "k", "kind": "agentplatform", "scopes": ["agents:write", "usage:read"], "workspace_id": second});
+        let post = app.post("/api/settings/api-keys", body);
+        let made = post.bearer(&account.access_token).send().await.expect(201);
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let (limited, owners) = (key(&limited).await, key(owner).await);
+    let first = desk.agent(json!({"instructions": "x"})).await;
+    let there = app.agent(&limited, "x").await;
+    for (agent, runs) in [(&first, 2), (&there, 1)] {
+        let workspace = if *agent == first {
+            &owner.workspace_id
+        } else {
+            &second
+        };
+        let path = format!("/api/agent-base/{agent}/executions?product_id={workspace}");
+        for _ in 0..runs {
+            let body = json!({"input": {"text": "Go."}, "wait": true});
+            let run = app.post(&path, body).bearer(&owner.access_token);
+            run.send().await.expect(200);
+        }
+    }
+    for (key, agents, runs) in [(&limited, 1, 1), (&owners, 2, 3), (&desk.key, 2, 3)] {
+        let report = app.get("/api/v1/usage").bearer(key).send().await;
+        let report = report.expect(200)["data"].clone();
+        assert_eq!(
+            (&report["used"]["agents"], &report["used"]["runs"]),
+            (&json!(agents), &json!(runs))
+        );
+        assert_eq!(report["days"][0]["runs"], runs);
+    }
+    let other = app.get(&format!("/api/v1/usage?agent_id={first}"));
+    other.bearer(&limited).send().await.expect_refused(422);
 }

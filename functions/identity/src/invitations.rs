@@ -140,7 +140,8 @@ async fn invite(
         created_at: known.map_or(now, |known| known.created_at),
         revision: 0,
     };
-    let audit = AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now);
+    let audit =
+        AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now).of_organization();
     match known {
         Some(known) => {
             store

@@ -110,7 +110,8 @@ async fn update_member(
         bring_tokens_in_line(store, id, Some(standing), &caller.caller, now).await
     };
     align(&least_of(&member, &changed)).await?;
-    let audit = AuditEntry::new(&caller.caller, "member.updated", "member", id, now);
+    let audit =
+        AuditEntry::new(&caller.caller, "member.updated", "member", id, now).of_organization();
     store.update_member(&organization, &changed, &audit).await?;
     align(&changed).await?;
     Ok(Reply::ok(changed.into()))
@@ -144,7 +145,8 @@ async fn remove_member(
             invitation_hash: None,
             ..member.clone()
         };
-        let audit = AuditEntry::new(&caller.caller, "member.cancelled", "member", id, now);
+        let audit = AuditEntry::new(&caller.caller, "member.cancelled", "member", id, now)
+            .of_organization();
         store
             .cancel_invitation(&organization, &member, &cancelled, &audit)
             .await?;
@@ -152,7 +154,8 @@ async fn remove_member(
     }
     let align = || bring_tokens_in_line(store, id, None, &caller.caller, now);
     align().await?;
-    let audit = AuditEntry::new(&caller.caller, "member.removed", "member", id, now);
+    let audit =
+        AuditEntry::new(&caller.caller, "member.removed", "member", id, now).of_organization();
     store.remove_member(&organization, &member, &audit).await?;
     align().await?;
     Ok(NoContent)

@@ -62,7 +62,8 @@ async fn update_organization(
         "organization",
         organization.id,
         now,
-    );
+    )
+    .of_organization();
     store.update_organization(&organization, &audit).await?;
     Ok(Reply::ok(organization))
 }

@@ -95,7 +95,8 @@ async fn decide_plan(
         "organization",
         organization,
         now,
-    );
+    )
+    .of_organization();
     let store = &state.host.store;
     store.decide_plan(organization, &own, &audit).await?;
     Ok(Reply::ok(standing(&state, &caller).await?.into()))

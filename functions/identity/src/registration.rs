@@ -174,7 +174,8 @@ async fn join_organization(
         "member",
         user.id,
         now,
-    );
+    )
+    .of_organization();
     store
         .accept_invitation(&organization, &hash, &user, &member, &session, &audit)
         .await?;

@@ -79,7 +79,8 @@ async fn create_workspace(
         "workspace",
         workspace.id,
         now,
-    );
+    )
+    .of_organization();
     match store.create_workspace(&workspace, &audit).await {
         // The same request, sent again after it got no answer.
         Err(Error::Conflict(_)) => {
@@ -142,7 +143,8 @@ async fn update_workspace(
         "workspace",
         id,
         state.host.services.clock.now(),
-    );
+    )
+    .of_organization();
     store.update_workspace(&workspace, &audit).await?;
     Ok(Reply::ok(workspace))
 }

@@ -138,7 +138,13 @@ async fn create_credential(
         is_lost: false,
         revision: 0,
     };
-    let done = |action| AuditEntry::new(&caller.caller, action, "credential", id, now);
+    let done = |action| {
+        let entry = AuditEntry::new(&caller.caller, action, "credential", id, now);
+        match credential.workspace_id {
+            Some(_) => entry,
+            None => entry.of_organization(),
+        }
+    };
     let mut audit = vec![done("credential.created")];
     if body.default {
         audit.push(done("credential.made_default"));
@@ -212,7 +218,7 @@ async fn revoke_credential(
 ) -> Result<Reply<Credential>> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
-    let audit = AuditEntry::new(&caller.caller, "credential.revoked", "credential", id, now);
+    let mut audit = AuditEntry::new(&caller.caller, "credential.revoked", "credential", id, now);
     let mut attempt = 1;
     loop {
         let (credential, defaults) = try_join(
@@ -226,6 +232,7 @@ async fn revoke_credential(
             .ok_or(Error::NotFound("credential"))?;
         if credential.workspace_id.is_none() {
             caller.require_role_everywhere(Role::Admin)?;
+            audit = audit.of_organization();
         }
         if credential.status() == CredentialStatus::Revoked {
             return Ok(Reply::ok(view.whole(credential)));

@@ -68,7 +68,7 @@ async fn choose(
     } else {
         "credential.default_removed"
     };
-    let audit = AuditEntry::new(&caller.caller, action, "credential", id, now);
+    let audit = AuditEntry::new(&caller.caller, action, "credential", id, now).of_organization();
     let mut attempt = 1;
     loop {
         let (credential, defaults) = try_join(

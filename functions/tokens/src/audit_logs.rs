@@ -1,7 +1,9 @@
-//! The audit log, `/api/v1/audit-logs` (AgentPlatform's API reference): what was done in the key's workspace, newest first.
+//! The audit log, `/api/v1/audit-logs` (AgentPlatform's API reference): what was done in the key's workspace and, for
+//! administrators, in the organization as a whole, newest first.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
+use domain::access::Role;
 use domain::audit::{Actor, AuditEntry, Resource};
 use domain::ids::AuditId;
 use serde::Serialize;
@@ -38,7 +40,8 @@ impl From<AuditEntry> for AuditData {
     }
 }
 
-/// Lists what was done. `action` may end in `*`: `agent.*`. A page may be short, or empty, and still have a `next_cursor`: one
+/// Lists what was done in the workspace; administrators see among it what concerned the organization: its members, workspaces,
+/// credentials and defaults. `action` may end in `*`: `agent.*`. A page may be short, or empty, and still have a `next_cursor`: one
 /// request looks at 1,000 entries.
 #[utoipa::path(
     get,
@@ -65,11 +68,12 @@ async fn list_audit_logs(
         to: query.time("to")?,
     };
     let now = state.host.services.clock.now();
-    let page = state
-        .host
-        .store
-        .audit_log(caller.workspace_id, &filter, &params.request, now)
-        .await?;
+    let is_administrator = caller.role >= Role::Admin;
+    let organization = is_administrator.then_some(caller.organization_id);
+    let store = &state.host.store;
+    let workspace = caller.workspace_id;
+    let page = store.audit_log(workspace, organization, &filter, &params.request, now);
+    let page = page.await?;
     Ok(Listed::new(page.map(AuditData::from), params))
 }
 

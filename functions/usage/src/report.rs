@@ -81,7 +81,8 @@ struct UsagePeriod {
     agent_id: Option<AgentId>,
 }
 
-/// Tells what the organization's runs used, by the day on which they ended.
+/// Tells what the organization's runs used, by the day on which they ended. A key whose maker may use only some workspaces tells
+/// that of its own.
 #[utoipa::path(
     get, path = "/api/v1/usage", tag = "Usage",
     params(UsagePeriod),
@@ -95,9 +96,9 @@ async fn get_usage(
 ) -> Result<Reply<UsageReport>> {
     let now = state.host.services.clock.now();
     let today = now.date_naive();
-    let to = params.parsed("to")?.unwrap_or(today);
+    let to = params.day("to")?.unwrap_or(today);
     let month = to.with_day(1).unwrap_or(to);
-    let from: NaiveDate = params.parsed("from")?.unwrap_or(month);
+    let from = params.day("from")?.unwrap_or(month);
     if !(0..MAX_DAYS).contains(&(to - from).num_days()) {
         let message = format!("must be up to {} days before to", MAX_DAYS - 1);
         return Err(Error::invalid_query("from", message).into());
@@ -112,6 +113,12 @@ async fn get_usage(
                 agent.ok_or_else(|| Error::invalid_query("agent_id", "names no agent of yours"))?;
                 let days = store.usage_of_agent(workspace, id, from, to);
                 Ok((Some(1), days.await?))
+            }
+            None if caller.workspaces.is_some() => {
+                let workspace = caller.workspace_id;
+                let days = store.usage_of_workspace(workspace, from, to);
+                let (agents, days) = try_join(store.agents_in(workspace), days).await?;
+                Ok((Some(agents), days))
             }
             None => {
                 let organization = caller.organization_id;

@@ -117,7 +117,7 @@ impl Accounts {
             role,
             ..owner.member.clone()
         };
-        let audit = self.audit(owner, "member.updated")?;
+        let audit = self.audit(owner, "member.updated")?.of_organization();
         let caller = Caller::system(audit.organization_id, audit.workspace_id);
         let now = self.services.clock.now();
         let (store, user) = (&self.store, owner.user.id);
@@ -138,7 +138,8 @@ impl Accounts {
         let now = self.services.clock.now();
         let caller = Caller::system(organization, workspace_of(&owner.member)?);
         let action = "organization.plan_decided";
-        let audit = AuditEntry::new(&caller, action, "organization", organization, now);
+        let audit =
+            AuditEntry::new(&caller, action, "organization", organization, now).of_organization();
         self.store.decide_plan(organization, own, &audit).await?;
         Ok(self.store.plan(organization, now).await?.limits)
     }

@@ -48,12 +48,16 @@ pub struct Resource {
     pub id: String,
 }
 
-/// One row of an organization's audit log.
+/// One row of a workspace's audit log, or of the organization's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AuditEntry {
     pub id: AuditId,
     pub organization_id: OrganizationId,
+    /// Where it was done from.
     pub workspace_id: WorkspaceId,
+    /// Whether it concerns the organization as a whole: then administrators see it in every workspace.
+    #[serde(default)]
+    pub concerns_all: bool,
     pub actor: Actor,
     /// `<resource>.<past participle>`: `agent.created`.
     pub action: String,
@@ -76,6 +80,7 @@ impl AuditEntry {
             id: AuditId::new(now),
             organization_id: caller.organization_id,
             workspace_id: caller.workspace_id,
+            concerns_all: false,
             actor: caller.actor,
             action: action.to_owned(),
             resource: Resource {
@@ -85,6 +90,15 @@ impl AuditEntry {
             ip: caller.ip.clone(),
             user_agent: caller.user_agent.clone(),
             created_at: now,
+        }
+    }
+
+    /// The row as one that concerns the organization as a whole.
+    #[must_use]
+    pub fn of_organization(self) -> Self {
+        Self {
+            concerns_all: true,
+            ..self
         }
     }
 }

@@ -35,6 +35,9 @@ pub enum Error {
     /// There are as many of these things as there may be.
     #[error("{0}")]
     LimitReached(String),
+    /// The body is of another kind than the operation takes.
+    #[error("a JSON body needs the content type application/json")]
+    UnsupportedMediaType,
     /// The body is larger than `limit` bytes.
     #[error("the request body is larger than {limit} bytes")]
     TooLarge { limit: usize },

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::ids::CredentialId;
+use crate::schema;
 
 /// The name of the model within the process, which an agent uses that names no other.
 pub const EXTRACTIVE: &str = "builtin/extractive";
@@ -158,7 +159,7 @@ pub(crate) fn check_parameter(name: &str, value: &Value) -> Option<Result<(), St
             )),
         },
         "output_schema" if !value.is_object() => Err("must be a JSON Schema object".to_owned()),
-        "output_schema" => Ok(()),
+        "output_schema" => schema::accept(value),
         _ => return None,
     })
 }

@@ -23,6 +23,13 @@ impl Schedule {
         if expression.len() > 100 || expression.split_whitespace().count() != 5 {
             return Err("must be a cron expression with five fields".to_owned());
         }
+        // The parser passes over what is left out.
+        let mut parts = expression
+            .split_whitespace()
+            .flat_map(|field| field.split(','));
+        if parts.any(str::is_empty) {
+            return Err("is not a cron expression: a list has an empty part".to_owned());
+        }
         let parser = CronParser::builder()
             .seconds(Seconds::Disallowed)
             .year(Year::Disallowed)
@@ -90,6 +97,18 @@ mod tests {
             "a b c d e",
             "@daily",
             "0 25 * * *",
+            "1,,2 * * * *",
+            ",1 * * * *",
+            "0 7 * * 1,",
+            "1- * * * *",
+            "-1 * * * *",
+            "1--2 * * * *",
+            "*/ * * * *",
+            "/5 * * * *",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "1-2-3 * * * *",
+            "1/2/3 * * * *",
         ] {
             assert!(Schedule::parse(wrong, Tz::UTC).is_err(), "{wrong}");
         }

@@ -4,7 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A display name: 1 to 200 characters after trimming, without control characters.
+/// What is said of a name that has an [`is_control`] character.
+pub const NO_CONTROLS: &str =
+    "must not contain control characters, nor those that change the direction of a text";
+
+/// Whether a character may make a name look like another one: one of the control characters, or of those that override or isolate
+/// the direction of what follows. Joiners and other format characters belong to the writing of languages.
+pub fn is_control(character: char) -> bool {
+    let changes_direction = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || changes_direction
+}
+
+/// A display name: 1 to 200 characters after trimming, none of which [`is_control`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, min_length = 1, max_length = 200, example = "NYC Weather")]
@@ -22,8 +33,8 @@ impl Name {
         if text.chars().count() > Self::MAX {
             return Err(format!("must be at most {} characters", Self::MAX));
         }
-        if text.chars().any(char::is_control) {
-            return Err("must not contain control characters".to_owned());
+        if text.chars().any(is_control) {
+            return Err(NO_CONTROLS.to_owned());
         }
         Ok(Self(text.to_owned()))
     }
@@ -84,5 +95,32 @@ impl TryFrom<String> for Description {
 impl From<Description> for String {
     fn from(description: Description) -> Self {
         description.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_no_characters_that_make_it_look_like_another() {
+        for name in [
+            "Ada",
+            "  Ada\t",
+            "Ada\u{200d}\u{200c}",
+            "عادة\u{200f}",
+            "e\u{301}",
+            "👩\u{200d}💻",
+            "a\u{ad}b",
+            "\u{feff}x",
+        ] {
+            assert!(Name::parse(name).is_ok(), "{name:?}");
+        }
+        for control in [
+            "\0", "\n", "\u{7f}", "\u{85}", "\u{202a}", "\u{202e}", "\u{2066}", "\u{2069}",
+        ] {
+            let name = format!("Ada{control}Lovelace");
+            assert_eq!(Name::parse(&name), Err(NO_CONTROLS.to_owned()), "{name:?}");
+        }
     }
 }

@@ -26,6 +26,7 @@ mod queue;
 mod result;
 mod runner;
 mod start;
+mod structured;
 mod telling;
 mod triage;
 mod workspace;

@@ -52,6 +52,8 @@ pub struct State {
     paused: bool,
     /// Somebody ended it.
     stopped: bool,
+    /// What the last answer comes to under the output schema, once that is known.
+    checked: Option<Result<Value, String>>,
 }
 
 /// A model's answer, and what became of the calls that it asked for.
@@ -91,6 +93,8 @@ pub enum Action {
     /// Make the calls, at once or in any order, and say [`State::returned`] of each as it comes back. In between,
     /// [`State::must_write`] tells whether what came back has to be stored before the others are waited for.
     CallTools(Vec<PendingCall>),
+    /// See what [`State::to_check`] comes to, and say [`State::checked`].
+    CheckAnswer,
     /// Store [`State::unwritten`] and the outcome.
     Done(Outcome),
 }
@@ -196,11 +200,19 @@ impl State {
         if let Some(error) = self.fatal_error() {
             return Action::Done(Outcome::failed(error));
         }
-        if turn.calls.is_empty() {
-            Action::Done(self.outcome(&turn.text))
-        } else {
+        if !turn.calls.is_empty() {
             self.call_model()
+        } else if self.to_check().is_some() {
+            Action::CheckAnswer
+        } else {
+            Action::Done(self.outcome(&turn.text))
         }
+    }
+
+    /// The answer that nobody has checked, and the schema that it has to fit.
+    pub fn to_check(&self) -> Option<(&Value, &str)> {
+        let schema = result::schema(&self.definition).filter(|_| self.checked.is_none());
+        schema.zip(self.turns.last().map(|turn| turn.text.as_str()))
     }
 
     fn call_model(&self) -> Action {
@@ -257,7 +269,12 @@ impl State {
     }
 
     fn outcome(&self, text: &str) -> Outcome {
-        let output = match result::of(&self.definition, text, self.outcomes()) {
+        let output = match result::of(
+            &self.definition,
+            text,
+            self.checked.as_ref(),
+            self.outcomes(),
+        ) {
             Ok(output) => output,
             Err(why) => return Outcome::failed(why),
         };

@@ -2,7 +2,7 @@
 
 use domain::ids::CredentialId;
 use domain::model::ModelName;
-use domain::payload::{self, MAX_DEPTH};
+use domain::schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -42,7 +42,7 @@ impl ModelChoice {
     /// The choice that an agent's parameters make.
     ///
     /// # Errors
-    /// The text for people: which name is none.
+    /// The text for people: which name is none, or which bound a stored schema breaks.
     pub fn of(parameters: &Map<String, Value>) -> Result<Self, String> {
         let name = |value: &Value| {
             let text = value.as_str().unwrap_or_default();
@@ -53,6 +53,11 @@ impl ModelChoice {
         let fallbacks = parameters.get("fallbacks").and_then(Value::as_array);
         let credential = parameters.get("credential_id").and_then(Value::as_str);
         let limit = parameters.get("max_output_tokens").and_then(Value::as_u64);
+        let output_schema = parameters.get("output_schema").cloned();
+        // It was checked when it was taken, by a version that may have taken more.
+        if let Some(schema) = &output_schema {
+            schema::check(schema).map_err(|why| format!("output_schema {why}"))?;
+        }
         Ok(Self {
             name: parameters.get("model").map_or(Ok(default.name), name)?,
             fallbacks: fallbacks
@@ -64,7 +69,7 @@ impl ModelChoice {
             max_output_tokens: limit
                 .and_then(|limit| u32::try_from(limit).ok())
                 .unwrap_or(default.max_output_tokens),
-            output_schema: parameters.get("output_schema").cloned(),
+            output_schema,
             directives: None,
         })
     }
@@ -73,32 +78,6 @@ impl ModelChoice {
     pub fn names(&self) -> impl ExactSizeIterator<Item = &ModelName> {
         let names: Vec<_> = std::iter::once(&self.name).chain(&self.fallbacks).collect();
         names.into_iter()
-    }
-}
-
-/// What a text comes to under a schema: the JSON that it is.
-///
-/// # Errors
-/// The text for people: why it does not fit.
-pub(crate) fn structured(schema: &Value, text: &str) -> Result<Value, String> {
-    let validator = jsonschema::validator_for(schema)
-        .map_err(|error| format!("output_schema is not a JSON Schema: {error}"))?;
-    if payload::depth(text.as_bytes()) > MAX_DEPTH {
-        return Err(format!(
-            "the model's answer is nested more than {MAX_DEPTH} levels deep"
-        ));
-    }
-    let value = serde_json::from_str(text)
-        .map_err(|_| "the model's answer is not JSON, as output_schema asks".to_owned())?;
-    match validator.validate(&value) {
-        Ok(()) => Ok(value),
-        Err(error) => {
-            let path = error.instance_path().to_string();
-            let fault = error.masked();
-            Err(format!(
-                "the model's answer does not fit output_schema: {path} {fault}"
-            ))
-        }
     }
 }
 
@@ -132,20 +111,5 @@ mod tests {
         assert_eq!(ModelChoice::of(&Map::new()), Ok(ModelChoice::default()));
         let wrong = json!({ "model": "gpt-5" });
         assert!(ModelChoice::of(wrong.as_object().unwrap()).is_err());
-    }
-
-    #[test]
-    fn a_result_fits_its_schema_or_says_where_not() {
-        let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
-        assert_eq!(structured(&schema, " {\"n\": 3}"), Ok(json!({ "n": 3 })));
-        for (schema, text, expected) in [
-            (&schema, "three", "not JSON"),
-            (&schema, "{\"n\": \"three\"}", "/n"),
-            (&schema, "{}", "required"),
-            (&json!({ "type": 7 }), "{}", "not a JSON Schema"),
-        ] {
-            let error = structured(schema, text).unwrap_err();
-            assert!(error.contains(expected), "{error}");
-        }
     }
 }

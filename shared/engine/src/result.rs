@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 use crate::definition::{Definition, ResultKind};
 use crate::machine::Outcome;
-use crate::model_choice::structured;
 use crate::{briefing, triage};
 
 /// The error of a tool that the run cannot do without.
@@ -22,21 +21,29 @@ pub(crate) fn fatal_error<'a>(
     }
 }
 
-/// The output of a run whose model has said its last `text`.
+/// The schema that the last answer has to be checked against before there is an output.
+pub(crate) fn schema(definition: &Definition) -> Option<&Value> {
+    match &definition.result {
+        ResultKind::Text | ResultKind::Triage(_) => definition.model.output_schema.as_ref(),
+        ResultKind::Weather | ResultKind::Briefing(_) => None,
+    }
+}
+
+/// The output of a run whose model has said its last `text`, and what that comes to under the schema, if there is one.
 ///
 /// # Errors
 /// The text for people: why there is none.
 pub(crate) fn of<'a>(
     definition: &Definition,
     text: &str,
+    checked: Option<&Result<Value, String>>,
     outcomes: impl Iterator<Item = (&'a ToolCall, &'a ToolOutcome)>,
 ) -> Result<Value, String> {
     match &definition.result {
-        ResultKind::Text => match &definition.model.output_schema {
+        ResultKind::Text => match checked {
             None => Ok(json!({ "text": text })),
-            Some(schema) => {
-                structured(schema, text).map(|data| json!({ "text": text, "data": data }))
-            }
+            Some(Ok(data)) => Ok(json!({ "text": text, "data": data })),
+            Some(Err(why)) => Err(why.clone()),
         },
         ResultKind::Weather => match first_of("get_weather", outcomes) {
             Some(ToolOutcome::Ok(weather)) => Ok(json!({ "text": text, "weather": weather })),
@@ -48,7 +55,7 @@ pub(crate) fn of<'a>(
             text,
             outcomes,
         )),
-        ResultKind::Triage(triage) => triage::output(triage, &definition.model, text),
+        ResultKind::Triage(triage) => triage::output(triage, &definition.model, text, checked),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::machine::{Action, PendingCall, State};
 use crate::models::{Models, Tenant};
 use crate::places::{Places, TRIES};
 use crate::result;
+use crate::structured;
 use crate::telling::Telling;
 
 /// How far a worker has come with a run.
@@ -300,6 +301,12 @@ impl Runner {
                         .await?;
                     if waits {
                         held.look_after_place().await;
+                    }
+                }
+                Action::CheckAnswer => {
+                    if let Some((schema, text)) = state.to_check() {
+                        let checked = held.keep_while(structured::check(schema, text)).await?;
+                        state.checked(checked);
                     }
                 }
                 Action::Done(outcome) => {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::definition::{DEFAULT_MAX_STEPS, Definition, ResultKind, given, with_prompts};
 use crate::limits::Limits;
-use crate::model_choice::{ModelChoice, structured};
+use crate::model_choice::ModelChoice;
 
 /// How much of a request is repeated that has no sentence to quote, in characters.
 const EXCERPT: usize = 300;
@@ -184,9 +184,10 @@ impl Triage {
             "{} {text}",
             subject.as_deref().unwrap_or_default()
         ));
+        let found = words.find(rules.iter().map(|rule| &rule.when).chain(criteria));
         let found = |condition: &Condition| match condition {
             Condition::Words(_) => None,
-            Condition::Keywords(keywords) => keywords.found_in(&words),
+            Condition::Keywords(keywords) => keywords.among(&found),
         };
         let matched = (1..).zip(rules).filter_map(|(number, rule)| {
             Some(MatchedRule {
@@ -353,16 +354,21 @@ impl MatchedRule {
     }
 }
 
-/// The output of a run whose model has said `text`.
+/// The output of a run whose model has said `text`, and what that comes to under the schema of an opinion.
 ///
 /// # Errors
 /// The text for people: what the model said is no triage, and no other model is left.
-pub(crate) fn output(triage: &Triage, model: &ModelChoice, text: &str) -> Result<Value, String> {
-    let Some(schema) = &model.output_schema else {
+pub(crate) fn output(
+    triage: &Triage,
+    model: &ModelChoice,
+    text: &str,
+    checked: Option<&Result<Value, String>>,
+) -> Result<Value, String> {
+    let Some(opinion) = checked else {
         return Ok(triage.without_opinion(text));
     };
-    match structured(schema, text) {
-        Ok(opinion) => match serde_json::from_value(opinion) {
+    match opinion {
+        Ok(opinion) => match Opinion::deserialize(opinion) {
             Ok(opinion) => Ok(triage.with_opinion(opinion)),
             Err(error) => Err(format!("the model's answer is no triage: {error}")),
         },
@@ -370,7 +376,7 @@ pub(crate) fn output(triage: &Triage, model: &ModelChoice, text: &str) -> Result
         Err(_) if model.fallbacks.contains(&ModelName::Extractive) => {
             Ok(triage.without_opinion(text))
         }
-        Err(why) => Err(why),
+        Err(why) => Err(why.clone()),
     }
 }
 

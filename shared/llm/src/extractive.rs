@@ -8,8 +8,10 @@
 //!   bear on the question when there is one.
 
 mod directives;
+mod filling;
 mod input;
 mod markup;
+mod places;
 mod ranking;
 mod report;
 mod sentences;
@@ -33,7 +35,26 @@ const MAX_ANSWER: usize = 50 * 1024;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extractive;
 
+/// The size of a request from which on an answer may take longer than other work on the same thread should wait, in bytes.
+const LONG: usize = 64 * 1024;
+
 impl Extractive {
+    /// Answers without keeping the async thread: half a second may be needed for a long text.
+    pub async fn answer_beside(&self, request: &ModelRequest) -> ModelAnswer {
+        if size(request) < LONG {
+            return self.answer(request);
+        }
+        let request = request.clone();
+        match tokio::task::spawn_blocking(move || Self.answer(&request)).await {
+            Ok(answer) => answer,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
     pub fn answer(&self, request: &ModelRequest) -> ModelAnswer {
         let input = Input::of(&request.messages);
         let directives = Directives::of(request, &input);
@@ -115,6 +136,22 @@ fn nothing_to_quote(input: &Input) -> String {
                       carries out directives such as @get_weather {\"location\": \"Bern\"}; it does not write text of its own."
             .to_owned(),
     }
+}
+
+fn size(request: &ModelRequest) -> usize {
+    let messages = request.messages.iter().map(|message| match message {
+        Message::User { text } => text.len(),
+        Message::Assistant {
+            text, tool_calls, ..
+        } => {
+            let arguments = tool_calls
+                .iter()
+                .map(|call| call.arguments.to_string().len());
+            text.len() + arguments.sum::<usize>()
+        }
+        Message::Tool { outcome, .. } => report::plain(outcome).len(),
+    });
+    request.instructions.len() + messages.sum::<usize>()
 }
 
 fn words_of_request(request: &ModelRequest) -> u64 {

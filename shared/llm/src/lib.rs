@@ -148,7 +148,7 @@ impl Model {
     ) -> Result<ModelAnswer, ModelError> {
         match self {
             Self::Extractive => {
-                let answer = extractive::Extractive.answer(request);
+                let answer = extractive::Extractive.answer_beside(request).await;
                 // A quoted sentence is a line.
                 answer.text.split_inclusive('\n').for_each(on_text);
                 Ok(answer)

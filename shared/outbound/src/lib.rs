@@ -117,7 +117,7 @@ impl OutboundClient {
         Self::guarding(allow_loopback, Vec::new())
     }
 
-    /// Likewise, but for some ports of this machine, at which the platform's own services listen.
+    /// The same, without the ports of this machine at which the platform's own services listen.
     pub fn guarding(allow_loopback: bool, own_ports: Vec<u16>) -> Self {
         let lookup = Arc::new(|name| -> BoxFuture<'static, _> { Box::pin(look_up(name)) });
         Self::build(allow_loopback, own_ports, lookup)
@@ -241,14 +241,10 @@ struct GuardedResolver {
     lookup: Lookup,
 }
 
-/// None of a name's addresses may be reached.
+/// A name has no address that may be reached, or no name server answered. Which of them it is, is not told: it would say which
+/// names our network has.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} does not resolve to a public address")]
-struct NotPublic(String);
-
-/// A name has no address, or no name server answered.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} was not found")]
+#[error("{0} was not found, or has no public address")]
 struct NotFound(String);
 
 impl Resolve for GuardedResolver {
@@ -258,9 +254,6 @@ impl Resolve for GuardedResolver {
         let found = (self.lookup)(name.clone());
         Box::pin(async move {
             let found = found.await.unwrap_or_default();
-            if found.is_empty() {
-                return Err(NotFound(name).into());
-            }
             let allowed: Vec<_> = found
                 .into_iter()
                 .filter(|address| {
@@ -274,7 +267,7 @@ impl Resolve for GuardedResolver {
                 .map(|address| SocketAddr::new(address, 0))
                 .collect();
             if allowed.is_empty() {
-                Err(NotPublic(name).into())
+                Err(NotFound(name).into())
             } else {
                 Ok(Box::new(allowed.into_iter()) as Addrs)
             }
@@ -296,9 +289,6 @@ fn is_localhost(name: &str) -> bool {
 fn failure(error: reqwest::Error) -> OutboundError {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(cause) = source {
-        if let Some(refused) = cause.downcast_ref::<NotPublic>() {
-            return OutboundError::Refused(refused.to_string());
-        }
         if let Some(missing) = cause.downcast_ref::<NotFound>() {
             return OutboundError::Unavailable(missing.to_string());
         }

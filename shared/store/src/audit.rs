@@ -1,8 +1,8 @@
-//! The audit log of a workspace.
+//! The audit log of a workspace, and that of an organization, which is read together with those of its workspaces.
 
 use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, Utc};
 use domain::audit::AuditEntry;
-use domain::ids::{AuditId, WorkspaceId};
+use domain::ids::{AuditId, OrganizationId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 
@@ -37,13 +37,15 @@ impl AuditFilter {
 }
 
 impl Store {
-    /// A workspace's log, newest first, read month by month until the page is full.
+    /// A workspace's log, newest first, read month by month until the page is full; together with what concerned the whole
+    /// `organization` where that is named.
     ///
     /// One request looks at 1,000 rows at most. A filter that lets few of them pass gives a short page, or an empty one, with
     /// a cursor to go on from.
     pub async fn audit_log(
         &self,
         workspace: WorkspaceId,
+        organization: Option<OrganizationId>,
         filter: &AuditFilter,
         page: &PageRequest,
         now: DateTime<Utc>,
@@ -56,11 +58,12 @@ impl Store {
         let cursor = cursor.map_err(|_| Error::invalid_query("cursor", "is not one of ours"))?;
         let newest = [Some(now), filter.to, cursor.map(AuditId::created_at)];
         let newest = newest.into_iter().flatten().min().unwrap_or(now);
+        let begins = organization.map_or(workspace.created_at(), OrganizationId::created_at);
         let oldest = filter
             .from
             .unwrap_or(DateTime::UNIX_EPOCH)
             .max(now - KEPT_FOR)
-            .max(workspace.created_at());
+            .max(begins);
 
         let wanted = page.limit.get() as usize;
         let mut reading = Reading {
@@ -72,7 +75,9 @@ impl Store {
         let mut month = start_of_month(newest + TimeDelta::hours(1));
         while month + Months::new(1) > oldest {
             let list = List {
-                partitions: keys::audit_month(workspace, month).collect(),
+                partitions: keys::audit_month(workspace, month)
+                    .chain(organization.map(|id| keys::organization_audit_month(id, month)))
+                    .collect(),
                 from: filter.from.map(|from| AuditId::first_at(from).to_string()),
                 to: filter.to.map(|to| AuditId::first_at(to).to_string()),
                 ..List::new(&self.tables.logs, String::new())
@@ -134,7 +139,12 @@ impl Transaction<'_> {
     /// Tells what this transaction does.
     pub fn audit(&mut self, entry: &AuditEntry) {
         let logs = self.store().tables.logs.clone();
-        let key = keys::audit_row(entry.workspace_id, entry.id, entry.created_at);
+        let key = if entry.concerns_all {
+            let month = keys::organization_audit_month(entry.organization_id, entry.created_at);
+            keys::log_row(month, entry.id)
+        } else {
+            keys::audit_row(entry.workspace_id, entry.id, entry.created_at)
+        };
         let item =
             NewItem::new(key, "audit", entry).map(|item| item.expires(entry.created_at + KEPT_FOR));
         self.overwrite(&logs, item);

@@ -524,6 +524,17 @@ pub(crate) fn audit_row(workspace: WorkspaceId, id: AuditId, at: DateTime<Utc>) 
     Key::new(audit_shard(workspace, at, shard), id)
 }
 
+/// A month of what concerned an organization as a whole. It happens seldom, so one partition will do.
+pub(crate) fn organization_audit_month(
+    organization: OrganizationId,
+    month: DateTime<Utc>,
+) -> String {
+    format!(
+        "organization#{organization}#audit#{}",
+        month.format("%Y-%m")
+    )
+}
+
 /// A workspace's request log, a day to a partition, so that no partition grows with the workspace's age.
 pub(crate) fn activity_day(workspace: WorkspaceId, day: NaiveDate) -> String {
     format!("workspace#{workspace}#activity#{day}")
@@ -542,7 +553,7 @@ pub(crate) fn activity_count(workspace: WorkspaceId, request: ActivityId, day: N
     Key::new(activity_count_shard(workspace, shard), usage_day(day))
 }
 
-/// How many partitions an organization's usage is counted in.
+/// How many partitions the usage of an organization, and of a workspace, is counted in.
 pub(crate) const USAGE_SHARDS: u8 = 8;
 
 pub(crate) fn organization_usage_shard(organization: OrganizationId, shard: u8) -> String {
@@ -556,6 +567,17 @@ pub(crate) fn organization_usage(organization: OrganizationId, run: RunId, day: 
         organization_usage_shard(organization, shard),
         usage_day(day),
     )
+}
+
+/// What the runs of a workspace used: for those who may not see the organization's.
+pub(crate) fn workspace_usage_shard(workspace: WorkspaceId, shard: u8) -> String {
+    format!("workspace#{workspace}#usage#{shard}")
+}
+
+/// The run chooses the shard.
+pub(crate) fn workspace_usage(workspace: WorkspaceId, run: RunId, day: NaiveDate) -> Key {
+    let shard = shard(&run.to_string(), USAGE_SHARDS);
+    Key::new(workspace_usage_shard(workspace, shard), usage_day(day))
 }
 
 pub(crate) fn agent_usage_days(workspace: WorkspaceId, agent: AgentId) -> String {
@@ -581,6 +603,15 @@ pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
         format!("rate#{policy}#{}#{window}", sha256_hex(subject)),
         "rate",
     )
+}
+
+pub(crate) fn event_streams(workspace: WorkspaceId) -> Key {
+    Key::new(format!("workspace#{workspace}"), "event-streams")
+}
+
+pub(crate) fn stream_comeback(credential: &str, run: RunId) -> Key {
+    let hash = sha256_hex(&format!("{credential}/{run}"));
+    Key::new(format!("comeback#{hash}"), "comeback")
 }
 
 /// An organization's places for runs, and the runs that wait for one: the places come first.

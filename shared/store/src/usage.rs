@@ -1,4 +1,4 @@
-//! What runs used, counted by day: per agent, and per organization in shards, since many of its runs end at once.
+//! What runs used, counted by day: per agent, and per workspace and organization in shards, since many of their runs end at once.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -6,7 +6,7 @@ use domain::Result;
 use domain::ids::{AgentId, OrganizationId, WorkspaceId};
 use domain::run::{Run, TokenUsage};
 use domain::usage::Usage;
-use futures::future::{try_join_all, try_join3};
+use futures::future::{try_join_all, try_join4};
 
 use crate::item::{Item, aws_error, number, sent, sort_key};
 use crate::keys::{self, Key, USAGE_SHARDS};
@@ -24,6 +24,7 @@ impl Store {
         let day = now.date_naive();
         let usage = Usage::of(run);
         let organization = keys::organization_usage(run.organization_id, run.id, day);
+        let workspace = keys::workspace_usage(run.workspace_id, run.id, day);
         let agent = keys::agent_usage(run.workspace_id, run.agent_id, day);
         let tokens = usage.tokens.input + usage.tokens.output;
         let in_plan = async {
@@ -34,8 +35,9 @@ impl Store {
             }
             Ok(())
         };
-        try_join3(
+        try_join4(
             self.add_usage(organization, usage, now),
+            self.add_usage(workspace, usage, now),
             self.add_usage(agent, usage, now),
             in_plan,
         )
@@ -50,9 +52,27 @@ impl Store {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<Vec<DayUsage>> {
-        let partitions =
-            (0..USAGE_SHARDS).map(|shard| keys::organization_usage_shard(organization, shard));
-        let partitions: Vec<_> = partitions.collect();
+        let shards = (0..USAGE_SHARDS).map(|it| keys::organization_usage_shard(organization, it));
+        self.usage_of_shards(shards.collect(), from, to).await
+    }
+
+    /// Likewise, a workspace.
+    pub async fn usage_of_workspace(
+        &self,
+        workspace: WorkspaceId,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<DayUsage>> {
+        let shards = (0..USAGE_SHARDS).map(|it| keys::workspace_usage_shard(workspace, it));
+        self.usage_of_shards(shards.collect(), from, to).await
+    }
+
+    async fn usage_of_shards(
+        &self,
+        partitions: Vec<String>,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<Vec<DayUsage>> {
         let shards = partitions
             .iter()
             .map(|partition| self.usage_days(partition, from, to));

@@ -10,6 +10,9 @@ use crate::workspace::{CallingRun, Workspace};
 use crate::{get_activity, get_weather, http_request, trigger_agent};
 use outbound::{OutboundClient, OutboundError};
 
+/// Up to this size all that is wrong with a call's arguments is told, in bytes of JSON; of larger ones the first that is found.
+const MAX_EXPLAINED: usize = 4096;
+
 /// Where tools find what they need.
 #[derive(Clone, Debug)]
 pub struct ToolSettings {
@@ -130,8 +133,18 @@ impl Tool {
     }
 
     fn validate(self, arguments: &Value) -> Result<(), String> {
+        let validator = self.validator();
+        if validator.is_valid(arguments) {
+            return Ok(());
+        }
+        // Every error takes up memory, and large arguments may be wrong in every part.
+        let errors = if arguments.to_string().len() > MAX_EXPLAINED {
+            Vec::from_iter(validator.validate(arguments).err())
+        } else {
+            validator.iter_errors(arguments).collect()
+        };
         let mut messages = Vec::new();
-        for error in self.validator().iter_errors(arguments) {
+        for error in errors {
             let path = error
                 .instance_path()
                 .as_str()
@@ -145,11 +158,7 @@ impl Tool {
                 format!("{path}: {fault}")
             });
         }
-        if messages.is_empty() {
-            Ok(())
-        } else {
-            Err(messages.join("; "))
-        }
+        Err(messages.join("; "))
     }
 }
 
@@ -274,6 +283,14 @@ mod tests {
                 "location: value is not of type \"string\"",
             ),
             (json!([]), "value is not of type \"object\""),
+            (
+                json!({ "location": 7, "units": "kelvin" }),
+                "location: value is not of type \"string\"; units: value is not one of \"metric\" or \"imperial\"",
+            ),
+            (
+                json!({ "location": 7, "units": "x".repeat(10_000) }),
+                "location: value is not of type \"string\"",
+            ),
         ] {
             assert_eq!(
                 toolbox().validate("get_weather", &arguments).unwrap_err(),

@@ -160,7 +160,7 @@ pub(crate) fn rate_limit_headers(
     }
 }
 
-/// The status of an error. Prodgy's document lists neither 409, 413 nor 422, so these are 400 there (Prodgy's REST introduction).
+/// The status of an error. Prodgy's document lists neither 409, 413, 415 nor 422, so these are 400 there (Prodgy's REST introduction).
 pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
     let prodgy = matches!(dialect, Dialect::Prodgy | Dialect::Account);
     match error {
@@ -169,6 +169,7 @@ pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
         | Error::Refused(_)
         | Error::Conflict(_)
         | Error::LimitReached(_)
+        | Error::UnsupportedMediaType
         | Error::TooLarge { .. }
             if prodgy =>
         {
@@ -176,6 +177,7 @@ pub(crate) fn status_of(dialect: Dialect, error: &Error) -> StatusCode {
         }
         Error::Invalid(_) | Error::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
         Error::Conflict(_) => StatusCode::CONFLICT,
+        Error::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         Error::Forbidden(_) | Error::LimitReached(_) => StatusCode::FORBIDDEN,
@@ -198,6 +200,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::MethodNotAllowed => "MethodNotAllowed",
         Error::Conflict(_) | Error::Refused(_) => "InvalidState",
         Error::LimitReached(_) => "LimitReached",
+        Error::UnsupportedMediaType => "UnsupportedMediaType",
         Error::TooLarge { .. } => "PayloadTooLarge",
         Error::RateLimited(_) | Error::Throttled { .. } => "RateLimitExceeded",
         Error::Unavailable(_) | Error::Internal(_) => "InternalServerError",

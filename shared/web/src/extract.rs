@@ -6,10 +6,13 @@ use std::str::FromStr;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::Error;
+use domain::date::{Day, Moment};
 use domain::ids::{self, Identifier};
 use domain::payload;
 use lambda_http::request::RequestContext;
@@ -26,7 +29,7 @@ const MAX_BODY: usize = 512 * 1024;
 /// The largest one that starts a run: its input may have 2 MB, and more in a client's spelling. Lambda takes 6 MB.
 const MAX_INPUT_BODY: usize = 4 * 1024 * 1024;
 
-/// A JSON body. The media type is not insisted on: what is not JSON is found out soon enough.
+/// A JSON body, which has to be said to be one: a web page can send other kinds to any origin without asking.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -38,11 +41,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let is_json = is_said_to_be_json(request.headers());
         let body = read_body(request).await?;
         if body.is_empty() {
             return Err(Failure(Error::Malformed(
                 "the request needs a JSON body".to_owned(),
             )));
+        }
+        if !is_json {
+            return Err(Failure(Error::UnsupportedMediaType));
         }
         Ok(Self(parse_json(&body)?))
     }
@@ -52,13 +59,30 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     type Rejection = Failure;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+        let is_json = is_said_to_be_json(request.headers());
         let body = read_body(request).await?;
         if body.iter().all(u8::is_ascii_whitespace) {
             Ok(Self(T::default()))
-        } else {
+        } else if is_json {
             Ok(Self(parse_json(&body)?))
+        } else {
+            Err(Failure(Error::UnsupportedMediaType))
         }
     }
+}
+
+/// Whether the content type is `application/json`, or another one that is JSON, with whatever parameters.
+fn is_said_to_be_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next());
+    let essence = essence.unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/").unwrap_or_default();
+    subtype == "json"
+        || subtype
+            .strip_suffix("+json")
+            .is_some_and(|name| !name.is_empty())
 }
 
 /// The body, up to what its route takes.
@@ -249,26 +273,16 @@ impl Params {
         }
     }
 
-    /// A moment in RFC 3339, or a date, which means its first moment in UTC.
+    /// A moment in RFC 3339, or a day, which means its first moment in UTC.
     pub fn time(&self, name: &'static str) -> Result<Option<DateTime<Utc>>, Error> {
-        let Some(text) = self.get(name) else {
-            return Ok(None);
-        };
-        let date = || {
-            text.parse::<chrono::NaiveDate>()
-                .ok()
-                .map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc())
-        };
-        let time = DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|time| time.with_timezone(&Utc))
-            .or_else(date);
-        time.map(Some).ok_or_else(|| {
-            Error::invalid_query(
-                name,
-                "must be a time in RFC 3339, such as 2026-11-22T10:00:00Z",
-            )
-        })
+        let moment = self.parsed::<Moment>(name)?;
+        Ok(moment.map(|moment| moment.0))
+    }
+
+    /// A day.
+    pub fn day(&self, name: &'static str) -> Result<Option<NaiveDate>, Error> {
+        let day = self.parsed::<Day>(name)?;
+        Ok(day.map(|day| day.0))
     }
 }
 
@@ -374,6 +388,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Deadline {
     }
 }
 
+/// Which event of a stream a client has seen last; likewise for clients that cannot set headers.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
+
+/// Whether this request was not counted, since it comes back to a stream of events that it was allowed to come back to.
+#[derive(Clone, Copy, Debug)]
+pub struct ComesBack(pub bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for ComesBack {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get().copied().unwrap_or(Self(false)))
+    }
+}
+
 /// The id for what this request creates: a fresh one, or for a request with an `Idempotency-Key` always the same, so that a
 /// repetition after a crash meets the row that the first attempt wrote.
 #[derive(Clone, Copy, Debug)]
@@ -444,6 +474,26 @@ mod tests {
         assert_eq!(params.word::<Choice>("absent").unwrap(), None);
         let error = params.word::<Choice>("wrong").unwrap_err().to_string();
         assert_eq!(error, "wrong: must be `up` or `down`");
+    }
+
+    #[test]
+    fn a_body_is_said_to_be_json_by_its_content_type() {
+        for (kind, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            (" application/problem+json ;a=b", true),
+            ("application/jsonx", false),
+            ("application/+json", false),
+            ("application/xml+jsonp", false),
+            ("text/json", false),
+            ("text/plain; application/json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]);
+            assert_eq!(is_said_to_be_json(&headers), expected, "{kind}");
+        }
+        assert!(!is_said_to_be_json(&HeaderMap::new()));
     }
 
     #[test]

@@ -380,9 +380,12 @@ impl Scenario {
         for method in [Method::DELETE, Method::POST] {
             self.call(key, method, &default, Value::Null).await;
         }
-        let user = account.colleague(&self.app, "USER", &[]).await;
-        let users = user.agentplatform_key(&self.app, &["credentials:read"]);
-        self.get(&users.await, path).await;
+        let workspaces = [account.workspace_id.as_str()];
+        let user = account.colleague(&self.app, "USER", &workspaces).await;
+        let scopes = ["credentials:read", "usage:read"];
+        let users = user.agentplatform_key(&self.app, &scopes).await;
+        self.get(&users, path).await;
+        self.get(&users, "/api/v1/usage").await;
         let path = format!("{path}/{id}");
         self.get(key, &path).await;
         let revoke = format!("{path}/revoke");

@@ -16,7 +16,7 @@ use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
-use crate::embedded::s3_entrance::Origins;
+use crate::embedded::s3_front::Origins;
 use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
 use crate::gateway::{Gateway, HttpFunction};

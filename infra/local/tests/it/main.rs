@@ -12,6 +12,6 @@ mod process;
 mod queues;
 mod recovery;
 mod runtime_api;
-mod strangers;
 mod survival;
 mod template;
+mod unsigned;

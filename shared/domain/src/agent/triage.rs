@@ -1,7 +1,14 @@
 //! What support triage goes by: rules for the priority of a request, and when a person must look.
 
+use std::collections::HashSet;
+
+use aho_corasick::Anchored;
+use aho_corasick::automaton::Automaton;
+use aho_corasick::nfa::noncontiguous::NFA;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::text::is_control;
 
 const MAX_RULES: usize = 50;
 const MAX_KEYWORDS: usize = 50;
@@ -79,7 +86,37 @@ impl Words {
         Self(spaced)
     }
 
-    fn has(&self, keyword: &str) -> bool {
+    /// Which keywords of these conditions the text has, in one pass over it, however many there are.
+    pub fn find<'k>(&self, conditions: impl IntoIterator<Item = &'k Condition>) -> Found<'k> {
+        let keywords: Vec<&str> = conditions
+            .into_iter()
+            .filter_map(|condition| match condition {
+                Condition::Keywords(keywords) => Some(keywords),
+                Condition::Words(_) => None,
+            })
+            .flat_map(|keywords| keywords.all.iter().chain(&keywords.any))
+            .map(String::as_str)
+            .collect();
+        let wanted = keywords.iter().map(|keyword| Self::wanted(keyword));
+        let automaton = NFA::new(wanted).expect("100 KB of keywords make an automaton");
+        let mut found = HashSet::new();
+        let mut seen = HashSet::new();
+        let mut state = automaton
+            .start_state(Anchored::No)
+            .expect("the automaton is made for searches from anywhere");
+        for byte in self.0.bytes() {
+            state = automaton.next_state(Anchored::No, state, byte);
+            if automaton.is_match(state) && seen.insert(state) {
+                let matches = 0..automaton.match_len(state);
+                let matches = matches.map(|index| automaton.match_pattern(state, index));
+                found.extend(matches.map(|pattern| keywords[pattern.as_usize()]));
+            }
+        }
+        Found(found)
+    }
+
+    /// What a text has that has a keyword.
+    fn wanted(keyword: &str) -> String {
         let words = Self::of(keyword).0;
         let mut wanted = words.as_str();
         if keyword.trim_start().starts_with('*') {
@@ -88,21 +125,22 @@ impl Words {
         if keyword.trim_end().ends_with('*') {
             wanted = wanted.trim_end();
         }
-        self.0.contains(wanted)
+        wanted.to_owned()
     }
 }
 
+/// Keywords that a text has.
+#[derive(Debug)]
+pub struct Found<'k>(HashSet<&'k str>);
+
 impl Keywords {
     /// The keywords for which the condition holds; `None` when it does not.
-    pub fn found_in(&self, words: &Words) -> Option<Vec<String>> {
-        if !self.all.iter().all(|keyword| words.has(keyword)) {
+    pub fn among(&self, found: &Found<'_>) -> Option<Vec<String>> {
+        let has = |keyword: &String| found.0.contains(keyword.as_str());
+        if !self.all.iter().all(has) {
             return None;
         }
-        let any: Vec<_> = self
-            .any
-            .iter()
-            .filter(|keyword| words.has(keyword))
-            .collect();
+        let any: Vec<_> = self.any.iter().filter(|keyword| has(keyword)).collect();
         if any.is_empty() && !self.any.is_empty() {
             return None;
         }
@@ -135,7 +173,10 @@ fn rule(value: &Value) -> Result<Rule, String> {
         None | Some(Value::Null) => None,
         Some(value) => Some(
             short(value, MAX_KEYWORD)
-                .ok_or_else(|| format!(".name must be a text of 1 to {MAX_KEYWORD} characters"))?,
+                .filter(|name| !name.contains(is_control))
+                .ok_or_else(|| {
+                    format!(".name must be a text of 1 to {MAX_KEYWORD} characters, none of them a control character")
+                })?,
         ),
     };
     let priority = fields.get("priority").and_then(Value::as_str);
@@ -246,11 +287,36 @@ mod tests {
             (json!({ "all": ["site"], "any": ["up", "away"] }), false),
             (json!({ "all": ["site"], "any": ["up", "down"] }), true),
         ] {
-            let Ok(Condition::Keywords(keywords)) = super::condition(&condition) else {
+            let read = super::condition(&condition).unwrap();
+            let Condition::Keywords(keywords) = &read else {
                 panic!("{condition}")
             };
-            assert_eq!(keywords.found_in(&words).is_some(), expected, "{condition}");
+            let found = words.find([&read]);
+            assert_eq!(keywords.among(&found).is_some(), expected, "{condition}");
         }
+    }
+
+    #[test]
+    fn many_keywords_take_one_pass_over_a_long_text() {
+        let keyword = |number: usize| json!(format!("*{}{number}", "a".repeat(number % 90)));
+        let rule = |rule: usize| {
+            let any: Vec<_> = (0..MAX_KEYWORDS)
+                .map(|number| keyword(rule * MAX_KEYWORDS + number))
+                .collect();
+            super::condition(&json!({ "any": any, "all": ["*b*"] })).unwrap()
+        };
+        let conditions: Vec<_> = (0..MAX_RULES).map(rule).collect();
+        let text = format!("{}b aa92 ", "a".repeat(1_999_980));
+        let start = std::time::Instant::now();
+        let found = Words::of(&text).find(&conditions);
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
+        let mut found: Vec<_> = found.0.into_iter().collect();
+        found.sort_unstable();
+        assert_eq!(found, ["*aa92", "*b*"]);
     }
 
     #[test]

@@ -216,6 +216,7 @@ impl World {
                 worker.state.withdraw_intents();
             }
             Action::Write => self.store(&mut worker),
+            Action::CheckAnswer => panic!("there is no schema"),
             Action::Done(outcome) => {
                 self.store(&mut worker);
                 self.check_end(&outcome);

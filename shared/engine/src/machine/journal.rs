@@ -3,7 +3,7 @@
 use domain::payload::{self, MAX_DEPTH, MAX_PAYLOAD, is_deeper, is_too_large};
 use domain::run::{Step, StepEvent, TokenUsage, ToolOutcome};
 use llm::{ModelAnswer, Stop};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Call, Stage, State, Turn};
 use crate::definition::Definition;
@@ -33,6 +33,7 @@ impl State {
             failure: None,
             paused: false,
             stopped: false,
+            checked: None,
         };
         for (position, step) in journal.iter().enumerate() {
             if step.index as usize != position || !state.follows(&step.event) {
@@ -168,6 +169,11 @@ impl State {
         self.must_write |= must_write;
     }
 
+    /// What the last answer comes to under the output schema.
+    pub fn checked(&mut self, checked: Result<Value, String>) {
+        self.checked = Some(checked);
+    }
+
     /// The run cannot go on.
     pub fn fail(&mut self, error: impl Into<String>) {
         self.failure.get_or_insert(shortened(error.into()));
@@ -210,6 +216,7 @@ impl State {
                 cost_micros,
                 content,
             } => {
+                self.checked = None;
                 self.usage += *usage;
                 self.cost_micros = self.cost_micros.saturating_add(*cost_micros);
                 let calls = tool_calls.iter().map(|request| Call {

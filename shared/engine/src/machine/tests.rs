@@ -69,7 +69,7 @@ fn a_model_that_keeps_asking_for_the_impossible_meets_the_step_limit() {
                 assert_eq!(outcome, Outcome::failed("step limit of 3 reached"));
                 break;
             }
-            Action::CallTools(_) => panic!("nothing may be called"),
+            Action::CallTools(_) | Action::CheckAnswer => panic!("nothing may be called"),
         }
     }
     assert_eq!(answers, 3);

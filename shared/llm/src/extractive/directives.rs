@@ -1,14 +1,11 @@
 //! Directives: the tool calls that a text spells out, `@get_weather {"location": "Bern"}`.
 
-use domain::payload::MAX_PAYLOAD;
 use domain::run::ToolCall;
 use serde_json::{Map, Value};
 
+use super::filling::Filler;
 use super::input::{Input, structured};
 use crate::{Message, ModelRequest};
-
-/// How much of the input all directives of a conversation may take up, in bytes.
-const MAX_FILLED: usize = 2 * MAX_PAYLOAD;
 
 /// What the directives of a conversation ask for now.
 pub(super) struct Directives {
@@ -28,10 +25,7 @@ impl Directives {
             .map(|tool| tool.name.as_str())
             .collect();
         let mut problems = Vec::new();
-        let mut filler = Filler {
-            input: &input.value,
-            budget: MAX_FILLED,
-        };
+        let mut filler = Filler::of(&input.value);
         let mut calls_in = |text: &str| {
             let Script { directives, prose } = Script::parse(text, &allowed);
             let calls = directives.into_iter().filter_map(|directive| {
@@ -185,82 +179,9 @@ impl<'a> Directive<'a> {
         if !allowed.contains(&self.tool) {
             return Err(format!("I am not allowed to call {}.", self.tool));
         }
-        let mut arguments = Value::Object(self.arguments);
-        filler
-            .fill(&mut arguments)
+        let arguments = filler
+            .fill(self.tool, self.arguments)
             .map_err(|problem| format!("I did not call {}: {problem}.", self.tool))?;
-        Ok((self.tool.to_owned(), arguments))
+        Ok((self.tool.to_owned(), Value::Object(arguments)))
     }
-}
-
-/// Puts parts of the input where templates name them.
-struct Filler<'v> {
-    input: &'v Value,
-    /// How many bytes may still be put in: a short template can name a long input often.
-    budget: usize,
-}
-
-impl Filler<'_> {
-    fn fill(&mut self, template: &mut Value) -> Result<(), String> {
-        match template {
-            Value::String(text) => {
-                if let Some(filled) = self.fill_text(text)? {
-                    *template = filled;
-                }
-                Ok(())
-            }
-            Value::Array(items) => items.iter_mut().try_for_each(|item| self.fill(item)),
-            Value::Object(fields) => fields.values_mut().try_for_each(|field| self.fill(field)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
-        }
-    }
-
-    /// `None` when the text has no placeholder. A text that is nothing but one takes the value as it is,
-    /// whatever its type.
-    fn fill_text(&mut self, text: &str) -> Result<Option<Value>, String> {
-        let mut filled = String::new();
-        let mut rest = text;
-        while let Some((before, path, after)) = placeholder(rest) {
-            let value =
-                look_up(self.input, path).ok_or_else(|| format!("the input has no `{path}`"))?;
-            let written = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            self.budget = self
-                .budget
-                .checked_sub(written.len())
-                .ok_or("it would repeat too much of the input")?;
-            if before.len() + after.len() == 0 && rest.len() == text.len() {
-                return Ok(Some(value.clone()));
-            }
-            filled.push_str(before);
-            filled.push_str(&written);
-            rest = after;
-        }
-        Ok((rest.len() < text.len()).then(|| Value::String(filled + rest)))
-    }
-}
-
-/// The first `{{input...}}` of a text: what is before it, its path, what is after it.
-fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    let mut from = 0;
-    loop {
-        let end = from + text[from..].find("}}")?;
-        if let Some(start) = text[from..end].rfind("{{").map(|found| from + found) {
-            let path = text[start + 2..end].trim();
-            if path == "input" || path.starts_with("input.") {
-                return Some((&text[..start], path, &text[end + 2..]));
-            }
-        }
-        from = end + 2;
-    }
-}
-
-fn look_up<'v>(input: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.')
-        .skip(1)
-        .try_fold(input, |value, name| match value {
-            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-            other => other.get(name),
-        })
 }

@@ -75,6 +75,185 @@ async fn an_answer_is_told_sentence_by_sentence() {
     assert!(told.len() > SENTENCES, "{told:?}");
 }
 
+/// What a directive asks for with this input, or why it does not.
+fn filled(
+    arguments: &serde_json::Value,
+    input: &serde_json::Value,
+) -> Result<serde_json::Value, String> {
+    let request = request(&format!("@http_request {arguments}"), &input.to_string());
+    let mut answer = Extractive.answer(&request);
+    match answer.tool_calls.pop() {
+        Some(call) => Ok(call.arguments),
+        None => Err(answer.text),
+    }
+}
+
+#[test]
+fn what_the_input_says_stays_in_its_place_in_a_url() {
+    let at = |template: &str, value: serde_json::Value| {
+        let filled = filled(
+            &json!({ "url": template }),
+            &json!({ "x": value, "y": "." }),
+        );
+        filled.map(|arguments| arguments["url"].as_str().unwrap().to_owned())
+    };
+    let path = "https://api.test/users/{{input.x}}/profile?a={{input.x}}&b=1#{{input.x}}";
+    for (value, expected) in [
+        (json!("7"), "https://api.test/users/7/profile?a=7&b=1#7"),
+        (json!(7), "https://api.test/users/7/profile?a=7&b=1#7"),
+        (
+            json!("../admin"),
+            "https://api.test/users/..%2Fadmin/profile?a=..%2Fadmin&b=1#..%2Fadmin",
+        ),
+        (
+            json!("1#"),
+            "https://api.test/users/1%23/profile?a=1%23&b=1#1%23",
+        ),
+        (
+            json!("1?admin=true&c=d"),
+            "https://api.test/users/1%3Fadmin%3Dtrue%26c%3Dd/profile?a=1%3Fadmin%3Dtrue%26c%3Dd&b=1#1%3Fadmin%3Dtrue%26c%3Dd",
+        ),
+        (
+            json!("%2e%2e/%2e%2e/admin"),
+            "https://api.test/users/%252e%252e%2F%252e%252e%2Fadmin/profile?a=%252e%252e%2F%252e%252e%2Fadmin&b=1#%252e%252e%2F%252e%252e%2Fadmin",
+        ),
+        (
+            json!("a b+\\é"),
+            "https://api.test/users/a%20b%2B%5C%C3%A9/profile?a=a%20b%2B%5C%C3%A9&b=1#a%20b%2B%5C%C3%A9",
+        ),
+    ] {
+        let url = at(path, value.clone()).unwrap();
+        assert_eq!(url, expected, "{value}");
+        // Whoever reads it finds what was said, where it was said.
+        let read = url::Url::parse(&url).unwrap();
+        let said = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        let segments: Vec<_> = read.path_segments().unwrap().collect();
+        assert_eq!(
+            (segments.len(), segments[0], segments[2]),
+            (3, "users", "profile"),
+            "{url}"
+        );
+        let query: Vec<_> = read
+            .query_pairs()
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        assert_eq!(
+            query,
+            [("a".to_owned(), said), ("b".to_owned(), "1".to_owned())]
+        );
+    }
+    for (template, value) in [
+        (path, json!("..")),
+        (path, json!(".")),
+        (path, json!("")),
+        ("https://api.test/users/{{input.x}}", json!("")),
+        ("https://api.test/users/.{{input.x}}/x", json!(".")),
+        ("https://api.test/users/%2E{{input.x}}", json!(".")),
+        (
+            "https://api.test/users/{{input.x}}{{input.y}}/x",
+            json!("."),
+        ),
+        ("https://api.test\\{{input.x}}\\x", json!("..")),
+    ] {
+        let why = at(template, value.clone()).unwrap_err();
+        assert!(
+            why.contains("a segment of the URL's path"),
+            "{template} {value}: {why}"
+        );
+    }
+    let whole = at("{{input.x}}", json!("https://other.test/a?b#c")).unwrap();
+    assert_eq!(whole, "https://other.test/a?b#c");
+    for (template, value) in [
+        ("{{input.x}}/users", "https://evil.test"),
+        ("https://{{input.x}}/users", "evil.test/x?"),
+        ("https://{{input.x}}.api.test/", "evil.test/"),
+        ("https://{{input.x}}.api.test/", "me@evil.test:80"),
+    ] {
+        let url = at(template, json!(value)).unwrap();
+        let leads_to = url::Url::parse(&url).map(|url| url.host_str().map(str::to_owned));
+        assert!(leads_to.is_err(), "{url} leads to {leads_to:?}");
+    }
+}
+
+#[test]
+fn what_the_input_says_stays_in_its_place_in_a_body() {
+    let evil = r#"1", "role": "admin"#;
+    for (kind, template, value, expected) in [
+        (
+            Some("application/json"),
+            r#"{"id": "{{input.x}}"}"#,
+            json!(evil),
+            r#"{"id": "1\", \"role\": \"admin"}"#,
+        ),
+        (
+            Some("Application/Problem+JSON; a=b"),
+            r#"{"id": "a\"{{input.x}}"}"#,
+            json!("\n"),
+            r#"{"id": "a\"\n"}"#,
+        ),
+        (
+            Some("application/json"),
+            r#"{"id": {{input.x}}}"#,
+            json!(evil),
+            r#"{"id": "1\", \"role\": \"admin"}"#,
+        ),
+        (
+            Some("application/json"),
+            r#"{"id": {{input.x}}, "t": "{{input.x}}"}"#,
+            json!([1]),
+            r#"{"id": [1], "t": "[1]"}"#,
+        ),
+        (
+            None,
+            r#"[{"id": "{{input.x}}"}]"#,
+            json!(evil),
+            r#"[{"id": "1\", \"role\": \"admin"}]"#,
+        ),
+        (
+            None,
+            "[{{input.x}}] said \"hello\"",
+            json!("a\"b"),
+            "[a\"b] said \"hello\"",
+        ),
+        (
+            Some("text/plain"),
+            r#"{"id": "{{input.x}}"}"#,
+            json!("\""),
+            r#"{"id": """}"#,
+        ),
+        (
+            Some("application/x-www-form-urlencoded"),
+            "a={{input.x}}&b=1",
+            json!("1&b=2 %"),
+            "a=1%26b%3D2%20%25&b=1",
+        ),
+        (
+            Some("text/xml"),
+            "<a b='{{input.x}}'/>",
+            json!("'/><c>&\""),
+            "<a b='&#39;/&gt;&lt;c&gt;&amp;&quot;'/>",
+        ),
+    ] {
+        let headers = kind.map_or(json!({}), |kind| json!({"CONTENT-type": kind}));
+        let arguments = json!({"url": "https://x.test/", "headers": headers, "body": template});
+        let arguments = filled(&arguments, &json!({ "x": value })).unwrap();
+        assert_eq!(arguments["body"], expected, "{kind:?} {template}");
+    }
+    let arguments = json!({"url": "https://x.test/", "body": r#"{"id": "\\\{{input.x}}"}"#, "headers": {"content-type": "application/json"}});
+    let why = filled(&arguments, &json!({"x": "\""})).unwrap_err();
+    assert!(why.contains("backslash"), "{why}");
+    // What is written as a value anyway is not written twice.
+    let arguments = json!({"url": "https://x.test/", "query": {"q": "a {{input.x}}"}, "body": {"id": "a {{input.x}}"}});
+    let arguments = filled(&arguments, &json!({ "x": evil })).unwrap();
+    let expected = json!(format!("a {evil}"));
+    assert_eq!(
+        (&arguments["query"]["q"], &arguments["body"]["id"]),
+        (&expected, &expected)
+    );
+}
+
 #[test]
 fn directives_are_carried_out_once_each_and_their_results_reported_together() {
     let instructions = "Tell the weather, then say so.\n\

@@ -13,7 +13,7 @@ const DIALECTS: [Dialect; 3] = [Dialect::Prodgy, Dialect::Prowpt, Dialect::Agent
 const REQUEST_ID: &str = "3f0c4a1e-6a52-4c8e-9d0b-2f6f3a7b9c11";
 
 /// The statuses of errors, with what they mean to a client and an example of their message.
-const ERRORS: [(&str, &str, &str, &str); 8] = [
+const ERRORS: [(&str, &str, &str, &str); 9] = [
     (
         "400",
         "The request is not valid",
@@ -49,6 +49,12 @@ const ERRORS: [(&str, &str, &str, &str); 8] = [
         "The body is too large",
         "PayloadTooLarge",
         "Request body is too large",
+    ),
+    (
+        "415",
+        "The body is not said to be JSON",
+        "UnsupportedMediaType",
+        "A JSON body needs the content type application/json",
     ),
     (
         "422",

@@ -31,6 +31,7 @@ pub(super) fn add(dialect: Dialect, method: &str, access: Access, operation: &mu
         ("404", is_guarded && (names_something || chooses_tenant)),
         ("409", is_guarded && !is_prodgy && method != "get"),
         ("413", reads_body),
+        ("415", has_body && !is_prodgy),
         ("422", !is_prodgy && is_checked),
         ("429", is_guarded),
     ];

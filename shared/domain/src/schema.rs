@@ -1,0 +1,168 @@
+//! JSON Schemas that tenants write: bounded before they are compiled, and applied within bounds.
+//!
+//! A schema is a program. `$ref` doubles what is to be done at each level, recursion under a combinator does so at each level of
+//! the value, `unevaluatedProperties` evaluates what is beside it again, and a thread that validates cannot be ended. So nothing
+//! is compiled before its graph of subschemas is known to be small, seen as the tree that validation walks through
+//! ([`check`]), and nothing is validated that is too large for its schema ([`Schema::accept`]).
+
+use std::thread;
+
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde_json::Value;
+
+use graph::Graph;
+
+mod bounds;
+mod graph;
+mod patterns;
+#[cfg(test)]
+mod tests;
+
+/// How many subschemas a schema may apply, each counted as often as it is applied.
+pub const MAX_NODES: u64 = 2_000;
+/// How much of a schema's own text an error repeats, in characters.
+const MAX_SHOWN: usize = 200;
+/// How often a subschema may look at a part of a value; about a second.
+const MAX_WORK: u64 = 100_000_000;
+/// Up to here it is found out why a value does not fit: an error is some hundred bytes, and each branch of a combinator has its own.
+const MAX_EXPLAINED: u64 = 200_000;
+/// How many bytes of compiled patterns may meet how many bytes of text; about three seconds.
+const MAX_MATCHING: u64 = 20_000_000_000;
+
+/// Checks that a schema is bounded, in time that is linear in its size. It may still be none.
+///
+/// # Errors
+/// The text for people: which bound it breaks, and where.
+pub fn check(schema: &Value) -> Result<(), String> {
+    bounds::check(&Graph::of(schema)?)
+}
+
+/// Whether a schema can be taken from a client: compiles it, on a stack of its own.
+///
+/// # Errors
+/// The text for the client: why it is no schema, or which bound it breaks.
+pub fn accept(schema: &Value) -> Result<(), String> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK);
+        let compiled = thread.spawn_scoped(scope, || Schema::compile(schema).map(drop));
+        let compiled = compiled.map(thread::ScopedJoinHandle::join);
+        match compiled {
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(_)) | Err(_) => Err("cannot be compiled".to_owned()),
+        }
+    })
+}
+
+/// A schema that is bounded and compiled.
+#[derive(Debug)]
+pub struct Schema {
+    validator: Validator,
+    /// How often it looks at a part of a value.
+    work: u64,
+    /// The size of its patterns, counted likewise.
+    patterns: u64,
+}
+
+impl Schema {
+    /// Compiles a schema of draft 4, 6, 7, 2019-09 or 2020-12, the last unless `$schema` says otherwise. References lead to places
+    /// within it. Patterns match in linear time, so they have neither look-around nor back-references.
+    ///
+    /// Takes some milliseconds, and the stack of [`STACK`].
+    ///
+    /// # Errors
+    /// The text for people: why it is no schema, or which bound it breaks.
+    pub fn compile(schema: &Value) -> Result<Self, String> {
+        let graph = Graph::of(schema)?;
+        bounds::check(&graph)?;
+        let patterns = patterns::total_size(&graph)?;
+        let options = PatternOptions::regex().size_limit(patterns::MAX_SIZE);
+        let validator = jsonschema::options()
+            .with_pattern_options(options)
+            // It would compile what a value says.
+            .with_format("regex", |_: &str| true)
+            .build(schema)
+            .map_err(|error| format!("is not a JSON Schema: {}", shown(&error)))?;
+        Ok(Self {
+            validator,
+            work: bounds::total(&graph, |node| 1 + node.compared_values() / 4),
+            patterns,
+        })
+    }
+
+    /// Checks that a value fits. Takes up to some seconds, and the stack of [`STACK`].
+    ///
+    /// # Errors
+    /// The text for people: where the value does not fit, or that it is too large for the schema. It repeats nothing of the value.
+    pub fn accept(&self, value: &Value) -> Result<(), String> {
+        let size = Size::of(value);
+        let work = self.work.saturating_mul(size.parts);
+        if work > MAX_WORK || self.patterns.saturating_mul(size.text) > MAX_MATCHING {
+            return Err("it is too large to be checked".to_owned());
+        }
+        if self.validator.is_valid(value) {
+            return Ok(());
+        }
+        if work > MAX_EXPLAINED {
+            return Err("it does not fit".to_owned());
+        }
+        match self.validator.validate(value) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let path = error.instance_path().to_string();
+                let fault = error.masked().to_string();
+                Err(format!("{path} {}", shortened(&fault)))
+            }
+        }
+    }
+}
+
+/// The stack that a thread needs to compile schemas and to apply them, in bytes.
+pub const STACK: usize = 16 * 1024 * 1024;
+
+/// What a value has that a schema looks at.
+struct Size {
+    /// It and the values in it.
+    parts: u64,
+    /// Bytes of texts and names.
+    text: u64,
+}
+
+impl Size {
+    fn of(value: &Value) -> Self {
+        let mut size = Self { parts: 0, text: 0 };
+        size.add(value);
+        size
+    }
+
+    fn add(&mut self, value: &Value) {
+        self.parts += 1;
+        match value {
+            Value::String(text) => self.text += text.len() as u64,
+            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Value::Object(fields) => {
+                for (name, field) in fields {
+                    self.text += name.len() as u64;
+                    self.add(field);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+fn shown(error: &ValidationError<'_>) -> String {
+    let path = error.instance_path().to_string();
+    let fault = shortened(&error.to_string());
+    if path.is_empty() {
+        fault
+    } else {
+        format!("{fault} (at {})", shortened(&path))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
