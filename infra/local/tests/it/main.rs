@@ -11,6 +11,7 @@ mod presigned;
 mod process;
 mod queues;
 mod recovery;
+mod refusals;
 mod runtime_api;
 mod survival;
 mod template;
