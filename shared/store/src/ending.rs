@@ -15,8 +15,8 @@ use crate::Store;
 use crate::item::{entity, text};
 use crate::keys::{self, Index, Key};
 
-/// How many members go in one transaction: each is at most three items of its hundred.
-const MEMBERS_AT_ONCE: usize = 30;
+/// How many members go in one transaction: each is at most four items of its hundred.
+const MEMBERS_AT_ONCE: usize = 25;
 /// Likewise workspaces, of two items each.
 const WORKSPACES_AT_ONCE: usize = 40;
 /// How many transactions are under way at a time.
@@ -82,6 +82,7 @@ impl Store {
                 for member in members {
                     let key = keys::member(organization, member.user_id);
                     transaction.delete_anyway(&key);
+                    transaction.end_invitation(member);
                     // The address of an invitation may be another organization's user.
                     if member.status == MemberStatus::Active {
                         transaction.delete_user(member.user_id, &member.email);

@@ -196,7 +196,7 @@ impl Transaction<'_> {
     }
 
     /// Ends the code that a member may join with, if there is one.
-    fn end_invitation(&mut self, member: &Member) {
+    pub(crate) fn end_invitation(&mut self, member: &Member) {
         if let Some(hash) = &member.invitation_hash {
             let records = self.store().tables.records.clone();
             let key = keys::invitation(hash);

@@ -18,12 +18,12 @@
 //! | audit log, request log and its counts | their partitions: 13 months, 91 days, four shards |
 //! | the kept totals of its lists, and its agents in the organization's plan | their keys |
 //!
-//! Of an **organization**, once its workspaces are deletions of their own: members, users and addresses, tokens as above,
+//! Of an **organization**, once its workspaces are deletions of their own: members, users, addresses and invitations, tokens as above,
 //! credentials and the choice among them, plan, usage and kept totals, each by its key or partition.
 //!
-//! What is left expires by itself, and leads to nothing that could be read: counters of rate limits (three minutes), responses
-//! kept for an `Idempotency-Key` and totals of lists that only grow (a day), invitations (seven days), sessions and the networks
-//! that users have signed in from.
+//! What is left expires by itself, and leads to nothing that could be read: in the counters table counters of rate limits (three
+//! minutes), places for runs and counts of event streams (an hour), responses kept for an `Idempotency-Key` (a day), sessions and
+//! the networks that users have signed in from; beside them the totals of lists that only grow (a day).
 
 mod families;
 mod pass;

@@ -92,8 +92,9 @@ impl Tenant {
 }
 
 /// The kinds of items that a tenant has, as [`Everything::kinds`] tells them. A new one belongs into `store::removal`, and here.
-const KINDS: [&str; 25] = [
+const KINDS: [&str; 26] = [
     "email email",
+    "invitation invitation",
     "organization credential",
     "organization default_credentials",
     "organization member",
@@ -146,6 +147,10 @@ async fn nothing_is_left_of_a_deleted_organization_and_everything_of_others() {
         json!({"role": "ADMIN"}),
     )
     .await;
+    let invitation = json!({"email": "invited@example.com", "role": "USER"});
+    let invitation = app.post("/api/organization/members", invitation);
+    let invitation = invitation.bearer(&tenant.account.access_token);
+    invitation.send().await.expect(201);
     let all = Everything::of(&app).await;
     let ids: BTreeSet<String> = all.ids().difference(&others.ids()).cloned().collect();
     let kinds = all.naming(&ids).kinds();
