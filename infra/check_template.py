@@ -465,7 +465,7 @@ def the_api_logs_requests_but_not_what_is_secret_in_them(template):
 
 
 def an_api_with_a_domain_has_no_other_address(template):
-    """Whoever may choose another address goes around what is set for the domain."""
+    """Requests to the default endpoint go around what is set for the domain, such as its TLS policy."""
     for domain, it in template.source["Resources"].items():
         if it["Type"] != "AWS::ApiGateway::DomainName":
             continue

@@ -1,4 +1,4 @@
-"""Chromium, headless and talking to nobody by itself."""
+"""Chromium, headless and without requests of its own."""
 
 import contextlib
 import shutil

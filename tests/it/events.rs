@@ -1,5 +1,7 @@
 //! `/api/workflow/{id}/events`: what happens in a run, while it happens and later.
 
+mod open;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -437,7 +439,7 @@ async fn a_stream_that_cannot_be_is_refused_before_it_begins() {
 
 #[tokio::test]
 async fn fifty_streams_at_once_all_come_to_their_end() {
-    let desk = Desk::start().await;
+    let desk = Desk::with(|options| options.parameter("EventStreamsPerWorkspace", "50")).await;
     let streams = (0..50).map(|_| async {
         let run = desk.run(json!({ "text": TEXT }), false).await;
         desk.open(&run, None).await.read_all().await
@@ -446,54 +448,4 @@ async fn fifty_streams_at_once_all_come_to_their_end() {
         assert_eq!(events[0].data["status"], "queued");
         assert_eq!(events.last().unwrap().data["status"], "completed");
     }
-}
-
-#[tokio::test]
-async fn a_stream_asks_its_client_back_before_its_host_ends_it() {
-    let text = std::fs::read_to_string(TestApp::template()).unwrap();
-    let text = text.replace("Timeout: 900", "Timeout: 11");
-    let directory = tempfile::tempdir().unwrap();
-    let template = directory.path().join("template.yaml");
-    std::fs::write(&template, text).unwrap();
-    let desk = Desk::with(|options| Options {
-        template: template.into(),
-        event_sources: false,
-        schedules: false,
-        ..options
-    })
-    .await;
-    let run = desk.run(json!({}), false).await;
-    let frames = desk.open(&run, None).await.read_all().await;
-    assert_eq!(names(&frames), ["status", ""]);
-    assert_eq!(frames[1].comment.as_deref(), Some("come back"));
-    assert_eq!(frames[1].retry, "1000");
-}
-
-#[tokio::test]
-async fn silence_is_broken_by_comments() {
-    let desk = Desk::with(|options| Options {
-        registry: Registry::standard().with("events", |services| {
-            events::lambda_with_pings(services, Duration::from_millis(50))
-        }),
-        event_sources: false,
-        schedules: false,
-        // No binary has this code.
-        ..in_this_process(options)
-    })
-    .await;
-    let run = desk.run(json!({}), false).await;
-    let mut stream = desk.open(&run, None).await;
-    assert_eq!(stream.next().await.unwrap().name, "status");
-    for _ in 0..2 {
-        let ping = stream.next().await.unwrap();
-        assert_eq!(ping.comment.as_deref(), Some("ping"));
-        assert_eq!(ping.id, "");
-    }
-    // An open stream does not keep the platform from stopping.
-    let (stopped, rest) = tokio::join!(
-        tokio::time::timeout(PATIENCE, desk.app.platform.stop()),
-        stream.read_all()
-    );
-    stopped.unwrap();
-    assert!(rest.iter().all(|frame| frame.comment.is_some()));
 }

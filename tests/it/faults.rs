@@ -1,6 +1,7 @@
 //! The platform on a DynamoDB that throttles, hangs, refuses, loses answers and lags.
 
 mod calls;
+mod roles;
 mod runs;
 mod ticks;
 

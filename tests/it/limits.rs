@@ -203,7 +203,7 @@ async fn an_address_over_its_limit_uses_up_nobody_elses() {
 }
 
 #[tokio::test]
-async fn little_is_read_of_a_stranger_which_each_dialect_says_in_its_way() {
+async fn little_is_read_without_a_credential_which_each_dialect_says_in_its_way() {
     let app = TestApp::start().await;
     let body = json!({"name": "x".repeat(1_200_000)});
     for (path, status) in [

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auth::{Dialect, Lasting};
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::sse::Sse;
@@ -9,18 +10,20 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
 use domain::ids::RunId;
+use futures::future::join;
+use rand::RngExt;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Anyone;
-use web::{Deadline, Id, Params, Permitted, Result};
+use web::{
+    ComesBack, Deadline, Id, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params, Permitted, Result,
+};
 
-use crate::State;
 use crate::follow::Following;
+use crate::place::Place;
+use crate::{Pace, State};
 
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// The same for clients that cannot set headers.
-const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
 /// Tells nginx, and what behaves like it, to pass everything on at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// What is left before the host's deadline for ending a stream.
@@ -64,8 +67,10 @@ enum EventName {
 /// the events of an execution are the same whenever they are read: a client that comes back with the id of the last event it
 /// has seen misses none and sees none twice. A `log` with the code `turn.restarted` makes the text so far of its node void.
 ///
-/// After 15 seconds without an event there is a comment. The server ends a stream after at most 15 minutes; clients then come
-/// back, as `EventSource` does by itself.
+/// After 15 seconds without an event there is a comment. The server ends a stream after one to two minutes, without `done`; clients
+/// then come back, as `EventSource` does by itself, and coming back within a minute does not count against the limit. A stream
+/// also ends within five seconds after its credential has. A workspace has 20 streams open at once, unless the platform says
+/// otherwise; beyond these the answer is 429, with `Retry-After`.
 #[utoipa::path(
     get, path = "/api/workflow/{id}/events", tag = "Executions",
     extensions(("x-bare" = json!(true))),
@@ -84,27 +89,36 @@ async fn stream_execution_events(
     caller: Permitted<Anyone>,
     Id(id): Id<RunId>,
     Deadline(deadline): Deadline,
+    ComesBack(comes_back): ComesBack,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response> {
     let last = LastEventId::of(&headers, &params)?;
-    let store = state.host.store.clone();
-    let following = Following::start(store, caller.workspace_id, id, last.id).await?;
-    let following = following.ok_or(Error::NotFound("execution"))?;
+    let (host, now) = (&state.host, state.host.services.clock.now());
+    let product = params.parsed("product_id")?;
+    let lasting = Lasting::new(Dialect::Prodgy, headers, product, &caller);
+    let time = lasts(state.pace, deadline, now);
+    let following = Following::start(host.store.clone(), caller.workspace_id, id, last.id);
+    let place = Place::take(host, lasting, caller.workspace_id, id, now + time);
+    // A place that is not needed is given back when it is dropped.
+    let (following, place) = join(following, place).await;
+    let following = following?.ok_or(Error::NotFound("execution"))?;
     if last.id > following.newest() {
         return Err(last.wrong().into());
     }
     if following.is_read_to_its_end() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let time = deadline.map(|deadline| time_until(deadline, state.host.services.clock.now()));
-    let events = Sse::new(following.stream(state.ping_every, time));
+    let events = Sse::new(following.stream(place?, !comes_back, state.pace, time));
     Ok(([(ACCEL_BUFFERING, "no")], events).into_response())
 }
 
-/// How long a stream may take, if the host is answered before its `deadline`.
-fn time_until(deadline: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (deadline - now - MARGIN).to_std().unwrap_or_default()
+/// How long a stream lasts: some time by chance, less if its host has to be answered before its `deadline`.
+fn lasts(pace: Pace, deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
+    let (least, most) = pace.lasts;
+    let time = rand::rng().random_range(least..=most);
+    let rest = deadline.map(|deadline| (deadline - now - MARGIN).to_std().unwrap_or_default());
+    rest.map_or(time, |rest| rest.min(time))
 }
 
 /// Which event a client has seen last; 0 for none.

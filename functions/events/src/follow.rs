@@ -1,4 +1,5 @@
-//! A run that is watched until it is over: what is stored of it is read again and again, more often while things happen.
+//! A run that is watched until it is over, for as long as a stream lasts: what is stored of it is read again and again, more often
+//! while things happen.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,17 +9,20 @@ use axum::response::sse::Event;
 use domain::Result;
 use domain::ids::{RunId, WorkspaceId};
 use domain::run::RunStatus;
-use futures::Stream;
 use store::{EventCursor, Store};
 use tokio::time::{Instant, sleep_until};
 
+use crate::Pace;
 use crate::history::{History, RunEvent};
+use crate::place::Place;
 
 /// How soon after news there may be more, and how long to wait when there was none for long.
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// When a client shall come back to a stream that its time-out ended.
+/// When a client shall come back to a stream that was ended in the middle.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long a stream goes on while nobody can tell whether it may.
+const UNSURE: Duration = Duration::from_secs(10);
 
 /// A run's events, from some id on.
 pub(crate) struct Following {
@@ -34,6 +38,19 @@ pub(crate) struct Following {
     read_at: Instant,
     told_at: Instant,
     has_ended: bool,
+}
+
+/// A run that is told of in a stream.
+struct Stream {
+    following: Following,
+    place: Place,
+    pace: Pace,
+    until: Instant,
+    /// Whether the request was counted; `None` once that is written down.
+    was_counted: Option<bool>,
+    /// When to ask next whether the stream may go on, and when it was found last that it may.
+    check_at: Instant,
+    good_at: Instant,
 }
 
 impl Following {
@@ -70,61 +87,29 @@ impl Following {
         self.history.is_over() && self.to_tell.is_empty()
     }
 
-    /// The events as they come, with a comment after `ping_every` without one. Ends with the run, or after `time`, from when on
-    /// the client has to come back.
+    /// The events as they come. The stream ends with the run, after `time`, from when on the client has to come back, or soon after
+    /// it has lost what it needs: its credential, or its place.
     pub(crate) fn stream(
         self,
-        ping_every: Duration,
-        time: Option<Duration>,
-    ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        let until = time.map(|time| Instant::now() + time);
-        futures::stream::unfold(self, move |mut this| async move {
-            let event = this.next(ping_every, until).await?;
-            Some((Ok(event), this))
+        place: Place,
+        was_counted: bool,
+        pace: Pace,
+        time: Duration,
+    ) -> impl futures::Stream<Item = Result<Event, Infallible>> + Send {
+        let now = Instant::now();
+        let stream = Stream {
+            following: self,
+            place,
+            pace,
+            until: now + time,
+            was_counted: Some(was_counted),
+            check_at: now + pace.check_every,
+            good_at: now,
+        };
+        futures::stream::unfold(stream, async |mut stream| {
+            let event = stream.next().await?;
+            Some((Ok(event), stream))
         })
-    }
-
-    async fn next(&mut self, ping_every: Duration, until: Option<Instant>) -> Option<Event> {
-        loop {
-            if let Some(event) = self.to_tell.pop_front() {
-                self.told_at = Instant::now();
-                let frame = Event::default().id(event.id.to_string()).event(event.name);
-                return Some(frame.data(event.data.to_string()));
-            }
-            if self.has_ended || self.history.is_over() {
-                return None;
-            }
-            let now = Instant::now();
-            if until.is_some_and(|until| until <= now) {
-                self.has_ended = true;
-                return Some(Event::default().retry(RETRY).comment("come back"));
-            }
-            let ping_at = self.told_at + ping_every;
-            if ping_at <= now {
-                self.told_at = now;
-                return Some(Event::default().comment("ping"));
-            }
-            let read_at = self.read_at + self.pause;
-            if read_at > now {
-                let next = ping_at.min(read_at);
-                sleep_until(until.map_or(next, |until| until.min(next))).await;
-                continue;
-            }
-            match self.read().await {
-                Ok(true) => {}
-                Ok(false) => return None,
-                // The next read may succeed.
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(run.id = %self.run, %error, "a watched run cannot be read now");
-                    self.wait_longer();
-                }
-                Err(error) => {
-                    let source = std::error::Error::source(&error).map(tracing::field::display);
-                    tracing::error!(run.id = %self.run, %error, source, "a watched run cannot be read");
-                    return None;
-                }
-            }
-        }
     }
 
     /// Reads what is new; `false` when there is no such run.
@@ -154,8 +139,95 @@ impl Following {
         Ok(true)
     }
 
+    /// Reads what is new; `false` when there is nothing more to come.
+    async fn read_again(&mut self) -> bool {
+        match self.read().await {
+            Ok(is_there) => is_there,
+            // The next read may succeed.
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(run.id = %self.run, %error, "a watched run cannot be read now");
+                self.wait_longer();
+                true
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(tracing::field::display);
+                tracing::error!(run.id = %self.run, %error, source, "a watched run cannot be read");
+                false
+            }
+        }
+    }
+
     fn wait_longer(&mut self) {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.read_at = Instant::now();
+    }
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let now = Instant::now();
+            if self.following.has_ended {
+                return None;
+            }
+            if self.until <= now && !self.following.is_read_to_its_end() {
+                return Some(self.come_back().await);
+            }
+            if self.check_at <= now && !self.may_go_on().await {
+                return None;
+            }
+            if let Some(event) = self.following.to_tell.pop_front() {
+                self.following.told_at = now;
+                let frame = Event::default().id(event.id.to_string()).event(event.name);
+                return Some(frame.data(event.data.to_string()));
+            }
+            if self.following.history.is_over() {
+                return None;
+            }
+            // What is there already is not kept waiting for this.
+            if let Some(was_counted) = self.was_counted.take() {
+                self.place.allow_comeback(was_counted).await;
+                continue;
+            }
+            let ping_at = self.following.told_at + self.pace.ping_every;
+            if ping_at <= now {
+                self.following.told_at = now;
+                return Some(Event::default().comment("ping"));
+            }
+            let read_at = self.following.read_at + self.following.pause;
+            if read_at > now {
+                let next = ping_at.min(read_at).min(self.check_at).min(self.until);
+                sleep_until(next).await;
+            } else if !self.following.read_again().await {
+                return None;
+            }
+        }
+    }
+
+    /// The last words of a stream whose run goes on.
+    async fn come_back(&mut self) -> Event {
+        if let Some(was_counted) = self.was_counted.take() {
+            self.place.allow_comeback(was_counted).await;
+        }
+        self.following.has_ended = true;
+        self.place.keep();
+        Event::default().retry(RETRY).comment("come back")
+    }
+
+    /// Asks whether the stream may go on. That it cannot be told does not end it at once.
+    async fn may_go_on(&mut self) -> bool {
+        let good = self.place.is_good().await;
+        let now = Instant::now();
+        self.check_at = now + self.pace.check_every;
+        match good {
+            Ok(is_good) => {
+                self.good_at = now;
+                is_good
+            }
+            Err(error) => {
+                tracing::warn!(run.id = %self.following.run, %error, "whether a stream may go on cannot be told now");
+                now < self.good_at + UNSURE
+            }
+        }
     }
 }

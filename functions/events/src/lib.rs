@@ -1,12 +1,13 @@
 //! What happens in a run, as it happens: server-sent events.
 //!
 //! `history` makes events of what is stored about a run, always the same ones; `follow` reads what is stored until the run is
-//! over; `events` is the route.
+//! over; `place` is what keeps the number of streams down; `events` is the route.
 
 mod events;
 mod follow;
 mod history;
 mod pieces;
+mod place;
 
 use std::time::Duration;
 
@@ -16,14 +17,33 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use web::Host;
 
-/// How long nothing may come from a stream: proxies take a silent connection for a dead one, API Gateway after five minutes.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// How streams pass their time.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long nothing may come from a stream: proxies take a silent connection for a dead one, API Gateway after five minutes.
+    pub ping_every: Duration,
+    /// How often a stream asks whether its credential is still good, and whether it still has its place.
+    pub check_every: Duration,
+    /// How long a stream lasts at least and at most. Each lasts as long as chance has it, so that those who came together do not
+    /// come back together.
+    pub lasts: (Duration, Duration),
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            ping_every: Duration::from_secs(15),
+            check_every: Duration::from_secs(3),
+            lasts: (Duration::from_secs(60), Duration::from_secs(120)),
+        }
+    }
+}
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
     host: Host,
-    ping_every: Duration,
+    pace: Pace,
 }
 
 /// The function, ready to serve.
@@ -31,22 +51,19 @@ pub struct State {
 /// # Errors
 /// The secret cannot be had.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
-    lambda_with_pings(services, PING_EVERY).await
+    lambda_at(Pace::default(), services).await
 }
 
-/// Likewise, with a comment in a stream after so much silence.
+/// Likewise, at another pace.
 ///
 /// # Errors
 /// The secret cannot be had.
-pub async fn lambda_with_pings(
-    services: Services,
-    ping_every: Duration,
-) -> Result<Lambda, runtime::Error> {
+pub async fn lambda_at(pace: Pace, services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
     let host = Host::new(services);
     let state = State {
         host: host.clone(),
-        ping_every,
+        pace,
     };
     Ok(Lambda::Stream(web::serve(
         host,

@@ -141,7 +141,7 @@ impl DynamoDbRecorder {
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// DynamoDB itself, for whoever wants to go around the proxy and signs; `None` before the platform has started.
+    /// DynamoDB itself, for signed requests that go around the proxy; `None` before the platform has started.
     pub fn upstream(&self) -> Option<SocketAddr> {
         self.upstream.get().copied()
     }

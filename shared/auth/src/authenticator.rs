@@ -15,6 +15,7 @@ use store::Store;
 
 use crate::credential::refused;
 use crate::limits::Count;
+use crate::limits::Counting;
 use crate::session::{AUDIENCE, AccessClaims};
 use crate::{
     Credential, Dialect, Identity, Keyring, Limiter, OrganizationGuard, Policy, Principal,
@@ -31,6 +32,7 @@ pub struct Incoming<'a> {
     pub ip: &'a str,
     /// The `product_id` of the query, which a session chooses its workspace by.
     pub product_id: Option<WorkspaceId>,
+    pub counting: Counting,
 }
 
 /// What became of it. The limit is known, and goes into the response's headers, also when the request is refused.
@@ -124,6 +126,29 @@ impl Authenticator {
             .ok_or(Error::NotFound("product"))
     }
 
+    /// Counts a request as it is to be counted. `credential` names what it shows.
+    async fn count(
+        &self,
+        incoming: Incoming<'_>,
+        policy: &Policy,
+        credential: impl ToString,
+        now: DateTime<Utc>,
+    ) -> Option<Count> {
+        match incoming.counting {
+            Counting::Never => return None,
+            Counting::UnlessItComesBack(run) => {
+                let credential = credential.to_string();
+                match self.store.spend_comeback(&credential, run, now).await {
+                    Ok(true) => return None,
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "a request that comes back was counted"),
+                }
+            }
+            Counting::Always => {}
+        }
+        self.limiter.count(policy, now).await
+    }
+
     async fn token(&self, incoming: Incoming<'_>, secret: &TokenSecret) -> Authenticated {
         let now = self.services.clock.now();
         let limits = &self.services.config.limits;
@@ -133,7 +158,7 @@ impl Authenticator {
             dialect => Policy::key(dialect, limits, hash),
         };
         let (count, token) = join(
-            self.limiter.count(&policy, now),
+            self.count(incoming, &policy, hash, now),
             self.store.token_by_hash(hash),
         )
         .await;
@@ -245,7 +270,7 @@ impl Authenticator {
             self.store.member(claims.org, claims.sub),
             async { workspace.await.transpose() },
         );
-        let (count, rows) = join(self.limiter.count(&policy, now), rows).await;
+        let (count, rows) = join(self.count(incoming, &policy, claims.sid, now), rows).await;
         let (state, over) = measured(count, policy.limit);
         if let Some(limit) = over {
             return limited(limit);
@@ -333,6 +358,9 @@ impl Authenticator {
         state: Option<RateLimit>,
         now: DateTime<Utc>,
     ) -> Authenticated {
+        if incoming.counting == Counting::Never {
+            return Authenticated::refused(refused(), None);
+        }
         let policy = Policy::unauthenticated(&self.services.config.limits, incoming.ip);
         let limited_to = match self.limiter.require(&policy, now).await {
             Err(error @ Error::RateLimited(limit)) => {

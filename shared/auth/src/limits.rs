@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use domain::error::RateLimit;
+use domain::ids::RunId;
 use domain::{Error, Result};
 use http::Method;
 use runtime::config::Limits;
@@ -164,6 +165,30 @@ pub fn is_strict(method: &Method, path: &str) -> bool {
             | ["api", "transcription"]
             | ["api", "workflow", "execute"]
     )
+}
+
+/// How a request counts against the limit of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    Always,
+    /// Unless it comes back to this run's stream of events, and [`Store::spend_comeback`] finds that it may: clients come back
+    /// by themselves, and give up for good when they are refused.
+    UnlessItComesBack(RunId),
+    /// It is a second look at a request that was counted.
+    Never,
+}
+
+impl Counting {
+    /// How a request counts that says which event it has seen last, or one that does not.
+    pub fn of(method: &Method, path: &str, has_seen_events: bool) -> Self {
+        let run = path
+            .strip_prefix("/api/workflow/")
+            .and_then(|rest| rest.strip_suffix("/events"));
+        match run.and_then(|run| run.parse().ok()) {
+            Some(run) if has_seen_events && method == Method::GET => Self::UnlessItComesBack(run),
+            _ => Self::Always,
+        }
+    }
 }
 
 /// Counts requests.

@@ -117,7 +117,7 @@ impl OutboundClient {
         Self::guarding(allow_loopback, Vec::new())
     }
 
-    /// Likewise, but for some ports of this machine, at which the platform's own services listen.
+    /// The same, without the ports of this machine at which the platform's own services listen.
     pub fn guarding(allow_loopback: bool, own_ports: Vec<u16>) -> Self {
         let lookup = Arc::new(|name| -> BoxFuture<'static, _> { Box::pin(look_up(name)) });
         Self::build(allow_loopback, own_ports, lookup)

@@ -134,6 +134,8 @@ pub struct Limits {
     pub organization: u32,
     /// `UNAUTHENTICATED_LIMIT_PER_MINUTE`, per IP, for requests whose credential is unknown.
     pub unauthenticated: u32,
+    /// `EVENT_STREAMS_PER_WORKSPACE`: open streams of events, whose number is not one a minute.
+    pub event_streams: u32,
 }
 
 /// What talks out.
@@ -217,6 +219,7 @@ impl Config {
                 invitations_per_hour: variables.parsed("INVITATION_LIMIT_PER_HOUR", 20)?,
                 organization: variables.parsed("ORGANIZATION_LIMIT_PER_MINUTE", 6_000)?,
                 unauthenticated: variables.parsed("UNAUTHENTICATED_LIMIT_PER_MINUTE", 60)?,
+                event_streams: variables.parsed("EVENT_STREAMS_PER_WORKSPACE", 20)?,
             },
             plan: PlanLimits {
                 agents: variables.bound("PLAN_AGENTS")?,
@@ -305,5 +308,35 @@ fn unreadable(name: &'static str, value: &str, expected: impl Into<String>) -> C
         name,
         value: value.to_owned(),
         expected: expected.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_of_what_a_function_works_with_are_its_own() {
+        let ports = |variables: &[(&str, &str)]| {
+            let pairs = variables.iter();
+            let map = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Variables(&map.collect()).own_ports()
+        };
+        assert_eq!(
+            ports(&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")]),
+            [9001]
+        );
+        let local = [
+            ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:4000/secret"),
+            ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:4001"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://[::1]:4002/"),
+            (
+                "AWS_ENDPOINT_URL_SQS",
+                "https://sqs.eu-central-1.amazonaws.com",
+            ),
+            // Models are asked as a tenant says.
+            ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:4003"),
+        ];
+        assert_eq!(ports(&local), [4002, 4001, 4000]);
     }
 }

@@ -605,6 +605,15 @@ pub(crate) fn counter(policy: &str, subject: &str, window: i64) -> Key {
     )
 }
 
+pub(crate) fn event_streams(workspace: WorkspaceId) -> Key {
+    Key::new(format!("workspace#{workspace}"), "event-streams")
+}
+
+pub(crate) fn stream_comeback(credential: &str, run: RunId) -> Key {
+    let hash = sha256_hex(&format!("{credential}/{run}"));
+    Key::new(format!("comeback#{hash}"), "comeback")
+}
+
 /// An organization's places for runs, and the runs that wait for one: the places come first.
 pub(crate) fn run_places(organization: OrganizationId) -> String {
     format!("organization#{organization}#place")

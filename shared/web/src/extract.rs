@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::Error;
@@ -385,6 +385,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Deadline {
         let context = parts.extensions.get::<lambda_http::Context>();
         let millis = context.and_then(|context| i64::try_from(context.deadline).ok());
         Ok(Self(millis.and_then(DateTime::from_timestamp_millis)))
+    }
+}
+
+/// Which event of a stream a client has seen last; likewise for clients that cannot set headers.
+pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
+
+/// Whether this request was not counted, since it comes back to a stream of events that it was allowed to come back to.
+#[derive(Clone, Copy, Debug)]
+pub struct ComesBack(pub bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for ComesBack {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get().copied().unwrap_or(Self(false)))
     }
 }
 

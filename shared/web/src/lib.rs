@@ -15,7 +15,8 @@ mod serve;
 
 pub use access::Permitted;
 pub use extract::{
-    Client, Deadline, FreshId, Id, IdPair, Json, OptionalJson, Params, largest_body, present,
+    Client, ComesBack, Deadline, FreshId, Id, IdPair, Json, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER,
+    OptionalJson, Params, largest_body, present,
 };
 pub use page::{CursorPaging, PageParams, ProdgyPaging, ProwptPaging};
 pub use reply::{Failure, Listed, NoContent, Reply};

@@ -4,9 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use auth::{Authenticated, Authenticator, Batch, Dialect, Incoming, KnownKey, Vault, is_strict};
+use auth::{
+    Authenticated, Authenticator, Batch, Counting, Dialect, Incoming, KnownKey, Vault, is_strict,
+};
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::request::Parts;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
@@ -24,7 +27,7 @@ use store::Store;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::extract::{Client, Params};
+use crate::extract::{Client, ComesBack, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params};
 use crate::reply::Payload;
 use crate::{Failure, cors, encode, idempotency};
 
@@ -237,6 +240,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         headers: &parts.headers,
         ip: &client.ip,
         product_id: product_id.as_ref().ok().copied().flatten(),
+        counting: counting(&parts),
     };
     let Authenticated {
         outcome,
@@ -266,7 +270,19 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     }
     request = Request::from_parts(parts, body);
     request.extensions_mut().insert(principal.clone());
+    request.extensions_mut().insert(ComesBack(limit.is_none()));
     idempotency::apply(&host, &principal, dialect, request, next).await
+}
+
+/// How a request counts. Which event a client has seen last it says in a header, or where it cannot set headers in the query.
+fn counting(parts: &Parts) -> Counting {
+    let header = parts.headers.get(LAST_EVENT_ID);
+    let in_query = || {
+        let params = Params::parse(parts.uri.query().unwrap_or_default());
+        params.is_ok_and(|params| params.get(LAST_EVENT_ID_PARAMETER).is_some())
+    };
+    let has_seen_events = header.is_some_and(|id| !id.is_empty()) || in_query();
+    Counting::of(&parts.method, parts.uri.path(), has_seen_events)
 }
 
 /// Has the use of a token written while the handler works.

@@ -145,9 +145,9 @@ async fn child_with(
     more: Option<String>,
 ) -> anyhow::Result<ChildPlatform> {
     let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
-    let loopback = "OutboundAllowLoopback=true".to_owned();
-    let parameters = limits.into_iter().chain([loopback]).chain(more);
-    let parameters: Vec<_> = parameters.collect();
+    let others = ["OutboundAllowLoopback=true", "EventStreamsPerWorkspace=200"];
+    let parameters = limits.into_iter().chain(others.map(str::to_owned));
+    let parameters: Vec<_> = parameters.chain(more).collect();
     ChildPlatform::start(template, None, &parameters).await
 }
 

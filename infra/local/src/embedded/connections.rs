@@ -39,8 +39,8 @@ pub(crate) async fn serve<S, B>(
     serve_within(None, listener, service_for, stop, drain).await;
 }
 
-/// Likewise, and ends a connection on which no whole head of a request comes `within` this time, be it that the client sends
-/// it slowly or not at all.
+/// Does the same, and closes a connection on which no complete request head arrives `within` this time, whether the client
+/// sends slowly or is idle.
 pub(crate) async fn serve_within<S, B>(
     within: Option<Duration>,
     listener: TcpListener,

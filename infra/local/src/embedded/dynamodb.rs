@@ -13,12 +13,12 @@ use runtime::Clock;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::front::{Front, Guarded};
+use super::front::{Front, Protocol};
 use super::{dynamodb_tables, dynamodb_wire};
 use crate::template::Table;
 
 /// DynamoDB takes requests of 16 MB.
-pub(crate) const GUARDED: Guarded = Guarded {
+pub(crate) const PROTOCOL: Protocol = Protocol {
     service: "dynamodb",
     largest_body: 16 * 1024 * 1024,
 };

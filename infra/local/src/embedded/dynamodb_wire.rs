@@ -92,42 +92,42 @@ fn write(answer: &impl Serialize) -> Result<String, DynoxideError> {
     })
 }
 
-/// Reads a request. What dynoxide's types find wrong comes as text, with a word before it that says whose fault it is.
+/// Reads a request. What dynoxide's types find wrong comes as text, with a word before it that says which error it is.
 fn read<T: DeserializeOwned>(operation: &str, body: &[u8]) -> Result<T, DynoxideError> {
-    serde_json::from_slice(body).map_err(|error| {
-        let text = error.to_string();
-        // serde_json says where; DynamoDB does not.
-        let place = text.rfind(" at line ").unwrap_or(text.len());
-        let text = &text[..place];
-        if let Some(text) = text.strip_prefix("VALIDATION_REQUEST:") {
-            let envelope = matches!(operation, "PutItem" | "UpdateItem" | "DeleteItem");
-            let prefix = if envelope {
-                "1 validation error detected: "
-            } else {
-                ""
-            };
-            return DynoxideError::ValidationException(format!("{prefix}{text}"));
-        }
-        for prefix in ["VALIDATION:", "VALIDATION_AS_READ:"] {
-            if let Some(text) = text.strip_prefix(prefix) {
-                return DynoxideError::ValidationException(text.to_owned());
-            }
-        }
-        for prefix in ["SERIALIZATION:", "SERIALIZATION_AS_READ:"] {
-            if let Some(text) = text.strip_prefix(prefix) {
-                return DynoxideError::SerializationException(text.to_owned());
-            }
-        }
-        let is_invalid = [
-            "missing field",
-            "unknown variant",
-            "invalid type: null",
-            "AttributeValue",
-        ];
-        if is_invalid.iter().any(|words| text.contains(words)) {
-            DynoxideError::ValidationException(text.to_owned())
+    let text = std::str::from_utf8(body)
+        .map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| refused(operation, &error.to_string()))
+}
+
+fn refused(operation: &str, text: &str) -> DynoxideError {
+    // serde_json says where; DynamoDB does not.
+    let place = text.rfind(" at line ").unwrap_or(text.len());
+    let text = &text[..place];
+    let after = |words: &[&str]| words.iter().find_map(|word| text.strip_prefix(word));
+    if let Some(text) = after(&["VALIDATION_REQUEST:"]) {
+        let is_enveloped = matches!(operation, "PutItem" | "UpdateItem" | "DeleteItem");
+        let envelope = if is_enveloped {
+            "1 validation error detected: "
         } else {
-            DynoxideError::SerializationException(text.to_owned())
-        }
-    })
+            ""
+        };
+        return DynoxideError::ValidationException(format!("{envelope}{text}"));
+    }
+    if let Some(text) = after(&["VALIDATION:", "VALIDATION_AS_READ:"]) {
+        return DynoxideError::ValidationException(text.to_owned());
+    }
+    if let Some(text) = after(&["SERIALIZATION:", "SERIALIZATION_AS_READ:"]) {
+        return DynoxideError::SerializationException(text.to_owned());
+    }
+    let of_values = [
+        "missing field",
+        "unknown variant",
+        "invalid type: null",
+        "AttributeValue",
+    ];
+    if of_values.iter().any(|words| text.contains(words)) {
+        DynoxideError::ValidationException(text.to_owned())
+    } else {
+        DynoxideError::SerializationException(text.to_owned())
+    }
 }

@@ -1,9 +1,8 @@
-//! The front of an embedded service: what a request must show to be answered.
+//! The front of an embedded service: it authenticates requests before the service gets them.
 //!
-//! Every process of the machine reaches a loopback port, and so does every web page that a browser on it shows. So the `Host` of
-//! a request must be exactly where the service listens (a name that was rebound to this machine is another), a request of a
-//! web page, which says so in `Origin`, is refused, and everything must be signed (AWS Signature Version 4) with a key that was
-//! made for this start.
+//! Every process of the machine reaches a loopback port, and so does every web page in a browser on it. Therefore `Host` must
+//! be exactly the address at which the service listens (DNS rebinding brings another name), `Origin`, which browsers send,
+//! must be absent, and the request must have an AWS signature (version 4) by an access key of this start.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -35,27 +34,27 @@ use crate::template::REGION;
 const LARGEST_SKEW: TimeDelta = TimeDelta::minutes(15);
 /// How long a body may take to arrive. Its sender is on this machine.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
-/// Where a front says, to the listener behind it, that it has checked a request.
+/// With this header a front tells the listener behind it that it has authenticated a request.
 const PASS: HeaderName = HeaderName::from_static("x-signalbox-front");
 const PASS_LENGTH: usize = 43;
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
-/// The service that a front stands before.
+/// What a front must know of its service.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Guarded {
+pub(crate) struct Protocol {
     /// Its name in a signature's scope.
     pub(crate) service: &'static str,
     /// The largest body of a request, in bytes.
     pub(crate) largest_body: usize,
 }
 
-/// What a request must show to be answered at one address. Cheap to clone.
+/// The authentication of requests to one address. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Front {
-    guarded: Guarded,
+    protocol: Protocol,
     host: HeaderValue,
     keys: AccessKeys,
-    /// Shows that another front has let a request through.
+    /// The value of the header [`PASS`] on requests that another front has authenticated.
     pass: Option<HeaderValue>,
     clock: Clock,
 }
@@ -83,9 +82,9 @@ pub(crate) enum Refusal {
 
 impl Front {
     /// A front of the service that listens at `address`.
-    pub(crate) fn new(guarded: Guarded, address: SocketAddr, keys: AccessKeys) -> Self {
+    pub(crate) fn new(protocol: Protocol, address: SocketAddr, keys: AccessKeys) -> Self {
         Self {
-            guarded,
+            protocol,
             host: host(address),
             keys,
             pass: None,
@@ -94,8 +93,8 @@ impl Front {
         }
     }
 
-    /// The front of a second listener of the same service, at `address`, behind something that passes on what this one let
-    /// through: see [`Front::mark`]. Requests that come to it directly must show all that they must show here.
+    /// The front of a second listener of the same service, at `address`, behind a proxy that passes on what this one has
+    /// authenticated: see [`Front::mark`]. A request that comes to it directly is authenticated in the same way as here.
     pub(crate) fn behind(&mut self, address: SocketAddr) -> (Self, Upstream) {
         let pass = HeaderValue::try_from(random(PASS_LENGTH)).expect("letters and digits");
         self.pass = Some(pass.clone());
@@ -107,14 +106,14 @@ impl Front {
         (back, Upstream { address, pass })
     }
 
-    /// Marks a request as let through.
+    /// Marks a request as authenticated.
     pub(crate) fn mark(&self, headers: &mut HeaderMap) {
         if let Some(pass) = &self.pass {
             headers.insert(PASS, pass.clone());
         }
     }
 
-    /// Whether another front has let a request through.
+    /// Whether another front has authenticated a request.
     pub(crate) fn is_marked(&self, headers: &HeaderMap) -> bool {
         let shown = headers.get(PASS);
         shown.zip(self.pass.as_ref()).is_some_and(|(shown, pass)| {
@@ -131,7 +130,7 @@ impl Front {
             .ok_or(Refusal::Host)
     }
 
-    /// Reads a request that shows what it must.
+    /// Authenticates a request and reads its body.
     async fn admit(&self, request: Request<Incoming>) -> Result<(Parts, Bytes), Refusal> {
         let (head, body) = request.into_parts();
         if self.is_marked(&head.headers) {
@@ -142,11 +141,11 @@ impl Front {
         if head.headers.contains_key(ORIGIN) {
             return Err(Refusal::Origin);
         }
-        // Nothing is read for a stranger.
+        // No body is read before this: most unauthenticated requests end here.
         self.check_time(&head.headers)?;
         let body = self.read(body).await?;
         let signed = verify_sigv4(&head, &hash_payload(&body), &self.keys)?;
-        if signed.service == self.guarded.service && signed.region == REGION {
+        if signed.service == self.protocol.service && signed.region == REGION {
             Ok((head, body))
         } else {
             Err(Refusal::Scope)
@@ -167,7 +166,7 @@ impl Front {
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, Refusal> {
-        let largest = self.guarded.largest_body;
+        let largest = self.protocol.largest_body;
         let read = Limited::new(body, largest).collect();
         match tokio::time::timeout(BODY_WITHIN, read).await {
             Ok(Ok(whole)) => Ok(whole.to_bytes()),
@@ -176,7 +175,7 @@ impl Front {
         }
     }
 
-    /// Serves what `answer` says to whole requests that were let through, until `stop`.
+    /// Serves what `answer` gives for authenticated requests, until `stop`.
     pub(crate) async fn serve<A, F>(
         self,
         listener: TcpListener,
@@ -224,7 +223,7 @@ impl Refusal {
         let body = json!({ "__type": kind, "message": self.to_string() });
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status();
-        // A browser shows what it is, which is to whom most refusals go.
+        // A type that browsers display: a page that was refused is then seen as such.
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
         response

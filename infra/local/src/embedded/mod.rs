@@ -10,6 +10,6 @@ pub(crate) mod front;
 mod message_groups;
 pub(crate) mod passwords;
 pub(crate) mod s3;
-pub(crate) mod s3_entrance;
+pub(crate) mod s3_front;
 pub(crate) mod secrets_manager;
 pub(crate) mod sqs;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::access_keys::AccessKeys;
 use super::connections;
 use super::front::Front;
-use super::s3_entrance::{Buckets, Entrance, Origins};
+use super::s3_front::{Buckets, Origins, S3Front};
 use crate::template::Bucket;
 
 /// How long requests may still run after the stop.
@@ -76,16 +76,16 @@ pub(crate) async fn serve(
     buckets: Buckets,
     stop: CancellationToken,
 ) {
-    let entrance = Arc::new(Entrance {
+    let front_of_buckets = Arc::new(S3Front {
         front,
         origins,
         buckets,
     });
     let service_for = move |_| {
-        let entrance = entrance.clone();
+        let front_of_buckets = front_of_buckets.clone();
         service_fn(move |request| {
-            let entrance = entrance.clone();
-            async move { Ok::<_, Infallible>(entrance.answer(request).await) }
+            let front_of_buckets = front_of_buckets.clone();
+            async move { Ok::<_, Infallible>(front_of_buckets.answer(request).await) }
         })
     };
     connections::serve(listener, service_for, stop, STOP_WITHIN).await;

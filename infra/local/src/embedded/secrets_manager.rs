@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::front::{Front, Guarded};
+use super::front::{Front, Protocol};
 use super::passwords;
 use crate::template::{Secret, SecretContent};
 
@@ -29,7 +29,7 @@ const PREVIOUS: &str = "AWSPREVIOUS";
 /// How many versions without a stage are kept. In AWS a secret has about a hundred versions.
 const EARLIER: usize = 98;
 /// A request is an id and a stage.
-pub(crate) const GUARDED: Guarded = Guarded {
+pub(crate) const PROTOCOL: Protocol = Protocol {
     service: "secretsmanager",
     largest_body: 64 * 1024,
 };

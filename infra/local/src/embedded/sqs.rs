@@ -23,12 +23,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::front::{Front, Guarded};
+use super::front::{Front, Protocol};
 use super::message_groups::without_groups;
 use crate::template::{ACCOUNT_ID, Queue, REGION};
 
 /// Ten messages to a request, and what is around them.
-pub(crate) const GUARDED: Guarded = Guarded {
+pub(crate) const PROTOCOL: Protocol = Protocol {
     service: "sqs",
     largest_body: 4 * 1024 * 1024,
 };

@@ -1,7 +1,7 @@
 //! The names that this machine's API has.
 //!
-//! A browser may send anybody's page to a loopback port, under a name that leads there: in the eyes of the browser the API
-//! then belongs to that page. API Gateway knows what it is called; here the names that are its own are a list.
+//! With DNS rebinding a web page makes its own name lead to a loopback port, and the browser then takes the API for a part of
+//! that page's origin. API Gateway serves its own domain names alone; here a list of names does the same.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -13,7 +13,7 @@ use super::proxy::{event, media_type, text};
 
 const MEGABYTE: usize = 1024 * 1024;
 /// The largest body that is read of a request without a credential, where its route takes no more.
-const STRANGERS_BODY: usize = MEGABYTE;
+const UNAUTHENTICATED_BODY: usize = MEGABYTE;
 /// As long as most servers leave an idle connection open.
 const HEAD: Duration = Duration::from_secs(75);
 const ARRIVAL: Duration = Duration::from_secs(20);
@@ -72,7 +72,8 @@ impl Limits {
         if Credential::read(Dialect::of(path), &head.headers).is_ok() {
             self.body
         } else {
-            self.body.min(STRANGERS_BODY.max(web::largest_body(path)))
+            self.body
+                .min(UNAUTHENTICATED_BODY.max(web::largest_body(path)))
         }
     }
 

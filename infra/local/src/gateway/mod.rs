@@ -193,7 +193,7 @@ impl Gateway {
     ) -> Result<Bytes, Situation> {
         let limit = self.limits.body_of(head);
         let too_large = if limit < self.limits.body {
-            Situation::TooLargeForStrangers { limit }
+            Situation::TooLargeUnauthenticated { limit }
         } else {
             Situation::RequestTooLarge
         };

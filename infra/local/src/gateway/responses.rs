@@ -19,15 +19,15 @@ pub(super) enum Situation {
     /// What API Gateway calls a route that does not exist.
     MissingAuthenticationToken,
     RequestTooLarge,
-    /// It has more bytes than are read of a request without a credential.
-    TooLargeForStrangers {
+    /// The body has more bytes than are read without a credential.
+    TooLargeUnauthenticated {
         limit: usize,
     },
     /// The body breaks off, or is not in the form that its headers say.
     BadBody,
     /// The body does not arrive in time.
     SlowBody,
-    /// It is meant for somebody else.
+    /// `Host` is none of the gateway's names.
     ForeignHost,
     /// API Gateway has no type of its own for it.
     HeadersTooLarge,
@@ -59,7 +59,7 @@ impl Situation {
                 "Invalid request body",
             ),
             // API Gateway has none of these; what they are answered is not in the template.
-            Self::TooLargeForStrangers { .. } => (
+            Self::TooLargeUnauthenticated { .. } => (
                 "",
                 "",
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -118,7 +118,7 @@ impl Responses {
     ) -> Response<Body> {
         let (name, fallback, status, message) = situation.description();
         let id = context.request_id.as_deref().unwrap_or_default();
-        if let Situation::TooLargeForStrangers { limit } = situation {
+        if let Situation::TooLargeUnauthenticated { limit } = situation {
             // As the function would refuse it.
             return web::refusal(request.uri.path(), &domain::Error::TooLarge { limit }, id);
         }

@@ -1,6 +1,7 @@
 //! The whole system of a template, running in this process.
 
 mod access_file;
+mod environment;
 mod options;
 mod processes;
 mod services;

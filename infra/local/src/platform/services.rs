@@ -12,9 +12,9 @@ use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
 use crate::embedded::dynamodb::{self, DynamoDb, STOP_WITHIN, Storage};
 use crate::embedded::forwarding::Forwarding;
-use crate::embedded::front::{Front, Guarded};
+use crate::embedded::front::{Front, Protocol};
 use crate::embedded::s3::{self, Objects};
-use crate::embedded::s3_entrance::{self, Buckets, Origins};
+use crate::embedded::s3_front::{self, Buckets, Origins};
 use crate::embedded::secrets_manager::{self, Secrets};
 use crate::embedded::sqs::{self, Queues};
 use crate::template::{Deployment, Endpoints};
@@ -87,8 +87,8 @@ impl Listeners {
             s3_proxy,
             runtime,
         } = setting;
-        let front = |guarded: Guarded, listener: &TcpListener| -> std::io::Result<Front> {
-            Ok(Front::new(guarded, listener.local_addr()?, keys.clone()))
+        let front = |protocol: Protocol, listener: &TcpListener| -> std::io::Result<Front> {
+            Ok(Front::new(protocol, listener.local_addr()?, keys.clone()))
         };
         let secrets = Arc::new(Secrets::load(
             &deployment.secrets,
@@ -100,7 +100,7 @@ impl Listeners {
             None => Storage::Memory(clock),
         };
         let tables = deployment.tables.clone();
-        let at_front = front(dynamodb::GUARDED, &self.dynamodb)?;
+        let at_front = front(dynamodb::PROTOCOL, &self.dynamodb)?;
         let dynamodb = match dynamodb_proxy {
             None => DynamoDb::start(self.dynamodb, at_front, storage, tables).await?,
             Some(proxy) => {
@@ -126,7 +126,7 @@ impl Listeners {
             None => Objects::temporary()?,
         };
         let buckets = Buckets::Here(objects.open(&deployment.buckets, keys.clone())?);
-        let at_front = front(s3_entrance::GUARDED, &self.s3)?;
+        let at_front = front(s3_front::PROTOCOL, &self.s3)?;
         let (at_front, before) = match s3_proxy {
             None => (at_front, buckets),
             Some(proxy) => {
@@ -149,12 +149,12 @@ impl Listeners {
         let queues = runtime
             .spawn(async move { sqs::create(address, &declared).await })
             .await??;
-        let at_front = front(sqs::GUARDED, &self.sqs)?;
+        let at_front = front(sqs::PROTOCOL, &self.sqs)?;
         let (listener, stop) = (attach(self.sqs, runtime)?, tasks.stop.clone());
         let serving = sqs::serve(listener, at_front, queues.clone(), stop);
         tasks.tasks.spawn_on(serving, runtime);
 
-        let at_front = front(secrets_manager::GUARDED, &self.secrets_manager)?;
+        let at_front = front(secrets_manager::PROTOCOL, &self.secrets_manager)?;
         let (listener, stop) = (attach(self.secrets_manager, runtime)?, tasks.stop.clone());
         let serving = secrets_manager::serve(listener, at_front, secrets.clone(), stop);
         tasks.tasks.spawn_on(serving, runtime);

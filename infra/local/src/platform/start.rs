@@ -12,18 +12,19 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::access_file::AccessFile;
+use super::environment::environment;
 use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
-use crate::embedded::s3_entrance::Origins;
+use crate::embedded::s3_front::Origins;
 use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
 use crate::gateway::{Gateway, HttpFunction};
 use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::schedules::{Scheduled, Timetable};
-use crate::template::{Deployment, Endpoints, Function, Names, REGION, Template};
+use crate::template::{Deployment, Endpoints, Names, Template};
 
 /// How much of what no response waits for is done side by side: it shall not be in the way of those that do.
 const AFTERWARDS_AT_ONCE: usize = 4;
@@ -225,58 +226,6 @@ pub(super) fn attach(
 ) -> std::io::Result<tokio::net::TcpListener> {
     let _context = runtime.enter();
     tokio::net::TcpListener::from_std(listener)
-}
-
-/// Everything that a function finds in its environment: what the template declares, and what Lambda sets. The endpoints
-/// make the AWS SDK talk to this machine, and the access key makes the embedded services answer.
-fn environment(
-    function: &Function,
-    endpoints: &Endpoints,
-    keys: &AccessKeys,
-) -> HashMap<String, String> {
-    let (id, secret) = keys
-        .of(&function.logical_id)
-        .map_or(("", ""), |key| (&key.id, &key.secret));
-    let of_lambda = [
-        ("AWS_REGION", REGION),
-        ("AWS_DEFAULT_REGION", REGION),
-        ("AWS_ACCESS_KEY_ID", id),
-        ("AWS_SECRET_ACCESS_KEY", secret),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
-        ("AWS_ENDPOINT_URL_S3", &endpoints.s3),
-        ("AWS_ENDPOINT_URL_SQS", &endpoints.sqs),
-        (
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-            &endpoints.secrets_manager,
-        ),
-        ("AWS_LAMBDA_FUNCTION_NAME", &function.name),
-        (
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-            &function.memory_megabytes.to_string(),
-        ),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-        (
-            "AWS_LAMBDA_LOG_GROUP_NAME",
-            &format!("/aws/lambda/{}", function.name),
-        ),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", "local"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let logging = [
-        ("AWS_LAMBDA_LOG_FORMAT", &function.log_format),
-        ("AWS_LAMBDA_LOG_LEVEL", &function.log_level),
-    ];
-    let logging = logging
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-    function
-        .environment
-        .clone()
-        .into_iter()
-        .chain(of_lambda)
-        .chain(logging)
-        .collect()
 }
 
 /// Builds all functions side by side, as each of them fetches what it needs in its init. Gives the configuration of one of

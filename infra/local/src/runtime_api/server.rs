@@ -1,7 +1,7 @@
 //! The HTTP interface that a function's process talks to, version 2018-06-01.
 //!
-//! Its events carry passwords, so it must be the process's alone, and not that of whoever else reaches a loopback port: the
-//! process is told an address with a secret in its path (`lambda_runtime` keeps the path of `AWS_LAMBDA_RUNTIME_API`).
+//! Its events carry passwords, and every process of the machine reaches a loopback port. Therefore the function's process is
+//! told an address with a secret in its path, which `lambda_runtime` keeps, and requests without that secret are refused.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -139,6 +139,12 @@ async fn without_a_template_it_runs_the_one_that_it_was_built_with() {
             .join(".signalbox/dynamodb.sqlite")
             .is_file()
     );
+    let help = signalbox(directory.path(), &["local", "--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        help.contains("the one that this program has in it"),
+        "{help}"
+    );
 }
 
 #[test]

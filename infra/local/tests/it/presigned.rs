@@ -1,4 +1,4 @@
-//! Forms and addresses that the platform has signed for others: the one thing that strangers may bring to S3.
+//! Presigned forms and URLs: the only requests that S3 takes from other clients than the platform.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use signalbox::Platform;
 use crate::fixture::start;
 
 const KEY: &str = "u/upload";
-const CONTENT: &str = "what somebody uploads";
+const CONTENT: &str = "what a client uploads";
 const EVIL: &str = "http://evil.example";
 
 /// A form that a page may send to S3 in the name of a function.
@@ -230,6 +230,17 @@ async fn what_is_signed_is_answered_at_its_own_address_alone() {
         let status = refused.raw_response().unwrap().status().as_u16();
         assert_eq!(status, 403, "{header}");
     }
+    // Errors of the service come through as they are.
+    let missing = services.dynamodb.describe_table().table_name("missing");
+    let error = missing.send().await.unwrap_err().into_service_error();
+    assert!(error.is_resource_not_found_exception(), "{error:?}");
+    let unkeyed = services.dynamodb.get_item().table_name(&table);
+    let error = unkeyed.send().await.unwrap_err().into_service_error();
+    assert_eq!(
+        error.meta().code(),
+        Some("ValidationException"),
+        "{error:?}"
+    );
     // A signature for one service is none for another.
     let mut config = runtime::Config::clone(&services.config);
     config

@@ -232,7 +232,7 @@ async fn only_the_process_itself_is_answered() {
         let root = process.base.strip_suffix(path).unwrap();
         let next = "invocation/next";
         let other = "x".repeat(secret.len());
-        for stranger in [
+        for foreign in [
             process.client.get(format!("{root}{rest}/{next}")),
             process.client.get(format!("{root}{other}/{rest}/{next}")),
             process
@@ -248,7 +248,7 @@ async fn only_the_process_itself_is_answered() {
                 .request(Method::OPTIONS, format!("{root}{rest}/{next}"))
                 .header("origin", "http://evil.example"),
         ] {
-            let refused = stranger.send().await.unwrap();
+            let refused = foreign.send().await.unwrap();
             assert_eq!(refused.status(), StatusCode::FORBIDDEN);
             assert!(
                 !refused

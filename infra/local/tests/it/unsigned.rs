@@ -1,4 +1,4 @@
-//! Requests that the platform has not signed, and those of web pages: at every port that the process listens on.
+//! Unsigned requests, and requests of web pages, to every port that the process listens on.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ const TARGETS: [(&str, &str); 4] = [
     ),
     ("AmazonSQS.ListQueues", "{}"),
 ];
-/// A signature that nobody has made.
+/// A signature by no known key.
 const FORGED: &str = "AWS4-HMAC-SHA256 Credential=local/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The TCP ports that a process listens on.
@@ -88,7 +88,7 @@ fn tries(client: &Client, url: &str) -> Vec<RequestBuilder> {
 }
 
 #[tokio::test]
-async fn no_port_but_the_gateways_answers_strangers() {
+async fn no_port_but_the_gateways_answers_unsigned_requests() {
     let home = process::Home::new();
     let platform = home.start(&["--param", "OutboundAllowLoopback=true"]).await;
     let gateway: u16 = platform.url.rsplit_once(':').unwrap().1.parse().unwrap();

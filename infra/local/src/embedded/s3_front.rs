@@ -1,5 +1,5 @@
-//! Who may ask S3: the platform by what it signs, and others by what the platform has signed for them, which are addresses
-//! (presigned URLs) and forms (POST policies). s3s verifies the signatures.
+//! The front of S3. Beside the platform's own signed requests it admits presigned ones of any client: presigned URLs, and forms
+//! with a signed POST policy. Web pages may send those from the platform's own origins. s3s verifies the signatures.
 
 use axum::body::Body;
 use http::header::{
@@ -14,15 +14,15 @@ use rustack_auth::sigv4::parse_authorization_header;
 use s3s::service::S3Service;
 
 use super::forwarding::Forwarding;
-use super::front::{Front, Guarded, Refusal};
+use super::front::{Front, Protocol, Refusal};
 
 /// Bodies are read as they come; s3s limits them.
-pub(crate) const GUARDED: Guarded = Guarded {
+pub(crate) const PROTOCOL: Protocol = Protocol {
     service: "s3",
     largest_body: usize::MAX,
 };
 
-/// The web pages that may use what the platform has signed: those of the platform itself.
+/// The origins of web pages that may send presigned requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Origins(Vec<String>);
 
@@ -50,32 +50,32 @@ pub(crate) enum Buckets {
     Behind(Forwarding),
 }
 
-/// The way into the buckets.
-pub(crate) struct Entrance {
+/// The front of the buckets.
+pub(crate) struct S3Front {
     pub(crate) front: Front,
     pub(crate) origins: Origins,
     pub(crate) buckets: Buckets,
 }
 
-/// What a request shows.
+/// How a request is authenticated.
 #[derive(Debug, PartialEq, Eq)]
-enum Shown {
-    /// That this platform sends it.
+enum Proof {
+    /// By a signature in `Authorization`: the platform sends it.
     Signature,
-    /// That this platform has signed it for somebody.
+    /// By a signature in its query or its form: the platform has signed it for another client.
     Presigned,
-    /// That a browser asks whether a page may send such a request.
+    /// Not at all: a browser asks whether a page may send a presigned request.
     Preflight,
 }
 
-impl Entrance {
+impl S3Front {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         let origin = head.headers.get(ORIGIN).cloned();
         let mut response = match self.admit(&head) {
             Err(refusal) => return refused(&refusal),
-            Ok(Shown::Preflight) => preflight(&head),
-            Ok(Shown::Signature | Shown::Presigned) => match &self.buckets {
+            Ok(Proof::Preflight) => preflight(&head),
+            Ok(Proof::Signature | Proof::Presigned) => match &self.buckets {
                 Buckets::Here(service) => {
                     let request = Request::from_parts(head, s3s::Body::from(body));
                     match service.call(request).await {
@@ -107,41 +107,41 @@ impl Entrance {
         response
     }
 
-    fn admit(&self, head: &Parts) -> Result<Shown, Refusal> {
+    fn admit(&self, head: &Parts) -> Result<Proof, Refusal> {
         if self.front.is_marked(&head.headers) {
-            return Ok(Shown::Signature);
+            return Ok(Proof::Signature);
         }
         self.front.check_host(head)?;
-        let shown = shown(head).ok_or(Refusal::Unsigned)?;
+        let proof = proof(head).ok_or(Refusal::Unsigned)?;
         match head.headers.get(ORIGIN) {
             // The platform is no web page.
-            Some(_) if shown == Shown::Signature => Err(Refusal::Origin),
+            Some(_) if proof == Proof::Signature => Err(Refusal::Origin),
             Some(origin) if !self.origins.has(origin) => Err(Refusal::Origin),
-            _ => Ok(shown),
+            _ => Ok(proof),
         }
     }
 }
 
-fn shown(head: &Parts) -> Option<Shown> {
+fn proof(head: &Parts) -> Option<Proof> {
     let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     if head.method == Method::OPTIONS {
         let asks = head.headers.contains_key(ORIGIN)
             && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        return asks.then_some(Shown::Preflight);
+        return asks.then_some(Proof::Preflight);
     }
     if let Some(authorization) = text(AUTHORIZATION) {
         // Nothing else is a signature of this service, such as the older version of signatures.
         let signed = parse_authorization_header(authorization).ok()?;
-        return (signed.service == GUARDED.service).then_some(Shown::Signature);
+        return (signed.service == PROTOCOL.service).then_some(Proof::Signature);
     }
     let query = head.uri.query().unwrap_or_default();
     let mut pairs = query.split('&');
     if pairs.any(|pair| pair.starts_with("X-Amz-Signature=")) {
-        return Some(Shown::Presigned);
+        return Some(Proof::Presigned);
     }
     let kind = text(CONTENT_TYPE).unwrap_or_default();
     let is_form = kind.to_ascii_lowercase().starts_with("multipart/form-data");
-    (head.method == Method::POST && is_form && query.is_empty()).then_some(Shown::Presigned)
+    (head.method == Method::POST && is_form && query.is_empty()).then_some(Proof::Presigned)
 }
 
 /// What the signature allows is what the page may send.

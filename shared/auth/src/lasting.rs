@@ -1,0 +1,84 @@
+//! Credentials of requests whose answers take long: what was good at the beginning need not be at the end.
+
+use domain::ids::{OrganizationId, WorkspaceId};
+use domain::{Error, Result};
+use futures::future::BoxFuture;
+use http::HeaderMap;
+
+use crate::{
+    Authenticated, Authenticator, Counting, Credential, Dialect, Identity, Incoming, Principal,
+};
+
+/// What a request showed, kept for as long as its answer takes. Not shown by `Debug`.
+pub struct Lasting {
+    dialect: Dialect,
+    headers: HeaderMap,
+    ip: String,
+    product: Option<WorkspaceId>,
+    identity: Identity,
+    tenant: (OrganizationId, WorkspaceId),
+}
+
+impl Lasting {
+    /// `product`: the workspace that the request names, as for [`Incoming`].
+    pub fn new(
+        dialect: Dialect,
+        headers: HeaderMap,
+        product: Option<WorkspaceId>,
+        principal: &Principal,
+    ) -> Self {
+        Self {
+            dialect,
+            headers,
+            ip: principal.caller.ip.clone().unwrap_or_default(),
+            product,
+            identity: principal.identity,
+            tenant: (principal.organization_id, principal.workspace_id),
+        }
+    }
+
+    /// Names the credential, as [`store::Store::spend_comeback`] is asked for it.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the headers are not those of the principal's request.
+    pub fn credential(&self) -> Result<String> {
+        Ok(match self.identity {
+            Identity::Session(id) => id.to_string(),
+            Identity::Token(..) => match Credential::read(self.dialect, &self.headers)? {
+                Credential::Token(secret) => secret.hash().to_string(),
+                Credential::Session(_) => return Err(crate::credential::refused()),
+            },
+        })
+    }
+}
+
+impl Authenticator {
+    /// Looks at a credential again: whether it still opens what it did. It is not counted.
+    ///
+    /// # Errors
+    /// Those of a request with the same credential, now; `NotFound` when it means another workspace by now.
+    pub async fn look_again(&self, lasting: &Lasting) -> Result<()> {
+        let incoming = Incoming {
+            dialect: lasting.dialect,
+            strict: false,
+            headers: &lasting.headers,
+            ip: &lasting.ip,
+            product_id: lasting.product,
+            counting: Counting::Never,
+        };
+        // Boxed, and of no type of its own: it is a part of futures that are deep enough.
+        let authenticated: BoxFuture<'_, Authenticated> = Box::pin(self.authenticate(incoming));
+        let now = authenticated.await.outcome?;
+        if (now.organization_id, now.workspace_id) == lasting.tenant {
+            Ok(())
+        } else {
+            Err(Error::NotFound("workspace"))
+        }
+    }
+}
+
+impl std::fmt::Debug for Lasting {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Lasting").finish_non_exhaustive()
+    }
+}
