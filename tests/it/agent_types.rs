@@ -428,8 +428,8 @@ async fn large_agents_hide_no_smaller_one_from_those_that_call_it_by_name() {
     let config = json!({"instructions": "Summarise."});
     desk.agent("Oldest", "freeform", config).await;
     // More than a page of a list may have.
-    for number in 0..45 {
-        let config = json!({"instructions": "x".repeat(95_000)});
+    for number in 0..60 {
+        let config = json!({"instructions": "𝕏".repeat(20_000)});
         let name = format!("Large {number}");
         desk.agent(&name, "freeform", config).await;
     }

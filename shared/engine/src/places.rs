@@ -105,7 +105,7 @@ impl Places {
         let now = self.clock.now();
         self.store.wait_for_run_place(run, now).await?;
         for _ in 0..TRIES {
-            let found = self.store.run_places(organization, LOOKED_AT).await?;
+            let found = self.look(organization).await?;
             if let Some(wanted) = self.choose(&found, run.id, now) {
                 return Ok(Some(wanted));
             }
@@ -140,8 +140,8 @@ impl Places {
     pub(crate) async fn retake(&self, run: &Run, lease: TimeDelta) -> Result<Option<u16>> {
         for _ in 0..TRIES {
             let now = self.clock.now();
-            let found = self.store.run_places(run.organization_id, LOOKED_AT);
-            let Some(wanted) = self.choose(&found.await?, run.id, now) else {
+            let found = self.look(run.organization_id).await?;
+            let Some(wanted) = self.choose(&found, run.id, now) else {
                 return Ok(None);
             };
             let taken = self.store.take_run_place(run, wanted, now, now + lease);
@@ -169,7 +169,7 @@ impl Places {
             Left::Free | Left::NotOurs => return Ok(()),
             Left::Wanted => {}
         }
-        let found = self.store.run_places(organization, LOOKED_AT).await?;
+        let found = self.look(organization).await?;
         let own = found.places.iter();
         let own = own.filter(|place| place.number == number && place.holder.run_id == run);
         let Some(own) = own.last() else {
@@ -187,7 +187,7 @@ impl Places {
         let left = self.store.give_up_run_place(organization, run, number);
         if left.await? {
             // A run may have begun to wait since that look.
-            let found = self.store.run_places(organization, LOOKED_AT).await?;
+            let found = self.look(organization).await?;
             self.hand_out(organization, &found, None).await?;
         }
         Ok(())
@@ -196,7 +196,7 @@ impl Places {
     /// A place that was kept for a run which has no need of it: it is over, or has another.
     pub(crate) async fn decline(&self, organization: OrganizationId, run: RunId, number: u16) {
         self.waits_no_more(organization, run).await;
-        let found = match self.store.run_places(organization, 0).await {
+        let found = match self.look(organization).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(run.id = %run, %error, "a place was not declined");
@@ -219,7 +219,7 @@ impl Places {
         }
         let organization = by.organization_id;
         let now = self.clock.now();
-        let found = self.store.run_places(organization, LOOKED_AT).await?;
+        let found = self.look(organization).await?;
         let of = |run: RunId| {
             let mut places = found.places.iter();
             places.find(|place| place.holder.run_id == run && place.is_held(now))
@@ -339,6 +339,11 @@ impl Places {
             }
         }
         Ok(true)
+    }
+
+    async fn look(&self, organization: OrganizationId) -> Result<RunPlaces> {
+        let most = self.limit.unwrap_or(0);
+        self.store.run_places(organization, most, LOOKED_AT).await
     }
 
     /// The run's own place, or a free one that no other run has waited longer for.

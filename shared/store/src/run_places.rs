@@ -265,10 +265,12 @@ impl Store {
         Ok(())
     }
 
-    /// All places of an organization, and at least the first `waiting` of the runs that wait for one, as they are now.
+    /// All places of an organization, of which there are `most` or so, and at least the first `waiting` of the runs that wait for
+    /// one, as they are now.
     pub async fn run_places(
         &self,
         organization: OrganizationId,
+        most: u16,
         waiting: usize,
     ) -> Result<RunPlaces> {
         let mut found = RunPlaces::default();
@@ -284,7 +286,7 @@ impl Store {
                     AttributeValue::S(keys::run_places(organization)),
                 )
                 .consistent_read(true)
-                .set_limit(i32::try_from(waiting.max(1) + PAGE).ok())
+                .set_limit(i32::try_from(usize::from(most) + waiting.max(1)).ok())
                 .set_exclusive_start_key(start);
             let output = sent(query.send()).await.map_err(aws_error)?;
             for item in output.items.unwrap_or_default() {
@@ -370,9 +372,6 @@ impl Store {
         }
     }
 }
-
-/// How many rows one read gets at least.
-const PAGE: usize = 50;
 
 /// What must hold for a place to be taken, and how it is.
 fn taking(
