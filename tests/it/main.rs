@@ -13,6 +13,7 @@ mod cors;
 mod credentials;
 mod deep_values;
 mod default_credentials;
+mod deletion;
 mod docs;
 mod events;
 mod executions;

@@ -30,6 +30,7 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
             ..in_this_process(options)
         };
         options
+            .parameter("RunRetentionDays", "365")
             .parameter("RunsAtOncePerOrganization", "2")
             .parameter("OpenMeteoGeocodingUrl", weather.url())
             .parameter("OpenMeteoForecastUrl", weather.url())
