@@ -95,19 +95,19 @@ impl Job {
 
     /// Whether nothing is left.
     async fn remove(&self, deletion: &Deletion, has_ended: bool, until: Instant) -> Result<bool> {
+        let now = self.clock.now();
         match deletion.target {
             DeletionTarget::Agent { .. } => Ok(has_ended),
             DeletionTarget::Workspace {
                 organization_id,
                 workspace_id,
             } => {
-                let now = self.clock.now();
                 self.store
                     .remove_workspace(organization_id, workspace_id, now, until)
                     .await
             }
             DeletionTarget::Organization { organization_id } => {
-                let removed = self.store.remove_organization(organization_id, until);
+                let removed = self.store.remove_organization(organization_id, now, until);
                 removed.await
             }
         }

@@ -3,7 +3,7 @@
 //! What ends at once, and by what, is said at `store::deletions`; what the job removes afterwards at `store::removal`. Both
 //! operations need a session of an administrator and the exact name of what is deleted, and cannot be taken back.
 //!
-//! The deletion of a workspace is in the audit log of the workspace that is the organization's default then. The deletion of an
+//! The deletion of a workspace is in the organization's audit log, which administrators see in every workspace. The deletion of an
 //! organization leaves no log that its members could read: it is in the function's log and, when an operator deletes
 //! another organization, in the audit log of the operator's own.
 
@@ -64,7 +64,7 @@ struct AcceptedDeletion {
     path = "/api/workspaces/{id}",
     tag = "Workspaces",
     params(("id" = WorkspaceId, Path), Confirmation),
-    security(("Session" = [])),
+    security(("Session" = ["ADMIN"])),
     responses((status = 202, body = AcceptedDeletion))
 )]
 async fn delete_workspace(
@@ -122,6 +122,7 @@ async fn try_delete_workspace(
         ..caller.caller.clone()
     };
     let audit = AuditEntry::new(&audit_caller, "workspace.deleted", "workspace", id, now);
+    let audit = audit.of_organization();
     let deletion = store.delete_workspace(&organization, id, &audit).await?;
     endings(state).begin(deletion, &caller.caller, until).await;
     Ok(AcceptedDeletion {
@@ -140,7 +141,7 @@ async fn try_delete_workspace(
     path = "/api/organization",
     tag = "Organization",
     params(Confirmation),
-    security(("Session" = [])),
+    security(("Session" = ["ADMIN"])),
     responses((status = 202, body = AcceptedDeletion))
 )]
 async fn delete_organization(

@@ -15,11 +15,11 @@
 //! | log of each token; its rows under the hash of its secret and among those of its maker; the token or its tombstone | the organization's tokens |
 //! | places of live tokens | their partition |
 //! | model credentials of the workspace, and what leads runs to them | the organization's credentials |
-//! | audit log, request log and its counts | their partitions: 13 months, 91 days, four shards |
+//! | audit log, request log and its counts, usage | their partitions: 13 months, 91 days, their shards |
 //! | the kept totals of its lists, and its agents in the organization's plan | their keys |
 //!
 //! Of an **organization**, once its workspaces are deletions of their own: members, users and addresses, tokens as above,
-//! credentials and the choice among them, plan, usage and kept totals, each by its key or partition.
+//! credentials and the choice among them, plan, audit log, usage and kept totals, each by its key or partition.
 //!
 //! What is left expires by itself, and leads to nothing that could be read: counters of rate limits (three minutes), responses
 //! kept for an `Idempotency-Key` and totals of lists that only grow (a day), invitations (seven days), sessions and the networks
@@ -62,11 +62,12 @@ impl Store {
     pub async fn remove_organization(
         &self,
         organization: OrganizationId,
+        now: DateTime<Utc>,
         until: Instant,
     ) -> Result<bool> {
         loop {
             let pass = Pass::new(self, until);
-            if !pass.organization(organization).await? {
+            if !pass.organization(organization, now).await? {
                 return Ok(false);
             }
             if pass.found_nothing() {
@@ -116,9 +117,7 @@ impl Pass<'_> {
             && self.store.forget_workspace(organization, workspace).await?)
     }
 
-    async fn organization(&self, organization: OrganizationId) -> Result<bool> {
-        let usage = (0..keys::USAGE_SHARDS)
-            .map(|shard| keys::organization_usage_shard(organization, shard));
+    async fn organization(&self, organization: OrganizationId, now: DateTime<Utc>) -> Result<bool> {
         let own = keys::organization(organization).partition;
         let lists = [keys::workspaces(organization), keys::members(organization)];
         let totals = lists.iter().map(|list| keys::total(list)).collect();
@@ -128,6 +127,6 @@ impl Pass<'_> {
             && self
                 .partition(self.records(), &keys::credentials(organization))
                 .await?
-            && self.partitions(self.logs(), usage.collect()).await?)
+            && self.organization_logs(organization, now).await?)
     }
 }

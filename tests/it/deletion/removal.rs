@@ -208,8 +208,8 @@ async fn a_deleted_workspace_takes_nothing_of_the_others_with_it() {
     let left = Everything::of(&app).await;
     let ids = BTreeSet::from([second.clone(), in_second.agent.clone()]);
     let named = left.naming(&ids);
-    // Who deleted it is told in the log of the other one.
-    let log = format!("workspace#{}#audit", tenant.account.workspace_id);
+    // Who made it, and who deleted it, is told in the organization's log.
+    let log = format!("organization#{}#audit", tenant.account.organization_id);
     assert!(
         named.keys().iter().all(|key| key.contains(&log)),
         "{:#?}",

@@ -152,17 +152,14 @@ impl Pass<'_> {
         }
     }
 
-    /// Removes the audit log and the request log of a workspace.
+    /// Removes the audit log, the request log and the usage of a workspace.
     pub(super) async fn log_partitions(
         &self,
         workspace: WorkspaceId,
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let last = now + AHEAD;
-        let first = workspace.created_at().max(now - TimeDelta::days(400));
-        let months =
-            (0..).map_while(|month| start_of_month(first).checked_add_months(Months::new(month)));
-        let months = months.take_while(|month| *month <= last);
+        let months = months_of_audit(workspace.created_at(), now);
         let audit = months.flat_map(|month| keys::audit_month(workspace, month));
         let first = workspace
             .created_at()
@@ -173,8 +170,24 @@ impl Pass<'_> {
         let requests = days.map(|day| keys::activity_day(workspace, day));
         let counts =
             (0..keys::ACTIVITY_SHARDS).map(|shard| keys::activity_count_shard(workspace, shard));
-        let partitions = audit.chain(requests).chain(counts).collect();
+        let usage =
+            (0..keys::USAGE_SHARDS).map(|shard| keys::workspace_usage_shard(workspace, shard));
+        let partitions = audit.chain(requests).chain(counts).chain(usage).collect();
         self.partitions(self.logs(), partitions).await
+    }
+
+    /// Removes the audit log and the usage of an organization.
+    pub(super) async fn organization_logs(
+        &self,
+        organization: OrganizationId,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let months = months_of_audit(organization.created_at(), now);
+        let audit = months.map(|month| keys::organization_audit_month(organization, month));
+        let usage = (0..keys::USAGE_SHARDS)
+            .map(|shard| keys::organization_usage_shard(organization, shard));
+        self.partitions(self.logs(), audit.chain(usage).collect())
+            .await
     }
 
     /// Removes the model credentials of a workspace, and what leads its runs to them.
@@ -223,4 +236,14 @@ impl Pass<'_> {
         self.store.remove_keys(self.records(), totals).await?;
         Ok(true)
     }
+}
+
+/// The months that an audit log may have rows of.
+fn months_of_audit(
+    begins: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = DateTime<Utc>> {
+    let first = start_of_month(begins.max(now - TimeDelta::days(400)));
+    let months = (0..).map_while(move |month| first.checked_add_months(Months::new(month)));
+    months.take_while(move |month| *month <= now + AHEAD)
 }
