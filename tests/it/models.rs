@@ -371,7 +371,7 @@ async fn the_platform_pays_for_models_of_bedrock_only_where_it_says_so() {
         "/model/amazon.nova-lite-v1:0/converse-stream"
     );
     let signed = hits[0].headers["authorization"].to_str().unwrap();
-    let role = "AWS4-HMAC-SHA256 Credential=ExecutionsWorkerFunction/";
+    let role = "AWS4-HMAC-SHA256 Credential=ExecutionsWorkerFunction-";
     assert!(signed.starts_with(role), "{signed}");
 
     // AWS's words would name our account.

@@ -6,10 +6,12 @@
 mod scenario;
 mod template_grants;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use testkit::fakes::OpenMeteo;
-use testkit::{DynamoDbRecorder, S3Recorder, TestApp, in_this_process};
+use testkit::{Call, DynamoDbRecorder, S3Recorder, TestApp, in_this_process};
 
 use self::scenario::Scenario;
 use self::template_grants::{Grant, functions, grants, resource, template};
@@ -28,6 +30,7 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
             ..in_this_process(options)
         };
         options
+            .parameter("RunRetentionDays", "365")
             .parameter("RunsAtOncePerOrganization", "2")
             .parameter("OpenMeteoGeocodingUrl", weather.url())
             .parameter("OpenMeteoForecastUrl", weather.url())
@@ -47,7 +50,11 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
     };
     let is_function = |caller: &str| deployment.function(caller).is_some();
     let mut needed = BTreeSet::new();
-    for call in recorder.take() {
+    let calls = recorder.take();
+    let tables = deployment.tables.iter();
+    let removed_by = tables.map(|table| (table.name.clone(), table.ttl_attribute.clone()));
+    assert_what_expires_is_removed(&calls, &removed_by.collect());
+    for call in calls {
         let accesses = call.accesses().into_iter();
         needed.extend(
             accesses
@@ -80,6 +87,34 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
     assert!(missing.is_empty(), "not granted: {missing:#?}");
     let unused: Vec<&Grant> = granted.difference(&needed).collect();
     assert!(unused.is_empty(), "granted and not used: {unused:#?}");
+}
+
+/// An expiry in a table without a time to live would do nothing.
+fn assert_what_expires_is_removed(calls: &[Call], removed_by: &BTreeMap<String, Option<String>>) {
+    let sets_expiry = |write: &Value| {
+        let update = write["UpdateExpression"].as_str().unwrap_or_default();
+        let names = write["ExpressionAttributeNames"].as_object();
+        let mut names = names.into_iter().flatten();
+        !write["Item"]["expires"].is_null()
+            || update.contains("expires =")
+            || names.any(|(_, name)| name == "expires")
+    };
+    let mut expiring = BTreeSet::new();
+    for call in calls {
+        let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+        let writes = body["TransactItems"].as_array();
+        let writes = writes.into_iter().flatten().filter_map(Value::as_object);
+        for write in writes.flatten().map(|(_, write)| write).chain([&body]) {
+            if sets_expiry(write) {
+                let table = write["TableName"].as_str();
+                expiring.extend(table.map(str::to_owned));
+            }
+        }
+    }
+    assert_eq!(expiring.len(), 3, "{expiring:?}");
+    for name in expiring {
+        assert_eq!(removed_by[&name].as_deref(), Some("expires"), "{name}");
+    }
 }
 
 /// Whether an action is on a table or a bucket.

@@ -296,7 +296,7 @@ async fn update_agent_base(
     Ok(Reply::ok(agent.into()))
 }
 
-/// Uninstalls an agent. Its executions stay readable by their ids.
+/// Uninstalls an agent. Its executions that have not ended are stopped; all stay readable by their ids.
 #[utoipa::path(
     delete, path = "/api/agent-base/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),

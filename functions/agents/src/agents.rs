@@ -209,7 +209,7 @@ async fn update_agent(
     change(&state, &caller, id, body.into()).await
 }
 
-/// Deletes an agent. Its runs stay readable by their ids.
+/// Deletes an agent. Its runs that have not ended are stopped; all stay readable by their ids.
 #[utoipa::path(
     delete, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),

@@ -1,6 +1,7 @@
 //! Accounts: registering and signing in, organizations, workspaces and members.
 
 mod account;
+mod deletion;
 mod founding;
 mod health;
 mod invitations;
@@ -58,6 +59,7 @@ fn open_routes() -> OpenApiRouter<State> {
 
 fn guarded_routes() -> OpenApiRouter<State> {
     account::routes()
+        .merge(deletion::routes())
         .merge(invitations::routes())
         .merge(me::routes())
         .merge(members::routes())

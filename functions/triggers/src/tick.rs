@@ -241,6 +241,11 @@ impl Tick {
             let Some(agent) = self.store.agent(workspace, id).await? else {
                 break;
             };
+            let workspace = self.store.workspace(agent.organization_id, workspace);
+            if workspace.await?.is_none() {
+                // It was deleted, and its agents' rows have yet to go.
+                break;
+            }
             if self.starter.fire(&agent).await?.is_none() {
                 break;
             }

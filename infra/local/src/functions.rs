@@ -21,6 +21,7 @@ impl Registry {
     pub fn standard() -> Self {
         Self::default()
             .with("agents", agents::lambda)
+            .with("deletions", deletions::lambda)
             .with("docs", docs::lambda)
             .with("events", events::lambda)
             .with("executions", executions::lambda)

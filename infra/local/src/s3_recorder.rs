@@ -72,16 +72,23 @@ async fn start(upstream: SocketAddr, recorder: S3Recorder) -> SocketAddr {
 async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let (bucket, key) = target(&head.uri);
-    let call = S3Call {
-        caller: caller(&head.headers),
-        action: action(&head.method, &head.uri, &key),
-        bucket,
-        key,
-    };
-    proxy.recorder.note(call);
     let Ok(body) = to_bytes(body, LARGEST).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    let action = action(&head.method, &head.uri, &key);
+    let keys = if action == "s3:DeleteObject" && key.is_empty() {
+        named_keys(&String::from_utf8_lossy(&body))
+    } else {
+        vec![key]
+    };
+    for key in keys {
+        proxy.recorder.note(S3Call {
+            caller: caller(&head.headers),
+            action: action.clone(),
+            bucket: bucket.clone(),
+            key,
+        });
+    }
     // The host stays what the client has signed.
     let url = format!("{}{}", proxy.upstream, head.uri);
     let request = proxy.client.request(head.method, url).headers(head.headers);
@@ -96,6 +103,13 @@ async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
         }
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
+}
+
+/// The keys of objects that the body of a `DeleteObjects` names. Ours have no characters that XML escapes.
+fn named_keys(body: &str) -> Vec<String> {
+    let parts = body.split("<Key>").skip(1);
+    let keys = parts.filter_map(|part| part.split_once("</Key>"));
+    keys.map(|(key, _)| key.to_owned()).collect()
 }
 
 /// Bucket and key of a path-style address.
@@ -124,6 +138,13 @@ fn action(method: &Method, uri: &Uri, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deletion_of_many_objects_is_one_of_each() {
+        let body = "<Delete><Object><Key>v/1/2</Key></Object><Object><Key>v/3</Key></Object><Quiet>true</Quiet></Delete>";
+        assert_eq!(named_keys(body), ["v/1/2", "v/3"]);
+        assert!(named_keys("<Delete></Delete>").is_empty());
+    }
 
     #[test]
     fn a_call_is_what_a_policy_would_call_it() {

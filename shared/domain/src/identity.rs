@@ -84,6 +84,21 @@ impl Member {
         }
     }
 
+    /// The member once `deleted` is gone and `default` is the organization's oldest workspace; `None` when that changes nothing.
+    pub fn without_workspace(&self, deleted: WorkspaceId, default: WorkspaceId) -> Option<Self> {
+        let granted = self.workspaces.as_ref();
+        let loses = granted.is_some_and(|granted| granted.contains(&deleted));
+        if !loses && self.default_workspace_id != deleted {
+            return None;
+        }
+        let mut changed = self.clone();
+        changed.default_workspace_id = default;
+        if let Some(granted) = &mut changed.workspaces {
+            granted.retain(|granted| *granted != deleted);
+        }
+        Some(changed)
+    }
+
     pub fn may_use(&self, workspace: WorkspaceId) -> bool {
         self.workspaces
             .as_ref()

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod audit;
 pub mod credential;
 pub mod date;
+pub mod deletion;
 pub mod digest;
 pub mod error;
 pub mod identity;

@@ -24,7 +24,7 @@ pub enum TokenKind {
 }
 
 impl TokenKind {
-    const ALL: [Self; 3] = [Self::Prodgy, Self::Prowpt, Self::AgentPlatform];
+    pub const ALL: [Self; 3] = [Self::Prodgy, Self::Prowpt, Self::AgentPlatform];
 
     /// What every token of the kind starts with. `ap_live_` is ours, the others are documented (Prodgy's authentication
     /// page, Prowpt's agent integration page).

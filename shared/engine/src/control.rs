@@ -9,15 +9,12 @@ use domain::ids::{RunId, WorkspaceId};
 use domain::run::{Run, RunStatus, StepEvent, Wanted};
 use domain::{Error, Result};
 use runtime::Clock;
-use store::{LoadedRun, RunWrite, Store};
-use tokio::time::Instant;
+use store::{RunWrite, Store};
 
 use crate::Starter;
-use crate::definition::Definition;
-use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
 use crate::held::{is_held, is_lost, number};
-use crate::machine::{Outcome, State};
 use crate::start::SWEEP_AFTER;
+use crate::stop::stop;
 
 /// How often a change is tried against a worker that keeps writing.
 const ATTEMPTS: u32 = 20;
@@ -45,25 +42,7 @@ impl Control {
     /// # Errors
     /// `NotFound`; `Refused` when the run has completed or failed.
     pub async fn stop(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
-        for _ in 0..ATTEMPTS {
-            let (run, in_doubt) = self.with_doubts(workspace, id).await?;
-            match run.status {
-                RunStatus::Stopped => return Ok(run),
-                status if status.is_final() => return Err(in_state(&run, "be stopped")),
-                _ => {}
-            }
-            let ending = Ending {
-                outcome: Outcome::Stopped { note: in_doubt },
-                events: &[StepEvent::Stopped],
-                ..Ending::failed(&run, "")
-            };
-            let until = Instant::now() + WITHOUT_A_LEASE;
-            match finish(&self.store, &self.clock, run, &ending, caller, until).await {
-                Err(error) if is_lost(&error) => {}
-                result => return result,
-            }
-        }
-        Err(Error::unavailable("the run kept moving on"))
+        stop(&self.store, &self.clock, workspace, id, None, caller).await
     }
 
     /// Pauses a run before its next step; how it stands is told at once, which may be `running` while a call is under way.
@@ -151,48 +130,6 @@ impl Control {
         Ok(running)
     }
 
-    /// A run, and what its error says of calls whose outcome is not known. A journal that cannot be read keeps no run from being
-    /// stopped.
-    async fn with_doubts(
-        &self,
-        workspace: WorkspaceId,
-        id: RunId,
-    ) -> Result<(Run, Option<String>)> {
-        let loaded = match self.store.load_run(workspace, id).await {
-            Err(error) if !error.is_retryable() => {
-                return self.without_journal(workspace, id, &error).await;
-            }
-            loaded => loaded?.ok_or(Error::NotFound("execution"))?,
-        };
-        let LoadedRun { run, steps, .. } = loaded;
-        let state = match State::replay(Definition::unknown(), &steps) {
-            Ok(state) => state,
-            Err(error) => {
-                return self
-                    .without_journal(workspace, id, &Error::internal(error))
-                    .await;
-            }
-        };
-        let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.as_str()).collect();
-        let note = (!in_doubt.is_empty()).then(|| {
-            let tools = in_doubt.join(", ");
-            format!("stopped during a call of {tools}, which may or may not have taken effect")
-        });
-        Ok((run, note))
-    }
-
-    async fn without_journal(
-        &self,
-        workspace: WorkspaceId,
-        id: RunId,
-        error: &Error,
-    ) -> Result<(Run, Option<String>)> {
-        let source = std::error::Error::source(error).map(ToString::to_string);
-        tracing::error!(run.id = %id, %error, source, "a run is stopped whose journal cannot be read");
-        let note = "stopped; its journal cannot be read, so a call that was under way may or may not have taken effect";
-        Ok((self.head(workspace, id).await?, Some(note.to_owned())))
-    }
-
     async fn head(&self, workspace: WorkspaceId, id: RunId) -> Result<Run> {
         let run = self.store.run_head(workspace, id).await?;
         run.ok_or(Error::NotFound("execution"))
@@ -228,7 +165,8 @@ impl Control {
     }
 }
 
-fn in_state(run: &Run, what: &str) -> Error {
+/// The answer to something that is not done to a run in its state.
+pub(crate) fn in_state(run: &Run, what: &str) -> Error {
     Error::Refused(format!(
         "an execution that is {} cannot {what}",
         run.status.as_str()

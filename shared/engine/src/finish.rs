@@ -48,6 +48,17 @@ impl Ending<'_> {
             shown: (MessageKind::Alert, MessageLevel::Warning),
         }
     }
+
+    /// A run is stopped at the step where it stands.
+    pub(crate) fn stopped(run: &Run, note: &str) -> Self {
+        Self {
+            outcome: Outcome::Stopped {
+                note: Some(note.to_owned()),
+            },
+            events: &[StepEvent::Stopped],
+            ..Self::failed(run, "")
+        }
+    }
 }
 
 /// Ends a run whose message no worker could process. Runs that have ended, wait for somebody or are in a worker's hands

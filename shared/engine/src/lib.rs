@@ -8,6 +8,7 @@
 //! * [`Starter`] — accepts a run and tells the workers of it, over a [`RunQueue`].
 //! * [`WorkspaceTools`] — what tools may do with the agents and runs of their run's workspace.
 //! * [`Control`] — stops, pauses and continues runs.
+//! * [`Endings`] — ends what must not go on once an agent, a workspace or an organization is deleted.
 //! * [`give_up`] — ends a run that no worker could carry on.
 //! * [`goes_alone`] — whether a run may be what its worker died of.
 
@@ -15,6 +16,7 @@ mod briefing;
 mod calls;
 mod control;
 pub mod definition;
+mod deletion;
 mod finish;
 mod held;
 mod limits;
@@ -26,12 +28,14 @@ mod queue;
 mod result;
 mod runner;
 mod start;
+mod stop;
 mod structured;
 mod telling;
 mod triage;
 mod workspace;
 
 pub use control::Control;
+pub use deletion::Endings;
 pub use finish::give_up;
 pub use held::{goes_alone, wake_at};
 pub use limits::Limits;

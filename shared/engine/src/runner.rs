@@ -126,10 +126,10 @@ impl Runner {
             let place = message.place;
             return Ok(Progress::Yielded { place });
         }
-        let Some((held, version, journal)) = self.take(&run, message, blame).await? else {
+        let Some((held, follows)) = self.take(&run, message, blame).await? else {
             return Ok(Progress::Waiting);
         };
-        self.carry_on(held, version, journal, patience).await
+        self.carry_on(held, follows, patience).await
     }
 
     async fn begin(

@@ -46,6 +46,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// `RUN_LEASE_SECONDS`: how long a worker owns a run without renewing.
     pub run_lease_seconds: u32,
+    /// `RUN_RETENTION_DAYS`: how many days after its end a run is removed; 0 keeps runs.
+    pub run_retention_days: u32,
     /// `RUNS_AT_ONCE_PER_ORGANIZATION`: how many runs of an organization are worked on at once; 0 means no limit.
     pub runs_at_once_per_organization: Option<u16>,
 }
@@ -239,6 +241,7 @@ impl Config {
                 bedrock_by_role: variables.parsed("BEDROCK_BY_ROLE", false)?,
             },
             run_lease_seconds: variables.parsed("RUN_LEASE_SECONDS", 30)?,
+            run_retention_days: variables.parsed("RUN_RETENTION_DAYS", 0)?,
             runs_at_once_per_organization: Some(
                 variables.parsed("RUNS_AT_ONCE_PER_ORGANIZATION", 20)?,
             )

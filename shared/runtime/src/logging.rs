@@ -9,9 +9,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The crates of this workspace. Their details are ids.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "agents",
     "auth",
+    "deletions",
     "domain",
     "engine",
     "executions",

@@ -10,7 +10,6 @@ use crate::item::{Item, NewItem, entity, revision};
 use crate::keys::{self, Index};
 use crate::list::List;
 use crate::totals::Total;
-use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
 impl Store {
@@ -69,21 +68,6 @@ impl Store {
         if let Some(version) = version {
             transaction.create_version(version);
         }
-        transaction.audit(audit);
-        transaction.commit().await
-    }
-
-    /// Deletes an agent. Its runs and versions stay readable by their ids.
-    pub async fn delete_agent(&self, agent: &Agent, audit: &AuditEntry) -> Result<()> {
-        let records = &self.tables.records;
-        let mut transaction = self.transaction();
-        transaction.delete(
-            records,
-            &keys::agent(agent.workspace_id, agent.id),
-            Condition::exists(),
-            || Error::NotFound("agent"),
-        );
-        transaction.discount_agent(agent.organization_id, agent.workspace_id);
         transaction.audit(audit);
         transaction.commit().await
     }

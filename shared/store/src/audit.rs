@@ -151,7 +151,7 @@ impl Transaction<'_> {
     }
 }
 
-fn start_of_month(time: DateTime<Utc>) -> DateTime<Utc> {
+pub(crate) fn start_of_month(time: DateTime<Utc>) -> DateTime<Utc> {
     time.date_naive()
         .with_day(1)
         .unwrap_or_default()

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, Utc};
+use domain::deletion::DeletionTarget;
 use domain::digest::sha256_hex;
 use domain::ids::{
     ActivityId, AgentId, AgentVersionId, AuditId, CredentialId, OrganizationId, RunId, SessionId,
@@ -282,15 +283,23 @@ pub(crate) fn agent(workspace: WorkspaceId, id: AgentId) -> Key {
     Key::new(agents(workspace), id.to_string())
 }
 
+/// All versions of all agents that a workspace has had.
+pub(crate) fn agent_versions(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#agent_version")
+}
+
 pub(crate) fn agent_version(workspace: WorkspaceId, id: AgentVersionId) -> Key {
-    Key::new(
-        format!("workspace#{workspace}#agent_version"),
-        id.to_string(),
-    )
+    Key::new(agent_versions(workspace), id.to_string())
 }
 
 pub(crate) fn versions_of(workspace: WorkspaceId, agent: AgentId) -> String {
     format!("workspace#{workspace}#agent#{agent}#version")
+}
+
+/// The agent whose versions are in this partition of an index.
+pub(crate) fn agent_of_versions(partition: &str) -> Option<AgentId> {
+    let (_, agent) = partition.strip_suffix("#version")?.rsplit_once('#')?;
+    agent.parse().ok()
 }
 
 pub(crate) fn version_of_agent(
@@ -490,6 +499,69 @@ pub(crate) fn due_at(sort: &str) -> Option<DateTime<Utc>> {
 
 pub(crate) fn due_shard(shard: u8) -> String {
     format!("due#{shard:02}")
+}
+
+// --- deletions: in partitions of the due index of their own, so that the tick's work and theirs do not delay each other
+
+/// How many partitions of the due index hold the deletions under way.
+pub(crate) const DELETION_SHARDS: u8 = 4;
+
+/// The deletions of a workspace's agents that are under way.
+pub(crate) fn deletions_in(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#deletion")
+}
+
+/// A deletion under way, by what is deleted.
+pub(crate) fn deletion(target: DeletionTarget) -> Key {
+    match target {
+        DeletionTarget::Agent {
+            workspace_id,
+            agent_id,
+            ..
+        } => Key::new(deletions_in(workspace_id), agent_id.to_string()),
+        DeletionTarget::Workspace {
+            organization_id,
+            workspace_id,
+        } => Key::new(
+            format!("organization#{organization_id}#deletion"),
+            workspace_id.to_string(),
+        ),
+        DeletionTarget::Organization { organization_id } => Key::new(
+            format!("organization#{organization_id}#deletion"),
+            "organization",
+        ),
+    }
+}
+
+pub(crate) fn deletion_shard(shard: u8) -> String {
+    format!("deletion#{shard:02}")
+}
+
+pub(crate) fn deletion_due(at: DateTime<Utc>, target: DeletionTarget) -> IndexKey {
+    let Key { partition, sort } = deletion(target);
+    let shard = shard(&format!("{partition}#{sort}"), DELETION_SHARDS);
+    let sort = format!("{}#{partition}#{sort}", due_time(at));
+    IndexKey {
+        index: Index::Due,
+        key: Key::new(deletion_shard(shard), sort),
+    }
+}
+
+/// How many partitions of the due index hold the runs that have ended.
+pub(crate) const ENDED_SHARDS: u8 = 16;
+
+pub(crate) fn ended_shard(shard: u8) -> String {
+    format!("ended#{shard:02}")
+}
+
+/// A run that has ended, by its end: for the retention of runs.
+pub(crate) fn ended_run(at: DateTime<Utc>, workspace: WorkspaceId, id: RunId) -> IndexKey {
+    let shard = shard(&id.to_string(), ENDED_SHARDS);
+    let sort = format!("{}#{workspace}#{id}", due_time(at));
+    IndexKey {
+        index: Index::Due,
+        key: Key::new(ended_shard(shard), sort),
+    }
 }
 
 /// Milliseconds, padded so that text order is time order.

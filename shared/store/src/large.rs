@@ -5,7 +5,8 @@
 //! this file knows where it was; an object that is gone or is not what was written is an internal error, never a value.
 //!
 //! * An object is put before the transaction that names it, under a key that was never used, and is not changed after.
-//! * Keys are ids of ours. One is only ever taken from an item, which was read under its tenant's partition key.
+//! * Keys are ids of ours: `v/<workspace>/<run>/<random>`, so that one prefix names all objects of a workspace, or of a run.
+//!   Readers take a key only from an item, which was read under its tenant's partition key.
 //! * A transaction that has certainly not happened takes its objects back. When that is not certain, or the process ends in
 //!   between, an object may stay that no item names: nobody can read it, and all it costs is its room.
 
@@ -15,7 +16,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use domain::digest::sha256_hex;
-use domain::ids::RunId;
+use domain::ids::{RunId, WorkspaceId};
 use domain::payload::carried;
 use domain::{Error, Result};
 use futures::future::{BoxFuture, join_all};
@@ -29,7 +30,7 @@ use crate::item::{Item, NewItem, aws_error, log_unreadable, sent, text};
 /// The longest `data` that an item holds itself, in bytes.
 const IN_ITEM: usize = 100 * 1024;
 /// The attribute in place of `data`.
-const REFERENCE: &str = "large";
+pub(crate) const REFERENCE: &str = "large";
 /// How many objects are put or read side by side.
 const AT_ONCE: usize = 8;
 /// How long a transfer may take besides what its bytes take.
@@ -56,13 +57,13 @@ pub(crate) struct Object {
 }
 
 impl NewItem {
-    /// Lets the entity, which belongs to `run`, be larger than an item may be.
-    pub(crate) fn may_be_large(mut self, run: RunId) -> Self {
+    /// Lets the entity, which belongs to `run` of `workspace`, be larger than an item may be.
+    pub(crate) fn may_be_large(mut self, workspace: WorkspaceId, run: RunId) -> Self {
         let is_large = text(&self.item, "data").is_some_and(|data| data.len() > IN_ITEM);
         if is_large && let Some(AttributeValue::S(body)) = self.item.remove("data") {
             let name = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
             let reference = Reference {
-                key: format!("v/{run}/{name}"),
+                key: format!("{}{name}", objects_of_run(workspace, run)),
                 bytes: body.len(),
                 carried: carried(&body),
                 sha256: sha256_hex(&body),
@@ -76,6 +77,16 @@ impl NewItem {
         }
         self
     }
+}
+
+/// The prefix of the keys of all objects of a workspace.
+pub(crate) fn objects_of_workspace(workspace: WorkspaceId) -> String {
+    format!("v/{workspace}/")
+}
+
+/// The prefix of the keys of all objects of a run.
+pub(crate) fn objects_of_run(workspace: WorkspaceId, run: RunId) -> String {
+    format!("{}{run}/", objects_of_workspace(workspace))
 }
 
 /// What an item's entity counts for in a response.

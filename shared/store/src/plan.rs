@@ -11,7 +11,7 @@ use domain::{Error, Result};
 
 use crate::item::{Item, aws_error, number, refused_by, sent, text};
 use crate::keys;
-use crate::transaction::Condition;
+use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
 /// How often a count is tried while others begin a new month.
@@ -41,6 +41,27 @@ impl Store {
             tokens: used("month_tokens"),
             now,
         })
+    }
+
+    /// Takes the agents of a workspace that is gone out of the counts. `true`, however often it is called.
+    pub(crate) async fn forget_workspace(
+        &self,
+        organization: OrganizationId,
+        workspace: WorkspaceId,
+    ) -> Result<bool> {
+        let records = &self.tables.records;
+        let list = keys::agents(workspace);
+        let (total, plan) = (keys::total(&list), keys::plan(organization));
+        let rows = self.kept_total(&list).await?;
+        let mut transaction = self.transaction();
+        if rows > 0 && self.get_item(records, &plan).await?.is_some() {
+            let less = Condition::exists().number(":less", format!("-{rows}"));
+            transaction.update(records, &plan, "ADD agents :less", less, stale);
+        }
+        let unchanged = Condition::that("attribute_not_exists(row_count) OR row_count = :seen");
+        transaction.delete(records, &total, unchanged.number(":seen", rows), stale);
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Decides what an organization may use.

@@ -105,9 +105,9 @@ impl Transaction<'_> {
         };
         let mut removed = Vec::new();
         let mut item = head_item(&next);
-        if run.due_at != read.due_at {
-            match run.due_at {
-                Some(_) => item = item.map(|item| item.indexed_if(due(run))),
+        if run.due_at != read.due_at || run.status.is_final() {
+            match due(run) {
+                Some(place) => item = item.map(|item| item.indexed(place)),
                 None => removed.extend([Index::Due.partition(), Index::Due.sort()]),
             }
         }
@@ -159,7 +159,12 @@ fn head_item(run: &Run) -> Result<NewItem> {
         .text_if(WANTED, run.wanted.map(Wanted::as_str)))
 }
 
+/// The place of a run in the due index: by when it is due, or once it has ended, by its end.
 fn due(run: &Run) -> Option<keys::IndexKey> {
+    if run.status.is_final() {
+        let at = run.finished_at?;
+        return Some(keys::ended_run(at, run.workspace_id, run.id));
+    }
     let at = run.due_at?;
     Some(keys::due(at, "run", run.workspace_id, run.id))
 }
@@ -170,10 +175,12 @@ pub(crate) fn is_inline(value: &Value) -> bool {
 
 pub(crate) fn read_head(item: &Item) -> Result<Run> {
     let wanted = text(item, WANTED).filter(|word| *word == Wanted::Pause.as_str());
+    let head: Run = entity(item)?;
+    let due = text(item, Index::Due.sort()).filter(|_| !head.status.is_final());
     Ok(Run {
         version: u64::try_from(number(item, "version")).unwrap_or(0),
         wanted: wanted.map(|_| Wanted::Pause),
-        due_at: text(item, Index::Due.sort()).and_then(keys::due_at),
-        ..entity(item)?
+        due_at: due.and_then(keys::due_at),
+        ..head
     })
 }

@@ -84,7 +84,7 @@ impl Store {
                 "run_input",
                 input,
             )
-            .map(|item| item.may_be_large(run.id));
+            .map(|item| item.may_be_large(run.workspace_id, run.id));
             transaction.create(records, item, || {
                 Error::Conflict("the run exists already".to_owned())
             });
@@ -253,14 +253,14 @@ impl Store {
             transaction.overwrite(
                 records,
                 NewItem::new(keys::run_output(workspace, id), "run_output", output)
-                    .map(|item| item.may_be_large(id)),
+                    .map(|item| item.may_be_large(workspace, id)),
             );
         }
         for step in write.steps {
             transaction.create(
                 records,
                 NewItem::new(keys::run_step(workspace, id, step.index), "run_step", step)
-                    .map(|item| item.may_be_large(id)),
+                    .map(|item| item.may_be_large(workspace, id)),
                 moved_on,
             );
         }
@@ -270,7 +270,7 @@ impl Store {
                 "message",
                 message,
             )
-            .map(|item| item.may_be_large(id))
+            .map(|item| item.may_be_large(workspace, id))
             .map(|item| {
                 item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id))
                     .indexed(keys::message_in_status(workspace, run.status, message.id))

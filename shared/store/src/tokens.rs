@@ -88,8 +88,9 @@ impl Store {
         Ok(self.total(&list, true).await?.unwrap_or(0))
     }
 
-    /// Creates a token, in a place of its workspace, and gives it as it is stored. With `maker_revision`, only while its maker's
-    /// membership is as it was read: a removal or demotion at the same time finds the token, or keeps it from being made.
+    /// Creates a token, in a place of its workspace, and gives it as it is stored; not in a workspace that was deleted. With
+    /// `maker_revision`, only while its maker's membership is as it was read: a removal or demotion at the same time finds the
+    /// token, or keeps it from being made.
     ///
     /// # Errors
     /// `Conflict` when there is a token of this id; `LimitReached` when the workspace has no place for it.
@@ -140,6 +141,7 @@ impl Store {
         let mut transaction = self.transaction();
         transaction.create(records, lookup_item(&placed, placed.hash), exists_already);
         transaction.create(records, owner_item(&placed), exists_already);
+        transaction.check_workspace(token.organization_id, token.workspace_id);
         transaction.count(&keys::tokens_of(token.workspace_id, token.kind), 1);
         transaction.find_by_maker(&placed);
         transaction.hold_place(&placed, now);
@@ -330,6 +332,10 @@ impl Transaction<'_> {
         let unchanged = || Condition::revision(seen.revision);
         self.change_owner_item(next, unchanged());
         let known: Vec<TokenHash> = seen.hashes().collect();
+        // A deletion of the workspace ends the secrets that it finds: there must be no other afterwards.
+        if next.hashes().any(|hash| !known.contains(&hash)) {
+            self.check_workspace(next.organization_id, next.workspace_id);
+        }
         for hash in next.hashes() {
             let lookup = lookup_item(next, hash);
             if known.contains(&hash) {

@@ -90,6 +90,8 @@ impl Injected {
 struct Rule {
     fault: Fault,
     calls: Calls,
+    /// How many of the calls still pass first.
+    passed: usize,
     left: usize,
     met: Arc<AtomicUsize>,
 }
@@ -118,10 +120,22 @@ impl DynamoDbFaults {
 
     /// Lets the next `times` of these calls meet `fault`. What was ordered first comes first.
     pub fn inject(&self, fault: Fault, calls: Calls, times: usize) -> Injected {
+        self.inject_after(0, fault, calls, times)
+    }
+
+    /// Likewise, once `passed` of these calls have met no fault.
+    pub fn inject_after(
+        &self,
+        passed: usize,
+        fault: Fault,
+        calls: Calls,
+        times: usize,
+    ) -> Injected {
         let met = Arc::<AtomicUsize>::default();
         self.rules().push(Rule {
             fault,
             calls,
+            passed,
             left: times,
             met: met.clone(),
         });
@@ -138,6 +152,10 @@ impl DynamoDbFaults {
         let rule = rules
             .iter_mut()
             .find(|rule| rule.left > 0 && rule.calls.include(call))?;
+        if rule.passed > 0 {
+            rule.passed -= 1;
+            return None;
+        }
         rule.left -= 1;
         rule.met.fetch_add(1, Ordering::SeqCst);
         Some(rule.fault)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::Store;
 use testkit::fakes::{ModelApi, Target, Turn};
 use testkit::{Account, Answer, TestApp};
 
@@ -38,6 +39,7 @@ impl Scenario {
         self.delegation(&credentials).await;
         self.models(&account, &credentials).await;
         self.later(&account).await;
+        self.deletions().await;
     }
 
     async fn account(&self, account: &mut Account) {
@@ -502,6 +504,91 @@ impl Scenario {
             self.get(token, &path).await["data"]["status"] == "completed"
         })
         .await;
+    }
+
+    /// Agents, workspaces and an organization are deleted with runs under way, and the job removes what is left of them and a run
+    /// past its retention.
+    async fn deletions(&self) {
+        let account = self.app.register().await;
+        let session = &account.access_token;
+        let second = self
+            .call(
+                session,
+                Method::POST,
+                "/api/workspaces",
+                json!({"name": "Second"}),
+            )
+            .await;
+        let workspace = format!("/api/workspaces/{}", text(&second["data"]["id"]));
+        let credentials = Credentials::of(&self.app, &account).await;
+        let run = self.paused(&credentials).await;
+        let shown = self
+            .get(&credentials.key, &format!("/api/v1/runs/{run}"))
+            .await;
+        let agent = format!("/api/v1/agents/{}", text(&shown["data"]["agent_id"]));
+        self.call(&credentials.key, Method::DELETE, &agent, json!({}))
+            .await;
+        self.paused(&credentials).await;
+        let first = format!("/api/workspaces/{}?name=Default", account.workspace_id);
+        self.call(session, Method::DELETE, &first, json!({})).await;
+        self.get(session, &workspace).await;
+        let credentials = Credentials::of(&self.app, &account).await;
+        self.paused(&credentials).await;
+        self.remove().await;
+        let organization = "/api/organization?name=Analytical%20Engines";
+        self.call(session, Method::DELETE, organization, json!({}))
+            .await;
+
+        // The function of the request has died right after it was accepted: the job ends what the request should have.
+        let account = self.app.register().await;
+        let credentials = Credentials::of(&self.app, &account).await;
+        self.paused(&credentials).await;
+        let store = Store::new(&self.app.platform.services());
+        let id = account.organization_id.parse().unwrap();
+        let organization = store.organization(id).await.unwrap().unwrap();
+        let now = self.app.clock.now();
+        let deleted = store.delete_organization(&organization, None, now).await;
+        deleted.unwrap();
+        self.app.clock.advance(TimeDelta::days(400));
+        self.remove().await;
+    }
+
+    /// Lets the deletions' job do all of its work, as though minutes passed.
+    async fn remove(&self) {
+        for _ in 0..3 {
+            self.app.clock.advance(TimeDelta::minutes(5));
+            let job = self.app.platform.invoke("DeletionsFunction", json!({}));
+            job.await
+                .unwrap_or_else(|error| panic!("the job: {error:#}"));
+        }
+    }
+
+    /// An execution that is paused after a reply that is too large for a table; its id.
+    async fn paused(&self, credentials: &Credentials) -> String {
+        let Credentials { token, key } = credentials;
+        let target = Target::start().await;
+        let host = target.url().trim_start_matches("http://");
+        let directive = format!(
+            "@http_request {{\"url\": \"{}/slow/large\"}}\n",
+            target.url()
+        );
+        let config = json!({
+            "instructions": directive.repeat(2), "tools": ["http_request"], "allowed_hosts": [host],
+        });
+        let body = json!({"name": "Paused", "type": "freeform", "config": config, "schedule": "0 * * * *"});
+        let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
+        let path = format!("/api/agent-base/{}/executions", text(&agent["data"]["id"]));
+        let run = self.call(token, Method::POST, &path, json!({})).await;
+        let run = text(&run["data"]["execution_id"]);
+        eventually("the run is at work", async || !target.hits().is_empty()).await;
+        let pause = format!("/api/workflow/{run}/pause");
+        self.call(token, Method::POST, &pause, json!({})).await;
+        let status = format!("/api/workflow/{run}/status");
+        eventually("the run is paused", async || {
+            self.get(token, &status).await["data"]["status"] == "paused"
+        })
+        .await;
+        run
     }
 
     async fn send_dead_letter(&self, account: &Account, run: &str) {

@@ -23,8 +23,10 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     largest_body: 16 * 1024 * 1024,
 };
 
-/// How often expired items are removed. Readers look at the expiry themselves, as they must in AWS.
+/// How often expired items are removed, as long as a sweep is short. Readers look at the expiry themselves, as they must in AWS.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// A sweep reads all items of a table, so there is a pause after it that is so many times as long.
+const SWEEP_SHARE: u32 = 100;
 /// How long requests may still run after the stop.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -156,9 +158,8 @@ fn run(
 }
 
 async fn sweep(database: Database) {
-    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     loop {
-        interval.tick().await;
+        let started = tokio::time::Instant::now();
         let database = database.clone();
         // On another thread: between its pages the sweep gives way to requests, which this one serves.
         match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
@@ -167,6 +168,8 @@ async fn sweep(database: Database) {
             Ok(Err(error)) => tracing::warn!(%error, "expired items could not be removed"),
             Err(error) => tracing::warn!(%error, "expired items could not be removed"),
         }
+        let pause = SWEEP_INTERVAL.max(started.elapsed() * SWEEP_SHARE);
+        tokio::time::sleep(pause).await;
     }
 }
 

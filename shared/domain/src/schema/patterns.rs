@@ -11,6 +11,8 @@ use super::{bounds, shortened};
 
 /// The largest compiled pattern, in bytes. One class of all letters has 30,000.
 pub(super) const MAX_SIZE: usize = 256 * 1024;
+/// How many different ones a schema may have: each is compiled.
+const MAX_COUNT: usize = 200;
 /// The most that all patterns may have, each counted as often as it is applied.
 const MAX_TOTAL: u64 = 2 * 1024 * 1024;
 /// A character class with a count, which is no automaton.
@@ -27,6 +29,9 @@ pub(super) fn total_size(graph: &Graph<'_>) -> Result<u64, String> {
         for pattern in node.patterns() {
             if sizes.contains_key(pattern) {
                 continue;
+            }
+            if sizes.len() == MAX_COUNT {
+                return Err(format!("has more than {MAX_COUNT} patterns"));
             }
             let size = size(pattern).map_err(|why| {
                 let pattern = shortened(pattern);

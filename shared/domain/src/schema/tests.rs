@@ -112,6 +112,9 @@ fn what_is_no_schema_or_has_no_bound_is_refused_in_words() {
     };
     let beside = |schema: Value| definitions(json!({"n": schema}));
     let many: Vec<Value> = (0..700).map(|_| json!({"items": {"not": {}}})).collect();
+    let different: Vec<Value> = (0..201)
+        .map(|number| json!({"pattern": format!("a{number}")}))
+        .collect();
     let wide: Vec<Value> = (0..80)
         .map(|number| json!({"pattern": format!("^\\p{{L}} \\p{{L}}{number}$")}))
         .collect();
@@ -159,6 +162,7 @@ fn what_is_no_schema_or_has_no_bound_is_refused_in_words() {
             "is too large when compiled",
         ),
         (json!({ "allOf": wide }), "has patterns of more than"),
+        (json!({ "allOf": different }), "has more than 200 patterns"),
         (
             json!({ "allOf": many }),
             "applies more than 2000 subschemas, counted",
@@ -304,6 +308,76 @@ fn why_a_value_does_not_fit_is_said_without_the_value() {
     assert_eq!(schema.accept(&large).unwrap_err(), "it does not fit");
 }
 
+#[test]
+fn any_schema_is_judged_soon() {
+    let many = |count: usize, of: &dyn Fn(usize) -> Value| (0..count).map(of).collect::<Vec<_>>();
+    let named = |count: usize, of: &dyn Fn(usize) -> (String, Value)| {
+        (0..count).map(of).collect::<Map<_, _>>()
+    };
+    let text = "x".repeat(50);
+    for (what, schema) in [
+        ("a chain", levels(2500, |_, below| json!({"items": below}))),
+        (
+            "a tree",
+            levels(
+                60,
+                |number, _| json!({"anyOf": many(50, &|place| json!({"$ref": format!("#/$defs/d{}", number * place / 50)}))}),
+            ),
+        ),
+        (
+            "properties",
+            json!({"properties": named(1990, &|number| (format!("{text}{number}"), json!({})))}),
+        ),
+        (
+            "definitions",
+            json!({"$defs": named(3000, &|number| (format!("d{number}"), json!({"$anchor": format!("a{number}")})))}),
+        ),
+        (
+            "an enum",
+            json!({"enum": many(20_000, &|number| json!(number))}),
+        ),
+        (
+            "required",
+            json!({"required": many(12_000, &|number| json!(format!("a{number}")))}),
+        ),
+        (
+            "patterns",
+            json!({"allOf": many(1500, &|number| json!({"pattern": format!("^([a-z]{{1,9}}-){{1,{}}}[0-9]+$", 1 + number % 90)}))}),
+        ),
+        (
+            "large patterns",
+            json!({"allOf": many(1500, &|number| json!({"pattern": format!("(\\p{{L}}|{number}){{50}}x")}))}),
+        ),
+        (
+            "names",
+            json!({"patternProperties": named(1900, &|number| (format!("^a{number}[b-d]+$"), json!({})))}),
+        ),
+        (
+            "circles",
+            json!({"$defs": named(40, &|number| {
+            let all = named(40, &|other| (format!("p{other}"), json!({"$ref": format!("#/$defs/d{other}")})));
+            (format!("d{number}"), json!({ "properties": all }))
+        }), "$ref": "#/$defs/d0"}),
+        ),
+        (
+            "depth",
+            (0..120).fold(json!({}), |below, _| json!({ "not": below })),
+        ),
+    ] {
+        assert!(schema.to_string().len() < 200_000, "{what}");
+        let start = Instant::now();
+        let taken = compile(&schema);
+        let took = start.elapsed();
+        let said = taken
+            .as_ref()
+            .map_or_else(String::clone, |schema| format!("taken, {}", schema.work));
+        assert!(
+            took < Duration::from_secs(3),
+            "{what} after {took:?}: {said}"
+        );
+    }
+}
+
 /// Numbers that look like chance and are the same in every run.
 struct Numbers(u64);
 
@@ -368,9 +442,9 @@ fn value(levels: usize, as_object: bool) -> Value {
     };
     match (as_object, levels < 6) {
         (true, true) => json!({"a": below(levels, false), "b": below(levels, true)}),
-        (true, false) => json!({"a": below(levels, levels % 2 == 0)}),
+        (true, false) => json!({"a": below(levels, levels.is_multiple_of(2))}),
         (false, true) => json!([below(levels, true), below(levels, false)]),
-        (false, false) => json!([below(levels, levels % 2 == 0)]),
+        (false, false) => json!([below(levels, levels.is_multiple_of(2))]),
     }
 }
 

@@ -2,18 +2,27 @@
 
 use domain::Result;
 use domain::agent::AgentVersion;
+use domain::deletion::DeletionTarget;
 use domain::message::Advance;
 use domain::run::Run;
-use futures::future::join;
+use futures::future::{join, join3};
 use store::LoadedRun;
 
 use super::{Progress, Runner};
 use crate::calls::Patience;
+use crate::finish::Ending;
 use crate::held::{Blame, Held, is_held};
 use crate::places::TRIES;
 
+/// What a run follows: its agent's version, its journal, and a deletion that ends it.
+type Follows = (
+    Result<Option<AgentVersion>>,
+    Result<LoadedRun>,
+    Result<Option<DeletionTarget>>,
+);
+
 /// A run that was taken, and what it follows.
-type Taken<'a> = (Held<'a>, Result<Option<AgentVersion>>, Result<LoadedRun>);
+type Taken<'a> = (Held<'a>, Follows);
 
 impl Runner {
     /// Takes the lease on a run, with a place for it, and reads what it follows; `None` when it has to wait for a place.
@@ -26,21 +35,22 @@ impl Runner {
         let (store, clock, places) = (&self.store, &self.clock, &self.places);
         let take = |place| Held::take(store, clock, self.lease, run.clone(), blame, place);
         let read = || {
-            join(
+            join3(
                 store.agent_version(run.workspace_id, run.agent_version_id),
                 // That of the head: when it has grown meanwhile, the lease is refused.
                 store.load_journal(run.clone()),
+                store.deletion_over(run.organization_id, run.workspace_id, run.agent_id),
             )
         };
         let first = places.first(run, message);
         if first.is_some() || !places.are_needed() {
-            let (taken, (version, journal)) = join(take(first), read()).await;
+            let (taken, follows) = join(take(first), read()).await;
             if let Some(held) = taken? {
                 // What was kept for it was so while it waited.
                 if message.place.is_some() {
                     places.waits_no_more(run.organization_id, run.id).await;
                 }
-                return Ok(Some((held, version, journal)));
+                return Ok(Some((held, follows)));
             }
         }
         for _ in 0..TRIES {
@@ -49,8 +59,7 @@ impl Runner {
             };
             if let Some(held) = take(Some(place)).await? {
                 places.waits_no_more(run.organization_id, run.id).await;
-                let (version, journal) = read().await;
-                return Ok(Some((held, version, journal)));
+                return Ok(Some((held, read().await)));
             }
         }
         Ok(None)
@@ -60,11 +69,15 @@ impl Runner {
     pub(super) async fn carry_on(
         &self,
         mut held: Held<'_>,
-        version: Result<Option<AgentVersion>>,
-        journal: Result<LoadedRun>,
+        (version, journal, deletion): Follows,
         patience: Patience<'_>,
     ) -> Result<Progress> {
         let done = async {
+            if let Some(target) = deletion? {
+                let ending = Ending::stopped(&held.run, target.reason());
+                held.end(&ending, &self.places).await?;
+                return Ok(Progress::Finished);
+            }
             let (version, journal) = (version?, journal?);
             self.begin(&mut held, version, journal, patience).await
         };

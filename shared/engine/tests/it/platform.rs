@@ -14,8 +14,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::{Agent, AgentState, AgentType, AgentVersion};
 use domain::audit::{Actor, AuditEntry, Caller};
-use domain::ids::CredentialId;
-use domain::ids::{AgentId, AgentVersionId, OrganizationId, RunId, WorkspaceId};
+use domain::identity::Workspace;
+use domain::ids::{AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, WorkspaceId};
 use domain::message::Advance;
 use domain::model::Provider;
 use domain::page::PageRequest;
@@ -137,10 +137,21 @@ impl Platform {
             Duration::from_secs(1),
         );
         let now = clock.now();
+        let caller = Caller::system(OrganizationId::new(now), WorkspaceId::new(now));
+        let workspace = Workspace {
+            id: caller.workspace_id,
+            organization_id: caller.organization_id,
+            name: Name::parse("Tests").unwrap(),
+            description: Description::default(),
+            created_at: now,
+            revision: 0,
+        };
+        let audit = AuditEntry::new(&caller, "workspace.created", "workspace", workspace.id, now);
+        store.create_workspace(&workspace, &audit).await.unwrap();
         Self {
             runner: Runner::new(store.clone(), clock.clone(), toolbox, models, places, lease),
             starter,
-            caller: Caller::system(OrganizationId::new(now), WorkspaceId::new(now)),
+            caller,
             standing: Standing::unlimited(now),
             store,
             clock,

@@ -28,12 +28,12 @@ pub(super) enum Place {
 /// What the body of an `http_request` is: what its content type says; without one, or where the input says it, what it looks like.
 pub(super) fn kind_of_body(arguments: &Map<String, Value>) -> Place {
     let headers = arguments.get("headers").and_then(Value::as_object);
-    let kinds = headers.into_iter().flatten().filter_map(|(name, value)| {
+    let mut kinds = headers.into_iter().flatten().filter_map(|(name, value)| {
         let is_kind = name.eq_ignore_ascii_case("content-type");
         value.as_str().filter(|_| is_kind)
     });
     // Of two, the request has the last.
-    let kind = kinds.last().filter(|kind| placeholder(kind).is_none());
+    let kind = kinds.next_back().filter(|kind| placeholder(kind).is_none());
     let Some(kind) = kind else {
         let body = arguments.get("body").and_then(Value::as_str);
         return match body {

@@ -1,0 +1,253 @@
+//! Lists of what there is much of: their totals are kept, and they are right while the indexes lag behind.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use domain::audit::{AuditEntry, Caller};
+use domain::ids::{RunId, WorkspaceId};
+use domain::run::{Run, RunStatus};
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::Method;
+use serde_json::{Value, json};
+use signalbox::Options;
+use store::Store;
+use testkit::{Account, Call, DynamoDbFaults, DynamoDbRecorder, TestApp};
+
+struct Desk {
+    app: TestApp,
+    account: Account,
+    key: String,
+    token: String,
+}
+
+impl Desk {
+    async fn with(change: impl FnOnce(Options) -> Options) -> Self {
+        let app = TestApp::with(change).await;
+        let account = app.register().await;
+        let scopes = ["agents:read", "agents:write", "runs:read"];
+        Self {
+            key: account.agentplatform_key(&app, &scopes).await,
+            token: account.prodgy_token(&app).await,
+            account,
+            app,
+        }
+    }
+
+    async fn get(&self, path: &str, credential: &str) -> Value {
+        let answer = self.app.get(path).bearer(credential).send().await;
+        answer.expect(200)
+    }
+
+    async fn execute(&self, agent: &str, wait: bool) -> Value {
+        let path = format!("/api/agent-base/{agent}/executions");
+        let body = json!({"input": {"text": "x".repeat(3_900)}, "wait": wait});
+        let started = self.app.post(&path, body).bearer(&self.token).send().await;
+        started.body["data"].clone()
+    }
+
+    /// Stores so many runs like one of `agent`, in this status.
+    async fn plant(&self, agent: &str, status: RunStatus, count: usize) {
+        let store = Store::new(&self.app.platform.services());
+        let started = self.execute(agent, false).await;
+        let id: RunId = started["execution_id"].as_str().unwrap().parse().unwrap();
+        let workspace: WorkspaceId = self.account.workspace_id.parse().unwrap();
+        let first = store.run(workspace, id).await.unwrap().unwrap();
+        let caller = Caller::system(first.organization_id, workspace);
+        let now = self.app.clock.now();
+        let runs = (1..count).map(async |_| {
+            let run = Run {
+                id: RunId::new(now),
+                status,
+                due_at: None,
+                ..first.clone()
+            };
+            let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
+            store.create_run(&run, None, &audit).await
+        });
+        let planted = stream::iter(runs).buffer_unordered(16);
+        planted.try_collect::<Vec<()>>().await.unwrap();
+    }
+}
+
+fn is_count(call: &&Call) -> bool {
+    String::from_utf8_lossy(&call.body).contains("\"COUNT\"")
+}
+
+fn read_units(calls: &[Call]) -> f64 {
+    let consumed = calls.iter().flat_map(|call| &call.consumed);
+    consumed
+        .map(|table| table["CapacityUnits"].as_f64().unwrap())
+        .sum()
+}
+
+#[tokio::test]
+async fn an_agent_is_at_work_however_many_runs_others_have() {
+    let desk = Desk::with(|options| Options {
+        event_sources: false,
+        schedules: false,
+        ..options
+    })
+    .await;
+    let mut agents = Vec::new();
+    for _ in 0..4 {
+        agents.push(desk.app.agent(&desk.key, "x").await);
+    }
+    // More than a query gives, of the newest agent but one.
+    desk.plant(&agents[0], RunStatus::Running, 2).await;
+    desk.plant(&agents[2], RunStatus::Paused, 300).await;
+    let statuses = async |query: &str| {
+        let listed = desk.get(&format!("/api/v1/agents{query}"), &desk.key).await;
+        let cursor = listed["meta"]["next_cursor"].as_str().map(str::to_owned);
+        let agents = listed["data"].as_array().unwrap().iter();
+        let statuses: Vec<String> = agents
+            .map(|agent| agent["status"].as_str().unwrap().to_owned())
+            .collect();
+        (statuses, cursor)
+    };
+    let expected = ["idle", "running", "idle", "running"];
+    assert_eq!(statuses("").await.0, expected);
+    let (first, cursor) = statuses("?limit=2").await;
+    let (second, _) = statuses(&format!("?limit=2&cursor={}", cursor.unwrap())).await;
+    assert_eq!([first, second].concat(), expected);
+    for (agent, status) in agents.iter().rev().zip(expected) {
+        let shown = desk
+            .get(&format!("/api/v1/agents/{agent}"), &desk.key)
+            .await;
+        assert_eq!(shown["data"]["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn how_many_runs_an_agent_has_is_counted_once() {
+    let recorder = DynamoDbRecorder::without_delay();
+    let front = recorder.front();
+    let desk = Desk::with(|options| Options {
+        dynamodb_front: Some(front),
+        event_sources: false,
+        schedules: false,
+        ..options
+    })
+    .await;
+    let agent = desk.app.agent(&desk.key, "x").await;
+    desk.plant(&agent, RunStatus::Completed, 250).await;
+    let total = async |query: &str| {
+        recorder.take();
+        let path = format!("/api/agent-base/{agent}/executions?pageSize=1{query}");
+        let listed = desk.get(&path, &desk.token).await;
+        let mut counts = recorder.take();
+        counts.retain(|call| is_count(&call));
+        (
+            listed["pagination"]["total"].as_u64().unwrap(),
+            read_units(&counts),
+        )
+    };
+    assert_eq!(total("").await.0, 250);
+    // Not before no older one can come.
+    desk.app.clock.advance(TimeDelta::minutes(11));
+    let (all, units) = total("").await;
+    assert_eq!(all, 250);
+    assert!(units > 5.0, "{units}");
+    desk.plant(&agent, RunStatus::Completed, 3).await;
+    let (all, units) = total("").await;
+    assert_eq!(all, 253);
+    assert!(units <= 1.0, "{units}");
+    // What is filtered is counted by its keys: 0.3 KB each, not the heads of 5 KB.
+    let (completed, units) = total("&status=completed").await;
+    assert_eq!(completed, 251);
+    assert!(units < 15.0, "{units}");
+    assert_eq!(total("&status=queued").await.0, 2);
+}
+
+#[tokio::test]
+async fn totals_are_written_with_what_they_count() {
+    let recorder = DynamoDbRecorder::without_delay();
+    let front = recorder.front();
+    let desk = Desk::with(|options| Options {
+        dynamodb_front: Some(front),
+        schedules: false,
+        ..options
+    })
+    .await;
+    let (app, session) = (&desk.app, &desk.account.access_token);
+    let workspace = &desk.account.workspace_id;
+    let agent = desk.app.agent(&desk.key, "x").await;
+    desk.app.agent(&desk.key, "y").await;
+    let total = async |path: &str| {
+        recorder.take();
+        let listed = desk.get(path, session).await;
+        let counts = recorder.take().iter().filter(is_count).count();
+        assert_eq!(counts, 0, "{path}");
+        let total = &listed["pagination"]["total"];
+        total.as_u64().or(listed["total"].as_u64()).unwrap()
+    };
+    let tokens = format!("/api/api-tokens/product/{workspace}");
+    let colleague = desk.account.colleague(app, "USER", &[]).await;
+    desk.account.second_workspace(app).await;
+    let members = "/api/organization/members";
+    assert_eq!(total(&tokens).await, 1);
+    assert_eq!(total("/api/settings/api-keys").await, 1);
+    assert_eq!(total("/api/agent-base").await, 2);
+    assert_eq!(total("/api/workspaces").await, 2);
+    assert_eq!(total(members).await, 2);
+    assert_eq!(total(&format!("/api/agent-base/{agent}/versions")).await, 1);
+    let stats = desk
+        .get("/api/settings/api-keys/activity/stats", session)
+        .await;
+    assert_eq!(stats["active_keys"], 2);
+
+    let listed = desk.get(&tokens, session).await;
+    let token = listed["data"][0]["id"].as_str().unwrap();
+    let member = &colleague.user_id;
+    for path in [
+        format!("/api/api-tokens/{token}"),
+        format!("/api/v1/agents/{agent}"),
+        format!("{members}/{member}"),
+    ] {
+        let credential = if path.starts_with("/api/v1") {
+            &desk.key
+        } else {
+            session
+        };
+        let gone = app.request(Method::DELETE, &path).bearer(credential);
+        let status = gone.send().await.status;
+        assert!(status.is_success(), "{path}: {status}");
+    }
+    assert_eq!(total(&tokens).await, 0);
+    assert_eq!(total("/api/agent-base").await, 1);
+    assert_eq!(total(members).await, 1);
+    let stats = desk
+        .get("/api/settings/api-keys/activity/stats", session)
+        .await;
+    assert_eq!(stats["active_keys"], 1);
+}
+
+#[tokio::test]
+async fn a_list_by_status_shows_no_run_that_has_moved_on_while_the_index_lags() {
+    let faults = DynamoDbFaults::with_index_lag(Duration::from_millis(400));
+    let front = faults.front();
+    let desk = Desk::with(|options| Options {
+        dynamodb_front: Some(front),
+        schedules: false,
+        ..options
+    })
+    .await;
+    let agent = desk.app.agent(&desk.key, "Summarise.").await;
+    let done = desk.execute(&agent, true).await;
+    assert_eq!(done["status"], "completed");
+    let list = async |status: &str| {
+        let path = format!("/api/v1/agents/{agent}/runs?status={status}");
+        let listed = desk.get(&path, &desk.key).await;
+        listed["data"].as_array().unwrap().clone()
+    };
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        for status in ["queued", "running"] {
+            assert_eq!(list(status).await, Vec::<Value>::new(), "{status}");
+        }
+        if list("completed").await.len() == 1 {
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "it never appears");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
