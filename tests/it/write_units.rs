@@ -109,8 +109,8 @@ async fn a_run_writes_an_index_only_when_it_changes_its_place_there() {
         ("GSI1", 2.0),
         // The run comes to queued, running and completed, and leaves two of them; its message comes to completed.
         ("GSI2", 6.0),
-        // It is due from its start to its end.
-        ("GSI3", 2.0),
+        // It is due from its start to its end, and stands there as one that has ended.
+        ("GSI3", 3.0),
         // The place among the runs of an organization: taken in a transaction, and left.
         ("CountersTable", 3.0),
         // Two rows of the audit log in transactions, and three counts of what was used.
