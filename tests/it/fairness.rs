@@ -1,4 +1,4 @@
-//! Organizations that share the workers. No tick helps: whoever leaves a place finds the run that waits for it.
+//! Organizations that share the workers. No tick helps: a worker that leaves a place finds the run that waits for it.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::fakes::Target;
 use testkit::{TestApp, in_this_process};
 
-/// Somebody with agents.
+/// An organization with agents.
 struct Tenant {
     key: String,
     token: String,
@@ -131,7 +131,7 @@ async fn one_organizations_slow_runs_hold_up_no_other_and_all_of_them_end() {
     }
     assert_eq!(target.hits().len(), RUNS, "each once");
     assert!(target.most_at_once() <= 6, "{}", target.most_at_once());
-    // Ten rounds of 1.5 seconds; a place that nobody took over would cost a round.
+    // Ten rounds of 1.5 seconds; a place that no run took over would cost a round.
     let took = begun.elapsed();
     assert!(took < Duration::from_secs(30), "{took:?}");
 }

@@ -150,3 +150,26 @@ fn what_functions_report_in_their_logs_wakes_somebody() {
     }
     assert!(seen > 5 && is_watched("TriggersTickFunction", "data_keys_failed"));
 }
+
+#[test]
+fn functions_keep_lambdas_for_themselves_only_where_the_operator_says_so() {
+    let template = Template::read(TestApp::template()).unwrap();
+    let reserved = |parameters: BTreeMap<String, String>| {
+        let endpoints = Endpoints::default();
+        let deployment = Deployment::evaluate(&template, &parameters, &endpoints).unwrap();
+        let of = |function: &str| deployment.function(function).unwrap().reserved_concurrency;
+        [
+            of("ExecutionsWorkerFunction"),
+            of("TriggersTickFunction"),
+            of("ExecutionsDeadLettersFunction"),
+        ]
+    };
+    assert_eq!(reserved(BTreeMap::new()), [None; 3]);
+    let parameters = [
+        ("WorkerReservedConcurrency", "105"),
+        ("TickReservedConcurrency", "2"),
+        ("DeadLettersReservedConcurrency", "3"),
+    ];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(reserved(parameters.into()), [Some(105), Some(2), Some(3)]);
+}

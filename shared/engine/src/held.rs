@@ -142,7 +142,7 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// For a lease of which nobody has said whether it was taken.
+    /// For a lease that may have been taken: the store has not said.
     async fn give_back_if_taken(mut self) {
         let mut pauses = Pauses::until(Instant::now() + GIVE_BACK_WITHIN);
         let (workspace, id) = (self.run.workspace_id, self.run.id);
@@ -191,7 +191,7 @@ impl<'a> Held<'a> {
     /// Gives the run back as it is stored, since the store does not let this worker go on. The lease has not been lost then, which
     /// three times would end the run.
     pub(crate) async fn give_back(mut self) {
-        // Also when it has run out: as long as nobody has taken the run, this is true.
+        // Also when it has run out: as long as no other worker has taken the run, this is true.
         self.until = Instant::now() + GIVE_BACK_WITHIN;
         let released = Run {
             lease: None,

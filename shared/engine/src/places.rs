@@ -7,16 +7,18 @@
 //!   worker that was killed frees itself. A run tries one place at random, which costs an organization with room to spare no read
 //!   and no round trip. Only a refusal makes its worker look at all of them.
 //! * A run that finds no place gets into a list, and its message is done with: it holds no worker, and no message comes again and
-//!   again until it is given up. First it is in the list, then all places are looked at once more and marked as awaited: whoever
-//!   leaves a place either sees the run or had left before that look.
-//! * Whoever leaves an awaited place keeps it for the run that has waited longest, and sends that run's message. It stays in the
-//!   list until its worker has come, since the message may get lost; a kept place ends soon, and the next one that is left finds
-//!   the run again. Behind it all is the sweep: a run that waits is queued, and due as before.
+//!   again until it is given up. First it is put into the list, then all places are looked at once more and marked as awaited: a
+//!   worker that leaves a place either sees the run or had left before that look.
+//! * A worker that leaves an awaited place keeps it for the run that has waited longest, and sends that run's message. The run stays
+//!   in the list until a worker has taken it, since the message may get lost; a kept place ends soon, and the next one that is left
+//!   finds the run again. Behind it all is the sweep: a run that waits is queued, and due as before.
 //! * A run that waits for a run that it has started lends it its place, and has it back when that one ends. Else runs that wait for
 //!   their children could hold all places, and the children none.
 //!
 //! The limit is one of fairness: should the clocks of workers differ, or a worker hang for longer than its lease, a place may have
 //! two runs for a moment.
+
+mod handing;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,15 +33,14 @@ use futures::future::join_all;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use runtime::Clock;
-use store::{Left, RunPlace, RunPlaces, Store, Waiting, WantedPlace};
+use store::{RunPlace, RunPlaces, Store, Waiting, WantedPlace};
 use tokio::time::Instant;
 use tools::CallingRun;
 
-use crate::held::is_held;
 use crate::queue::RunQueue;
 
-/// How long a place is kept for a run whose message was sent.
-const KEPT_FOR: TimeDelta = TimeDelta::seconds(15);
+/// How long a place is kept for a run whose message was sent, and may be behind many others of its organization.
+const KEPT_FOR: TimeDelta = TimeDelta::seconds(60);
 /// How many of the runs that wait are looked at.
 const LOOKED_AT: usize = 25;
 /// So many runs that wait see to it that the places are marked; those behind them need not.
@@ -109,7 +110,7 @@ impl Places {
             if let Some(wanted) = self.choose(&found, run.id, now) {
                 return Ok(Some(wanted));
             }
-            // Those before this run may not have been seen by whoever left a place.
+            // The worker that left a place may not have seen those before this run.
             self.hand_out(organization, &found, None).await?;
             self.seen_full(organization);
             if place_in_line(&found, run.id, now) >= MARKING {
@@ -152,66 +153,6 @@ impl Places {
         Ok(None)
     }
 
-    /// Leaves a run's place, to the run that has waited longest. Should that fail, the place ends by itself.
-    pub(crate) async fn leave(&self, organization: OrganizationId, run: RunId, number: u16) {
-        if let Err(error) = self.try_leave(organization, run, number).await {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(run.id = %run, %error, source, "a place was not left");
-        }
-    }
-
-    async fn try_leave(&self, organization: OrganizationId, run: RunId, number: u16) -> Result<()> {
-        match self
-            .store
-            .leave_run_place(organization, run, number)
-            .await?
-        {
-            Left::Free | Left::NotOurs => return Ok(()),
-            Left::Wanted => {}
-        }
-        let found = self.look(organization).await?;
-        let own = found.places.iter();
-        let own = own.filter(|place| place.number == number && place.holder.run_id == run);
-        let Some(own) = own.last() else {
-            return Ok(());
-        };
-        if self.give_back_to_lender(organization, &found, own).await? {
-            return Ok(());
-        }
-        // The limit may have been lowered since.
-        let may_be_handed_on = self.limit.is_some_and(|limit| number < limit);
-        let handed_on = Some(own).filter(|_| may_be_handed_on);
-        if self.hand_out(organization, &found, handed_on).await? {
-            return Ok(());
-        }
-        let left = self.store.give_up_run_place(organization, run, number);
-        if left.await? {
-            // A run may have begun to wait since that look.
-            let found = self.look(organization).await?;
-            self.hand_out(organization, &found, None).await?;
-        }
-        Ok(())
-    }
-
-    /// A place that was kept for a run which has no need of it: it is over, or has another.
-    pub(crate) async fn decline(&self, organization: OrganizationId, run: RunId, number: u16) {
-        self.waits_no_more(organization, run).await;
-        let found = match self.look(organization).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(run.id = %run, %error, "a place was not declined");
-                return;
-            }
-        };
-        let kept = found
-            .places
-            .iter()
-            .any(|place| place.number == number && place.holder.run_id == run && !place.is_taken);
-        if kept {
-            self.leave(organization, run, number).await;
-        }
-    }
-
     /// Lends the place of a run that waits for `to`, if that has none and there is none for it.
     pub(crate) async fn lend(&self, by: &CallingRun, to: &Run) -> Result<()> {
         if self.limit.is_none() {
@@ -242,103 +183,6 @@ impl Places {
         };
         self.hand(organization, Some(by.id), &lent, true).await?;
         Ok(())
-    }
-
-    /// Gives a place back to the last of those that have lent it and still run; `false` when there is none.
-    async fn give_back_to_lender(
-        &self,
-        organization: OrganizationId,
-        found: &RunPlaces,
-        own: &RunPlace,
-    ) -> Result<bool> {
-        let now = self.clock.now();
-        let mut lenders = own.lenders.clone();
-        while let Some(lender) = lenders.pop() {
-            if has_place(found, &lender, now) {
-                continue;
-            }
-            let head = self.store.run_head(lender.workspace_id, lender.run_id);
-            let Some(head) = head.await? else { continue };
-            if !matches!(head.status, RunStatus::Queued | RunStatus::Running) {
-                continue;
-            }
-            let back = RunPlace {
-                holder: lender,
-                until: now + KEPT_FOR,
-                // Its worker comes for it, or its message does.
-                is_taken: true,
-                lenders,
-                ..own.clone()
-            };
-            let waits = !is_held(&head, now, None);
-            let given = self.hand(organization, Some(own.holder.run_id), &back, waits);
-            given.await?;
-            return Ok(true);
-        }
-        Ok(false)
-    }
-
-    /// Keeps free places, and one that is `left`, for the runs that have waited longest: whether `left` was among them.
-    async fn hand_out(
-        &self,
-        organization: OrganizationId,
-        found: &RunPlaces,
-        left: Option<&RunPlace>,
-    ) -> Result<bool> {
-        let now = self.clock.now();
-        let waiting = found.waiting.iter();
-        let mut waiting = waiting.filter(|run| !has_place(found, run, now));
-        let free = self.free(found, now).into_iter();
-        let free = free.map(|number| (number, None));
-        let left_first = left.map(|place| (place.number, Some(place.holder.run_id)));
-        let mut is_left_used = false;
-        for (number, from) in left_first.into_iter().chain(free) {
-            let Some(run) = waiting.next() else { break };
-            let kept = RunPlace {
-                number,
-                holder: *run,
-                until: now + KEPT_FOR,
-                is_taken: false,
-                lenders: Vec::new(),
-                is_awaited: true,
-            };
-            let handed = self.hand(organization, from, &kept, true).await?;
-            is_left_used |= handed && from.is_some();
-        }
-        Ok(is_left_used)
-    }
-
-    /// Makes a place another run's, and sends that run's message if it `waits` for one.
-    async fn hand(
-        &self,
-        organization: OrganizationId,
-        from: Option<RunId>,
-        place: &RunPlace,
-        waits: bool,
-    ) -> Result<bool> {
-        let number = place.number;
-        let now = self.clock.now();
-        let handed = self
-            .store
-            .hand_run_place(organization, number, from, place, now);
-        if !handed.await? {
-            return Ok(false);
-        }
-        if waits {
-            let message = Advance {
-                organization_id: organization,
-                workspace_id: place.holder.workspace_id,
-                run_id: place.holder.run_id,
-                abandoned_before: None,
-                alone: false,
-                attempt: 0,
-                place: Some(number),
-            };
-            if let Err(error) = self.queue.send(message, Duration::ZERO).await {
-                tracing::warn!(run.id = %place.holder.run_id, %error, "run with a place not announced; the next one that leaves finds it");
-            }
-        }
-        Ok(true)
     }
 
     async fn look(&self, organization: OrganizationId) -> Result<RunPlaces> {

@@ -1,13 +1,13 @@
 //! Carrying a run out: the machine says what to do, the runner does it.
 
+mod taking;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::AgentVersion;
-use domain::deletion::DeletionTarget;
 use domain::message::Advance;
 use domain::run::{Ancestry, Run, RunStatus, ToolCall, ToolOutcome, Wanted};
 use futures::StreamExt;
-use futures::future::{join, join3};
 use futures::stream::FuturesUnordered;
 use runtime::Clock;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::finish::{Ending, finish_now};
 use crate::held::{Blame, Held, MAX_LOST_LEASES, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::{Models, Tenant};
-use crate::places::{Places, TRIES};
+use crate::places::Places;
 use crate::result;
 use crate::structured;
 use crate::telling::Telling;
@@ -30,7 +30,7 @@ use crate::telling::Telling;
 pub enum Progress {
     /// It has ended.
     Finished,
-    /// There is no time left here; whoever gets its next message goes on, in the same `place`.
+    /// There is no time left here; the worker that gets its next message goes on, in the same `place`.
     Yielded { place: Option<u16> },
     /// Its organization has no place for it now. It gets a message once there is one.
     Waiting,
@@ -41,16 +41,6 @@ pub enum Progress {
     /// A worker may have died of it: it is to go on alone, and nothing was done here.
     Suspected,
 }
-
-/// What a run follows: its agent's version, its journal, and a deletion that ends it.
-type Follows = (
-    Result<Option<AgentVersion>>,
-    Result<LoadedRun>,
-    Result<Option<DeletionTarget>>,
-);
-
-/// A run that was taken, and what it follows.
-type Taken<'a> = (Held<'a>, Follows);
 
 /// Carries runs out. Cheap to clone.
 #[derive(Clone)]
@@ -142,80 +132,6 @@ impl Runner {
         self.carry_on(held, follows, patience).await
     }
 
-    /// Takes the lease on a run, with a place for it, and reads what it follows; `None` when it has to wait for a place.
-    async fn take(&self, run: &Run, message: &Advance, blame: Blame) -> Result<Option<Taken<'_>>> {
-        let (store, clock, places) = (&self.store, &self.clock, &self.places);
-        let take = |place| Held::take(store, clock, self.lease, run.clone(), blame, place);
-        let read = || {
-            join3(
-                store.agent_version(run.workspace_id, run.agent_version_id),
-                // That of the head: when it has grown meanwhile, the lease is refused.
-                store.load_journal(run.clone()),
-                store.deletion_over(run.organization_id, run.workspace_id, run.agent_id),
-            )
-        };
-        let first = places.first(run, message);
-        if first.is_some() || !places.are_needed() {
-            let (taken, follows) = join(take(first), read()).await;
-            if let Some(held) = taken? {
-                // What was kept for it was so while it waited.
-                if message.place.is_some() {
-                    places.waits_no_more(run.organization_id, run.id).await;
-                }
-                return Ok(Some((held, follows)));
-            }
-        }
-        for _ in 0..TRIES {
-            let Some(place) = places.queue_up(run).await? else {
-                return Ok(None);
-            };
-            if let Some(held) = take(Some(place)).await? {
-                places.waits_no_more(run.organization_id, run.id).await;
-                return Ok(Some((held, read().await)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Goes on with a run that was taken, and leaves its place at the end.
-    async fn carry_on(
-        &self,
-        mut held: Held<'_>,
-        (version, journal, deletion): Follows,
-        patience: Patience<'_>,
-    ) -> Result<Progress> {
-        let done = async {
-            if let Some(target) = deletion? {
-                let ending = Ending::stopped(&held.run, target.reason());
-                held.end(&ending, &self.places).await?;
-                return Ok(Progress::Finished);
-            }
-            let (version, journal) = (version?, journal?);
-            self.begin(&mut held, version, journal, patience).await
-        };
-        let done = done.await;
-        match &done {
-            // The place is for whoever goes on at once.
-            Ok(Progress::Yielded { .. }) => {}
-            Ok(_) => held.leave_place(&self.places).await,
-            Err(error) if error.is_retryable() => {
-                held.leave_place(&self.places).await;
-                held.give_back().await;
-            }
-            // Another worker that has the run by now has its place too.
-            Err(_) => {
-                let now = self
-                    .store
-                    .run_head(held.run.workspace_id, held.run.id)
-                    .await;
-                if matches!(now, Ok(Some(now)) if !is_held(&now, self.clock.now(), None)) {
-                    held.leave_place(&self.places).await;
-                }
-            }
-        }
-        done
-    }
-
     async fn begin(
         &self,
         held: &mut Held<'_>,
@@ -270,7 +186,7 @@ impl Runner {
                     let place = held.place();
                     return Ok(Progress::Yielded { place });
                 }
-                // Likewise before the intents.
+                // Before the intents too.
                 Action::CallModel | Action::RecordIntents(_)
                     if !held.has_place(&self.places).await? =>
                 {
@@ -334,15 +250,6 @@ impl Runner {
                 }
             }
         }
-    }
-
-    /// What becomes of a run without a place that was given back.
-    async fn wait_for_place(&self, run: &Run) -> Result<Progress> {
-        Ok(match self.places.queue_up(run).await? {
-            // One that has become free just now.
-            Some(_) => Progress::Yielded { place: None },
-            None => Progress::Waiting,
-        })
     }
 
     /// Whether this worker has the time for what comes next.

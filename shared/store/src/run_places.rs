@@ -4,12 +4,15 @@
 //! in a list beside the places, in the order in which they were accepted. Both are in one partition of the counters table, which
 //! one query reads.
 
+mod item;
+
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::{OrganizationId, RunId, WorkspaceId};
 use domain::run::Run;
 use domain::{Error, Result};
 
+use self::item::{free, named, parsed, place, taking};
 use crate::Store;
 use crate::item::{Item, aws_error, number, refused_by, sent, sort_key, text};
 use crate::keys::{self, PARTITION, RUN_PLACE, RUN_WAITING};
@@ -46,7 +49,7 @@ pub struct RunPlace {
     pub is_taken: bool,
     /// Runs that wait for the holder and have lent it the place, each to the next.
     pub lenders: Vec<Waiting>,
-    /// Runs wait for a place, and whoever leaves this one has to look for them.
+    /// Runs wait for a place, and the worker that leaves this one has to look for them.
     pub is_awaited: bool,
 }
 
@@ -59,7 +62,7 @@ impl RunPlace {
 /// The places of an organization, and the first of the runs that wait for one.
 #[derive(Clone, Debug, Default)]
 pub struct RunPlaces {
-    /// By number; those that nobody has had for a while are missing.
+    /// By number; those that were free for a while are missing.
     pub places: Vec<RunPlace>,
     /// The oldest first.
     pub waiting: Vec<Waiting>,
@@ -166,7 +169,7 @@ impl Store {
         }
     }
 
-    /// Leaves a run's place whoever waits for it: whether it was the run's.
+    /// Leaves a run's place though others may wait for it. `false` when it was not the run's any more.
     pub async fn give_up_run_place(
         &self,
         organization: OrganizationId,
@@ -230,7 +233,7 @@ impl Store {
         })
     }
 
-    /// Has whoever leaves this place look for runs that wait. `false` when it was left before.
+    /// Has the worker that leaves this place look for runs that wait. `false` when it was left before.
     pub async fn await_run_place(&self, organization: OrganizationId, number: u16) -> Result<bool> {
         let condition = Condition::exists().number(":one", 1);
         self.change_place(organization, number, "SET awaited = :one", condition)
@@ -371,74 +374,4 @@ impl Store {
             },
         }
     }
-}
-
-/// What must hold for a place to be taken, and how it is.
-fn taking(
-    wanted: WantedPlace,
-    holder: &Waiting,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> (Condition, &'static str) {
-    let (condition, expression) = if wanted.is_own {
-        (
-            Condition::that("holder = :holder"),
-            "SET taken = :one, holder = :holder, workspace = :workspace, held_until = :until, expires = :expires",
-        )
-    } else {
-        (
-            free(now),
-            "SET taken = :one, holder = :holder, workspace = :workspace, held_until = :until, expires = :expires REMOVE lenders",
-        )
-    };
-    (
-        named(condition, holder, until).number(":one", 1),
-        expression,
-    )
-}
-
-fn free(now: DateTime<Utc>) -> Condition {
-    Condition::that(format!(
-        "attribute_not_exists({PARTITION}) OR held_until < :now"
-    ))
-    .number(":now", now.timestamp_millis())
-}
-
-fn named(condition: Condition, holder: &Waiting, until: DateTime<Utc>) -> Condition {
-    condition
-        .text(":holder", &holder.run_id.to_string())
-        .text(":workspace", &holder.workspace_id.to_string())
-        .number(":until", until.timestamp_millis())
-        .number(":expires", (until + KEPT).timestamp())
-}
-
-fn place(number_of_it: u16, item: &Item) -> Result<RunPlace> {
-    let lenders = text(item, "lenders").unwrap_or_default();
-    let lender = |text: &str| {
-        let (workspace, run) = text.split_once('/').unwrap_or_default();
-        Ok(Waiting {
-            workspace_id: parsed(Some(workspace))?,
-            run_id: parsed(Some(run))?,
-        })
-    };
-    Ok(RunPlace {
-        number: number_of_it,
-        holder: Waiting {
-            workspace_id: parsed(text(item, "workspace"))?,
-            run_id: parsed(text(item, "holder"))?,
-        },
-        until: DateTime::from_timestamp_millis(number(item, "held_until")).unwrap_or_default(),
-        is_taken: number(item, "taken") > 0,
-        lenders: lenders
-            .split_whitespace()
-            .map(lender)
-            .collect::<Result<_>>()?,
-        is_awaited: number(item, "awaited") > 0,
-    })
-}
-
-fn parsed<T: std::str::FromStr<Err: Into<domain::error::BoxError>>>(
-    text: Option<&str>,
-) -> Result<T> {
-    text.unwrap_or_default().parse().map_err(Error::internal)
 }

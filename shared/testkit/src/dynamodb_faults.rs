@@ -104,7 +104,7 @@ pub struct DynamoDbFaults {
 }
 
 impl DynamoDbFaults {
-    /// Likewise, but queries of indexes are answered from the tables as they were this long ago.
+    /// No faults, but queries of indexes are answered from the tables as they were this long ago.
     pub fn with_index_lag(lag: Duration) -> Self {
         Self {
             index_lag: Some(lag),

@@ -71,8 +71,8 @@ impl From<OutboundError> for ToolError {
         match error {
             OutboundError::Refused(_) => Self::NotAllowed(text),
             OutboundError::TooLarge(_) => Self::Unusable(text),
-            OutboundError::TimedOut | OutboundError::Failed(_) => Self::Unanswered(text),
-            OutboundError::Unavailable(_) => Self::Unavailable(text),
+            error if error.sent() => Self::Unanswered(text),
+            _ => Self::Unavailable(text),
         }
     }
 }

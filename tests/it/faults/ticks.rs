@@ -59,7 +59,7 @@ async fn a_part_of_what_is_due_that_cannot_be_read_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn indexes_that_lag_behind_their_tables_mislead_nobody() {
+async fn indexes_that_lag_behind_their_tables_mislead_neither_clients_nor_ticks() {
     let faults = DynamoDbFaults::with_index_lag(Duration::from_millis(200));
     let app = super::start(&faults).await;
     let account = app.register().await;

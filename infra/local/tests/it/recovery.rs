@@ -85,12 +85,12 @@ async fn hit(State(state): State<Arc<Hits>>, uri: Uri, headers: HeaderMap) -> &'
 }
 
 async fn start(home: &Home) -> Running {
-    // Two workers, so that two runs at work keep all others waiting.
+    // Two places, so that two runs at work keep all others waiting.
     let parameters = [
         "--param",
         "OutboundAllowLoopback=true",
         "--param",
-        "WorkerConcurrency=2",
+        "RunsAtOncePerOrganization=2",
     ];
     home.start(&parameters).await
 }

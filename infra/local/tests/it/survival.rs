@@ -88,7 +88,14 @@ async fn take(State(effects): State<Effects>, method: Method, headers: HeaderMap
 }
 
 async fn start(home: &Home) -> Running {
-    home.start(&["--param", "OutboundAllowLoopback=true"]).await
+    // There is one organization, which has all workers.
+    let parameters = [
+        "--param",
+        "OutboundAllowLoopback=true",
+        "--param",
+        "RunsAtOncePerOrganization=0",
+    ];
+    home.start(&parameters).await
 }
 
 async fn create(client: &Client, agent: Value) -> String {

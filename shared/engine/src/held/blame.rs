@@ -21,7 +21,7 @@ pub(crate) struct Blame {
 }
 
 impl Blame {
-    /// For a worker that takes `run` now. Leases from before `abandoned_before` are nobody's fault.
+    /// For a worker that takes `run` now. Leases from before `abandoned_before` are no run's fault.
     pub(crate) fn of(run: &Run, abandoned_before: Option<DateTime<Utc>>, alone: bool) -> Self {
         let lost = run
             .lease

@@ -27,7 +27,7 @@ impl Held<'_> {
     /// Waits for work that may outlast the lease, renewing it meanwhile.
     ///
     /// # Errors
-    /// `Conflict` when the run is somebody else's by now; the work is dropped then.
+    /// `Conflict` when another worker has the run by now; the work is dropped then.
     pub(crate) async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
         self.wait(work, None).await
     }
@@ -126,7 +126,7 @@ impl Held<'_> {
     }
 
     /// # Errors
-    /// `Conflict` when the run is somebody else's by now.
+    /// `Conflict` when another worker has the run by now.
     async fn renew(&mut self) -> Result<()> {
         loop {
             match self.write_once(&self.renewed(), &[]).await {
@@ -146,7 +146,7 @@ impl Held<'_> {
     /// Shows a piece of an answer. One that cannot be shown is left out: the answer is what counts, and it comes whole at its end.
     ///
     /// # Errors
-    /// `Conflict` when the run is somebody else's by now.
+    /// `Conflict` when another worker has the run by now.
     async fn show(&mut self, event: PartialEvent) -> Result<()> {
         if let PartialEvent::ModelAsked { attempt, .. } = &event {
             self.shown.attempts = *attempt;
@@ -187,7 +187,7 @@ impl Held<'_> {
     }
 
     /// # Errors
-    /// `Conflict` when the run is somebody else's by now.
+    /// `Conflict` when another worker has the run by now.
     async fn try_to_show(&mut self, partial: &Partial) -> Result<Tried> {
         let tried = |is_shown| match is_shown {
             true => Tried::Shown,

@@ -1,4 +1,4 @@
-//! Writing a run that is held: again and again until the store has taken it, somebody else has it, or the lease ends.
+//! Writing a run that is held: again and again until the store has taken it, another worker has it, or the lease ends.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ impl Held<'_> {
         }
     }
 
-    /// Likewise, with one attempt.
+    /// Like [`Self::try_put`], with one attempt.
     pub(super) async fn write_once(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
         let write = self.store.write_run(self.writing(next, steps));
         // A short lease has no time for all that a call to the store may take.

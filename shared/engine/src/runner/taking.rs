@@ -1,0 +1,115 @@
+//! Taking a run on, with a lease and a place, and leaving both.
+
+use domain::Result;
+use domain::agent::AgentVersion;
+use domain::deletion::DeletionTarget;
+use domain::message::Advance;
+use domain::run::Run;
+use futures::future::{join, join3};
+use store::LoadedRun;
+
+use super::{Progress, Runner};
+use crate::calls::Patience;
+use crate::finish::Ending;
+use crate::held::{Blame, Held, is_held};
+use crate::places::TRIES;
+
+/// What a run follows: its agent's version, its journal, and a deletion that ends it.
+type Follows = (
+    Result<Option<AgentVersion>>,
+    Result<LoadedRun>,
+    Result<Option<DeletionTarget>>,
+);
+
+/// A run that was taken, and what it follows.
+type Taken<'a> = (Held<'a>, Follows);
+
+impl Runner {
+    /// Takes the lease on a run, with a place for it, and reads what it follows; `None` when it has to wait for a place.
+    pub(super) async fn take(
+        &self,
+        run: &Run,
+        message: &Advance,
+        blame: Blame,
+    ) -> Result<Option<Taken<'_>>> {
+        let (store, clock, places) = (&self.store, &self.clock, &self.places);
+        let take = |place| Held::take(store, clock, self.lease, run.clone(), blame, place);
+        let read = || {
+            join3(
+                store.agent_version(run.workspace_id, run.agent_version_id),
+                // That of the head: when it has grown meanwhile, the lease is refused.
+                store.load_journal(run.clone()),
+                store.deletion_over(run.organization_id, run.workspace_id, run.agent_id),
+            )
+        };
+        let first = places.first(run, message);
+        if first.is_some() || !places.are_needed() {
+            let (taken, follows) = join(take(first), read()).await;
+            if let Some(held) = taken? {
+                // What was kept for it was so while it waited.
+                if message.place.is_some() {
+                    places.waits_no_more(run.organization_id, run.id).await;
+                }
+                return Ok(Some((held, follows)));
+            }
+        }
+        for _ in 0..TRIES {
+            let Some(place) = places.queue_up(run).await? else {
+                return Ok(None);
+            };
+            if let Some(held) = take(Some(place)).await? {
+                places.waits_no_more(run.organization_id, run.id).await;
+                return Ok(Some((held, read().await)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on with a run that was taken, and leaves its place at the end.
+    pub(super) async fn carry_on(
+        &self,
+        mut held: Held<'_>,
+        (version, journal, deletion): Follows,
+        patience: Patience<'_>,
+    ) -> Result<Progress> {
+        let done = async {
+            if let Some(target) = deletion? {
+                let ending = Ending::stopped(&held.run, target.reason());
+                held.end(&ending, &self.places).await?;
+                return Ok(Progress::Finished);
+            }
+            let (version, journal) = (version?, journal?);
+            self.begin(&mut held, version, journal, patience).await
+        };
+        let done = done.await;
+        match &done {
+            // The place is for the worker that goes on at once.
+            Ok(Progress::Yielded { .. }) => {}
+            Ok(_) => held.leave_place(&self.places).await,
+            Err(error) if error.is_retryable() => {
+                held.leave_place(&self.places).await;
+                held.give_back().await;
+            }
+            // Another worker that has the run by now has its place too.
+            Err(_) => {
+                let now = self
+                    .store
+                    .run_head(held.run.workspace_id, held.run.id)
+                    .await;
+                if matches!(now, Ok(Some(now)) if !is_held(&now, self.clock.now(), None)) {
+                    held.leave_place(&self.places).await;
+                }
+            }
+        }
+        done
+    }
+
+    /// What becomes of a run without a place that was given back.
+    pub(super) async fn wait_for_place(&self, run: &Run) -> Result<Progress> {
+        Ok(match self.places.queue_up(run).await? {
+            // One that has become free just now.
+            Some(_) => Progress::Yielded { place: None },
+            None => Progress::Waiting,
+        })
+    }
+}
