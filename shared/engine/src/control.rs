@@ -124,7 +124,7 @@ impl Control {
             due_at: Some(self.clock.now() + SWEEP_AFTER),
             ..run.clone()
         };
-        let running = self.write(&run, running, StepEvent::Continued, "run.continued", caller);
+        let running = self.write(run, running, StepEvent::Continued, "run.continued", caller);
         let running = running.await?;
         self.starter.announce(&running).await;
         Ok(running)

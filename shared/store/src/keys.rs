@@ -682,7 +682,7 @@ pub(crate) fn event_streams(workspace: WorkspaceId) -> Key {
 }
 
 pub(crate) fn stream_comeback(credential: &str, run: RunId) -> Key {
-    let hash = sha256_hex(&format!("{credential}/{run}"));
+    let hash = sha256_hex(format!("{credential}/{run}"));
     Key::new(format!("comeback#{hash}"), "comeback")
 }
 
