@@ -32,7 +32,7 @@ def call(method, path, credential=None, **arguments):
     headers = {"Authorization": f"Bearer {credential}"} if credential else {}
     answer = requests.request(method, URL + path, headers=headers, timeout=30, **arguments)
     answer.raise_for_status()
-    return answer.json()
+    return answer.json() if answer.content else None
 
 
 def once(make):
@@ -121,6 +121,15 @@ def finished():
     return made
 
 
+def make_room():
+    """Ends the tokens and keys that were made: a workspace has at most a hundred. The requests are made with the first ones."""
+    for listed, path in ((f"/api/api-tokens/product/{workspace()}", "/api/api-tokens"), ("/api/settings/api-keys",) * 2):
+        page = call("GET", listed, session(), params={"limit": 100})
+        for it in page["data" if "data" in page else "items"]:
+            if it["name"] != "first start":
+                call("DELETE", f"{path}/{it['id']}", session())
+
+
 def token():
     return call("POST", "/api/api-tokens", session(), json={"name": "made"})["data"]["id"]
 
@@ -129,8 +138,19 @@ def key():
     return call("POST", "/api/settings/api-keys", session(), json={"name": "made", "scopes": ["*"]})["id"]
 
 
+def spare_workspace():
+    made = call("POST", "/api/workspaces", session(), json={"name": "Spare"})["data"]
+    return made["id"]
+
+
 def credential():
     body = {"name": "made", "provider": "openai", "secret": "sk-made-for-the-fuzzer"}
+    return call("POST", "/api/v1/credentials", GIVEN["AgentPlatform"], json=body)["data"]["id"]
+
+
+def shared_credential():
+    """One that can be the organization's default."""
+    body = {"name": "made", "provider": "openai", "secret": "sk-made-for-the-fuzzer", "scope": "organization"}
     return call("POST", "/api/v1/credentials", GIVEN["AgentPlatform"], json=body)["data"]["id"]
 
 
@@ -141,6 +161,7 @@ def member():
 # By the beginning of the path: what its `{id}` names.
 NAMED = {
     "/api/v1/agents/": agent,
+    "/api/v1/credentials/{id}/default": shared_credential,
     "/api/v1/credentials/": credential,
     "/api/v1/runs/": run,
     "/api/agent-base/product/": workspace,
@@ -160,6 +181,8 @@ BUSY = {
     "/api/workflow/{id}/pause": at_work,
     "/api/workflow/{id}/continue": paused,
 }
+# These end the session that they are called with.
+ENDING = {"POST /api/auth/logout", "POST /api/auth/password", "DELETE /api/organization"}
 CREDENTIALS = {
     "Session": lambda: {"Authorization": f"Bearer {session()}"},
     "ProdgyToken": lambda: {"X-API-Token": GIVEN["Prodgy"]},
@@ -172,12 +195,15 @@ CREDENTIALS = {
 
 def identify(case, number):
     path, parameters = case.operation.path, case.path_parameters
-    if path in BUSY and number < 5:
+    if (case.method, path) == ("DELETE", "/api/workspaces/{id}"):
+        parameters["id"] = spare_workspace()
+        case.query["name"] = "Spare"
+    elif path in BUSY and number < 5:
         parameters["id"] = BUSY[path]()
     elif "id" in parameters:
         make = next(make for prefix, make in NAMED.items() if path.startswith(prefix))
         ends = case.method == "DELETE" or path.endswith("/revoke") or path == "/api/v1/agents/{id}/pause"
-        parameters["id"] = make() if ends or make is token else once(make)
+        parameters["id"] = make() if ends or make in (token, key) else once(make)
     if "executionId" in parameters:
         parameters["executionId"] = once(run)
     if "file" in parameters:
@@ -206,9 +232,11 @@ def authorize(case, number):
     if not schemes:
         return
     headers = CREDENTIALS[schemes[number % len(schemes)]]()
-    if case.operation.path in ("/api/auth/logout", "/api/auth/password"):
-        # These end the session that they are called with.
-        headers = {"Authorization": f"Bearer {registered()['access_token']}"}
+    if case.operation.label in ENDING:
+        made = registered()
+        headers = {"Authorization": f"Bearer {made['access_token']}"}
+        if case.operation.label == "DELETE /api/organization" and number % 3 < 2:
+            case.query["name"] = made["organization"]["name"]
     if number % 10 == 9:
         headers = {name: value[:-3] + "xxx" for name, value in headers.items()}
     case.headers.update(headers)
@@ -218,6 +246,8 @@ def authorize(case, number):
 def before_call(context, case, kwargs):
     with lock:
         number = next(calls[case.operation.label])
+        if number % 20 == 0:
+            make_room()
     if number % 3 < 2:
         identify(case, number)
         # These choose another tenant, which a token refuses.

@@ -30,6 +30,7 @@ def running(binary, log):
 def started(binary, log, *arguments):
     """A platform, while it runs."""
     parameters = [part for limit in LIMITS for part in ("--param", f"{limit}LimitPerMinute=1000000")]
+    parameters += ["--param", "AccountSignInLimitPerMinute=1000000", "--param", "InvitationLimitPerHour=1000000"]
     parameters += ["--param", "OutboundAllowLoopback=true"]
     command = [Path(binary).resolve(), "local", "--port", "0", *parameters, *arguments]
     with open(log, "w") as output:
