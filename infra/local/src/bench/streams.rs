@@ -88,18 +88,27 @@ async fn watch_many(tenant: &Arc<Tenant>, count: usize) -> anyhow::Result<Vec<Wa
         watchers.spawn(async move {
             let watching = watch(&tenant, &execution);
             let watched = tokio::time::timeout(PATIENCE, watching).await;
-            watched.context("a stream did not end")?
+            let (events, watched) = watched.context("a stream did not end")??;
+            anyhow::Ok((execution, events, watched))
         });
     }
     let mut all = Vec::new();
+    let mut live = Vec::new();
     while let Some(watched) = watchers.join_next().await {
-        all.push(watched??);
+        let (execution, events, watched) = watched??;
+        live.push((execution, events));
+        all.push(watched);
+    }
+    // Once more from the start, when the places of all streams are free.
+    for (execution, events) in live {
+        let again = read(tenant, &execution, || ()).await?;
+        ensure!(events == again, "a replay differs: {events}\n---\n{again}");
     }
     Ok(all)
 }
 
-/// Reads a stream to its end, and once more from the start.
-async fn watch(tenant: &Tenant, execution: &str) -> anyhow::Result<Watched> {
+/// Reads a stream to its end.
+async fn watch(tenant: &Tenant, execution: &str) -> anyhow::Result<(String, Watched)> {
     let started = Instant::now();
     let mut first = None;
     let live = read(tenant, execution, || {
@@ -107,18 +116,14 @@ async fn watch(tenant: &Tenant, execution: &str) -> anyhow::Result<Watched> {
     })
     .await?;
     let whole = started.elapsed();
-    let again = read(tenant, execution, || ()).await?;
-    ensure!(live == again, "a replay differs: {live}\n---\n{again}");
     let ids: Vec<u64> = live
         .lines()
         .filter_map(|line| line.strip_prefix("id:")?.trim().parse().ok())
         .collect();
     ensure!(ids.len() > 2 && ids.is_sorted(), "out of order: {live}");
     ensure!(live.contains("event: done"), "incomplete: {live}");
-    Ok(Watched {
-        first: first.context("a stream without events")?,
-        whole,
-    })
+    let first = first.context("a stream without events")?;
+    Ok((live, Watched { first, whole }))
 }
 
 /// The events of a stream, without its comments.
