@@ -71,7 +71,7 @@ async fn every_request_with_a_known_key_is_kept_whatever_became_of_it() {
         let request = app.request(method, path).bearer(key).json(json!({}));
         assert_eq!(request.send().await.status, status, "{path}");
     }
-    // Neither of these is a key of anybody's.
+    // Neither of these requests shows a key that exists.
     app.get(agents).send().await.expect_refused(401);
     let unknown = format!("ap_live_{}", "x".repeat(40));
     app.get(agents)

@@ -393,7 +393,7 @@ async fn an_agent_starts_another_and_waits_for_it() {
         (&json!("agent"), &done["id"])
     );
 
-    // Whoever is not listed is not started; nor is an agent of another tenant, whatever is allowed.
+    // An agent that is not listed is not started; nor is one of another tenant, whatever is allowed.
     let other = desk.app.register().await;
     let key = other.agentplatform_key(&desk.app, &["agents:write"]).await;
     let foreign = desk.app.agent(&key, "x").await;

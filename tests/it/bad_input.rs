@@ -163,7 +163,7 @@ async fn dates_that_no_key_has_are_named() {
     }
 }
 
-/// JSON is taken only as what it is said to be: a web page may send other kinds to any origin, unasked.
+/// A body is taken as JSON only when its content type says so: a web page may send other types to any origin without a preflight.
 #[tokio::test]
 async fn a_body_that_is_not_said_to_be_json_is_refused_in_each_dialect() {
     let app = TestApp::start().await;

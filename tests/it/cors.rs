@@ -1,4 +1,4 @@
-//! Browsers: preflights are answered for configured origins and nobody else.
+//! Browsers: preflights are answered for configured origins alone.
 
 use reqwest::Method;
 use testkit::TestApp;

@@ -10,7 +10,7 @@ use testkit::fakes::{ModelApi, Target, Turn, nested};
 
 use crate::stored::{data, plant, records};
 
-/// What a JSON parser takes that nobody told otherwise.
+/// How many levels a JSON parser takes by default.
 const PARSER: usize = 127;
 
 struct Desk {
@@ -98,7 +98,7 @@ impl Desk {
         request.send().await.expect(200)["data"].clone()
     }
 
-    /// Everything that shows an agent's run: lists, the run, its messages, its events. Gives the events.
+    /// Everything that shows an agent's run: lists, the run, its messages, its events. The result is the events.
     async fn shown(&self, agent: &str, run: &str) -> String {
         for path in [
             format!("/api/agent-base/{agent}/executions"),
@@ -168,7 +168,7 @@ async fn what_a_client_sends_too_deep_is_refused_by_name_and_changes_nothing() {
         ),
         (Method::PATCH, &of_agent, "config", r#"{"config": @}"#),
         (Method::PUT, &of_base, "parameters", r#"{"parameters": @}"#),
-        // Nobody reads it, and it goes no deeper all the same.
+        // Handlers do not read this member, and its depth is limited all the same.
         (Method::POST, &executions, "other", r#"{"other": @}"#),
     ];
     for (method, path, field, body) in doors {

@@ -1,5 +1,5 @@
-//! Whose credentials runs use: their workspace's own, else the organization's default, which an administrator chose; never one
-//! that somebody else brought in.
+//! Whose credentials runs use: their workspace's own, else the organization's default, which an administrator chose; never one that
+//! a member of another workspace stored.
 
 use reqwest::Method;
 use serde_json::{Value, json};

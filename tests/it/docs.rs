@@ -135,7 +135,7 @@ async fn the_credentials_that_an_operation_names_are_those_that_it_takes() {
     for (method, path, operation) in operations(&document) {
         let name = format!("{method} {path}");
         let account = app.register().await;
-        // Nobody else may use all of them.
+        // Only a super admin may use all of them.
         account.make_super_admin(&app).await;
         let security = operation["security"].as_array().unwrap();
         let (bare, _) = try_with(&app, &method, &path, None).await;

@@ -32,7 +32,7 @@ impl Desk {
         Self::with(|options| options).await
     }
 
-    /// A platform on which nobody works: runs stand as the test writes them.
+    /// A platform without workers: runs stay as the test writes them.
     async fn without_workers() -> Self {
         Self::with(|options| Options {
             event_sources: false,

@@ -1,4 +1,4 @@
-//! Nobody grants what they lack, also not to themselves.
+//! Callers grant only what they have, to others and to themselves.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ async fn a_user_mints_no_key_that_does_what_administrators_do() {
         let fair = if kind == "prowpt" { "*" } else { "agents:read" };
         let made = office.key(&user, with(json!([fair]))).await.expect(201);
         let path = format!("/api/settings/api-keys/{}", made["id"].as_str().unwrap());
-        // Neither by its maker nor, for it would do nothing there, by an administrator.
+        // Its maker may not add the scope. Nor may an administrator, since it would have no effect on this key.
         for by in [&user, &office.owner] {
             let patch = office.app.request(Method::PATCH, &path);
             let patch = patch.json(json!({"scopes": [fair, scope]}));

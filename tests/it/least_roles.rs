@@ -107,7 +107,7 @@ impl Credentials {
         for (scheme, _) in &operation.security {
             let (name, value) = self.header(scheme);
             let request = app.request(operation.method.clone(), path);
-            // A body that is none: whoever may not call learns so first.
+            // The body is not JSON: a caller who may not call is refused before it is read.
             let mut request = request.header(name, &value);
             if operation.method != Method::GET {
                 request = request.raw("{");

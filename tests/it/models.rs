@@ -33,7 +33,7 @@ impl Desk {
         Self::with_models_of_ours("").await
     }
 
-    /// Likewise, where Bedrock's models with these ARNs are for all.
+    /// Like [`Self::without_keys`], with Bedrock's models of these ARNs open to all organizations.
     async fn with_models_of_ours(arns: &str) -> Self {
         let (api, weather) = (ModelApi::start().await, OpenMeteo::start().await);
         let url = weather.url().to_owned();
@@ -65,7 +65,7 @@ impl Desk {
         }
     }
 
-    /// Likewise, with a key to each of the provider's APIs.
+    /// A platform and a provider, with a credential for each of the provider's APIs.
     pub(crate) async fn start() -> Self {
         let desk = Self::without_keys().await;
         for model in MODELS {
@@ -232,7 +232,7 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
 async fn fallbacks_are_asked_in_order() {
     let desk = Desk::start().await;
     let config = json!({"instructions": "x", "model": MODELS[0], "fallbacks": [MODELS[1]]});
-    // There is somebody else to ask, so nobody waits.
+    // There is another model to ask, so the run does not wait.
     desk.api.play([
         Turn::Fails(429, Some("20")),
         Turn::Text("From the second.".to_owned()),

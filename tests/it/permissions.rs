@@ -148,7 +148,7 @@ fn queues_secrets_and_logs_are_granted_to_the_functions_that_are_told_of_them() 
         for event in events {
             match event["Type"].as_str().unwrap() {
                 // Sessions are checked, and kept responses sealed, with keys that the secret makes. The documents are
-                // everybody's.
+                // open to all callers.
                 "Api" if function == "DocsFunction" => {}
                 "Api" => need(function, "secretsmanager:GetSecretValue", "MasterSecret"),
                 "SQS" => {

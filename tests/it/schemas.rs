@@ -33,7 +33,7 @@ fn fine() -> Value {
     json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
 }
 
-/// Somebody with agents that ask a provider of their own.
+/// A tenant with agents that ask a provider of their own.
 struct Tenant {
     api: ModelApi,
     token: String,

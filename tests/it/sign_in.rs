@@ -116,7 +116,7 @@ async fn guessing_from_many_addresses_is_bounded_and_keeps_out_no_known_device_o
     assert_eq!(status, 200, "{signed_in}");
     assert_eq!(signed_in["data"]["device_token"], device);
 
-    // A device is no way to guess on.
+    // Guesses that come with a device token are limited as well.
     start_of_window(&app);
     for attempt in 1..=6 {
         let body = from(wrong(&account.email), &device);

@@ -142,7 +142,7 @@ fn what_functions_report_in_their_logs_wakes_somebody() {
         let events = resource["Properties"]["Events"].as_mapping();
         let is_api = events.is_some_and(|events| events.values().any(|e| e["Type"] == "Api"));
         let id = id.as_str().unwrap();
-        // The documents are everybody's, as often as anybody likes.
+        // The documents are open to all callers, without a limit.
         if is_api && id != "DocsFunction" {
             assert!(is_watched(id, "rate_limiter_failed"), "{id}");
             seen += 1;

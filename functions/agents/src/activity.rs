@@ -12,7 +12,7 @@ pub(crate) enum AgentStatus {
     Idle,
     Running,
     Paused,
-    /// A run waits for somebody to decide. No run does yet.
+    /// A run waits for a person's decision. No run does yet.
     #[expect(dead_code, reason = "clients of the published API know it")]
     WaitingApproval,
     /// Failed too often in a row; resuming clears it.

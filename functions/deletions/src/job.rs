@@ -1,7 +1,7 @@
 //! Deletions under way. Each is claimed, worked on for a slice of time, and given back, so that a huge one delays no other.
 //!
-//! A deletion's keys, members and runs are ended first, where its request could not. Once the quiet period is over, and so
-//! everything that was admitted before the deletion, what is left is removed. The row of the deletion goes last.
+//! A deletion's keys, members and runs are ended first, where its request could not. Once the quiet period is over,
+//! nothing that was admitted before the deletion writes any more, and what is left is removed. The row of the deletion goes last.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Once a minute: the rows and objects of what was deleted are removed, and runs whose retention is over.
 //!
 //! This is a function of its own beside the tick, with a schedule of its own and partitions of the due index of its own, so that
-//! nothing here can delay the runs of others. A schedule does without the queue, its dead letters and their alarms that messages would
-//! need: a deletion is urgent only in what its request has done already, and its row in the due index is all the state there is.
+//! nothing here can delay the runs of others. Messages would need a queue with dead letters and alarms, and a schedule needs none of
+//! them: the urgent part of a deletion is done in its request, and its row in the due index is all the state there is.
 
 mod job;
 mod retention;

@@ -31,7 +31,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Ok(Lambda::Http(router))
 }
 
-/// All operations of the group. They are open to everybody.
+/// All operations of the group. They are open to all callers.
 pub fn routes() -> OpenApiRouter<State> {
     documents::routes()
         .merge(pages::routes())

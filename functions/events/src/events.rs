@@ -26,7 +26,7 @@ use crate::{Pace, State};
 
 /// Tells nginx, and what behaves like it, to pass everything on at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// What is left before the host's deadline for ending a stream.
+/// The time before the host's deadline that is kept for ending a stream.
 const MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// One event of a stream.
@@ -113,7 +113,7 @@ async fn stream_execution_events(
     Ok(([(ACCEL_BUFFERING, "no")], events).into_response())
 }
 
-/// How long a stream lasts: some time by chance, less if its host has to be answered before its `deadline`.
+/// How long a stream lasts: a random time, or less if its host has to end the response before `deadline`.
 fn lasts(pace: Pace, deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
     let (least, most) = pace.lasts;
     let time = rand::rng().random_range(least..=most);

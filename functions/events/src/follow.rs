@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// When a client shall come back to a stream that was ended in the middle.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a stream goes on while nobody can tell whether it may.
+/// How long a stream goes on while it cannot be found out whether it may.
 const UNSURE: Duration = Duration::from_secs(10);
 
 /// A run's events, from some id on.

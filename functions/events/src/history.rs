@@ -1,4 +1,4 @@
-//! The events of a run: a pure function of what is stored about it, so that whoever comes back finds the same ones.
+//! The events of a run: a pure function of what is stored about it, so that a client that comes back finds the same ones.
 //!
 //! What is stored only grows, in one order: the head, the journal's entries with the partial answers between them, the end. An
 //! event's id is the place of what it tells of, in millions, and its number there: pieces of an answer on its way come before

@@ -17,15 +17,15 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use web::Host;
 
-/// How streams pass their time.
+/// The timing of streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How long nothing may come from a stream: proxies take a silent connection for a dead one, API Gateway after five minutes.
+    /// How long a stream may be silent: proxies take a silent connection for a dead one, API Gateway does so after five minutes.
     pub ping_every: Duration,
     /// How often a stream asks whether its credential is still good, and whether it still has its place.
     pub check_every: Duration,
-    /// How long a stream lasts at least and at most. Each lasts as long as chance has it, so that those who came together do not
-    /// come back together.
+    /// How long a stream lasts at least and at most. Each one's time is random between these, so that clients which connected
+    /// together do not reconnect together.
     pub lasts: (Duration, Duration),
 }
 
@@ -54,7 +54,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     lambda_at(Pace::default(), services).await
 }
 
-/// Likewise, at another pace.
+/// The function, ready to serve, with streams of another pace.
 ///
 /// # Errors
 /// The secret cannot be had.

@@ -8,8 +8,8 @@ use futures::future::try_join;
 use store::{Opening, StreamPlace};
 use web::Host;
 
-/// How soon a client may come back uncounted that was not counted when it came: so soon that a connection may break now and then,
-/// and so late that nobody opens streams faster than the limit lets them.
+/// How soon a client that was not counted when it came may come back uncounted: so soon that a connection may break now and then,
+/// and so late that no client opens streams faster than its limit allows.
 const BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// How long after the end of a stream its client may come back uncounted.
 const BACK_WITHIN: TimeDelta = TimeDelta::seconds(60);
@@ -82,7 +82,7 @@ impl Place {
     /// Whether the stream may go on: its credential is good, and no newer stream has its place.
     ///
     /// # Errors
-    /// It cannot be told now.
+    /// That cannot be found out now.
     pub(crate) async fn is_good(&self) -> Result<bool> {
         let looked = async {
             match self.host.authenticator.look_again(&self.lasting).await {

@@ -110,7 +110,7 @@ async fn pause_execution(
         .pause(caller.workspace_id, id, &caller.caller)
         .await?;
     let now = state.host.services.clock.now();
-    // Also when somebody has taken the pause back meanwhile.
+    // Also when the pause was taken back meanwhile.
     let is_settled = |run: &Run| run.wanted.is_none();
     let run = settled(&state.host.store, run, deadline, now, is_settled).await?;
     Ok(Reply::ok(run.into()))

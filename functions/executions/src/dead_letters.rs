@@ -1,4 +1,4 @@
-//! Messages that no worker could process: their runs end as failed, so that nobody waits for them in vain.
+//! Messages that no worker could process: their runs end as failed, so that no client waits for them in vain.
 
 use domain::message::RunMessage;
 use runtime::{Lambda, Services, queue};

@@ -39,7 +39,7 @@ struct Execution {
     status: ExecutionStatus,
     /// `null` in lists where it is large.
     input: Option<Value>,
-    /// The result once completed; likewise.
+    /// The result once completed. `null` in lists where it is large.
     output: Option<Value>,
     error: Option<String>,
     credits: u32,
@@ -54,7 +54,7 @@ struct Execution {
 pub(crate) enum ExecutionStatus {
     Queued,
     Running,
-    /// Also while somebody has to approve.
+    /// Also while an approval is waited for.
     Paused,
     Completed,
     Failed,

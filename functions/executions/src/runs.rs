@@ -30,7 +30,7 @@ struct Run {
     parent_run_id: Option<RunId>,
     /// `null` in lists where it is large.
     input: Option<Value>,
-    /// The result once completed; likewise.
+    /// The result once completed. `null` in lists where it is large.
     output: Option<Value>,
     error: Option<String>,
     tokens: TokenUsage,

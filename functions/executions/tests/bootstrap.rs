@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use signalbox::Options;
 use testkit::{QueueMessage, RestRequest, TestApp, TestFunction};
 
-/// A platform whose queue nobody empties, and an agent on it.
+/// A platform whose queue no worker empties, and an agent on it.
 struct Fixture {
     app: TestApp,
     token: String,

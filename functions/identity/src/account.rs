@@ -33,7 +33,7 @@ async fn logout(Extract(state): Extract<State>, caller: Permitted<Session>) -> R
     Ok(NoContent)
 }
 
-/// Changes the password. Ends all sessions of the user and answers with a fresh one.
+/// Changes the password. This ends all sessions of the user; the answer has a fresh one.
 #[utoipa::path(post, path = "/api/auth/password", tag = "Account", request_body = ChangePassword, security(("Session" = [])), responses((status = 200, body = SignedIn)))]
 async fn change_password(
     Extract(state): Extract<State>,

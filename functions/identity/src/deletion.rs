@@ -55,7 +55,7 @@ struct AcceptedDeletion {
     deleted_at: DateTime<Utc>,
 }
 
-/// Deletes a workspace with everything in it. For administrators; an organization keeps at least one workspace.
+/// Deletes a workspace with everything in it. This is for administrators; an organization keeps at least one workspace.
 ///
 /// Its keys and schedules end at once, its runs are stopped, and its data is removed in the background. Members who could use no
 /// other workspace have none until an administrator gives them one.
@@ -132,7 +132,7 @@ async fn try_delete_workspace(
     })
 }
 
-/// Deletes the organization with all of its workspaces, members and data. For administrators of all workspaces.
+/// Deletes the organization with all of its workspaces, members and data. This is for administrators of all workspaces.
 ///
 /// Sessions, keys and schedules end at once, runs are stopped, the members' e-mail addresses can be registered again, and the
 /// data is removed in the background.
@@ -175,11 +175,11 @@ async fn try_delete_organization(
         .ok_or(Error::NotFound("organization"))?;
     let members = store.all_members(organization.id).await?;
     confirmed(params, &organization.name)?;
-    // Nobody removes a member of a higher role, also not in this way.
+    // Members of a higher role than the caller's cannot be removed by the caller, and so not in this way either.
     for member in &members {
         caller.require_role(member.role)?;
     }
-    // Only their tokens can be in other organizations.
+    // Only super admins can have tokens in other organizations.
     let operators: Vec<_> = members
         .iter()
         .filter(|member| member.role == Role::SuperAdmin && member.status == MemberStatus::Active)

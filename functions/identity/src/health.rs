@@ -14,7 +14,7 @@ struct Health {
     service: &'static str,
 }
 
-/// Tells that requests are served. Open to everybody, without any I/O.
+/// Tells that requests are served. It is open to all callers and does no I/O.
 #[utoipa::path(get, path = "/healthz", tag = "Platform", security(()), responses((status = 200, body = Health)))]
 async fn get_health() -> Reply<Health> {
     Reply::bare(Health {

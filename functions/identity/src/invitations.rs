@@ -1,5 +1,5 @@
-//! Inviting people. The answer is alike for every address, whether or not it has an account: that shows only to whoever has the
-//! code, and an account that exists keeps what it has.
+//! Inviting people. The answer is the same for every address, whether or not it has an account. That shows only when the code is
+//! used, and an existing account is not changed.
 
 use auth::Policy;
 use axum::extract::State as Extract;
@@ -53,13 +53,13 @@ impl Invite {
 struct Invited {
     #[serde(flatten)]
     member: MemberData,
-    /// What the invited person registers with. Shown only here.
+    /// The code that the invited person registers with. It is shown only here.
     invitation: String,
     expires_at: DateTime<Utc>,
 }
 
-/// Invites somebody. The answer has the code to register with; handing it on is the administrator's part. Inviting an address
-/// again ends the code of before, and gives the member that waits this role and these workspaces.
+/// Invites a person. The answer has the code to register with, which the administrator passes on. Inviting an address again ends
+/// the earlier code, and gives the pending member this role and these workspaces.
 #[utoipa::path(
     post,
     path = "/api/organization/members",

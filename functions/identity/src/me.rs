@@ -23,7 +23,7 @@ struct Me {
     role: domain::access::Role,
     organization_id: OrganizationId,
     workspace_id: WorkspaceId,
-    /// `self_hosted`: whoever runs the platform sets its limits.
+    /// `self_hosted`: the operator of the platform sets its limits.
     tier: &'static str,
     limits: AccountLimits,
     /// The key that asks; `null` for a session.

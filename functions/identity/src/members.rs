@@ -68,9 +68,9 @@ async fn list_members(
     Ok(Listed::new(page.map(MemberData::from), params))
 }
 
-/// Changes a member's role or workspaces. For administrators, who give nothing that they lack, and change nobody who may use
-/// workspaces that they may not. An organization keeps an administrator of all workspaces. Tokens that the member has made follow
-/// the change: those for workspaces that are closed to the member now are revoked, all others have the member's role at most.
+/// Changes a member's role or workspaces. This is for administrators, who can give only what they have, and can change only members
+/// whose workspaces they may all use. An organization keeps an administrator of all workspaces. Tokens that the member has made
+/// follow the change: those for workspaces that are closed to the member now are revoked, all others have at most the member's role.
 #[utoipa::path(
     patch,
     path = "/api/organization/members/{id}",
@@ -206,15 +206,16 @@ pub(crate) fn holding_now<'a>(
     })
 }
 
-/// `Ok` when the caller may change or remove a member: nobody who may do more, or elsewhere.
+/// `Ok` when the caller may change or remove a member: the caller's role is at least the member's, and the caller may use all of the
+/// member's workspaces.
 pub(crate) fn check_say(caller: Holding<'_>, member: &Member) -> Result<(), Error> {
     caller.role.require(member.role)?;
     may_grant(caller, Grant::Workspaces(member.workspaces.as_deref()))
         .map_err(|_| Error::Forbidden("the member may use workspaces that you may not".to_owned()))
 }
 
-/// `Ok` when somebody can still open all workspaces once the member is as `changed`, or gone. Where nobody could before, any
-/// administrator will do.
+/// `Ok` when the organization has an administrator of all workspaces once the member is as `changed`, or gone. Where it had none
+/// before, an administrator of some workspaces is enough.
 fn keep_an_administrator(
     members: &[Member],
     id: UserId,

@@ -36,7 +36,7 @@ async fn get_organization(
     ))
 }
 
-/// Renames the organization. For administrators.
+/// Renames the organization. This is for administrators.
 #[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, security(("Session" = ["ADMIN"])), responses((status = 200, body = Organization)))]
 async fn update_organization(
     Extract(state): Extract<State>,

@@ -1,4 +1,4 @@
-//! What the caller's organization may use: `/api/organization/plan`. Whoever operates the platform decides it.
+//! What the caller's organization may use: `/api/organization/plan`. The operator of the platform decides it.
 
 use auth::Principal;
 use axum::extract::State as Extract;
@@ -65,7 +65,7 @@ async fn get_plan(
     Ok(Reply::ok(standing(&state, &caller).await?.into()))
 }
 
-/// Decides what an organization may use: the caller's, or the one that `X-Organization-Id` names. For super admins.
+/// Decides what an organization may use: the caller's, or the one that `X-Organization-Id` names. This is for super admins.
 #[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = ["SUPERADMIN"])), responses((status = 200, body = PlanData)))]
 async fn decide_plan(
     Extract(state): Extract<State>,

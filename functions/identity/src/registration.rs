@@ -1,4 +1,4 @@
-//! Registering: with an organization of one's own, or by an invitation into another. Counted per address.
+//! Registering: with an organization of one's own, or by an invitation into another. Registrations are counted per address.
 
 use auth::{Keyring, Policy, begin_session, hash_password, network_of};
 use axum::extract::State as Extract;

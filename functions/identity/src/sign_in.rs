@@ -1,4 +1,5 @@
-//! Signing in and refreshing. Wrong passwords are limited: per address, and per account so that no one can keep its owner out.
+//! Signing in and refreshing. Wrong passwords are limited per address and per account, in such a way that wrong passwords of others
+//! do not lock an account's owner out.
 
 use auth::{
     Exchange, Guess, Keyring, Policy, SessionTokens, begin_session, exchange, network_of,
@@ -27,7 +28,7 @@ const ATTEMPTS: u32 = 5;
 struct Login {
     email: String,
     password: String,
-    /// The `device_token` of an earlier sign-in to this account. With it, no one else's wrong passwords keep this device out.
+    /// The `device_token` of an earlier sign-in to this account. With it, wrong passwords of others do not lock this device out.
     device_token: Option<String>,
 }
 
@@ -41,7 +42,7 @@ struct Refresh {
 pub(crate) struct SignedIn {
     #[serde(flatten)]
     pub(crate) tokens: SessionTokens,
-    /// To be kept, beyond signing out too, and sent with the next sign-in. It is good until the password changes.
+    /// A client keeps it, also after signing out, and sends it with the next sign-in. It is good until the password changes.
     pub(crate) device_token: String,
     pub(crate) user: UserData,
     pub(crate) organization: Organization,
@@ -120,8 +121,8 @@ async fn login(
     Ok(Reply::ok(signed_in.await?))
 }
 
-/// Counts the attempt against the device that it comes from, if that is known, and else against its address and the account.
-/// Others can use up what the account has: then it is open to the networks that the user has signed in from.
+/// Counts the attempt against the device that it comes from, if that is known, and else against its address and the account. Others
+/// can use up the limit of the account: then the networks that the user has signed in from may still try.
 async fn begin_guess(
     state: &State,
     client: &Client,
@@ -136,14 +137,14 @@ async fn begin_guess(
         guess.count(Policy::sign_in_with(limits, device)).await?;
         return Ok(guess);
     }
-    // The address first: one that is over its own limit must not use up other people's.
+    // The address is counted first: one that is over its limit must not use up the limits of accounts.
     guess
         .count(Policy::sign_in_from(limits, &client.ip))
         .await?;
     match guess.count(Policy::sign_in_to(limits, email)).await {
         Err(over @ Error::RateLimited(_)) => {
             let network = network_of(&client.ip);
-            // For an unknown address too, so that time does not tell.
+            // This is asked for an unknown e-mail address too, so that the time of the answer does not tell.
             let nobody = UserId::first_at(DateTime::UNIX_EPOCH);
             let id = user.map_or(nobody, |user| user.id);
             let is_known = state.host.store.is_known_network(id, &network, now);
@@ -158,7 +159,7 @@ async fn begin_guess(
 }
 
 /// Exchanges a refresh token for fresh tokens. Each works once, and for 30 seconds more with the same outcome, for a second tab
-/// or a client that has lost the answer. One that comes later was stolen from somebody, and ends the session for both.
+/// or a client that has lost the answer. One that comes later is taken for stolen, and ends the session.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, security(()), responses((status = 200, body = SessionTokens), (status = 401), (status = 429)))]
 async fn refresh_session(
     Extract(state): Extract<State>,
@@ -189,7 +190,7 @@ async fn refresh_session(
         match exchange(&keyring, &session, member.role, token, now)? {
             Exchange::Next(next, tokens) => match store.rotate_session(&session, &next).await? {
                 Ok(()) => return Ok(Reply::ok(tokens)),
-                // Somebody was faster, with the same token.
+                // Another request with the same token was faster.
                 Err(stands) => session = stands.ok_or_else(refused)?,
             },
             Exchange::Repeated(tokens) => return Ok(Reply::ok(tokens)),

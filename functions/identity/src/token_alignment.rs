@@ -1,4 +1,4 @@
-//! Tokens follow their makers: when somebody's rights change, so do those of the tokens that the person has made, wherever.
+//! Tokens follow their makers: when a user's rights change, so do those of the tokens that the user has made, in all organizations.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub fn least_of(before: &Member, after: &Member) -> Member {
 /// Brings the tokens that `user` has made in line with the membership as it is to be, `None` for one that ends: those that it
 /// does not open any more are revoked, all others have the lower of their own role and the member's.
 ///
-/// Call it before the membership is written with the least of both, so that a crash leaves too little rather than too much,
-/// and after with what was written: no token can be made under the old membership from then on.
+/// Call it before the membership is written, with the least of both memberships, so that a crash leaves tokens with too few rights
+/// rather than too many; and call it afterwards with what was written: no token can be made under the old membership from then on.
 ///
 /// # Errors
 /// `Conflict` when others kept changing a token, which is then not in line.

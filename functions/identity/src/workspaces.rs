@@ -55,7 +55,7 @@ async fn list_workspaces(
     Ok(Listed::new(page, params))
 }
 
-/// Creates a workspace. For administrators.
+/// Creates a workspace. This is for administrators.
 #[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 201, body = Workspace)))]
 async fn create_workspace(
     Extract(state): Extract<State>,
@@ -115,7 +115,7 @@ async fn get_workspace(
     Ok(Reply::ok(visible.ok_or(Error::NotFound("workspace"))?))
 }
 
-/// Changes a workspace's name or description. For administrators.
+/// Changes a workspace's name or description. This is for administrators.
 #[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 200, body = Workspace)))]
 async fn update_workspace(
     Extract(state): Extract<State>,

@@ -38,10 +38,10 @@ struct CreateCredential {
     /// `https://llm.example.com/v1`. The provider's own address when left out. For Bedrock it says the region and can be
     /// nothing but `https://bedrock-runtime.<region>.amazonaws.com`; when left out, the region is the platform's.
     base_url: Option<String>,
-    /// Whose it is: the key's workspace's, or the organization's, which takes an administrator of all workspaces.
+    /// Whether it belongs to the key's workspace or to the organization, which takes an administrator of all workspaces.
     #[serde(default)]
     scope: Scope,
-    /// Makes it the organization's default for its provider at once. For `"scope": "organization"` alone.
+    /// Makes it the organization's default for its provider at once. This goes with `"scope": "organization"` alone.
     #[serde(default)]
     default: bool,
 }
@@ -83,7 +83,7 @@ async fn list_credentials(
     Ok(Listed::new(page, params))
 }
 
-/// Stores a provider's key, sealed. For administrators.
+/// Stores a provider's key, sealed. This is for administrators.
 ///
 /// A credential belongs to the key's workspace, whose agents use the newest one of a model's provider unless they name another in
 /// `credential_id`. One with `"scope": "organization"` can be named by the agents of all workspaces, and is used without being
@@ -203,8 +203,8 @@ async fn get_credential(
 }
 
 /// Revokes a credential for good: its secret is deleted, and agents that name it cannot reach their model, nor can those that use
-/// it as the organization's default, until another one is made that. Revoking it again changes nothing. For administrators; of all
-/// workspaces where it is the organization's.
+/// it as the organization's default, until another one is made that. Revoking it again changes nothing. This is for
+/// administrators, and for those of all workspaces where the credential is the organization's.
 #[utoipa::path(
     post, path = "/api/v1/credentials/{id}/revoke", tag = "Credentials",
     params(("id" = CredentialId, Path)),

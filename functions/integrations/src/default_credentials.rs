@@ -19,7 +19,7 @@ use crate::view::{Credential, View};
 
 /// Makes a credential of the organization its default for the provider, in place of the one before. Runs whose agent names no
 /// credential use it in every workspace that has none of its own; without a default they have none, however many credentials the
-/// organization has. For administrators of all workspaces.
+/// organization has. This is for administrators of all workspaces.
 #[utoipa::path(
     post, path = "/api/v1/credentials/{id}/default", tag = "Credentials",
     params(("id" = CredentialId, Path)),
@@ -37,7 +37,7 @@ async fn make_default_credential(
 }
 
 /// Takes the choice of a default back: runs that would use it have no credential then. Nothing changes when it is not the default.
-/// For administrators of all workspaces.
+/// This is for administrators of all workspaces.
 #[utoipa::path(
     delete, path = "/api/v1/credentials/{id}/default", tag = "Credentials",
     params(("id" = CredentialId, Path)),

@@ -1,5 +1,5 @@
-//! How callers see credentials: their own workspace's and, if they administer all workspaces, all of the organization as they are;
-//! others that matter to them by name alone.
+//! How callers see credentials. They see those of their own workspace whole, and all of the organization if they administer all
+//! workspaces. Of the organization's defaults, the others see the name alone.
 
 use auth::Principal;
 use chrono::{DateTime, Utc};

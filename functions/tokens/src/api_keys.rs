@@ -1,4 +1,4 @@
-//! Keys of Prowpt and AgentPlatform, `/api/settings/api-keys`, told apart by `kind`. For user sessions only.
+//! Keys of Prowpt and AgentPlatform, `/api/settings/api-keys`, told apart by `kind`. The operations are for user sessions only.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -84,7 +84,7 @@ struct CreateKey {
     expires_at: Option<DateTime<Utc>>,
     /// One of the presets, for AgentPlatform keys.
     expires_in: Option<ExpiresIn>,
-    /// A limit of the key's own, below the common one. Only whoever operates the platform sets a higher one.
+    /// A limit of the key's own, at most the common one. Only the operator of the platform sets a higher one.
     rate_limit_per_minute: Option<u32>,
 }
 
@@ -100,7 +100,7 @@ struct UpdateKey {
     name: Option<Name>,
     scopes: Option<Vec<String>>,
     is_active: Option<bool>,
-    /// Below the common limit, or below the one that whoever operates the platform has set.
+    /// At most the common limit, or the higher one that the operator of the platform has set.
     rate_limit_per_minute: Option<u32>,
 }
 
@@ -145,7 +145,7 @@ struct PreviousKey {
 struct KeyWithSecret {
     #[serde(flatten)]
     key_data: KeyData,
-    /// The secret. Shown only here.
+    /// The secret. It is shown only here.
     key: String,
 }
 
@@ -277,7 +277,7 @@ async fn update_key(
         let is_new = |scope: &&String| !seen.scopes.contains(scope);
         let added: Vec<String> = scopes.iter().filter(is_new).cloned().collect();
         may_grant(caller.holding(), Grant::Scopes(&added))?;
-        // They would do nothing for a key that has not the role.
+        // They would have no effect on a key without the role that they need.
         let key = Holding {
             role: seen.role,
             workspaces: None,

@@ -1,4 +1,4 @@
-//! Prodgy's API tokens, `/api/api-tokens` (Prodgy's endpoint list). For user sessions only.
+//! Prodgy's API tokens, `/api/api-tokens` (Prodgy's endpoint list). They are for user sessions only.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -78,7 +78,7 @@ struct TokenData {
 struct TokenWithSecret {
     #[serde(flatten)]
     token_data: TokenData,
-    /// The secret. Shown only here.
+    /// The secret. It is shown only here.
     token: String,
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn create(
 ) -> Result<(Token, TokenSecret)> {
     let now = state.host.services.clock.now();
     check_expiry(new.expires_at, now)?;
-    // Nobody in another organization could tell where such a token comes from.
+    // Members of another organization could not tell where such a token comes from.
     if new.own_role > Some(new.maker.role) {
         return Err(Error::invalid(
             "role",
@@ -106,7 +106,7 @@ async fn visible(
     }
 }
 
-/// Like [`find`], to end it: one's own token, or anybody's for an administrator.
+/// Like [`find`], to end it: a token of the caller's own, or any token for an administrator.
 pub(crate) async fn find_to_end(
     state: &State,
     caller: &Principal,
@@ -120,7 +120,7 @@ pub(crate) async fn find_to_end(
     Ok(token)
 }
 
-/// Like [`find_to_end`], to change it and let it live: not one that may do what the caller may not.
+/// Like [`find_to_end`], to change it and keep it: the token may do nothing that the caller may not.
 pub(crate) async fn find_to_change(
     state: &State,
     caller: &Principal,

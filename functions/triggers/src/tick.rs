@@ -1,7 +1,8 @@
 //! The tick: once a minute, everything whose time has come.
 //!
-//! * A run that nobody looks after gets a message. So does one whose lease or patience ends before the next tick, delayed until
-//!   then: for a live worker it comes to nothing. The index tells when to look; the head tells when the lease ends.
+//! * A run that no worker looks after gets a message. A run whose lease ends, or which is due, before the next tick gets one that is
+//!   delayed until then; it has no effect if a worker still holds the run. The index tells when to look; the head tells when the
+//!   lease ends.
 //! * An agent whose schedule is due is started. Schedules fire on the minute and ticks come each minute, not on it: a firing may
 //!   be up to a minute late.
 //! * A token that has run out gets its `expired` log row.
@@ -299,7 +300,7 @@ fn tenant(kind: &DueKind) -> String {
     }
 }
 
-/// `false` when somebody else was faster.
+/// `false` when another writer was first.
 fn unless_lost(written: Result<()>) -> Result<bool> {
     match written {
         Ok(()) => Ok(true),

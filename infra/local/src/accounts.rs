@@ -20,7 +20,7 @@ pub(crate) struct Accounts {
     store: Store,
 }
 
-/// Somebody who can sign in.
+/// A user who can sign in, with the membership.
 pub(crate) struct Owner {
     pub(crate) user: User,
     pub(crate) member: Member,

@@ -146,7 +146,7 @@ pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Re
     show(&shown)
 }
 
-/// The data directory's platform, on a port that nobody knows and with nothing running by itself.
+/// The data directory's platform, on any free port and with nothing running by itself.
 async fn offline(options: Options) -> anyhow::Result<Platform> {
     // To make the directory here would take the greeting from the platform's first start.
     if let Data::Directory(path) = &options.data

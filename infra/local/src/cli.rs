@@ -159,7 +159,7 @@ pub fn run() -> ExitCode {
                 .chain()
                 .map(|cause| cause.to_string().replace('\n', " "))
                 .collect();
-            // Nobody is left to tell if standard error is closed.
+            // If standard error is closed, the message has no other way out.
             drop(writeln!(io::stderr(), "signalbox: {}", chain.join(": ")));
             ExitCode::FAILURE
         }

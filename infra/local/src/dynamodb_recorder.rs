@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use crate::embedded::access_keys::owner;
 use crate::embedded::connections;
 
-/// What every call takes longer, unless nobody looks at how calls follow each other.
+/// What every call takes longer, where the order of calls is looked at.
 const DELAY: Duration = Duration::from_millis(20);
 
 /// One call to DynamoDB.
@@ -35,7 +35,7 @@ pub struct Call {
     pub body: Bytes,
     /// How many bytes were answered.
     pub answered: usize,
-    /// What the call consumed, one entry for each table: DynamoDB's `ConsumedCapacity`, in which every index is told apart.
+    /// What the call consumed, one entry for each table: DynamoDB's `ConsumedCapacity`, which names every index.
     pub consumed: Vec<Value>,
     pub started: Instant,
     pub ended: Instant,
@@ -130,7 +130,7 @@ impl DynamoDbRecorder {
         }
     }
 
-    /// The front to give to the platform's options. It serves on the runtime that starts the platform.
+    /// The proxy to give to the platform's options. It serves on the runtime that starts the platform.
     pub fn front(&self) -> crate::Front {
         let recorder = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream.address, recorder)))

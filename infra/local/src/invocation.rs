@@ -54,7 +54,7 @@ impl Invoker {
         match task.await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(Failure::TimedOut),
-            // Nobody aborts these tasks but the end of the runtime, whose caller is gone as well.
+            // Only the end of the runtime aborts these tasks, and then the caller is gone as well.
             Err(_) => Err(Failure::Panicked),
         }
     }

@@ -39,7 +39,7 @@ struct Proxy {
 }
 
 impl S3Recorder {
-    /// The front to give to the platform's options. It serves on the runtime that starts the platform.
+    /// The proxy to give to the platform's options. It serves on the runtime that starts the platform.
     pub fn front(&self) -> crate::Front {
         let recorder = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream.address, recorder)))

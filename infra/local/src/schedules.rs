@@ -149,7 +149,7 @@ impl Scheduled {
     /// Fires at once and then by its timetable, until `stop`.
     ///
     /// The first time the input's member `abandoned_before` says when this platform started. Whatever a worker claimed
-    /// before that time is nobody's any more, since the lock of the data directory shows that no other platform runs.
+    /// before that time is abandoned, since the lock of the data directory shows that no other platform runs.
     pub(crate) async fn run(self, started_at: DateTime<Utc>, stop: CancellationToken) {
         // Firing goes by real time even where a test has moved the functions' clock.
         let clock = Clock::system();

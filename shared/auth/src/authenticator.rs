@@ -42,7 +42,7 @@ pub struct Authenticated {
     pub limit: Option<RateLimit>,
     /// The token that was used, whose use is still to be recorded.
     pub used: Option<Token>,
-    /// The key that the request showed, if there is such a one: also when it is over its limit or not good any more.
+    /// The key that the request showed, if it exists, also when it is over its limit or has ended.
     pub key: Option<KnownKey>,
 }
 
@@ -102,10 +102,10 @@ impl Authenticator {
     }
 
     /// The workspace that `principal` means by `requested`; its own when it names none. Another one of the organization is open
-    /// to a session whose member may use it, and to nobody else.
+    /// only to a session whose member may use it.
     ///
     /// # Errors
-    /// `NotFound`, whether the workspace does not exist or is somebody else's.
+    /// `NotFound` when the workspace does not exist, belongs to another tenant, or is closed to the principal.
     pub async fn workspace_for(
         &self,
         principal: &Principal,
@@ -126,7 +126,7 @@ impl Authenticator {
             .ok_or(Error::NotFound("product"))
     }
 
-    /// Counts a request as it is to be counted. `credential` names what it shows.
+    /// Counts a request as [`Incoming::counting`] says. `credential` names the credential that the request shows.
     async fn count(
         &self,
         incoming: Incoming<'_>,
@@ -175,7 +175,7 @@ impl Authenticator {
             token.requests_per_minute(policy.limit)
         });
         let (state, over) = measured(count, limit);
-        // Over an address's limit nothing more is said; over a key's, only to whoever holds the key.
+        // An address over its limit learns nothing else. Over the limit of a key, only callers with an existing key learn that.
         if let Some(limit) = over
             && (incoming.dialect == Dialect::Prodgy || token.is_some())
         {
@@ -373,8 +373,8 @@ impl Authenticator {
     }
 }
 
-/// The organization that a super admin names in `X-Organization-Id` (Prodgy's authentication page); from anyone else the
-/// header is ignored.
+/// The organization that a super admin names in `X-Organization-Id` (Prodgy's authentication page). The header of all other
+/// callers is ignored.
 fn chosen_organization(incoming: Incoming<'_>, crosses: bool) -> Result<Option<OrganizationId>> {
     let Some(value) = incoming
         .headers

@@ -79,10 +79,10 @@ pub(crate) struct DataKeys {
     pub(crate) keys: Vec<DataKey>,
 }
 
-/// What became of something that names the key which made it.
+/// The result of reading something that names the key which made it.
 pub(crate) enum Found<T> {
     Known(T),
-    /// The key is none of these.
+    /// The named key is none of the keys at hand.
     UnknownKey,
 }
 

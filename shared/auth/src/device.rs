@@ -1,5 +1,5 @@
-//! Device tokens: what a client keeps of having signed in to an account, so that others who guess at the account cannot keep it
-//! out. They sign nobody in.
+//! Device tokens. A client keeps one from a sign-in to an account, so that wrong passwords which others try for the account do not
+//! lock this client out. A device token alone signs no user in.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

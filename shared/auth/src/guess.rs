@@ -1,4 +1,4 @@
-//! Passwords that are tried: the wrong ones are limited, however many are tried at once.
+//! A limit on wrong passwords, which holds also when many passwords are tried at the same time.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Limiter, Policy};
 
-/// How long a guess waits for the outcome of others, when they might all be wrong.
+/// How long a guess waits for the outcomes of other guesses, when the limit would be reached if all of them were wrong.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it waits between two looks, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 50..150;
 
-/// A password that is tried. It counts as a wrong one until its outcome is told.
+/// A password that is tried. It counts as a wrong one until its outcome is recorded.
 #[must_use]
 pub struct Guess {
     limiter: Limiter,
@@ -51,7 +51,7 @@ impl Guess {
             if tries.wrong >= policy.limit {
                 return Err(self.over(policy.limit, self.window.end()));
             }
-            // Those under way may all be wrong, or right.
+            // The guesses under way may turn out to be right: this one is not counted, and waits.
             self.limiter
                 .count_tries(self.window, &policy, -1, 0)
                 .await?;
@@ -63,7 +63,7 @@ impl Guess {
         }
     }
 
-    /// Tells the outcome. Until the window ends, a guess whose outcome cannot be written counts as wrong.
+    /// Records the outcome. Until the window ends, a guess whose outcome cannot be written counts as wrong.
     pub async fn was(self, right: bool) {
         let (counted, wrong) = if right { (-1, 0) } else { (0, 1) };
         let policies = self.counted.iter();

@@ -32,8 +32,8 @@ impl Keyring {
         Ok(Self { keys })
     }
 
-    /// Likewise, with the key that `token` says to be signed with, if that is one of now: another instance may have heard of a
-    /// rotation first.
+    /// The keyring as of now. The secret is read again when the key that `token` names is not known here: another instance may
+    /// have learned of a rotation first.
     pub(crate) async fn load_for(services: &Services, token: &str) -> Result<Self> {
         let Some(id) = key_id_of(token) else {
             return Self::load(services).await;
@@ -43,7 +43,7 @@ impl Keyring {
         Ok(Self { keys })
     }
 
-    /// The keyring as of now, however little time has passed since: at most once in ten seconds.
+    /// The keyring, for which the secret is read again, at most once in ten seconds.
     pub async fn renewed(services: &Services) -> Result<Self> {
         let keys = services.secrets.renewed_master_keys().await;
         let keys = keys.map_err(Error::unavailable)?;
@@ -102,7 +102,7 @@ impl Keyring {
     }
 }
 
-/// The id of the key that a token says to be signed with.
+/// The id of the key that a token names as the one it was signed with.
 fn key_id_of(token: &str) -> Option<String> {
     jsonwebtoken::decode_header(token).ok()?.kid
 }

@@ -1,4 +1,4 @@
-//! Credentials of requests whose answers take long: what was good at the beginning need not be at the end.
+//! Credentials of requests whose answers take long: a credential may end before the answer does.
 
 use domain::ids::{OrganizationId, WorkspaceId};
 use domain::{Error, Result};
@@ -9,7 +9,7 @@ use crate::{
     Authenticated, Authenticator, Counting, Credential, Dialect, Identity, Incoming, Principal,
 };
 
-/// What a request showed, kept for as long as its answer takes. Not shown by `Debug`.
+/// What a request showed, kept for as long as its answer takes. `Debug` does not show it.
 pub struct Lasting {
     dialect: Dialect,
     headers: HeaderMap,
@@ -53,10 +53,10 @@ impl Lasting {
 }
 
 impl Authenticator {
-    /// Looks at a credential again: whether it still opens what it did. It is not counted.
+    /// Checks again that a credential gives access to the same workspace as before. The check is not counted.
     ///
     /// # Errors
-    /// Those of a request with the same credential, now; `NotFound` when it means another workspace by now.
+    /// Those that a request with the credential would get now; `NotFound` when the credential leads to another workspace by now.
     pub async fn look_again(&self, lasting: &Lasting) -> Result<()> {
         let incoming = Incoming {
             dialect: lasting.dialect,
@@ -66,7 +66,7 @@ impl Authenticator {
             product_id: lasting.product,
             counting: Counting::Never,
         };
-        // Boxed, and of no type of its own: it is a part of futures that are deep enough.
+        // Boxed as a trait object, since the types of the futures around it are nested deeply.
         let authenticated: BoxFuture<'_, Authenticated> = Box::pin(self.authenticate(incoming));
         let now = authenticated.await.outcome?;
         if (now.organization_id, now.workspace_id) == lasting.tenant {

@@ -102,7 +102,7 @@ impl Policy {
         }
     }
 
-    /// Wrong passwords of an account from everywhere else. Others can use this limit up, so it must not be the last word.
+    /// Wrong passwords of an account from everywhere else. Others can use this limit up, so it alone must not lock the owner out.
     pub fn sign_in_to(limits: &Limits, email: &str) -> Self {
         Self {
             name: "sign_in_account",
@@ -171,15 +171,15 @@ pub fn is_strict(method: &Method, path: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
     Always,
-    /// Unless it comes back to this run's stream of events, and [`Store::spend_comeback`] finds that it may: clients come back
-    /// by themselves, and give up for good when they are refused.
+    /// The request counts unless it comes back to this run's stream of events and [`Store::spend_comeback`] finds that it may:
+    /// clients come back by themselves, and give up for good when they are refused.
     UnlessItComesBack(RunId),
-    /// It is a second look at a request that was counted.
+    /// The request was counted before, and its credential is checked again.
     Never,
 }
 
 impl Counting {
-    /// How a request counts that says which event it has seen last, or one that does not.
+    /// How a request counts. `has_seen_events` tells whether it names the last event that its client has seen.
     pub fn of(method: &Method, path: &str, has_seen_events: bool) -> Self {
         let run = path
             .strip_prefix("/api/workflow/")
@@ -231,7 +231,7 @@ impl Limiter {
         self.require_in(Window::at(now), policy, now).await
     }
 
-    /// Likewise, in the window of an hour.
+    /// Like [`Self::require_counted`], in the window of an hour.
     pub async fn require_counted_in_hour(&self, policy: &Policy, now: DateTime<Utc>) -> Result<()> {
         self.require_in(Window::hour_at(now), policy, now).await
     }

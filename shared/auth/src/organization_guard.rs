@@ -1,10 +1,10 @@
 //! A guard far above the documented limits of keys: how many requests an organization may make in a minute, with all of its keys and
 //! sessions.
 //!
-//! Each instance of a function counts by itself and writes so many requests at once, after the response that completes them. So a
-//! request costs no round trip and a small part of a write, and the price is precision: an instance learns what the others have
-//! counted when it writes, and holds back less than one such batch, which is forgotten with the minute. At most one batch for
-//! each instance goes beyond the limit.
+//! Each instance of a function counts by itself and writes its requests in batches, each after the response to the last request of
+//! the batch. So a request waits for no round trip and costs a small part of a write. The count is less precise for that: an
+//! instance learns what the others have counted only when it writes, and an incomplete batch is dropped at the end of the minute.
+//! For each instance, at most one batch goes beyond the limit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +14,12 @@ use domain::ids::OrganizationId;
 use domain::{Error, Result};
 use store::{Store, Window};
 
-/// How many requests are written at once, unless the limit is so high that it takes more.
+/// How many requests are in a batch, unless the limit is so high that larger batches are needed.
 const BATCH: u32 = 10;
-/// How often an organization writes in a minute at most, all instances together: DynamoDB takes 60,000 of an item.
+/// How many writes of an organization's count all instances make in a minute at most: DynamoDB takes 60,000 writes of an item.
 const MOST_WRITES: u32 = 30_000;
 
-/// Counts the requests of organizations. Cheap to clone.
+/// Counts the requests of organizations. It is cheap to clone.
 #[derive(Clone)]
 pub struct OrganizationGuard {
     store: Store,
@@ -45,9 +45,9 @@ struct Minute {
 struct Seen {
     /// What all instances had written when this one last wrote.
     written: u32,
-    /// What this one has let in since, or is about to write.
+    /// Requests that this one has let in and not yet written.
     own: u32,
-    /// Of these, those that no batch has taken yet.
+    /// Those of `own` that are in no batch yet.
     loose: u32,
 }
 

@@ -5,7 +5,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use domain::{Error, Result};
 
-/// A hash of nobody's password. Verifying against it costs what a real one costs, which hides whether an account exists.
+/// A hash that belongs to no account. Verifying against it costs what a real one costs, which hides whether an account exists.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2lnbmFsYm94LW5vYm9keQ$DPaJPbYQGZjgwSgUtFfGe2USbqIpwOhnH0WkmVZZbTI";
 
 /// Hashes a password, off the async threads: it takes tens of milliseconds on purpose.

@@ -29,8 +29,8 @@ pub struct Principal {
     pub workspace_id: WorkspaceId,
     /// What the caller may do: a member's role, or a token's, which is never above that of the member who made it.
     pub role: Role,
-    /// The workspaces that the member may use who calls, or who made the token; `None` means all of the organization. A token
-    /// whose maker is kept to some has its own alone here.
+    /// The workspaces that the calling member, or the maker of the token, may use; `None` means all of the organization. For a
+    /// token whose maker may use only some, this is the token's own workspace alone.
     pub workspaces: Option<Vec<WorkspaceId>>,
     /// Of a key; empty otherwise.
     pub scopes: Vec<String>,

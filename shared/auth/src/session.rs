@@ -1,7 +1,7 @@
 //! Sessions: a signed access token for an hour, a refresh token that works once, and the row that makes both revocable.
 //!
-//! The refresh token that follows another is derived from it, so that whoever sends the same one twice within its grace (two
-//! tabs, or a client that has lost the answer) gets the same next one, and none but its hash is stored.
+//! The refresh token that follows another is derived from it. So clients that send the same one twice within its grace (two tabs,
+//! or one client that has lost the answer) get the same next one, and only hashes of refresh tokens are stored.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,7 +27,7 @@ const SUCCESSOR: &str = "refresh-successor";
 const ACCESS_LIFETIME: TimeDelta = TimeDelta::hours(1);
 /// How long a refresh token is still answered after it was replaced.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
-/// How many replaced refresh tokens are remembered. More within the grace are no tabs.
+/// How many replaced refresh tokens are remembered. The tabs of one browser do not replace more within the grace.
 const REMEMBERED: usize = 32;
 
 /// What an access token says.
@@ -129,7 +129,7 @@ pub fn exchange(
             None => Ok(Exchange::Unknown),
         };
     }
-    // That it is ours is what makes its reuse a sign of theft, and not a way to end other people's sessions.
+    // Only a token that we made counts as reused: a made-up one must not end the session of another user.
     Ok(if is_genuine(keyring, refresh_token) {
         Exchange::Reused
     } else {
@@ -170,7 +170,7 @@ fn current(keyring: &Keyring, session: &Session, replaced: &str) -> Option<Strin
             let hash = sha256_hex(&next);
             (next, hash)
         });
-        // Which of the keys was the current one when the token was replaced is told by what came of it.
+        // The successor that is stored tells which of the keys was the current one when the token was replaced.
         let (next, hash) = successors.find(|(_, hash)| {
             let mut replaced = session.replaced.iter();
             *hash == session.refresh_hash || replaced.any(|replaced| replaced.hash == *hash)
@@ -254,7 +254,7 @@ mod tests {
             exchange(keyring, &session, Role::User, token, now).unwrap()
         };
         for (token, now) in [(&first.refresh_token, at(30)), (&second, at(40))] {
-            // Whoever had the first one skipped the second.
+            // A client that still has the first one has skipped the second.
             match answer(&rotated, token, now) {
                 Exchange::Repeated(tokens) => assert_eq!(tokens.refresh_token, third),
                 _ => panic!("within its grace"),

@@ -26,7 +26,7 @@ impl Authenticator {
         }
     }
 
-    /// Gives a token from before tokens followed their makers the role that it has to have: once, since it has it from then on.
+    /// Gives a token that was made before tokens followed their makers the role that it has to have. This happens once per token.
     async fn adopt(&self, token: Token, now: DateTime<Utc>) -> Result<Token> {
         let mut attempt = 1;
         loop {

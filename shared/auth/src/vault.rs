@@ -1,7 +1,7 @@
 //! Sealing what is stored, and opening it again.
 //!
-//! Everything is sealed with data keys, which are stored wrapped by the master secret (envelope encryption). Whoever meets them
-//! first after a rotation wraps them anew: the tick within minutes, also when there are no requests.
+//! Everything is sealed with data keys, which are stored wrapped by the master secret (envelope encryption). The first instance that
+//! reads them after a rotation wraps them anew. The tick reads them within minutes, also when there are no requests.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const READ_AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(10);
 /// How often reading them is tried while others write them.
 const ATTEMPTS: u32 = 5;
 
-/// Seals and opens. Cheap to clone; clones share what they have read.
+/// Seals and opens. It is cheap to clone, and clones share what they have read.
 #[derive(Clone)]
 pub struct Vault {
     services: Services,
@@ -80,10 +80,10 @@ impl Vault {
             .await
     }
 
-    /// Sees to it that the data keys are wrapped by the master secret as it is now. Costs a read once in five minutes.
+    /// Makes sure that the data keys are wrapped by the master secret as it is now. This costs a read once in five minutes.
     ///
     /// # Errors
-    /// That could not be found out, or not be done.
+    /// The data keys could not be read, or not be written.
     pub async fn keep_wrapped(&self) -> Result<()> {
         let mut cached = self.cached.lock().await;
         let now = self.services.clock.now();
@@ -93,7 +93,7 @@ impl Vault {
         Ok(())
     }
 
-    /// What the data keys make of something, which may be of a key that this instance has not heard of.
+    /// What `ask` finds with the data keys. They are read again when it needs a key that this instance does not know.
     async fn with<T>(&self, ask: impl Fn(&DataKeys) -> Found<T>) -> Result<Option<T>> {
         for age in [FRESH_FOR, READ_AT_MOST_EVERY] {
             if let Found::Known(known) = ask(&*self.keys(age).await?) {
@@ -134,7 +134,7 @@ impl Vault {
             };
             match self.store.put_data_keys(&wanted).await {
                 Ok(()) => return Ok(keys),
-                // Another instance has seen to it.
+                // Another instance has written them: they are read again.
                 Err(Error::Conflict(_)) => {}
                 // They stay wrapped as they are, and are wrapped anew at the next time.
                 Err(error) if stored.keys.len() == wanted.keys.len() => {

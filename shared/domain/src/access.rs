@@ -110,7 +110,7 @@ pub fn is_agentplatform_scope(scope: &str) -> bool {
 /// The scopes of what concerns an organization's money and secrets.
 const SCOPES_OF_ADMINISTRATORS: [&str; 2] = ["credentials:write", "billing:purchase_credits"];
 
-/// The least role that an operation needs beside its scope. A wildcard is as good as the role of the key that has it.
+/// The least role that an operation needs beside its scope. A wildcard gives no more than the role of its key allows.
 pub fn least_role(scope: &str) -> Role {
     if SCOPES_OF_ADMINISTRATORS.contains(&scope) {
         Role::Admin

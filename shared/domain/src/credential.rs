@@ -9,7 +9,7 @@ use crate::ids::{CredentialId, OrganizationId, WorkspaceId};
 use crate::model::Provider;
 use crate::text::Name;
 
-/// A provider's secret, as it is given to us. Not shown by `Debug`.
+/// A provider's secret, as it is given to us. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ProviderSecret(String);
@@ -82,7 +82,8 @@ pub struct Credential {
     /// To the minute.
     #[serde(skip)]
     pub last_used_at: Option<DateTime<Utc>>,
-    /// What its service turned out to refuse in requests, each with the model it refuses it for, in the words of who asks it.
+    /// What its service turned out to refuse in requests, each with the model that it refuses it for. The model client defines the
+    /// form of these entries.
     #[serde(skip)]
     pub unsupported: BTreeSet<String>,
     /// Whether the secret was found to be sealed with a key that is lost.
@@ -99,7 +100,7 @@ impl Credential {
         self.workspace_id.is_none_or(|own| own == workspace)
     }
 
-    /// Revoked ones have no secret. That one cannot be opened is known where it was tried.
+    /// A revoked one has no secret. `Unreadable` is given only where opening the secret was tried.
     pub fn status(&self) -> CredentialStatus {
         match (&self.sealed, self.is_lost) {
             (None, _) => CredentialStatus::Revoked,

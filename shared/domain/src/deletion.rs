@@ -1,4 +1,4 @@
-//! Deletions under way: an agent, a workspace or an organization that nobody can use any more, and whose rows a job removes.
+//! Deletions under way: an agent, a workspace or an organization that cannot be used any more, and whose rows a job removes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AgentId, OrganizationId, WorkspaceId};
 
 /// How long after a deletion a request or a worker may still write that was admitted before it: a worker runs for two minutes at
-/// most, a request for half a minute. Rows are removed after that, so none is written behind the job's back.
+/// most, a request for half a minute. Rows are removed after that, so the job misses none.
 pub const QUIET_PERIOD: TimeDelta = TimeDelta::minutes(3);
 
 /// The thing that is deleted.
@@ -30,7 +30,7 @@ pub enum DeletionTarget {
 }
 
 impl DeletionTarget {
-    /// What `error` of a run says that was stopped by the deletion.
+    /// The `error` of a run that the deletion has stopped.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Agent { .. } => "stopped because its agent was deleted",
@@ -48,7 +48,7 @@ pub struct Deletion {
     pub requested_at: DateTime<Utc>,
     /// When the job looks at it next. Claiming a deletion moves this on, so that a killed job's deletion is taken up again.
     pub due_at: DateTime<Utc>,
-    /// Whether keys, members, schedules and runs have ended. Kept for the job, which ends them where a request could not.
+    /// Whether keys, members, schedules and runs have ended. It is kept for the job, which ends them where a request could not.
     pub ended: bool,
     /// Counts writes of this row; a write names the one that it has seen.
     #[serde(skip)]

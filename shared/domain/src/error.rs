@@ -26,7 +26,7 @@ pub enum Error {
     /// The path exists with other methods.
     #[error("method not allowed")]
     MethodNotAllowed,
-    /// The thing is in a state in which this cannot be done, or somebody else was faster.
+    /// The thing is in a state in which this cannot be done, or another request was faster.
     #[error("{0}")]
     Conflict(String),
     /// Understood and refused by a rule that concerns no single field, a paused agent for one.
@@ -43,8 +43,8 @@ pub enum Error {
     TooLarge { limit: usize },
     #[error("rate limit exceeded")]
     RateLimited(RateLimit),
-    /// As many as may be at one time, or in a window that the documents of a dialect do not tell of: it may be tried again after
-    /// `retry_after` seconds, at least 1.
+    /// A limit is reached of what may be open at one time, or of requests in a window that no dialect documents. The request may be
+    /// tried again after `retry_after` seconds, at least 1.
     #[error("{message}")]
     Throttled { message: String, retry_after: i64 },
     /// A dependency did not answer. The same request may succeed later.

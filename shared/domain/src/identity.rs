@@ -119,7 +119,7 @@ pub enum MemberStatus {
     Cancelled,
 }
 
-/// A sign-in. Ends by logout, by a refresh token that is used again after its grace, or by itself.
+/// A sign-in. It ends by logout, by a refresh token that is used again after its grace, or by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
     pub id: SessionId,

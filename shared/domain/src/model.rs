@@ -15,7 +15,7 @@ pub const EXTRACTIVE: &str = "builtin/extractive";
 /// The longest name of a model, with its provider.
 const MAX_NAME: usize = 200;
 
-/// Somebody who hosts models and wants a key.
+/// A service that hosts models and needs a key.
 #[derive(
     Clone,
     Copy,
@@ -31,7 +31,7 @@ const MAX_NAME: usize = 200;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
-    /// OpenAI, and whoever speaks its chat completions.
+    /// OpenAI, and all services that speak its chat completions.
     OpenAi,
     Anthropic,
     /// Amazon Bedrock.

@@ -252,7 +252,7 @@ mod tests {
             let json = format!(r#"{{{before}"in\"put" : {deep}, "c": {deep}}}"#);
             assert_eq!(too_deep_member(json.as_bytes()).as_deref(), expected);
         }
-        // Not JSON, which is for another to tell.
+        // None of these is JSON. The parser tells so, not this function.
         for json in ["", "\"", "\"\\", "]]]]", &lists(100), "[[[\"a\\"] {
             assert_eq!(too_deep_member(json.as_bytes()), None, "{json}");
         }

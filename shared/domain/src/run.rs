@@ -184,7 +184,7 @@ pub struct Run {
     pub ancestry: Option<Ancestry>,
     /// `None` where it is too large for a list, and in lists then.
     pub input: Option<Value>,
-    /// The result once completed; likewise.
+    /// The result once completed; `None` where it is too large for a list, and in lists then.
     pub output: Option<Value>,
     pub error: Option<String>,
     pub tokens: TokenUsage,
@@ -200,15 +200,15 @@ pub struct Run {
     /// Whether the run counts against its organization's plan: one without limits is not counted.
     #[serde(default)]
     pub counts_in_plan: bool,
-    /// The place in the journal of the answer of which pieces are shown. A fence item lets nobody but the holder of the lease
-    /// add to them, and is there as long as this is.
+    /// The place in the journal of the answer of which pieces are shown. A fence item, which is there as long as this is set, lets
+    /// only the holder of the lease add to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub showing: Option<u32>,
-    /// What somebody wants of the worker that holds the run.
+    /// What a request wants of the worker that holds the run.
     #[serde(skip)]
     pub wanted: Option<Wanted>,
-    /// When the tick looks after the run; `None` when nothing happens to it by itself. It stands in the due index alone, and only
-    /// a write that changes it writes there.
+    /// When the tick looks after the run; `None` when nothing happens to it by itself. It is kept in the due index alone, and only a
+    /// write that changes it writes there.
     #[serde(skip)]
     pub due_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -251,14 +251,14 @@ pub enum StepEvent {
         call_id: String,
         outcome: ToolOutcome,
     },
-    /// Somebody paused the run: no step is taken before somebody continues it.
+    /// The run was paused by a request: no step is taken before another one continues it.
     Paused,
     Continued,
-    /// Somebody ended the run.
+    /// The run was ended by a request.
     Stopped,
 }
 
-/// A piece of a model's answer while the model still writes. It is shown to whoever watches the run and is no part of its state:
+/// A piece of a model's answer while the model still writes. It is shown to clients that watch the run and is no part of its state:
 /// should the answer break off, it is asked for again, and what was shown of it is void.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Partial {

@@ -24,9 +24,10 @@ pub const MAX_NODES: u64 = 2_000;
 const MAX_SHOWN: usize = 200;
 /// How often a subschema may look at a part of a value; about a second.
 const MAX_WORK: u64 = 100_000_000;
-/// Up to here it is found out why a value does not fit: an error is some hundred bytes, and each branch of a combinator has its own.
+/// Up to this much work it is found out why a value does not fit: an error has some hundred bytes, and each branch of a combinator
+/// makes one.
 const MAX_EXPLAINED: u64 = 200_000;
-/// How many bytes of compiled patterns may meet how many bytes of text; about three seconds.
+/// The most that bytes of compiled patterns times bytes of text may be; about three seconds of matching.
 const MAX_MATCHING: u64 = 20_000_000_000;
 
 /// Checks that a schema is bounded, in time that is linear in its size. It may still be none.
@@ -59,7 +60,7 @@ pub struct Schema {
     validator: Validator,
     /// How often it looks at a part of a value.
     work: u64,
-    /// The size of its patterns, counted likewise.
+    /// The size of its patterns, each counted as often as it is applied.
     patterns: u64,
 }
 
@@ -67,7 +68,7 @@ impl Schema {
     /// Compiles a schema of draft 4, 6, 7, 2019-09 or 2020-12, the last unless `$schema` says otherwise. References lead to places
     /// within it. Patterns match in linear time, so they have neither look-around nor back-references.
     ///
-    /// Takes some milliseconds, and the stack of [`STACK`].
+    /// This takes some milliseconds, and the stack of [`STACK`].
     ///
     /// # Errors
     /// The text for people: why it is no schema, or which bound it breaks.
@@ -89,7 +90,7 @@ impl Schema {
         })
     }
 
-    /// Checks that a value fits. Takes up to some seconds, and the stack of [`STACK`].
+    /// Checks that a value fits. This takes up to some seconds, and the stack of [`STACK`].
     ///
     /// # Errors
     /// The text for people: where the value does not fit, or that it is too large for the schema. It repeats nothing of the value.

@@ -150,7 +150,7 @@ pub enum TokenState {
     Active,
     Inactive,
     Revoked,
-    /// Gone for everybody; kept for its log.
+    /// The token was deleted; its row is kept for its log.
     Deleted,
 }
 
@@ -188,8 +188,8 @@ pub struct Token {
     pub own_role: Option<Role>,
     /// What it may do: the lower of its own role and its maker's of now.
     pub role: Role,
-    /// Whether its maker may use all workspaces of the organization. It opens one all the same; but what concerns all of them is
-    /// only for those who may use all.
+    /// Whether its maker may use all workspaces of the organization. The token opens only its own workspace either way, but only
+    /// such a token may do what concerns all workspaces.
     #[serde(default)]
     pub all_workspaces: bool,
     /// What a Prowpt or AgentPlatform key may do, as far as its role allows.
@@ -247,7 +247,7 @@ pub struct NewToken {
 }
 
 impl NewToken {
-    /// Makes the token and its secret, which nobody can read from the token afterwards.
+    /// Makes the token and its secret, which cannot be read from the token afterwards.
     pub fn issue(self, now: DateTime<Utc>) -> (Token, TokenSecret) {
         let secret = TokenSecret::generate(self.kind);
         let token = Token {

@@ -257,7 +257,7 @@ pub(crate) async fn call(
             {
                 attempt += 1;
             }
-            // The request has arrived, or may have. Nobody repeats it for the model; it is told so.
+            // The request has arrived, or may have. It is not repeated, and the model is told so.
             Err(ToolError::Unanswered(why) | ToolError::Unusable(why)) if !idempotent => {
                 return ToolOutcome::Error(format!(
                     "{why}; the call may or may not have taken effect, and is not repeated"

@@ -1,8 +1,8 @@
-//! Stopping, pausing and continuing runs, whoever holds them.
+//! Stopping, pausing and continuing runs, whether or not a worker holds them.
 //!
 //! A run that no worker holds is changed at once. A stop is written over a worker's head, whose next write then fails: it stops
-//! there. A pause is left beside the head for the worker to find, which first takes the call to its end that it is in: a result
-//! that nobody stored would leave its outcome unknown.
+//! there. A pause is left beside the head for the worker to find, which first completes the call that is under way: without a
+//! stored result its outcome would be unknown.
 
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{RunId, WorkspaceId};
@@ -89,7 +89,7 @@ impl Control {
     /// Lets a paused run go on from where it stands, or takes a pause back that has not begun yet.
     ///
     /// # Errors
-    /// `NotFound`; `Refused` when the run is not paused and nobody wants it to be.
+    /// `NotFound`; `Refused` when the run is not paused and no pause is wanted.
     pub async fn resume(&self, workspace: WorkspaceId, id: RunId, caller: &Caller) -> Result<Run> {
         for _ in 0..ATTEMPTS {
             let run = self.head(workspace, id).await?;
@@ -135,7 +135,7 @@ impl Control {
         run.ok_or(Error::NotFound("execution"))
     }
 
-    /// Writes a run that nobody holds over the one that was `read`, `next` being as it shall be but for its journal.
+    /// Writes a run that no worker holds over the one that was `read`, `next` being as it shall be but for its journal.
     async fn write(
         &self,
         read: &Run,

@@ -181,7 +181,7 @@ fn with_images(input: &Value) -> Option<(Value, Vec<String>)> {
 fn opening(input: &Value) -> String {
     match input {
         Value::Null => String::new(),
-        // Not bare: a line of somebody's text must not pass for a directive.
+        // Not bare: a line of a sender's text must not pass for a directive.
         Value::String(text) => json!({ "text": text }).to_string(),
         Value::Object(fields) if fields.is_empty() => String::new(),
         other => other.to_string(),

@@ -61,8 +61,8 @@ impl Ending<'_> {
     }
 }
 
-/// Ends a run whose message no worker could process. Runs that have ended, wait for somebody or are in a worker's hands
-/// are left alone.
+/// Ends a run whose message no worker could process. Runs that have ended, wait for a person or are held by a worker are left
+/// alone.
 ///
 /// # Errors
 /// `Unavailable` when the store is, or when the run was written meanwhile: the same call may succeed later.
@@ -106,7 +106,7 @@ pub(crate) async fn finish_now(
 /// take is tried again `until` then.
 ///
 /// # Errors
-/// `Conflict` when somebody else has written the run since; nothing has happened then.
+/// `Conflict` when the run has been written since; nothing has happened then.
 pub(crate) async fn finish(
     store: &Store,
     clock: &Clock,
@@ -190,7 +190,7 @@ async fn write(
     let steps = number(&mut next, ending.events, now);
     let failed = matches!(ending.outcome, Outcome::Failed { .. });
     let agent_after = match &ending.outcome {
-        // That somebody stopped a run says nothing of its agent.
+        // A stop says nothing about the agent.
         Outcome::Stopped { .. } => None,
         _ => agent.and_then(|agent| after(agent, failed, now)),
     };
@@ -249,8 +249,8 @@ async fn write(
     Ok(next)
 }
 
-/// The agent after a run has ended; `None` when that changes nothing. One that is disabled waits for its owner: what runs
-/// that were under way come to is of no account any more.
+/// The agent after a run has ended; `None` when that changes nothing. One that is disabled waits for its owner: the
+/// outcomes of runs that were under way do not count any more.
 fn after(agent: &Agent, failed: bool, now: DateTime<Utc>) -> Option<Agent> {
     match (agent.state, failed) {
         (AgentState::Disabled, _) => None,
@@ -293,7 +293,7 @@ fn message(
             ),
         ),
         Outcome::Failed { error } => (MessageKind::Alert, MessageLevel::Warning, error.clone()),
-        // Whoever stopped it knows.
+        // The person who stopped it knows.
         Outcome::Stopped { .. } => return None,
     };
     Some(DisplayMessage {

@@ -1,7 +1,7 @@
-//! A run in a worker's hands: every write moves it on, renews the lease, and fails when somebody else has written since.
+//! A run in a worker's hands: every write moves it on, renews the lease, and fails when another writer was first.
 //!
-//! The store has bad moments, and none of them is the run's fault. What it cannot take is tried again until the lease ends
-//! ([`writing`]); work that is waited for goes on meanwhile ([`keeping`]); and a worker that cannot go on gives the run back, so
+//! That the store is not available for a while is not the run's fault. A write that it cannot take is tried again until the lease
+//! ends ([`writing`]); work that is waited for goes on meanwhile ([`keeping`]); and a worker that cannot go on gives the run back, so
 //! that its lease does not count as lost.
 
 mod blame;
@@ -205,8 +205,8 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Stores what has happened and that the run is paused: no worker takes it before somebody continues it. `false` when nobody
-    /// wants that any more; nothing is stored then.
+    /// Stores what has happened and that the run is paused: no worker takes it before it is continued. `false` when the pause was
+    /// taken back; nothing is stored then.
     pub(crate) async fn pause(&mut self, state: &mut State) -> Result<bool> {
         let now = self.clock.now();
         while self.run.wanted.is_some() {
@@ -351,7 +351,7 @@ pub(crate) fn is_abandoned(lease: &Lease, abandoned_before: Option<DateTime<Utc>
     abandoned_before.is_some_and(|moment| lease.acquired_at < moment)
 }
 
-/// Lost the race for a run: not an error of anybody's.
+/// Whether another writer of the run was first, which is not a fault.
 pub(crate) fn is_lost(error: &Error) -> bool {
     matches!(error, Error::Conflict(_))
 }

@@ -1,6 +1,6 @@
 //! What a run does next, given what has happened: the fold of its journal, without I/O.
 //!
-//! Whoever drives a [`State`] does what [`State::next`] says, reports what came of it, and asks again. Events that are
+//! The caller that drives a [`State`] does what [`State::next`] says, reports what came of it, and asks again. Events that are
 //! reported are kept until [`Action::Write`] or the run's end asks for them to be stored; both the journal and the
 //! order of writes against effects are decided here, so that the tests of this file hold for the real runner.
 //!
@@ -48,9 +48,9 @@ pub struct State {
     must_write: bool,
     /// Why the run cannot go on.
     failure: Option<String>,
-    /// Somebody paused it.
+    /// It was paused.
     paused: bool,
-    /// Somebody ended it.
+    /// It was stopped.
     stopped: bool,
     /// What the last answer comes to under the output schema, once that is known.
     checked: Option<Result<Value, String>>,
@@ -73,7 +73,7 @@ struct Call {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Stage {
     Asked,
-    /// `found` in the journal: whether the call was made then, nobody knows.
+    /// `found` in the journal: it is not known whether the call was made then.
     Intended {
         idempotent: bool,
         found: bool,
@@ -117,7 +117,7 @@ pub enum Outcome {
     Failed {
         error: String,
     },
-    /// Somebody ended it. `note`: what became of a call that was under way.
+    /// It was stopped. `note`: what became of a call that was under way.
     Stopped {
         note: Option<String>,
     },
@@ -156,7 +156,7 @@ impl State {
         self.must_write
     }
 
-    /// Calls whose intent is stored, and of which nobody knows whether they took effect.
+    /// Calls whose intent is stored, and of which it is not known whether they took effect.
     pub fn in_doubt(&self) -> impl Iterator<Item = &ToolCall> {
         let calls = self.open_calls().filter(|call| {
             matches!(
@@ -209,7 +209,7 @@ impl State {
         }
     }
 
-    /// The answer that nobody has checked, and the schema that it has to fit.
+    /// The answer that is not checked yet, and the schema that it has to fit.
     pub fn to_check(&self) -> Option<(&Value, &str)> {
         let schema = result::schema(&self.definition).filter(|_| self.checked.is_none());
         schema.zip(self.turns.last().map(|turn| turn.text.as_str()))

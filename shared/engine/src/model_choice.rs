@@ -15,7 +15,7 @@ pub struct ModelChoice {
     pub name: ModelName,
     /// Asked in this order when those before it do not answer.
     pub fallbacks: Vec<ModelName>,
-    /// The key for models of its provider; the others use the organization's newest.
+    /// The key for models of its provider. Models of others use the workspace's newest, else the organization's default.
     pub credential_id: Option<CredentialId>,
     /// How much a hosted model may write in one answer.
     pub max_output_tokens: u32,

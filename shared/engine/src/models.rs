@@ -51,7 +51,7 @@ pub trait KeySource: Send + Sync {
         wanted: Option<CredentialId>,
     ) -> BoxFuture<'_, Result<Option<ProviderKey>>>;
 
-    /// Remembers what the service behind a credential refuses, so that nobody asks for it again.
+    /// Remembers what the service behind a credential refuses, so that it is not asked for again.
     ///
     /// # Errors
     /// `Unavailable` when it cannot be written now.

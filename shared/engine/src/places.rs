@@ -1,6 +1,6 @@
 //! Places: how many runs of an organization are worked on at once.
 //!
-//! Workers are for everybody, and one organization's slow runs must not hold them all. So an organization has a number of places,
+//! All organizations share the workers, and the slow runs of one must not hold them all. So an organization has a number of places,
 //! and a run is taken on with a place or not at all:
 //!
 //! * A place is an item of a number, taken in the transaction that takes the lease, renewed with it, and over with it: that of a
@@ -43,7 +43,7 @@ use crate::queue::RunQueue;
 const KEPT_FOR: TimeDelta = TimeDelta::seconds(60);
 /// How many of the runs that wait are looked at.
 const LOOKED_AT: usize = 25;
-/// So many runs that wait see to it that the places are marked; those behind them need not.
+/// How many of the first runs that wait mark the places as awaited; those behind them need not.
 const MARKING: usize = 3;
 /// How often a run tries to get a place that others get before it.
 pub(crate) const TRIES: u32 = 4;

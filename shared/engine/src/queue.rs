@@ -1,7 +1,7 @@
 //! The queues that runs wait in for a worker.
 //!
-//! Most go over the shared queue. A run that has lost a lease goes on alone, over a queue of its own: its worker may have died of
-//! it, and shall take no other run along. Both are standard queues, whose messages name their organization as group: SQS then
+//! Most go over the shared queue. A run that has lost a lease goes on alone, over a queue of its own: it may be what its worker
+//! died of, and must not disturb other runs. Both are standard queues, whose messages name their organization as group: SQS then
 //! deals out those of quiet organizations before those of one that fills the queue.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ const MAX_DELAY: Duration = Duration::from_secs(900);
 pub struct RunQueue {
     sqs: aws_sdk_sqs::Client,
     shared: String,
-    /// The same as the other for those that send no run alone.
+    /// The same as `shared` in functions that send no run alone.
     alone: String,
 }
 

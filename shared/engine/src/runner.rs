@@ -34,9 +34,9 @@ pub enum Progress {
     Yielded { place: Option<u16> },
     /// Its organization has no place for it now. It gets a message once there is one.
     Waiting,
-    /// Somebody wanted it to pause, and now it does.
+    /// A pause was wanted, and it is paused now.
     Paused,
-    /// There was nothing to do: it had ended, waits for somebody, or is in another worker's hands.
+    /// There was nothing to do: it had ended, waits for a person, or is held by another worker.
     Idle,
     /// A worker may have died of it: it is to go on alone, and nothing was done here.
     Suspected,
@@ -170,7 +170,8 @@ impl Runner {
                 {
                     state.fail(state.definition().limits.time_is_up());
                 }
-                // Before the intents, not between them and their calls: whoever finds an intent must take the call for made.
+                // Before the intents, not between them and their calls: a worker that finds an intent must assume that the call was
+                // made.
                 Action::CallModel | Action::RecordIntents(_)
                     if held.run.wanted == Some(Wanted::Pause) =>
                 {

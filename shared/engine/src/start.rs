@@ -114,7 +114,7 @@ impl Starter {
     /// run, however often this is called. Firings that were missed for more than five minutes become one run; call it until there is
     /// nothing to fire.
     ///
-    /// `None` when there is nothing to fire: too early, not active, fired by somebody else, or more than the plan allows. That
+    /// `None` when there is nothing to fire: too early, not active, fired by another tick, or more than the plan allows. That
     /// firing is left out for good, which the audit log tells.
     pub async fn fire(&self, agent: &Agent) -> Result<Option<Run>> {
         let now = self.clock.now();
@@ -169,9 +169,9 @@ impl Starter {
         }
     }
 
-    /// Moves on a schedule whose firing could not start its run. Mostly somebody else has done both, or has changed the agent,
-    /// and the due index tells what is left to do. But an owner whose clock is behind may have set a firing again that has its
-    /// run already: it would meet that run for ever.
+    /// Moves on a schedule whose firing could not start its run. Mostly another tick has done both, or the agent was changed, and
+    /// the due index tells what is left to do. But an owner whose clock is behind may have set a firing again that has its run
+    /// already: every later tick would find that run.
     async fn skip(&self, agent: &Agent, moved_on: &Agent) -> Result<()> {
         let stored = self.store.agent(agent.workspace_id, agent.id).await?;
         if stored.is_none_or(|stored| stored.revision != agent.revision) {
@@ -185,7 +185,8 @@ impl Starter {
         }
     }
 
-    /// Writes a run and counts it against its organization's plan, if that has limits, side by side. One that was there before does not count.
+    /// Writes a run and counts it against its organization's plan, if that has limits, side by side. One that was there before does
+    /// not count.
     async fn create(&self, run: &Run, agent: Option<&Agent>, audit: &AuditEntry) -> Result<()> {
         if !run.counts_in_plan {
             return self.store.create_run(run, agent, audit).await;

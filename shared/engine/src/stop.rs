@@ -1,4 +1,4 @@
-//! Stopping a run, whoever holds it: the stop is written over a worker's head, whose next write then fails.
+//! Stopping a run, whether or not a worker holds it: the stop is written over a worker's head, whose next write then fails.
 
 use domain::audit::Caller;
 use domain::ids::{RunId, WorkspaceId};

@@ -1,7 +1,7 @@
-//! What a model's answer comes to under an output schema, found out where it can be waited for and left alone.
+//! Checking a model's answer against an output schema.
 //!
-//! A schema is bounded before it is compiled, so that its work ends; all the same it is done by a thread of its own, which keeps
-//! no other run waiting, and which is given up after a time.
+//! A schema is bounded before it is compiled, so that the check ends; all the same it is done by a thread of its own, which keeps
+//! no other run waiting, and whose result is waited for only so long.
 
 use std::thread;
 use std::time::Duration;

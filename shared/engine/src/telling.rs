@@ -55,7 +55,7 @@ impl Telling {
 
     fn piece(&self, more: &str) {
         self.with(|told| match told.events.last_mut() {
-            // Nobody has been asked over the network.
+            // No model has been asked over the network.
             None if told.attempts == 0 => {}
             Some(PartialEvent::Text { text }) if text.len() + more.len() <= MAX_TEXT => {
                 text.push_str(more);

@@ -29,7 +29,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LENT_AFTER: Duration = Duration::from_millis(200);
 const LENT_AGAIN: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// Up to this size a result is handed to whoever waited for it, in bytes of JSON.
+/// Up to this size a result is handed to the run that waited for it, in bytes of JSON.
 const MAX_RESULT: usize = 64 * 1024;
 /// How many agents of a workspace, the newest ones, are known by name to those that may start any.
 const KNOWN_BY_NAME: u32 = 100;
@@ -190,7 +190,7 @@ impl WorkspaceTools {
 
     /// The run once it is over, or as it stands when there is no more patience.
     ///
-    /// One that nobody has begun with may find no place beside that of the run which waits for it, `by`, and is lent that.
+    /// One that no worker has taken yet may find no place beside that of `by`, the run which waits for it, and is lent that.
     async fn settled(&self, mut run: Run, by: &CallingRun) -> Run {
         let until = Instant::now() + PATIENCE;
         let mut lending = Instant::now() + LENT_AFTER;

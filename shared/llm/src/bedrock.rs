@@ -33,7 +33,7 @@ use stream::Pieces;
 /// Whose Bedrock it is.
 #[derive(Clone, Debug)]
 pub enum BedrockAccess {
-    /// Of whoever has this API key. `base_url` says the region.
+    /// Of the account that this API key belongs to. `base_url` says the region.
     Key {
         secret: ProviderSecret,
         base_url: String,

@@ -2,7 +2,7 @@
 //!
 //! - A line `@tool {"argument": "value"}` in the instructions, or in a user message that is plain text, is a
 //!   directive. Directives are carried out one after the other, each once; `{{input.path}}` in a value stands
-//!   for that part of the run's input. Text inside a JSON input is never a directive: it is somebody else's.
+//!   for that part of the run's input. Text inside a JSON input is never a directive: other people wrote it.
 //! - Once tools have answered, the answer is a report of their results.
 //! - Otherwise it answers with sentences of the input, word for word: those that say most of it, or those that
 //!   bear on the question when there is one.

@@ -117,7 +117,7 @@ impl Hosted {
         let mut telling = Telling::new(Some(&self.secret), on_text);
         let hidden = |error| hide_in_error(error, &self.secret);
         let body = if is_in_words {
-            // What is told cannot be taken back, and a frame around the JSON is.
+            // A code fence is taken off the whole answer, and text that was told cannot be taken back.
             let unheard = &mut |_: &str| {};
             let mut unheard = Telling::new(Some(&self.secret), unheard);
             self.read(reply, &mut unheard).await
@@ -279,7 +279,7 @@ fn error_in(body: &Value) -> &Value {
     }
 }
 
-/// The most tokens that are believed of one answer, so that nobody's sums overflow.
+/// The most tokens that are believed of one answer, so that sums do not overflow.
 const MAX_COUNT: u64 = 1_000_000_000;
 
 /// What a tool came to, as providers take it: a text.

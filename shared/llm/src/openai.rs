@@ -20,7 +20,7 @@ pub(crate) const PATH: &str = "/chat/completions";
 
 /// The members of a message that text and calls say already.
 const KNOWN: [&str; 3] = ["role", "content", "tool_calls"];
-/// Likewise, of a call.
+/// The members of a call that a [`ToolCall`] says already.
 const KNOWN_OF_CALL: [&str; 4] = ["index", "id", "type", "function"];
 
 /// The request's body, less the members that the service is known to refuse. Services other than OpenAI are first asked with the
@@ -147,7 +147,7 @@ fn identified<'a>(
 
 /// An id as a service gives it; empty where it only looks like one.
 fn id_of(text: &str) -> &str {
-    // Mistral's, and what Python makes of nothing.
+    // Mistral sends the text `null`; others send Python's `None`.
     if ["null", "None"].contains(&text) {
         ""
     } else {

@@ -44,7 +44,7 @@ pub(crate) async fn read<A: Assembly>(
     mut assembly: A,
     telling: &mut Telling<'_>,
 ) -> Result<Value, ModelError> {
-    // Not everybody ends the last event with the blank line that belongs there.
+    // Some services leave out the blank line that belongs behind the last event.
     let end = stream::once(ready(Ok(Bytes::from_static(b"\n\n"))));
     let mut events = pin!(SseByteStream::new(chunks.chain(end)));
     let mut is_readable = false;

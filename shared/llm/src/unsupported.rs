@@ -9,7 +9,7 @@ use outbound::OutboundResponse;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// A member that services exist which refuse it.
+/// A member of requests that some services refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Member {
     /// Without it the answer comes at once.

@@ -241,8 +241,8 @@ struct GuardedResolver {
     lookup: Lookup,
 }
 
-/// A name has no address that may be reached, or no name server answered. Which of them it is, is not told: it would say which
-/// names our network has.
+/// A name has no address that may be reached, or no name server answered. The error does not say which of them it is: that would
+/// tell which names our network has.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} was not found, or has no public address")]
 struct NotFound(String);
@@ -294,7 +294,7 @@ fn failure(error: reqwest::Error) -> OutboundError {
         }
         source = cause.source();
     }
-    // Before anything is sent, a time limit is one of connecting.
+    // A time limit of connecting counts as a failure to connect: nothing was sent.
     if error.is_connect() {
         OutboundError::Unavailable("the host could not be reached".to_owned())
     } else if error.is_timeout() {

@@ -33,7 +33,7 @@ impl Afterwards {
         Self(Arc::new(Host::Starts(Box::new(start))))
     }
 
-    /// Has `work` done. It tells nobody how it went, so it logs its own failures.
+    /// Has `work` done. Its outcome is not returned, so it logs its own failures.
     pub fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         let work: Work = Box::pin(work);
         match &*self.0 {

@@ -65,13 +65,13 @@ pub struct Aws {
     pub session_token: Option<String>,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, else `AWS_ENDPOINT_URL`, else the region's own.
     pub dynamodb_endpoint: Option<String>,
-    /// `AWS_ENDPOINT_URL_S3`, likewise.
+    /// `AWS_ENDPOINT_URL_S3`, else as for DynamoDB.
     pub s3_endpoint: Option<String>,
-    /// `AWS_ENDPOINT_URL_SQS`, likewise.
+    /// `AWS_ENDPOINT_URL_SQS`, else as for DynamoDB.
     pub sqs_endpoint: Option<String>,
-    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, likewise.
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`, else as for DynamoDB.
     pub secrets_manager_endpoint: Option<String>,
-    /// `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, likewise.
+    /// `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, else as for DynamoDB.
     pub bedrock_endpoint: Option<String>,
 }
 

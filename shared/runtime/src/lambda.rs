@@ -1,4 +1,4 @@
-//! What a function of ours is, before anybody hosts it.
+//! What a function of ours is, before a host runs it.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What stands between a function of ours and whoever hosts it: configuration, AWS clients, secrets, the clock, queue
-//! batches and the Lambda bootstrap.
+//! What stands between a function of ours and its host: configuration, AWS clients, secrets, the clock, queue batches and the
+//! Lambda bootstrap.
 //!
 //! A function is built from [`Services`] and is a [`Lambda`]. In AWS, [`bootstrap::run`] serves it to the Lambda Runtime
 //! API; on a developer's machine `signalbox local` mounts the very same value behind its gateway.

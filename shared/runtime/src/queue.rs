@@ -15,7 +15,7 @@ const CONCURRENCY: usize = 10;
 /// handling panics is among them, and no other is disturbed.
 ///
 /// A message that is not a `T` can never succeed. It is reported as failed all the same: the queue's redrive policy moves
-/// it to the dead-letter queue, where somebody sees it, while acknowledging would lose it silently.
+/// it to the dead-letter queue, where it is seen, while acknowledging would lose it silently.
 pub async fn each_message<T, F, R>(event: SqsEvent, handle: F) -> SqsBatchResponse
 where
     T: DeserializeOwned,

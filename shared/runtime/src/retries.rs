@@ -1,4 +1,4 @@
-//! What the SDK tries again beyond what it tries again by itself.
+//! Errors that the SDK retries beyond those that it retries by itself.
 
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
@@ -6,8 +6,9 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 
-/// Writes of one item that met a transaction on it. DynamoDB refuses those, the SDK takes it for final, and a moment later they
-/// go through. A transaction that met another one is tried again by who makes it: only there is known what it means.
+/// Writes of one item that conflicted with a transaction on it. DynamoDB refuses them and the SDK takes that for final, although
+/// they go through a moment later. A transaction that conflicts with another one is retried by its caller, which alone knows what
+/// the conflict means.
 #[derive(Debug)]
 pub(crate) struct TransactionConflicts;
 

@@ -20,7 +20,7 @@ const ASKED_AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(10);
 pub struct MasterKey {
     /// Names this version in whatever was signed or sealed with it.
     pub id: String,
-    /// The secret text, of which the keys are derived.
+    /// The secret text, from which the keys are derived.
     pub secret: Vec<u8>,
 }
 
@@ -63,7 +63,7 @@ pub struct Secrets {
 /// What came of asking for the keys last.
 struct Asked {
     at: DateTime<Utc>,
-    /// Whether these are the keys of then, or older ones that serve on.
+    /// Whether the keys were read then; else they are older ones, which serve on.
     is_answered: bool,
     keys: Arc<MasterKeys>,
 }

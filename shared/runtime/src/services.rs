@@ -20,7 +20,8 @@ use crate::{Afterwards, Clock, Config, Secrets};
 const SMALL_CALL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
 /// What SQS may take, for an attempt and a call. A send can be slow where its queue is encrypted.
 const QUEUE_CALL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(11));
-/// What S3 may take, for an attempt and a call, the transfer of a body aside: who transfers one says how long that may take by its size.
+/// What S3 may take, for an attempt and a call, without the transfer of a body: the caller that transfers one sets limits by its
+/// size.
 const OBJECT_CALL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(16));
 /// How often a call to DynamoDB is tried. Its throttling is that of one partition, which mostly passes in a moment.
 const ATTEMPTS: u32 = 5;

@@ -111,8 +111,8 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Chooses as an organization's default what `choice` says, or takes a choice back. Only while `credential`, whom it concerns,
-    /// and the choice are as they were read.
+    /// Chooses as an organization's default what `choice` says, or takes a choice back. It is written only while `credential`, which
+    /// it concerns, and the choice are as they were read.
     pub async fn choose_credential(
         &self,
         credential: &Credential,
@@ -200,7 +200,7 @@ impl Store {
     }
 }
 
-/// Writes to a credential that may be gone meanwhile, and with it whom this would tell.
+/// Writes to a credential. Nothing happens when it is gone by now.
 async fn sent_if_there(update: UpdateItemFluentBuilder) -> Result<()> {
     match sent(update.send()).await {
         Ok(_) => Ok(()),

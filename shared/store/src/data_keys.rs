@@ -1,4 +1,4 @@
-//! The keys that what is stored is sealed with, wrapped: one row for the platform.
+//! The data keys that stored values are sealed with, each wrapped by the master secret: one row for the platform.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::item::{NewItem, entity, revision};
 use crate::{Store, keys};
 
-/// The data keys of the platform, the one that seals last.
+/// The data keys of the platform. The last of them is the one that seals.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct WrappedDataKeys {
     pub keys: Vec<WrappedDataKey>,
@@ -24,7 +24,7 @@ pub struct WrappedDataKeys {
 pub struct WrappedDataKey {
     pub id: Uuid,
     pub created_at: DateTime<Utc>,
-    /// The key, sealed, by the version of the master secret that it is sealed with. Any one of them opens it.
+    /// The wrapped key, under the id of each version of the master secret that has wrapped it. Any one of them opens it.
     pub wrapped: BTreeMap<String, String>,
 }
 

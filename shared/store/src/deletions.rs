@@ -3,14 +3,20 @@
 //! A deletion begins with one transaction that takes the thing's own row away and creates a [`Deletion`], which is in the due
 //! index until the job has removed everything. The row's absence is the mark: whatever reads it is refused from then on.
 //!
-//! | what ends | by what | when |
-//! |---|---|---|
-//! | sessions that name the workspace, administration of it | its row is gone, which every such request reads | with the transaction |
-//! | sessions that name no workspace | the members' default moves to the oldest workspace that is left | in the request |
-//! | members, sessions and addresses of an organization | rows of member, user and address are deleted | in the request |
-//! | keys and tokens | the row under the hash of their secret is deleted; none can be made or get another secret, since both check the workspace's row in their transaction | in the request |
-//! | schedules, queued runs | whoever fires a schedule or takes a run reads the row of the workspace, and of a deleted agent its [`Deletion`] | with the transaction |
-//! | runs under way, paused or waiting | they are stopped, which fences their workers and ends their event streams | in the request, as far as its time goes; then by the job |
+//! With that transaction end:
+//!
+//! * sessions that name the workspace, and its administration: every such request reads the workspace's row, which is gone;
+//! * schedules and queued runs: the tick, before it fires a schedule, and a worker that takes a run read the workspace's row; the
+//!   worker also reads the [`Deletion`] of the run's agent.
+//!
+//! In the request end, after the transaction:
+//!
+//! * sessions that name no workspace: the members' default moves to the oldest workspace that is left;
+//! * members, sessions and addresses of an organization: the rows of member, user and address are deleted;
+//! * keys and tokens: the row under the hash of their secret is deleted. None can be made or get another secret, since both check
+//!   the workspace's row in their transaction;
+//! * runs under way, paused or waiting, as far as the request's time goes: they are stopped, which fences their workers and ends
+//!   their event streams.
 //!
 //! What a request has no time for is done by the job within a minute.
 

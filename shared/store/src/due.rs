@@ -30,8 +30,8 @@ pub enum DueKind {
 impl Store {
     /// What is due until `until`, at most `limit` of each of the index's sixteen partitions, oldest first.
     ///
-    /// The index may lag behind the items: whoever acts on a row claims it on the item itself. A partition that cannot be read now
-    /// is left out: what is due there is still due the next time.
+    /// The index may lag behind the items: a caller that acts on a row claims it on the item itself. A partition that cannot be read
+    /// now is left out: what is due there is still due the next time.
     ///
     /// # Errors
     /// `Unavailable` when none of the partitions can be read.

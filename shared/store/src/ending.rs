@@ -17,7 +17,7 @@ use crate::keys::{self, Index, Key};
 
 /// How many members go in one transaction: each is at most four items of its hundred.
 const MEMBERS_AT_ONCE: usize = 25;
-/// Likewise workspaces, of two items each.
+/// How many workspaces go in one transaction: each is two items.
 const WORKSPACES_AT_ONCE: usize = 40;
 /// How many transactions are under way at a time.
 const CONCURRENCY: usize = 8;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::item::{NewItem, aws_error, entity, refused_by, sent};
 use crate::{Store, keys};
 
-/// A response that is given again. `sealed` is the body, encrypted by whoever stores it.
+/// A response that is given again. `sealed` is the body, encrypted by the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredResponse {
     pub status: u16,
@@ -73,7 +73,7 @@ impl Store {
         }
     }
 
-    /// Replaces `seen` by `attempt`; `false` when somebody else did so first.
+    /// Replaces `seen` by `attempt`; `false` when another request did so first.
     pub async fn replace_idempotency(
         &self,
         scope: &str,
@@ -100,8 +100,8 @@ impl Store {
         }
     }
 
-    /// Forgets `attempt`, whose request changed nothing, so that it can be sent again. One that was taken over is somebody
-    /// else's to forget.
+    /// Forgets `attempt`, whose request changed nothing, so that it can be sent again. One that was taken over
+    /// belongs to another request.
     pub async fn release_idempotency(&self, scope: &str, attempt: &Attempt) -> Result<()> {
         let delete = self
             .dynamodb

@@ -53,7 +53,7 @@ impl Key {
 pub(crate) enum Index {
     /// Children of something, by age.
     Children,
-    /// Runs of a workspace by status, their messages likewise, and the tokens that are good.
+    /// Runs of a workspace and their messages, by status, and the tokens that are good.
     Status,
     /// What must happen later, by time. Sparse.
     Due,
@@ -97,7 +97,7 @@ pub(crate) struct IndexKey {
     pub(crate) key: Key,
 }
 
-/// The keys that what is stored is sealed with. The platform's, no tenant's.
+/// The data keys that stored values are sealed with. They belong to the platform, not to a tenant.
 pub(crate) fn data_keys() -> Key {
     Key::new("platform", "data_keys")
 }

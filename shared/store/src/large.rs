@@ -1,14 +1,14 @@
 //! Entities that are too large for an item.
 //!
 //! DynamoDB takes 400 KB an item and 4 MB a transaction. What belongs to a run may be larger: above [`IN_ITEM`] its JSON goes
-//! to S3, and the item has a reference in place of `data`: key, length, digest. Readers put the text back, so nobody beyond
-//! this file knows where it was; an object that is gone or is not what was written is an internal error, never a value.
+//! to S3, and the item has a reference in place of `data`: key, length, digest. Readers put the text back, so no code
+//! beyond this file knows where it was; an object that is gone or is not what was written is an internal error, never a value.
 //!
 //! * An object is put before the transaction that names it, under a key that was never used, and is not changed after.
 //! * Keys are ids of ours: `v/<workspace>/<run>/<random>`, so that one prefix names all objects of a workspace, or of a run.
 //!   Readers take a key only from an item, which was read under its tenant's partition key.
 //! * A transaction that has certainly not happened takes its objects back. When that is not certain, or the process ends in
-//!   between, an object may stay that no item names: nobody can read it, and all it costs is its room.
+//!   between, an object may stay that no item names: it cannot be read, and costs only its storage.
 
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ impl Store {
         stream::iter(whole).buffered(AT_ONCE).try_collect().await
     }
 
-    /// Likewise for the rows of a list. One whose object is gone or changed comes without its `data`.
+    /// Like [`Self::whole`], for the rows of a list. One whose object is gone or changed comes without its `data`.
     pub(crate) async fn whole_rows(&self, items: Vec<Item>) -> Result<Vec<Item>> {
         if !items.iter().any(|item| item.contains_key(REFERENCE)) {
             return Ok(items);

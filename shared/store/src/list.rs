@@ -107,7 +107,7 @@ impl Store {
             .await
     }
 
-    /// Likewise. A row of which `read` makes nothing is left out: an index may lag behind what its items are by now.
+    /// Like [`Self::page`]. A row of which `read` makes nothing is left out: an index may lag behind what its items are by now.
     pub(crate) async fn page_of<T>(
         &self,
         list: &List<'_>,

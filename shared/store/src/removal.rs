@@ -12,10 +12,10 @@
 //! | objects in S3, those included that no item names | their prefix, `v/<workspace>/` |
 //! | usage of agents | the versions of the workspace's agents, deleted agents included |
 //! | versions, agents, deletions of agents | their partitions |
-//! | log of each token; its rows under the hash of its secret and among those of its maker; the token or its tombstone | the organization's tokens |
+//! | log of each token; what leads to it from its secret and its maker; the token or its tombstone | the organization's tokens |
 //! | places of live tokens | their partition |
 //! | model credentials of the workspace, and what leads runs to them | the organization's credentials |
-//! | audit log, request log and its counts, usage | their partitions: 13 months, 91 days, their shards |
+//! | audit log, request log and its counts, usage | the partitions of all months and days that may have rows, and of all shards |
 //! | the kept totals of its lists, and its agents in the organization's plan | their keys |
 //!
 //! Of an **organization**, once its workspaces are deletions of their own: members, users, addresses and invitations, tokens as

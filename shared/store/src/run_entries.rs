@@ -1,4 +1,4 @@
-//! A run as those see it who watch: its journal, and what models have shown of answers that are on their way.
+//! A run as its watchers see it: its journal, and what models have shown of answers that are on their way.
 
 use chrono::TimeDelta;
 use domain::ids::{RunId, WorkspaceId};
@@ -32,7 +32,7 @@ impl RunEntry {
     }
 }
 
-/// How far somebody has read.
+/// How far a watcher has read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventCursor {
     #[default]
@@ -118,7 +118,7 @@ impl Store {
     /// fence behind which [`Self::add_partial`] shows the others. `false` when the piece's place is taken.
     ///
     /// # Errors
-    /// `Conflict` when somebody else has written the run since, or wants something of its worker that `read` does not know of.
+    /// `Conflict` when the run has been written since, or something is wanted of its worker that `read` does not know of.
     pub async fn show_answer(&self, read: &Run, run: &Run, partial: &Partial) -> Result<bool> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
@@ -141,7 +141,7 @@ impl Store {
     /// piece's place is taken.
     ///
     /// # Errors
-    /// `Conflict` when the run is somebody else's by now, or has gone on.
+    /// `Conflict` when another worker has the run by now, or it has gone on.
     pub async fn add_partial(&self, run: &Run, partial: &Partial) -> Result<bool> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
@@ -174,8 +174,8 @@ impl Transaction<'_> {
 /// How long a fence is kept: longer than an answer can take, or a late piece of it can be on its way.
 const FENCED_FOR: TimeDelta = TimeDelta::days(1);
 
-/// Who may add to an answer. It is made with the answer's first piece and is nobody's any more with the write that ends it, and so
-/// costs runs nothing whose answers come at once.
+/// Who may add to an answer. It is made with the answer's first piece and loses its holder with the write that ends the answer, so it
+/// costs nothing in runs whose answers come at once.
 #[derive(Serialize)]
 struct Fence {
     holder: u64,
@@ -186,7 +186,7 @@ fn holder(run: &Run) -> u64 {
     run.lease.map_or(0, |lease| lease.holder)
 }
 
-/// What an item of a run tells to those who watch; `None` for what is no part of the journal.
+/// What an item of a run tells its watchers; `None` for what is no part of the journal.
 pub(crate) fn entry(item: &Item) -> Result<Option<RunEntry>> {
     let sort = sort_key(item);
     if !sort.starts_with(RUN_STEP) {

@@ -1,7 +1,8 @@
 //! The head of a run: one item with how the run stands, which is also the run's place in the indexes.
 //!
 //! Writes of it are updates, and an index is written only when the run's place in it changes: by age when the run is created, by
-//! status when that changes, in the due index when somebody says so. A worker that renews its lease writes the head alone.
+//! status when that changes, in the due index when the write changes when it is due. A worker that renews its lease writes the head
+//! alone.
 
 use chrono::{DateTime, Utc};
 use domain::audit::AuditEntry;
@@ -124,7 +125,7 @@ fn is_same_answer(read: &Run, run: &Run) -> bool {
     run.status == RunStatus::Running && run.steps == read.steps && holder(run) == holder(read)
 }
 
-/// Nobody has written the run since it was read, and what is wanted of its worker is what was wanted then.
+/// The run has not been written since it was read, and what is wanted of its worker is what was wanted then.
 pub(crate) fn unchanged(read: &Run) -> Condition {
     let seen = |rest: &str| {
         Condition::that(format!("version = :seen AND {rest}")).number(":seen", read.version)

@@ -38,7 +38,7 @@ impl Waiting {
     }
 }
 
-/// A place as it stands. Whether it is still held says [`RunPlace::is_held`].
+/// A place as it stands. [`RunPlace::is_held`] says whether it is still held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunPlace {
     pub number: u16,

@@ -1,6 +1,6 @@
 //! Runs: journal, head and messages in one partition.
 //!
-//! Head, input and output are read together; the journal by workers and by those who watch. A small input or output is kept
+//! Head, input and output are read together; workers and watchers read the journal. A small input or output is kept
 //! in the head, so that lists can show it; a larger one has an item of its own, and beyond 100 KB that item is in S3.
 
 use std::time::Duration;
@@ -49,8 +49,8 @@ pub struct LoadedRun {
     pub partials: Vec<Partial>,
 }
 
-/// One step of a run being written: the new head, and what comes with it. All or nothing, and only if nobody else has
-/// written since the head was read.
+/// One step of a run being written: the new head, and what comes with it. All of it is written or nothing, and only if the head
+/// has not been written since it was read.
 #[derive(Debug)]
 pub struct RunWrite<'a> {
     /// The head as it was read. What is the same in `run` is left alone where it has its own place: when the run is due, above all.
@@ -66,7 +66,7 @@ pub struct RunWrite<'a> {
 
 impl Store {
     /// Creates a run. It is accepted, and found by the sweep, from here on. `agent` is written with it when given: a firing
-    /// moves its schedule on in the same breath, so it fires once.
+    /// moves its schedule on in the same transaction, so it fires once.
     pub async fn create_run(
         &self,
         run: &Run,
@@ -236,8 +236,8 @@ impl Store {
     /// Writes a step of a run.
     ///
     /// # Errors
-    /// `Conflict` when the run was written by somebody else since, or when somebody wants something of its worker that the
-    /// head in `write` does not know of; nothing has happened then.
+    /// `Conflict` when the run has been written since, or when something is wanted of its worker that the head in `write` does
+    /// not know of; nothing has happened then.
     pub async fn write_run(&self, write: RunWrite<'_>) -> Result<()> {
         self.run_transaction(&write).commit().await
     }

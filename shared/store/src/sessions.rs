@@ -9,7 +9,7 @@ use domain::ids::{SessionId, UserId};
 use crate::item::{NewItem, aws_error, entity, number, refused_by, sent, text};
 use crate::{Store, Transaction, keys};
 
-/// How long the networks are remembered from which somebody has signed in.
+/// How long the networks are remembered from which a user has signed in.
 const NETWORK_KNOWN_FOR: TimeDelta = TimeDelta::days(90);
 
 impl Store {

@@ -45,7 +45,7 @@ impl TokenAuditEntry {
 
 impl Store {
     /// Counts one use of a token, whose `hash` is the one that it was looked up by. The first in an hour is logged in the same
-    /// breath; while two secrets are good, that of each.
+    /// transaction; while two secrets are good, the first use of each is.
     pub async fn record_use(
         &self,
         token: &Token,

@@ -385,7 +385,7 @@ fn lookup_item(token: &Token, hash: TokenHash) -> Result<NewItem> {
 }
 
 fn owner_item(token: &Token) -> Result<NewItem> {
-    // A token that can still run out is in the due index, so that somebody notices when it does.
+    // A token that can still run out is in the due index, so that the tick notices when it does.
     let due = token
         .expires_at
         .filter(|_| token.state != TokenState::Revoked && !token.expiry_recorded)

@@ -67,7 +67,7 @@ impl Condition {
         self
     }
 
-    /// A text, likewise.
+    /// A text that the expression, or an update beside it, names.
     pub(crate) fn text(mut self, name: &str, value: &str) -> Self {
         let values = self.values.get_or_insert_default();
         values.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
@@ -75,7 +75,7 @@ impl Condition {
     }
 }
 
-/// Somebody else wrote first.
+/// Another writer was first.
 pub(crate) fn stale() -> Error {
     Error::Conflict("it was changed by somebody else; read it again".to_owned())
 }
@@ -305,7 +305,7 @@ impl<'a> Transaction<'a> {
 /// Why a transaction did not happen, or may not have.
 enum Undone {
     Certainly(Error),
-    /// Nobody has said.
+    /// DynamoDB has not said which.
     Perhaps(Error),
 }
 
@@ -399,7 +399,7 @@ async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(),
     }
 }
 
-/// Likewise.
+/// Like [`put_alone`], for an update.
 async fn update_alone(store: &Store, update: Update, on_failure: OnFailure) -> Result<(), Undone> {
     let names = update.expression_attribute_names.clone();
     let values = update.expression_attribute_values.clone();

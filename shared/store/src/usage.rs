@@ -56,7 +56,7 @@ impl Store {
         self.usage_of_shards(shards.collect(), from, to).await
     }
 
-    /// Likewise, a workspace.
+    /// What a workspace used; otherwise like [`Self::usage_of_organization`].
     pub async fn usage_of_workspace(
         &self,
         workspace: WorkspaceId,
@@ -83,7 +83,7 @@ impl Store {
         Ok(days.into_iter().collect())
     }
 
-    /// Likewise, an agent.
+    /// What an agent used; otherwise like [`Self::usage_of_organization`].
     pub async fn usage_of_agent(
         &self,
         workspace: WorkspaceId,

@@ -41,7 +41,7 @@ impl Store {
     /// Creates a user with an organization of their own, all or nothing.
     ///
     /// # Errors
-    /// `Invalid` naming `email` when somebody has the address already.
+    /// `Invalid` naming `email` when the address is registered already.
     pub async fn register(
         &self,
         user: &User,

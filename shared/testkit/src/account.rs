@@ -1,4 +1,4 @@
-//! Somebody to act as.
+//! Users that tests act as.
 
 use domain::access::Role;
 use domain::audit::{AuditEntry, Caller};

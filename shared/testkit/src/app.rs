@@ -37,7 +37,7 @@ impl TestApp {
         Self::with(|options| options).await
     }
 
-    /// Likewise, after `change`.
+    /// Starts such a platform with changed options.
     pub async fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let clock = Clock::system();
         let mut options = Options {
@@ -110,7 +110,7 @@ impl TestApp {
         Account::from_answer(email, answer.expect(201)["data"].clone())
     }
 
-    /// An address that nobody has yet.
+    /// An e-mail address that no user has yet.
     pub fn new_email(&self) -> String {
         format!("{}@example.com", uuid())
     }

@@ -1,5 +1,5 @@
-//! A proxy before DynamoDB that does what DynamoDB and the way to it do on a bad day: throttle, hang, refuse for a transaction
-//! under way, lose an answer, and answer from indexes that lag behind their table.
+//! A proxy before DynamoDB that injects the faults of DynamoDB and of the network: it throttles, hangs, refuses because of a
+//! transaction under way, loses an answer, and answers from indexes that lag behind their table.
 
 mod index_lag;
 
@@ -112,7 +112,7 @@ impl DynamoDbFaults {
         }
     }
 
-    /// The front to give to the platform's options. It serves on the runtime that starts the platform.
+    /// The proxy to give to the platform's options. It serves on the runtime that starts the platform.
     pub fn front(&self) -> signalbox::Front {
         let faults = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream, faults)))
@@ -123,7 +123,7 @@ impl DynamoDbFaults {
         self.inject_after(0, fault, calls, times)
     }
 
-    /// Likewise, once `passed` of these calls have met no fault.
+    /// Does the same once `passed` of these calls have met no fault.
     pub fn inject_after(
         &self,
         passed: usize,
@@ -166,7 +166,7 @@ impl DynamoDbFaults {
     }
 }
 
-/// A call as faults are chosen for it.
+/// What faults are chosen by.
 struct Call<'a> {
     operation: &'a str,
     caller: &'a str,
@@ -185,7 +185,7 @@ struct Proxy {
 struct Upstream {
     url: String,
     client: reqwest::Client,
-    /// The header of what may ask it, where not everybody may.
+    /// The header that marks a request as authenticated, where that is needed.
     pass: Option<(HeaderName, HeaderValue)>,
 }
 

@@ -1,5 +1,5 @@
 //! What tests need: the whole platform in this process, accounts to act with, other people's systems faked at the wire, and a
-//! DynamoDB that has bad days.
+//! DynamoDB with injected faults.
 
 mod account;
 mod answer;

@@ -20,7 +20,7 @@ pub struct ToolSettings {
     pub outbound: OutboundClient,
     /// Base of Open-Meteo's geocoding API, without a trailing slash.
     pub geocoding_url: String,
-    /// Base of Open-Meteo's forecast API, likewise.
+    /// Base of Open-Meteo's forecast API, without a trailing slash.
     pub forecast_url: String,
 }
 
@@ -57,7 +57,7 @@ pub enum ToolError {
     #[error("{0}")]
     Unavailable(String),
     /// The request was sent, and the answer did not come, or not whole: it may have taken effect. A later attempt may succeed;
-    /// whether one is safe says [`Toolbox::is_idempotent`].
+    /// [`Toolbox::is_idempotent`] says whether one is safe.
     #[error("{0}")]
     Unanswered(String),
     /// The request was sent and answered, and the answer cannot be used. It may have taken effect.

@@ -19,7 +19,7 @@ pub trait Access {
     fn permit(principal: &Principal) -> Result<()>;
 }
 
-/// A caller for whom the rule `A` holds, and who gets no earlier answer to this request. It stands before [`crate::FreshId`].
+/// A caller for whom the rule `A` holds, and whose request has no stored answer. Handlers take it before [`crate::FreshId`].
 #[derive(Clone, Debug)]
 pub struct Permitted<A> {
     principal: Principal,
@@ -66,13 +66,13 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Whoever is authenticated for the route's dialect.
+    /// Any caller who is authenticated for the route's dialect.
     Anyone => |_principal| Ok(());
     /// A user session; no token.
     Session => |principal| principal.require_session().map(drop);
     /// A user session of an administrator.
     AdminSession => |principal| principal.require_session().and_then(|_| principal.require_role(Role::Admin));
-    /// A user session of whoever operates the platform.
+    /// A user session of a super admin.
     SuperAdminSession => |principal| principal.require_session().and_then(|_| principal.require_role(Role::SuperAdmin));
     /// A user session, or a key that may do everything.
     Everything => |principal| principal.require_scope("*");

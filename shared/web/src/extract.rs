@@ -24,12 +24,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{Failure, idempotency};
 
-/// The largest JSON body, in bytes. An agent's parameters may have 100 KB, a prompt set likewise.
+/// The largest JSON body, in bytes. An agent's parameters and a prompt set may have 100 KB each.
 const MAX_BODY: usize = 512 * 1024;
 /// The largest one that starts a run: its input may have 2 MB, and more in a client's spelling. Lambda takes 6 MB.
 const MAX_INPUT_BODY: usize = 4 * 1024 * 1024;
 
-/// A JSON body, which has to be said to be one: a web page can send other kinds to any origin without asking.
+/// A JSON body, whose content type has to say so: a web page can send other types to any origin without a preflight.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -388,7 +388,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Deadline {
     }
 }
 
-/// Which event of a stream a client has seen last; likewise for clients that cannot set headers.
+/// The header that names the last event of a stream that a client has seen. Clients that cannot set headers use the parameter.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
 

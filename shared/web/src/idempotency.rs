@@ -1,9 +1,9 @@
 //! `Idempotency-Key`: the same request, sent again, is answered again and not done again.
 //!
 //! A key is remembered for 24 hours with a hash of the request's body and, sealed, the response. The scope is principal,
-//! method and path. Only successes are kept: a request that was refused changed nothing and may be corrected. A response of
-//! more than 100 KB is not kept: a repetition is handled anew, and by the ids that are derived from its key finds what the
-//! first request made.
+//! organization, workspace, method and path. Only successes are kept: a request that was refused changed nothing and may be
+//! corrected. A response of more than 100 KB is not kept: a repetition is handled anew, and by the ids that are derived from its key
+//! finds what the first request made.
 //!
 //! The key is looked up by [`admit`], which [`crate::Permitted`] calls once its rule holds: an earlier answer is given only to
 //! a caller who may make the request now.
@@ -168,7 +168,7 @@ impl Key {
             Ok(Ok(())) => None,
             Ok(Err(earlier)) => Some(earlier),
             Err(error) => {
-                // The claim may be there all the same.
+                // The claim may have been written all the same.
                 self.give_back(&attempt).await;
                 return Err(error);
             }
@@ -231,7 +231,7 @@ impl Key {
         self.slot().take()
     }
 
-    /// Does with the claim what the response calls for.
+    /// Ends the claim as the response requires: the response is kept, or the key is given back or forgotten.
     async fn settle(&self, claim: Claim, dialect: Dialect, response: Response) -> Response {
         let attempt = &claim.attempt;
         let payload = response.extensions().get::<Payload>().cloned();
@@ -251,7 +251,7 @@ impl Key {
                     Err(error) => Failure(Error::internal(error)).into_response(),
                 }
             }
-            // The first attempt was refused, so nothing has happened. A later one knows nothing of those before it.
+            // The first attempt was refused, so nothing has happened. A later one cannot tell what those before it have done.
             _ if status.is_client_error() && !claim.is_taken_over => {
                 self.release(attempt).await;
                 response
@@ -313,7 +313,7 @@ impl Key {
     }
 }
 
-/// Whose key it is: the same one in another organization or workspace is another.
+/// The scope of a key: the same text in another organization or workspace is another key.
 fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
     let who = principal
         .token_id()

@@ -3,8 +3,9 @@
 //! Annotations describe bare data, as handlers return it. [`document`] adds what a dialect adds: envelopes, errors, credentials,
 //! rate-limit headers. An annotation may say more:
 //!
-//! - `security(())`: open to everybody; `security(("Session" = []))`: for user sessions only, `security(("Session" = ["ADMIN"]))`:
-//!   for those of administrators; `security(("AgentPlatformKey" = ["agents:read"]))`: needs the scope. Without it, whatever the dialect accepts.
+//! - `security(())`: open to all callers; `security(("Session" = []))`: for user sessions only; `security(("Session" = ["ADMIN"]))`:
+//!   for those of administrators; `security(("AgentPlatformKey" = ["agents:read"]))`: needs the scope. Without it, the operation
+//!   takes what the dialect accepts.
 //! - A response of 4xx without a body: beside the errors that every operation of its kind has.
 //! - `extensions(("x-bare" = json!(true)))`: the answer stays outside any envelope.
 //!

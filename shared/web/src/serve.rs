@@ -52,7 +52,7 @@ impl Host {
     }
 }
 
-/// Builds a function's router: `open` routes for everybody, `guarded` ones for authenticated callers.
+/// Builds a function's router: `open` routes for all callers, `guarded` ones for authenticated callers.
 pub fn serve<S: Clone + Send + Sync + 'static>(
     host: Host,
     open: OpenApiRouter<S>,
@@ -74,7 +74,7 @@ pub fn serve<S: Clone + Send + Sync + 'static>(
     Router::new().fallback(handle).with_state((host, routes))
 }
 
-/// What a function answers to a request at `path` that does not get as far as a route: for the gateway in front of it.
+/// The answer to a request at `path` that the gateway in front of a function refuses before it reaches a route.
 pub fn refusal(path: &str, error: &Error, request_id: &str) -> Response {
     let mut response = encode::failure(Dialect::of(path), error, request_id);
     if let Ok(id) = HeaderValue::from_str(request_id) {
@@ -93,7 +93,7 @@ struct Learned {
     route: Option<MatchedPath>,
     organization: Option<domain::ids::OrganizationId>,
     key: Option<KnownKey>,
-    /// Requests of an organization that this one completes a batch of.
+    /// The batch of an organization's requests that this request completes.
     batch: Option<Batch>,
     /// Takes the work that runs beside the handler.
     beside: Option<oneshot::Sender<BoxFuture<'static, ()>>>,
@@ -220,7 +220,7 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
     response
 }
 
-/// Finds out who calls. Runs for routes that exist, so that a wrong path is told as such to everybody.
+/// Finds out who calls. It runs for routes that exist, so that every caller is told of a wrong path as such.
 async fn authenticate(State(host): State<Host>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let dialect = Dialect::of(path);
@@ -258,7 +258,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         Err(error) => return Failure(error).into_response(),
     };
     facts.with(|learned| learned.organization = Some(principal.organization_id));
-    // What a super admin does elsewhere is not that organization's.
+    // What a super admin does in another organization counts for the super admin's own.
     let organization = principal.home_organization_id;
     let guard = host.authenticator.guard();
     match guard.admit(organization, host.services.clock.now()) {
@@ -274,7 +274,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     idempotency::apply(&host, &principal, dialect, request, next).await
 }
 
-/// How a request counts. Which event a client has seen last it says in a header, or where it cannot set headers in the query.
+/// How a request counts. A client names the last event that it has seen in a header or, where it cannot set headers, in the query.
 fn counting(parts: &Parts) -> Counting {
     let header = parts.headers.get(LAST_EVENT_ID);
     let in_query = || {

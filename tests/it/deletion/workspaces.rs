@@ -190,7 +190,7 @@ async fn a_deleted_organization_ends_its_sessions_and_frees_its_addresses() {
     .await;
     let operator = app.register().await;
     operator.make_super_admin(&app).await;
-    // An operator is no administrator's to remove, also not in this way.
+    // An administrator cannot remove an operator, and so not in this way either.
     account.make_super_admin(&app).await;
     let path = "/api/organization?name=Analytical%20Engines";
     let refused = app.request(Method::DELETE, path).bearer(&colleague);

@@ -8,7 +8,7 @@ use testkit::{Answer, DynamoDbRecorder};
 
 use super::*;
 
-/// A platform on which nobody works, and whose streams have this pace.
+/// A platform without workers, whose streams have this pace.
 async fn at_pace(pace: Pace, change: impl FnOnce(Options) -> Options) -> Desk {
     Desk::with(|options| {
         change(Options {
@@ -92,7 +92,7 @@ async fn a_workspace_has_as_many_streams_as_it_may() {
     let refused = desk.try_to_open(&runs[3], &desk.token, None).await;
     refused.expect_refused(429);
 
-    // Who leaves frees a place at once.
+    // A client that leaves frees a place at once.
     drop(newer);
     let until = Instant::now() + PATIENCE;
     let mut last = loop {
@@ -139,7 +139,7 @@ async fn a_stream_ends_after_a_while_and_its_client_comes_back_uncounted() {
     };
     assert_eq!(remaining().await, 4, "one stream and this");
 
-    // Coming back is allowed once for each stream; who comes a second time is counted.
+    // A client may come back uncounted once for each stream; a second request is counted.
     let (one, other) = tokio::join!(
         desk.try_to_open(&run, token, Some(&id)),
         desk.try_to_open(&run, token, Some(&id))
@@ -201,7 +201,7 @@ async fn a_client_that_comes_back_again_and_again_is_counted_every_other_time() 
     };
     let mut first = desk.open(&run, None).await;
     let id = first.next().await.unwrap().id;
-    // They stay open, as they do in AWS, where nobody sees a client leave.
+    // They stay open, as they do in AWS, where the function is not told that a client has left.
     let mut open = Vec::new();
     for _ in 0..14 {
         open.push(come_back(&id).await);
@@ -305,7 +305,7 @@ async fn an_idle_stream_reads_little_and_writes_nothing() {
         .collect();
     let nesting = DynamoDbRecorder::nesting(&opened);
     assert!(nesting <= 2, "{nesting}: {opened:?}");
-    // It reads less often by and by.
+    // It reads less often as time goes on.
     tokio::time::sleep(Duration::from_secs(4)).await;
     recorder.take();
     tokio::time::sleep(Duration::from_secs(6)).await;

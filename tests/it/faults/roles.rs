@@ -1,4 +1,4 @@
-//! Tokens that follow their makers while DynamoDB has a bad day.
+//! Tokens that follow their makers while DynamoDB fails or its indexes lag.
 
 use std::time::Duration;
 

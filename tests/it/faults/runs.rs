@@ -1,4 +1,4 @@
-//! Runs whose store has a bad moment.
+//! Runs whose store fails for a while.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use testkit::fakes::{ModelApi, Target, Turn};
 use testkit::{Account, Calls, DynamoDbFaults, Fault, TestApp};
 
 const WORKER: &str = "ExecutionsWorkerFunction";
-/// In which a run that nothing is wrong with ends on a busy machine.
+/// The time in which an undisturbed run ends on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Desk {

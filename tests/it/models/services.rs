@@ -18,7 +18,7 @@ fn config(tools: bool) -> Value {
 fn turns() -> [Turn; 2] {
     let places = ["New York", "Nowhere"];
     let calls = places.map(|place| ("get_weather", json!({"location": place})));
-    // What models make of a form that they are told of in words.
+    // The form that models give an answer whose schema is described in words.
     let answer = "```json\n{\"capital\": \"Paris\"}\n```";
     [Turn::Calls(calls.to_vec()), Turn::Text(answer.to_owned())]
 }

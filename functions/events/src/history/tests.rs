@@ -88,7 +88,7 @@ fn returned(call_id: &str, outcome: ToolOutcome) -> StepEvent {
     StepEvent::ToolReturned { call_id, outcome }
 }
 
-/// A run with everything in it: a tool call, a refused one, pauses, an answer that began twice, one that nobody saw coming.
+/// A run with everything in it: a tool call, a refused one, pauses, an answer that began twice, one that was not announced.
 fn everything() -> Vec<RunEntry> {
     vec![
         partial(0, 0, asked(1)),

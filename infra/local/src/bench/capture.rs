@@ -26,7 +26,7 @@ pub(super) struct Capture {
 pub(super) struct Recorded {
     /// Those of one wave ran side by side; a wave waited for the one before it.
     pub(super) waves: Vec<Vec<Call>>,
-    /// Identifiers that the request made up. Whoever makes the calls again has to make up others.
+    /// Identifiers that the request made up. Calls that are made again need other ones.
     pub(super) fresh: BTreeSet<String>,
 }
 
@@ -76,7 +76,7 @@ impl Capture {
         self.recorder.take();
         self.tenant.send(request).await?;
         let mut calls = self.recorder.take();
-        // Nobody waits for those, so they may be those of the request before.
+        // No response waits for those, so they may be those of the request before.
         calls.retain(|call| !call.is_afterwards());
         Ok(calls)
     }

@@ -1,4 +1,4 @@
-//! What one organization notices of another that keeps the platform busy.
+//! How much a busy organization delays the runs of another.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::table::{Table, milliseconds};
 use super::tenant::Tenant;
 use crate::TemplateSource;
 
-/// The runs of the busy one.
+/// How many runs the busy organization starts.
 const FLOOD: usize = 400;
-/// How long they get to spread.
+/// How long these runs have to reach the workers before the other organization is measured.
 const SPREAD: Duration = Duration::from_secs(2);
 
 pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {

@@ -34,7 +34,7 @@ use capture::Capture;
 use table::Table;
 use tenant::Tenant;
 
-/// The parameters of the template that bound how often somebody may ask. The limiter runs, but never bites.
+/// The parameters of the template that limit requests. The limiter runs, and its limits are never reached.
 const LIMITS: [&str; 8] = [
     "ProdgyLimitPerMinute",
     "ProdgyStrictLimitPerMinute",
@@ -117,7 +117,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Options of a platform in this process, with limits that do not bite and nothing running by itself.
+/// Options of a platform in this process, with limits that are never reached and nothing running by itself.
 fn options(template: &TemplateSource) -> Options {
     let quiet = Options {
         schedules: false,
@@ -130,12 +130,12 @@ fn options(template: &TemplateSource) -> Options {
     })
 }
 
-/// A platform in a process of its own, with limits that do not bite.
+/// A platform in a process of its own, with limits that are never reached.
 async fn child(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
     child_with(template, Some(format!("{PLACES}={RAISED_PLACES}"))).await
 }
 
-/// Likewise, with the template's own places for runs.
+/// The same, with the template's own number of places for runs.
 async fn child_with_places(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
     child_with(template, None).await
 }

@@ -30,7 +30,7 @@ const AT_ONCE: usize = 200;
 /// How many send the signals of `AT_ONCE`.
 const SENDERS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What somebody's API takes its time for, and how much of it.
+/// The path at which the outside service is slow, and how long it takes there.
 const SLOW_PATH: &str = "/slow";
 pub(super) const SLOW: Duration = Duration::from_secs(19);
 /// What the agent reads.
@@ -91,7 +91,7 @@ pub(super) enum Kind {
     Reading,
     /// Makes one call of a tool.
     Calling,
-    /// Likewise, one that takes [`SLOW`].
+    /// Makes one call of a tool that takes [`SLOW`].
     Waiting,
 }
 
@@ -122,7 +122,7 @@ impl Kind {
     }
 }
 
-/// Somebody's API, in this process: what it costs is not the platform's.
+/// An outside service, in this process: what it costs is not the platform's.
 pub(super) struct Service {
     host: String,
     _serving: JoinSet<()>,
@@ -155,7 +155,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     Ok(Response::new(Full::from("17 crates")))
 }
 
-/// What a run costs in milliseconds of processor time. Nobody looks at the runs meanwhile but now and then at one.
+/// What a run costs in milliseconds of processor time. Meanwhile only one of the runs is looked at, now and then.
 pub(super) async fn cpu_of_runs(platform: &ChildPlatform, tenant: &Tenant) -> anyhow::Result<f64> {
     let before = platform.processor_time()?;
     let mut last = String::new();
@@ -180,8 +180,8 @@ pub(super) async fn one_by_one(tenant: &Tenant) -> anyhow::Result<Sample> {
     Ok(Sample::new(took))
 }
 
-/// Sends all signals as fast as they are taken. The runs themselves tell when they were finished, so that nobody who looks
-/// gets in their way.
+/// Sends all signals as fast as they are taken. The runs themselves tell when they were finished, so that no polling slows
+/// them down.
 async fn at_once(tenant: &Tenant) -> anyhow::Result<(Sample, f64)> {
     let clock = Clock::system();
     let sent_first = clock.now();

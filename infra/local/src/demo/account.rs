@@ -29,7 +29,7 @@ pub(super) async fn register(client: &mut Client<'_>) -> anyhow::Result<Account>
     Ok(account)
 }
 
-/// Makes an account with a password that nobody needs to know.
+/// Makes an account with a random password, which is not kept.
 async fn new_account(
     client: &mut Client<'_>,
     name: &str,

@@ -11,7 +11,7 @@ const SHOWN_TEXT: usize = 60;
 const SHOWN_ITEMS: usize = 4;
 /// Where a long result is broken.
 const WIDTH: usize = 96;
-/// Members whose values are nobody's business.
+/// Members whose values are not shown.
 const SECRET: [&str; 1] = ["password"];
 
 /// Numbered steps on standard output.

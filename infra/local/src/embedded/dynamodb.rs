@@ -64,7 +64,7 @@ impl DynamoDb {
                     Ok(database) => run(listener, front, database, thread_stop, ready),
                     Err(error) => drop(ready.send(Err(error))),
                 }
-                // Fails when nobody waits for the end, as after a drop.
+                // Fails when no caller waits for the end, as after a drop.
                 let _ = done.send(());
             })?;
         let service = Self {

@@ -141,7 +141,7 @@ impl Front {
         if head.headers.contains_key(ORIGIN) {
             return Err(Refusal::Origin);
         }
-        // No body is read before this: most unauthenticated requests end here.
+        // A request that shows no signature, or none of this time, ends here, before its body is read.
         self.check_time(&head.headers)?;
         let body = self.read(body).await?;
         let signed = verify_sigv4(&head, &hash_payload(&body), &self.keys)?;
@@ -223,17 +223,17 @@ impl Refusal {
         let body = json!({ "__type": kind, "message": self.to_string() });
         let mut response = Response::new(Body::from(body.to_string()));
         *response.status_mut() = self.status();
-        // A type that browsers display: a page that was refused is then seen as such.
+        // Browsers display this type, so that a refusal can be read where a page has led its browser here.
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
         response
     }
 }
 
-/// Whether a request names `host`, and nothing else, as where it was sent.
+/// Whether a request names `host`, and no other, as the host that it was sent to.
 pub(crate) fn is_sent_to(host: &HeaderValue, head: &Parts) -> bool {
     let mut hosts = head.headers.get_all(HOST).iter();
-    // In the form that proxies get, a request has another host beside the header's.
+    // In the absolute form, which proxies get, the request line names a host of its own.
     hosts.next() == Some(host) && hosts.next().is_none() && head.uri.authority().is_none()
 }
 

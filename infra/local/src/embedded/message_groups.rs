@@ -1,5 +1,5 @@
-//! `MessageGroupId` on standard queues. AWS takes it, and deals out the messages of quiet groups before those of one that fills
-//! the queue; rustack takes it on FIFO queues alone. Here it is accepted and makes no difference.
+//! `MessageGroupId` on standard queues. AWS accepts it, and delivers the messages of quiet groups before those of one that fills
+//! the queue; rustack accepts it on FIFO queues alone. Here it is accepted and makes no difference.
 
 use bytes::Bytes;
 use rustack_sqs_model::operations::SqsOperation;

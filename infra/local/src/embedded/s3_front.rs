@@ -1,5 +1,6 @@
 //! The front of S3. Beside the platform's own signed requests it admits presigned ones of any client: presigned URLs, and forms
-//! with a signed POST policy. Web pages may send those from the platform's own origins. s3s verifies the signatures.
+//! with a signed POST policy. Web pages may send those from the platform's own origins and from those that may call it. s3s
+//! verifies the signatures.
 
 use axum::body::Body;
 use http::header::{
@@ -27,7 +28,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
 pub(crate) struct Origins(Vec<String>);
 
 impl Origins {
-    /// Of origins such as `https://agents.example.com`. What is none is left out.
+    /// Of origins such as `https://agents.example.com`. Texts that are not origins are left out.
     pub(crate) fn new(origins: impl IntoIterator<Item = String>) -> Self {
         Self(
             origins
@@ -94,7 +95,7 @@ impl S3Front {
                 }
             },
         };
-        // Only one of ours gets here.
+        // Only one of the known origins gets here.
         if let Some(origin) = origin {
             let headers = response.headers_mut();
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -144,7 +145,7 @@ fn proof(head: &Parts) -> Option<Proof> {
     (head.method == Method::POST && is_form && query.is_empty()).then_some(Proof::Presigned)
 }
 
-/// What the signature allows is what the page may send.
+/// Any header is allowed: the signature decides what the page may send.
 fn preflight(head: &Parts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

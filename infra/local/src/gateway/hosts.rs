@@ -1,7 +1,7 @@
 //! The names that this machine's API has.
 //!
-//! With DNS rebinding a web page makes its own name lead to a loopback port, and the browser then takes the API for a part of
-//! that page's origin. API Gateway serves its own domain names alone; here a list of names does the same.
+//! With DNS rebinding a web page makes its own name resolve to a loopback address, and the browser then takes the API for a part
+//! of that page's origin. API Gateway serves its own domain names alone; here a list of names does the same.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,7 +15,7 @@ use crate::template::Names;
 #[derive(Debug)]
 pub(crate) struct Hosts {
     names: Vec<String>,
-    /// Below these every name is one of ours.
+    /// Every name below one of these is accepted.
     domains: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ impl Hosts {
         };
         let literal = name.trim_matches(['[', ']']).parse::<IpAddr>();
         if let Ok(address) = literal.map(|address| address.to_canonical()) {
-            // No name leads to an address that stands for itself, and this one led here.
+            // The browser resolved no name for this request, so no DNS answer has led it here.
             return address.is_loopback() || address == local || self.names.contains(&name);
         }
         let is_below = |domain: &String| name.len() > domain.len() && name.ends_with(domain);

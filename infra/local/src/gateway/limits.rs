@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 use super::proxy::{event, media_type, text};
 
 const MEGABYTE: usize = 1024 * 1024;
-/// The largest body that is read of a request without a credential, where its route takes no more.
+/// The largest body that is read of a request without a credential, unless its route takes more.
 const UNAUTHENTICATED_BODY: usize = MEGABYTE;
 /// As long as most servers leave an idle connection open.
 const HEAD: Duration = Duration::from_secs(75);
 const ARRIVAL: Duration = Duration::from_secs(20);
-/// How many bytes of a body buy it another second.
+/// For each so many bytes that have arrived, a body may take another second.
 const BYTES_PER_SECOND: usize = 10 * 1024;
 
 /// The limits of a gateway and of the functions behind it. `None` is no limit.
@@ -25,9 +25,10 @@ const BYTES_PER_SECOND: usize = 10 * 1024;
 pub struct Limits {
     /// The largest request body, in bytes; beyond it the gateway answers 413.
     pub body: usize,
-    /// The most bytes of a request line and its headers' values together; beyond it likewise.
+    /// The most bytes of a request line and its headers' values together; beyond it the gateway answers 413.
     pub headers: Option<usize>,
-    /// The largest event that a function is invoked with, in bytes of JSON, with a binary body in base64; beyond it likewise.
+    /// The largest event that a function is invoked with, in bytes of JSON, with a binary body in base64; beyond it the gateway
+    /// answers 413.
     pub event: Option<usize>,
     /// The largest response that a function may give whole, in bytes of JSON; beyond it the gateway answers 502.
     pub response: Option<usize>,

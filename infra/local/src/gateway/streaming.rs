@@ -18,7 +18,7 @@ pub(super) struct StreamEnd {
     pub(super) limit: Option<u64>,
 }
 
-/// `body` until its end or this one. When nobody reads it any more it is dropped, and with it the work of making it.
+/// `body` until its end or this one. When its client has left it is dropped, and with it the work of making it.
 pub(super) fn streamed(body: Body, end: StreamEnd) -> Body {
     let start = Some((body.into_data_stream(), end, 0));
     Body::from_stream(futures::stream::unfold(start, async |state| {

@@ -88,7 +88,7 @@ impl Hosted {
         }
     }
 
-    /// `kind` is what the template makes of the function: of a binary nobody can tell.
+    /// `kind` is what the template makes of the function: a binary does not tell it.
     pub(crate) fn processes(pool: Arc<Pool>, kind: Kind, invoker: Invoker) -> Self {
         Self {
             timeout: pool.timeout(),

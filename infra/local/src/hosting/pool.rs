@@ -1,5 +1,5 @@
 //! A function's processes, as Lambda has execution environments: each works on one event at a time, one that is free is taken
-//! before another is started, and one that nobody needs ends.
+//! before another is started, and one that is not needed ends.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::runtime_api::{Answer, Bootstrap, BootstrapError, PAYLOAD_LIMIT};
 
 /// How many processes a function may have where the template says nothing.
 const DEFAULT_CONCURRENCY: usize = 10;
-/// Likewise of one that streams: a stream that nobody reads any more still holds its process.
+/// The same for a function that streams: a stream whose client has left still holds its process.
 const DEFAULT_STREAMS: usize = 100;
 /// How long a request waits while all processes that the template reserves are busy. Lambda would not wait, but it would not
 /// be as busy either.
@@ -34,9 +34,9 @@ const END_WITHIN: Duration = Duration::from_secs(2);
 /// How long an invocation waits while all processes of its function are busy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
-    /// As somebody waits for the answer.
+    /// A client waits for the answer.
     Brief,
-    /// As the event can wait.
+    /// The event can wait.
     Endless,
 }
 
@@ -107,7 +107,7 @@ impl Pool {
         self.program.timeout
     }
 
-    /// Invokes the function. It works on to its end even if nobody waits any more, and the platform's end waits for it.
+    /// Invokes the function. It works on to its end even if the caller has stopped waiting, and the platform's end waits for it.
     pub(crate) async fn invoke(
         self: &Arc<Self>,
         event: Bytes,
@@ -135,7 +135,7 @@ impl Pool {
                 .await
                 .map_err(|_| Failure::Throttled(self.concurrency))?,
         };
-        // Nobody closes the slots.
+        // The slots are never closed.
         slot.map_err(|_| Failure::Ending)
     }
 
@@ -162,7 +162,7 @@ impl Pool {
         let is_free = tokio::select! {
             free = process.free() => free.is_ok(),
             () = tokio::time::sleep_until(started + self.program.timeout) => false,
-            // Nobody is there any more to stream to.
+            // The client is not served any more.
             () = self.stop.cancelled(), if is_streamed => false,
         };
         let is_usable = is_alive && is_free;
@@ -213,7 +213,7 @@ impl Pool {
         let mut alive = lock(&self.alive);
         alive.retain(|process| process.strong_count() > 0);
         alive.push(Arc::downgrade(&process));
-        // Whoever kills the processes looks through them after it said so.
+        // `kill` cancels `end` before it goes through the processes, so it may have missed this one.
         if self.end.is_cancelled() {
             process.kill();
         }

@@ -11,11 +11,11 @@ use anyhow::Context;
 use crate::embedded::access_keys::AccessKey;
 use crate::template::{Endpoints, REGION};
 
-/// The file, which goes with the value.
+/// The file, which is removed when this is dropped.
 pub(super) struct AccessFile(PathBuf);
 
 impl AccessFile {
-    /// Writes the variables that AWS's command line and SDKs read. Whatever was there is of a start before this.
+    /// Writes the variables that AWS's command line and SDKs read, over those of an earlier start.
     pub(super) fn write(
         path: PathBuf,
         endpoints: &Endpoints,

@@ -12,8 +12,8 @@ use runtime::Clock;
 use crate::template::{Template, TemplateError};
 use crate::{Limits, Registry};
 
-/// Puts itself between the front of a service, which checks signatures, and the service: is given the service and says where
-/// it listens itself. It must pass on the headers that come, all but those that its own connection makes.
+/// Starts a proxy between the front of a service, which checks signatures, and the service: it is given the service and returns
+/// the address at which the proxy listens. The proxy must pass on all headers but those that its own connection makes.
 pub type Front = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Send>;
 
 /// A service behind its front.
@@ -21,7 +21,7 @@ pub type Front = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Se
 pub struct Upstream {
     /// Where it listens.
     pub address: SocketAddr,
-    /// The header of what the front has let through. A request without it must be signed, for this address.
+    /// The header of requests that the front has let through. A request without it must be signed, for this address.
     pub pass: (HeaderName, HeaderValue),
 }
 
@@ -108,9 +108,9 @@ pub struct Options {
     pub limits: Limits,
     /// How long [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
-    /// Between DynamoDB and its front.
+    /// A proxy between DynamoDB and its front.
     pub dynamodb_front: Option<Front>,
-    /// Between S3 and its front. Signatures name the host that the client was told, so it must pass that header on as it is.
+    /// A proxy between S3 and its front. Signatures name the host that the client was told, so it must pass `Host` on as it is.
     pub s3_front: Option<Front>,
 }
 

@@ -60,7 +60,7 @@ impl Bootstrap {
         Self::start_with(binary.as_ref(), environment, Log::new(None)).await
     }
 
-    /// Likewise; what the process writes goes to this process's log, under the function's name.
+    /// Starts a process whose output goes to this process's log, under the function's name.
     pub(crate) async fn start_logged(
         binary: &Path,
         environment: &HashMap<String, String>,
@@ -134,7 +134,7 @@ impl Bootstrap {
         serde_json::from_slice(&whole).map_err(BootstrapError::Unreadable)
     }
 
-    /// Likewise, for the result as it comes: of a streamed one this gives the beginning.
+    /// Does the same for a result as it comes: of a streamed one this gives the beginning.
     pub(crate) async fn answer(
         &self,
         event: Bytes,
@@ -196,7 +196,7 @@ impl Bootstrap {
         self.ending.kill.cancel();
     }
 
-    /// Likewise, for whoever cannot wait.
+    /// Does the same at once, for callers that are not async.
     pub(crate) fn kill_at_once(&self) {
         if !self.ending.has_come() {
             child::kill(self.process_id);

@@ -17,7 +17,7 @@ use super::desk::Desk;
 use super::error::BootstrapError;
 use super::log::Log;
 
-/// How long the last words of an ended process are waited for: whoever inherited its output may keep it open.
+/// How long the last output of an ended process is waited for: a process that inherited it may keep it open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The end of the process: to be brought about, and how it was.
@@ -98,7 +98,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Once it was waited for, its number may be somebody else's.
+        // Once it was waited for, another process may have its number.
         if self.child.id().is_some() {
             kill(self.id);
         }

@@ -33,7 +33,7 @@ pub(super) type ResultSender = oneshot::Sender<Result<Answer, BootstrapError>>;
 pub(super) struct Desk {
     phase: watch::Sender<Phase>,
     deliveries: mpsc::Sender<Delivery>,
-    // Held across an await: whoever polls waits for the next event.
+    // Held across an await: its holder waits for the next event.
     waiting: tokio::sync::Mutex<mpsc::Receiver<Delivery>>,
     /// The event that the process works on.
     current: Mutex<Option<(String, ResultSender)>>,

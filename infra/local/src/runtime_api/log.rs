@@ -1,4 +1,4 @@
-//! What a process writes: passed on to this process's own log, and its end kept for whoever asks why it ended.
+//! What a process writes: passed on to this process's own log, and its end kept to tell why the process ended.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

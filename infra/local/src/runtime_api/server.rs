@@ -82,7 +82,7 @@ pub(super) async fn start(
     Ok((url, serving))
 }
 
-/// A request of the process itself, without what shows that.
+/// A request of the process itself, without the secret in its path; `None` for any other request.
 fn of_the_process(
     request: Request<Incoming>,
     host: &HeaderValue,

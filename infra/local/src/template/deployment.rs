@@ -28,7 +28,7 @@ pub struct Endpoints {
 }
 
 impl Default for Endpoints {
-    /// Addresses at which nothing listens, for whoever only wants to know what a template declares.
+    /// Addresses at which nothing listens, where only what a template declares is of interest.
     fn default() -> Self {
         let nowhere = || "http://127.0.0.1:0".to_owned();
         Self {
@@ -58,7 +58,7 @@ pub struct Deployment {
     pub stage: String,
     /// The media types whose bodies functions get in base64, such as `audio/*`.
     pub binary_media_types: Vec<String>,
-    /// What the API is called.
+    /// The names of the API, and the origins of its callers.
     pub names: Names,
 }
 
@@ -113,7 +113,8 @@ impl Deployment {
     }
 }
 
-/// The `Metadata` of the API: what it is called, and by the pages of whom. API Gateway and S3 know that of themselves.
+/// The `Metadata` of the API: its names, and the origins of the pages that may call it. API Gateway and S3 have settings of their
+/// own for that.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// Names in requests' `Host` beside those that this machine has anyway; `*.` stands for all below one.

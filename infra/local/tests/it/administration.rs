@@ -154,7 +154,7 @@ async fn a_super_admin_reads_other_organizations_until_the_role_is_taken_back() 
     };
     let owner = sign_in(&platform, &password).await.unwrap();
     let own = read(&owner, "/api/organization").await["id"].clone();
-    assert_ne!(own, other.as_str(), "from anybody else it is ignored");
+    assert_ne!(own, other.as_str(), "from any other user it is ignored");
     assert!(platform.stop().await.success());
 
     let granted = home.run(&["admin", "grant", "--email", DEMO]).await;

@@ -18,7 +18,7 @@ use crate::process::{Client, Home, Running};
 /// How soon after `ready` everything that was interrupted has gone on.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Somebody's API that answers nothing until it is told to.
+/// An outside service that answers nothing until it is told to.
 struct Target {
     host: String,
     state: Arc<Hits>,

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// How often each key of each method has arrived.
 type Effects = Arc<Mutex<BTreeMap<(String, String), usize>>>;
 
-/// Somebody's API that takes its time.
+/// An outside service that is slow.
 struct World {
     host: String,
     effects: Effects,

@@ -1,10 +1,10 @@
-//! Granting: nobody hands on what they lack, also not to themselves.
+//! Granting: callers grant only what they have, to others and to themselves.
 
 use super::{Role, least_role};
 use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
 
-/// What a caller has, and so may hand on.
+/// What a caller has, and so may grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
     pub role: Role,
@@ -12,7 +12,7 @@ pub struct Holding<'a> {
     pub workspaces: Option<&'a [WorkspaceId]>,
 }
 
-/// What somebody shall have.
+/// What is to be granted.
 #[derive(Clone, Copy, Debug)]
 pub enum Grant<'a> {
     Role(Role),
@@ -27,7 +27,7 @@ pub enum Grant<'a> {
     },
 }
 
-/// The most requests of a key in a minute that anybody may grant.
+/// The most requests of a key in a minute that can be granted.
 const MAX_REQUESTS_PER_MINUTE: u32 = 100_000;
 
 /// `Ok` when the caller has what is wanted.

@@ -1,4 +1,4 @@
-//! Tokens follow their makers: none may do what the person who made it may not do now.
+//! Tokens follow their makers: a token may do only what the person who made it may do now.
 
 use super::{Token, TokenKind, TokenState};
 use crate::access::Role;
@@ -16,7 +16,7 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// The maker of tokens of a workspace; `None` when the member has no say there. A super admin acts as an administrator in
+    /// The maker of tokens of a workspace; `None` when the member may not use it. A super admin acts as an administrator in the
     /// organizations of others.
     pub fn of(
         member: &Member,
@@ -46,8 +46,9 @@ impl Maker {
 }
 
 impl Token {
-    /// The token as it has to be while its maker stands as `member`, `None` for somebody who belongs to no organization any more;
-    /// `None` when it is so already. What its maker may not open any more is revoked.
+    /// The token as it has to be for a maker whose membership is `member`, which is `None` for a maker who belongs to no
+    /// organization any more. The result is `None` when the token is so already. A token whose workspace its maker may not use any
+    /// more is revoked.
     pub fn follow(&self, member: Option<&Member>) -> Option<Self> {
         if self.state == TokenState::Revoked {
             return None;

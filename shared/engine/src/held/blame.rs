@@ -1,7 +1,8 @@
-//! Whose fault it is that a lease ran out.
+//! Whether a lease that ran out counts against its run.
 //!
-//! A worker that dies takes along all runs that it works on, and one of them may be what it died of. None is blamed for that: each
-//! goes on alone, in a process that works on nothing else. What is lost there is the run's own fault, and three times end it.
+//! When a worker dies, all runs that it works on lose their leases, and one of them may be the cause. That counts against none of
+//! them: each goes on alone, in a process that works on nothing else. A lease that is lost there counts, and three of them end the
+//! run.
 
 use chrono::{DateTime, Utc};
 use domain::run::Run;
@@ -34,7 +35,8 @@ impl Blame {
 }
 
 /// Whether the next worker of a run shall work on nothing else: the run has lost a lease at its present step, or loses the one it
-/// has. Leases from before `abandoned_before` are of workers that are known to be gone, and not of a run's.
+/// has. Leases from before `abandoned_before` are of workers that are known to be gone, and say nothing about a
+/// run.
 pub fn goes_alone(run: &Run, abandoned_before: Option<DateTime<Utc>>) -> bool {
     let lease = run.lease.as_ref();
     run.lost_leases > 0 || lease.is_some_and(|lease| !is_abandoned(lease, abandoned_before))

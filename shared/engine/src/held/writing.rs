@@ -97,7 +97,7 @@ impl Held<'_> {
                 Ok(written) => return Ok(written),
                 Err(error) => error,
             };
-            // What was just found out is worth more than a moment.
+            // The write has results that would have to be had again: it is worth waiting for.
             if !error.is_retryable() || !pauses.pause().await {
                 return Err(error);
             }

@@ -39,7 +39,7 @@ struct World {
 #[derive(Clone, Serialize)]
 struct Worker {
     state: State,
-    /// Somebody else has written the run's head since.
+    /// Another writer has written the run's head since.
     fenced: bool,
     /// The mark that it has seen beside the head.
     pause_seen: bool,
@@ -163,7 +163,7 @@ impl World {
         workers.for_each(|worker| worker.fenced = true);
     }
 
-    /// A write of somebody who is no worker.
+    /// A write of a person, not of a worker.
     fn write(&mut self, event: StepEvent) {
         self.fence();
         self.pause_wanted = false;
@@ -278,7 +278,7 @@ impl World {
         );
         assert!(
             worker.fenced || self.outcome.is_none() && !self.paused,
-            "{} was made by nobody's leave",
+            "{} was made after the run had ended or paused",
             call.id
         );
         let made = self.effects.entry(call.id.clone()).or_default();
@@ -325,7 +325,7 @@ impl World {
         )
     }
 
-    /// A worker that nobody disturbs any more ends the run, once it is continued if need be.
+    /// A worker that is not disturbed any more ends the run, once it is continued if need be.
     fn ends(mut self, definition: &Definition) -> bool {
         for _ in 0..ENOUGH {
             if self.outcome.is_some() {

@@ -10,7 +10,7 @@ use crate::definition::Definition;
 
 /// How many calls a model may ask for in one answer.
 const MAX_CALLS: usize = 32;
-/// How deep a tool's result or a provider's own words may be, which have a value of somebody else's inside.
+/// How deep a tool's result or a provider's own content may be, both of which have a value from outside within them.
 const MAX_DEPTH_AROUND: usize = MAX_DEPTH + 8;
 /// The longest error text that is kept, in characters.
 pub(super) const MAX_ERROR: usize = 2000;

@@ -265,7 +265,10 @@ fn a_journal_that_makes_no_sense_is_refused() {
     };
     for (description, journal) in [
         ("a gap", vec![step(1, answered())]),
-        ("a call that nobody asked for", vec![step(0, intended("1"))]),
+        (
+            "a call that was not asked for",
+            vec![step(0, intended("1"))],
+        ),
         (
             "another call",
             vec![step(0, answered()), step(1, intended("2"))],

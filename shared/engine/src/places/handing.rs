@@ -1,4 +1,4 @@
-//! From hand to hand: a place that is left goes to the run that has lent it, else to the one that has waited longest.
+//! Handing places on: a place that is left goes to the run that has lent it, else to the one that has waited longest.
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ async fn a_call_whose_worker_died_has_started_one_run_and_finds_it_again() {
     let input =
         json!({ "agent": worker.id, "rest": { "text": "The disk is full. It was the log." } });
     let run = platform.run_of(&delegator, input).await;
-    // It waits for a run that nobody works on.
+    // It waits for a run that no worker takes.
     platform.advance_and_crash(&run).await;
     let child = only_run_of(&platform, &worker).await;
     assert_eq!(
@@ -102,7 +102,7 @@ async fn agents_that_start_each_other_come_to_an_end() {
                 }
             }
         };
-        // Nobody waits for the result: the worker is gone once the next run is there.
+        // The result is not waited for: the worker is gone once the next run is there.
         tokio::select! {
             child = started => run = child,
             _ = platform.advance(&run) => break,

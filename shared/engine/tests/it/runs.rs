@@ -1,4 +1,4 @@
-//! Runs that nobody disturbs.
+//! Runs that nothing disturbs.
 
 use chrono::TimeDelta;
 use domain::agent::{AgentState, AgentType, MAX_CONSECUTIVE_FAILURES};

@@ -105,7 +105,7 @@ async fn a_firing_starts_one_run_however_often_it_is_tried() {
     let agent = platform.reread(&agent).await;
     assert_eq!(agent.next_run_at, Some(firing + TimeDelta::minutes(1)));
 
-    // Nobody was there for two hours.
+    // No tick came for two hours.
     platform.clock.advance(TimeDelta::hours(2));
     let late = platform.starter.fire(&agent).await.unwrap().unwrap();
     let now = platform.clock.now();

@@ -117,7 +117,7 @@ impl<'a> Script<'a> {
     }
 }
 
-/// The tool that a line calls. `@somebody, have a look` calls none.
+/// The tool that a line calls. `@ada, have a look` calls none.
 fn named_tool<'a>(line: &'a str, tools: &[&str]) -> Option<&'a str> {
     let call = line.trim_start().strip_prefix('@')?;
     let end = call

@@ -1,4 +1,4 @@
-//! Placeholders in directives: `{{input.path}}` stands for that part of the run's input, which is somebody else's.
+//! Placeholders in directives: `{{input.path}}` stands for that part of the run's input, which other people wrote.
 //!
 //! It never leaves its place: in a URL it is a segment of the path or a value of the query, in a body of JSON, of a form or of XML
 //! it is a value or a part of one. A text that is nothing but a placeholder takes the value as it is, whatever its type.

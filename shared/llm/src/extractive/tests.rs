@@ -124,7 +124,7 @@ fn what_the_input_says_stays_in_its_place_in_a_url() {
     ] {
         let url = at(path, value.clone()).unwrap();
         assert_eq!(url, expected, "{value}");
-        // Whoever reads it finds what was said, where it was said.
+        // A reader of the URL finds the value at the place of the placeholder.
         let read = url::Url::parse(&url).unwrap();
         let said = value
             .as_str()

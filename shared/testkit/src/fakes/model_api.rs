@@ -182,7 +182,7 @@ impl Script {
     }
 }
 
-/// A text word by word; a long one in larger pieces, as nobody wants to wait for its words.
+/// A text word by word; a long one in larger pieces, since its words one by one would take too long.
 fn words(text: &str) -> Vec<String> {
     let least = text.len() / 100;
     let mut pieces: Vec<String> = Vec::new();

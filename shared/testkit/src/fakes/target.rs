@@ -1,4 +1,4 @@
-//! Somebody's API, which remembers what was sent to it.
+//! An outside service, which remembers what was sent to it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -32,10 +32,10 @@ pub fn nested(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
 
-/// A server that answers everything with 200 and `{"ok":true}`, `/fail` with 500, `/large` with [`large`], `/nested/64` with 64
-/// lists one inside the other; what begins with `/together` is answered once three have asked for it.
-/// `/slow` after a while, `/after/5000` after so many milliseconds. `/broken` breaks off in the middle of its answer, `/huge` answers
-/// more than is read, and `/silent` nothing for ever.
+/// A server that answers everything with 200 and `{"ok":true}`, with these exceptions: `/fail` is answered with 500, `/large` with
+/// [`large`], `/nested/64` with 64 lists one inside the other. `/together` is answered once three requests have asked for it, what
+/// begins with `/slow` after a while, `/after/5000` after so many milliseconds. `/broken` breaks off in the middle of its answer,
+/// `/huge` answers more than is read, and `/silent` never answers.
 #[derive(Debug)]
 pub struct Target {
     server: Server,
