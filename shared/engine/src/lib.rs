@@ -10,7 +10,7 @@
 //! * [`Control`] — stops, pauses and continues runs.
 //! * [`Endings`] — ends what must not go on once an agent, a workspace or an organization is deleted.
 //! * [`give_up`] — ends a run that no worker could carry on.
-//! * [`goes_alone`] — whether a run may be what its worker died of.
+//! * [`goes_alone`] — whether a run may have ended its worker.
 
 mod briefing;
 mod calls;

@@ -1,7 +1,7 @@
 //! The queues that runs wait in for a worker.
 //!
-//! Most go over the shared queue. A run that has lost a lease goes on alone, over a queue of its own: it may be what its worker
-//! died of, and must not disturb other runs. Both are standard queues, whose messages name their organization as group: SQS then
+//! Most go over the shared queue. A run that has lost a lease goes on alone, over a queue of its own: it may have ended its
+//! worker, and must not disturb other runs. Both are standard queues, whose messages name their organization as group: SQS then
 //! deals out those of quiet organizations before those of one that fills the queue.
 
 use std::time::Duration;

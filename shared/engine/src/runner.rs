@@ -38,7 +38,7 @@ pub enum Progress {
     Paused,
     /// There was nothing to do: it had ended, waits for a person, or is held by another worker.
     Idle,
-    /// A worker may have died of it: it is to go on alone, and nothing was done here.
+    /// It may have ended a worker: it is to go on alone, and nothing was done here.
     Suspected,
 }
 

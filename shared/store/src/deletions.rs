@@ -3,13 +3,13 @@
 //! A deletion begins with one transaction that takes the thing's own row away and creates a [`Deletion`], which is in the due
 //! index until the job has removed everything. The row's absence is the mark: whatever reads it is refused from then on.
 //!
-//! With that transaction end:
+//! What ends with that transaction:
 //!
 //! * sessions that name the workspace, and its administration: every such request reads the workspace's row, which is gone;
 //! * schedules and queued runs: the tick, before it fires a schedule, and a worker that takes a run read the workspace's row; the
 //!   worker also reads the [`Deletion`] of the run's agent.
 //!
-//! In the request end, after the transaction:
+//! What ends after it, in the request:
 //!
 //! * sessions that name no workspace: the members' default moves to the oldest workspace that is left;
 //! * members, sessions and addresses of an organization: the rows of member, user and address are deleted;
