@@ -106,7 +106,10 @@ struct Rotating {
 
 impl Rotating {
     async fn start() -> Self {
-        let app = TestApp::start().await;
+        Self::start_with(TestApp::start().await).await
+    }
+
+    async fn start_with(app: TestApp) -> Self {
         let account = app.register().await;
         let body = json!({"name": "laptop", "scopes": ["*"]});
         let made = create(&app, &account, body).await.expect(201);
@@ -121,12 +124,16 @@ impl Rotating {
     }
 
     async fn rotate(&mut self, body: Value) -> Value {
+        let next = self.secrets.len().to_string();
+        self.rotate_as(&next, body).await
+    }
+
+    /// Rotates the key with this `Idempotency-Key`.
+    async fn rotate_as(&mut self, request: &str, body: Value) -> Value {
         let path = format!("{}/rotate", self.path);
-        let post = self.app.post(&path, body);
-        let answer = post
-            .bearer(&self.account.sign_in(&self.app).await)
-            .send()
-            .await;
+        let session = self.account.sign_in(&self.app).await;
+        let post = self.app.post(&path, body).bearer(&session);
+        let answer = post.header("idempotency-key", request).send().await;
         let rotated = answer.expect(200);
         self.secrets
             .push(rotated["key"].as_str().unwrap().to_owned());
@@ -218,6 +225,23 @@ async fn a_grace_ends_with_the_next_rotation_and_with_the_key() {
     let deleted = delete.bearer(&key.account.access_token).send().await;
     assert_eq!(deleted.status, 204);
     assert_eq!(key.good().await, [false; 6]);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_repeated_keeps_the_secret_that_its_clients_have() {
+    let mut key = Rotating::start_with(TestApp::with_own_clock().await).await;
+    let body = json!({"grace_seconds": 3600});
+    key.rotate_as("first", body.clone()).await;
+    for _ in 0..2 {
+        key.app.lose_answers().await;
+        key.rotate_as("first", body.clone()).await;
+    }
+    assert_eq!(key.good().await, [true, false, false, true]);
+    let previous = &key.listed().await["previous"];
+    assert_eq!(previous["prefix"], key.secrets[0][..12]);
+
+    key.rotate_as("second", body).await;
+    assert_eq!(key.good().await, [false, false, false, true, true]);
 }
 
 #[tokio::test]

@@ -196,6 +196,33 @@ async fn make_older(app: &TestApp) {
 }
 
 #[tokio::test]
+async fn a_key_from_before_is_rotated_by_its_maker_and_administrators_of_all_workspaces_alone() {
+    let app = TestApp::start().await;
+    let owner = app.register().await;
+    let second = owner.second_workspace(&app).await;
+    let limited = owner.colleague(&app, "ADMIN", &[&second]).await;
+    let make = async |maker: &Account| {
+        let body = json!({
+            "name": "k", "kind": "agentplatform", "scopes": ["agents:read"], "workspace_id": second,
+        });
+        let made = mint(&app, &maker.access_token, "/api/settings/api-keys", body).await;
+        let id = made.expect(201)["id"].clone();
+        format!("/api/settings/api-keys/{}", id.as_str().unwrap())
+    };
+    let (owners, limiteds) = (make(&owner).await, make(&limited).await);
+    make_older(&app).await;
+    let rotate = async |by: &Account, key: &str| {
+        let post = app.post(&format!("{key}/rotate"), json!({}));
+        post.bearer(&by.access_token).send().await
+    };
+    let told = rotate(&limited, &owners).await.expect_refused(403);
+    assert!(told.contains("all workspaces"), "{told}");
+    rotate(&limited, &limiteds).await.expect(200);
+    rotate(&owner, &limiteds).await.expect(200);
+    rotate(&owner, &owners).await.expect(200);
+}
+
+#[tokio::test]
 async fn keys_from_before_have_their_makers_role_too() {
     let app = TestApp::start().await;
     let owner = app.register().await;

@@ -19,7 +19,7 @@ use web::{
 };
 
 use crate::State;
-use crate::changes;
+use crate::changes::{self, Grace};
 
 const KINDS: &[TokenKind] = &[TokenKind::Prowpt, TokenKind::AgentPlatform];
 /// The longest that an old secret may go on working.
@@ -334,6 +334,7 @@ async fn delete_key(
 async fn rotate_key(
     Extract(state): Extract<State>,
     caller: Permitted<Session>,
+    fresh: FreshId,
     Id(id): Id<TokenId>,
     OptionalJson(body): OptionalJson<RotateKey>,
 ) -> Result<Reply<KeyWithSecret>> {
@@ -342,11 +343,14 @@ async fn rotate_key(
         let message = format!("must be from 0 to {MAX_GRACE_SECONDS}");
         return Err(Error::invalid("grace_seconds", message).into());
     }
-    let grace = TimeDelta::seconds(seconds);
+    let now = state.host.services.clock.now();
+    let grace = (seconds > 0).then(|| Grace {
+        lasts: TimeDelta::seconds(seconds),
+        rotation: fresh.id(now),
+    });
     let seen = changes::find_to_change(&state, &caller, id, KINDS).await?;
     let token = seen.clone();
     let (token, secret) = changes::regenerate(&state, &caller, &seen, token, grace).await?;
-    let now = state.host.services.clock.now();
     Ok(Reply::ok(KeyWithSecret {
         key_data: KeyData::new(token, now),
         key: secret.expose().to_owned(),

@@ -1,7 +1,7 @@
 //! Prodgy's API tokens, `/api/api-tokens` (Prodgy's endpoint list). They are for user sessions only.
 
 use axum::extract::State as Extract;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use domain::access::{Grant, Role, may_grant};
 use domain::audit::Actor;
 use domain::ids::{AuditId, TokenId, UserId, WorkspaceId};
@@ -308,8 +308,7 @@ async fn regenerate_token(
         expiry_recorded: seen.expiry_recorded && body.expires_at.is_none(),
         ..seen.clone()
     };
-    let at_once = TimeDelta::zero();
-    let (token, secret) = changes::regenerate(&state, &caller, &seen, token, at_once).await?;
+    let (token, secret) = changes::regenerate(&state, &caller, &seen, token, None).await?;
     Ok(Reply::ok(TokenWithSecret {
         token_data: TokenData::new(token, now),
         token: secret.expose().to_owned(),

@@ -4,7 +4,7 @@ use auth::Principal;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::access::Role;
 use domain::audit::AuditEntry;
-use domain::ids::TokenId;
+use domain::ids::{AuditId, TokenId};
 use domain::token::{
     Maker, NewToken, PreviousSecret, Token, TokenAction, TokenKind, TokenSecret, TokenState,
 };
@@ -52,7 +52,7 @@ pub(crate) async fn create(
             let made =
                 made.filter(|made| made.user_id == caller.user_id && made.kind == token.kind);
             let made = made.ok_or(refusal)?;
-            regenerate(state, caller, &made, made.clone(), TimeDelta::zero()).await
+            regenerate(state, caller, &made, made.clone(), None).await
         }
         Err(error) => Err(error),
     }
@@ -128,6 +128,11 @@ pub(crate) async fn find_to_change(
     kinds: &[TokenKind],
 ) -> Result<Token> {
     let token = find_to_end(state, caller, id, kinds).await?;
+    let is_own = token.user_id == caller.user_id;
+    if token.maker_organization_id.is_none() && !is_own {
+        // What its maker may do is written on an older token when it is first used, and may be as much as this.
+        caller.require_role_everywhere(Role::Admin)?;
+    }
     if token.all_workspaces {
         caller.require_role_everywhere(token.role)?;
     } else {
@@ -162,14 +167,23 @@ pub(crate) async fn update(
     Ok(token)
 }
 
+/// How long the old secret of a token is good beside the new one.
+#[derive(Clone, Copy)]
+pub(crate) struct Grace {
+    pub(crate) lasts: TimeDelta,
+    /// The same for a repetition of the request, whose old secret is the one from before the first attempt: what that attempt
+    /// made was never handed out.
+    pub(crate) rotation: AuditId,
+}
+
 /// Gives a token a new secret. The old one is good for `grace` more, and so unknown from the next request on without one; a
-/// grace that still lasts from the time before ends at once.
+/// grace that still lasts from another rotation ends at once.
 pub(crate) async fn regenerate(
     state: &State,
     caller: &Principal,
     seen: &Token,
     token: Token,
-    grace: TimeDelta,
+    grace: Option<Grace>,
 ) -> Result<(Token, TokenSecret)> {
     if token.state == TokenState::Revoked {
         return Err(revoked());
@@ -177,16 +191,24 @@ pub(crate) async fn regenerate(
     let now = state.host.services.clock.now();
     check_expiry(token.expires_at, now)?;
     let secret = TokenSecret::generate(token.kind);
-    let previous = PreviousSecret {
-        hash: token.hash,
-        prefix: token.prefix,
-        valid_until: now + grace,
-    };
-    let lives_on = grace > TimeDelta::zero() && token.state == TokenState::Active;
+    let grace = grace.filter(|_| token.state == TokenState::Active);
+    let previous = grace.map(|grace| {
+        let is_of_rotation = |kept: &PreviousSecret| kept.rotation == Some(grace.rotation);
+        token
+            .previous
+            .clone()
+            .filter(is_of_rotation)
+            .unwrap_or_else(|| PreviousSecret {
+                hash: token.hash,
+                prefix: token.prefix.clone(),
+                valid_until: now + grace.lasts,
+                rotation: Some(grace.rotation),
+            })
+    });
     let token = Token {
         hash: secret.hash(),
         prefix: secret.display_prefix(),
-        previous: Some(previous).filter(|_| lives_on),
+        previous,
         ..token
     };
     let log = TokenAuditEntry::new(TokenAction::Regenerated, &caller.caller, now);

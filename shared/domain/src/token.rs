@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::access::Role;
 use crate::digest::hex;
-use crate::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
+use crate::ids::{AuditId, OrganizationId, TokenId, UserId, WorkspaceId};
 use crate::text::Name;
 
 mod maker;
@@ -226,6 +226,9 @@ pub struct PreviousSecret {
     pub prefix: String,
     /// From this moment on it is refused.
     pub valid_until: DateTime<Utc>,
+    /// The rotation that replaced it; `None` for one from before this was written.
+    #[serde(default)]
+    pub rotation: Option<AuditId>,
 }
 
 /// A token to be made.
