@@ -1,6 +1,7 @@
 //! A proxy before DynamoDB that injects the faults of DynamoDB and of the network: it throttles, hangs, refuses because of a
 //! transaction under way, loses an answer, and answers from indexes that lag behind their table.
 
+mod hold;
 mod index_lag;
 
 use std::net::SocketAddr;
@@ -17,6 +18,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+pub use self::hold::Held;
+use self::hold::Hold;
 use self::index_lag::LaggingIndexes;
 
 /// What goes wrong.
@@ -100,6 +103,7 @@ struct Rule {
 #[derive(Clone, Debug, Default)]
 pub struct DynamoDbFaults {
     rules: Arc<Mutex<Vec<Rule>>>,
+    holds: Arc<Mutex<Vec<Hold>>>,
     index_lag: Option<Duration>,
 }
 
@@ -140,6 +144,20 @@ impl DynamoDbFaults {
             met: met.clone(),
         });
         Injected(met)
+    }
+
+    /// Holds these calls back until the test lets them go.
+    pub fn hold(&self, calls: Calls) -> Held {
+        let (hold, held) = Hold::of(calls);
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.push(hold);
+        held
+    }
+
+    /// What a call waits for before it is passed on.
+    fn held(&self, call: &Call<'_>) -> Option<impl Future<Output = ()> + use<>> {
+        let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
+        holds.iter().find_map(|hold| hold.wait(call))
     }
 
     /// Withdraws all faults that were not met yet.
@@ -217,11 +235,15 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let caller = signalbox::caller(&headers);
     let text = String::from_utf8_lossy(&body);
-    let fault = proxy.faults.next(&Call {
+    let call = Call {
         operation: &operation,
         caller: &caller,
         body: &text,
-    });
+    };
+    if let Some(wait) = proxy.faults.held(&call) {
+        wait.await;
+    }
+    let fault = proxy.faults.next(&call);
     match fault {
         Some(Fault::Hangs) => std::future::pending::<()>().await,
         Some(Fault::Throttled) => {

@@ -14,7 +14,7 @@ pub use account::Account;
 pub use answer::Answer;
 pub use app::{Request, TestApp};
 pub use bootstraps::in_this_process;
-pub use dynamodb_faults::{Calls, DynamoDbFaults, Fault, Injected};
+pub use dynamodb_faults::{Calls, DynamoDbFaults, Fault, Held, Injected};
 pub use lambda::TestFunction;
 pub use signalbox::runtime_api::{QueueMessage, RestRequest};
 pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};
