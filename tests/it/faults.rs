@@ -1,6 +1,8 @@
 //! The platform on a DynamoDB that throttles, hangs, refuses, loses answers and lags.
 
 mod calls;
+mod races;
+mod registration;
 mod roles;
 mod runs;
 mod ticks;

@@ -19,7 +19,7 @@ use domain::ids::WorkspaceId;
 use domain::text::Name;
 use domain::{Error, Result as DomainResult};
 use engine::Endings;
-use futures::future::try_join3;
+use futures::future::try_join;
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
@@ -30,6 +30,7 @@ use web::access::AdminSession;
 use web::{Id, Params, Permitted, Reply, Result};
 
 use crate::State;
+use crate::members::{holding_now, read_membership};
 use crate::token_alignment::bring_tokens_in_line;
 
 /// How long a request ends keys, members and runs. What is left is ended by the deletion's job.
@@ -86,32 +87,28 @@ async fn delete_workspace(
 
 async fn try_delete_workspace(
     state: &State,
-    caller: &Principal,
+    caller: &Permitted<AdminSession>,
     id: WorkspaceId,
     params: &Params,
     until: Instant,
 ) -> DomainResult<AcceptedDeletion> {
     let store = &state.host.store;
     let organization_id = caller.organization_id;
-    // The organization first: a change of the members in between then fails the write on its revision.
-    let organization = store
-        .organization(organization_id)
-        .await?
-        .ok_or(Error::NotFound("organization"))?;
-    let (workspace, oldest, members) = try_join3(
+    let (organization, members) = read_membership(state, caller).await?;
+    let holding = holding_now(caller, &members)?;
+    let (workspace, oldest) = try_join(
         store.workspace(organization_id, id),
         store.oldest_workspaces(organization_id),
-        store.all_members(organization_id),
     )
     .await?;
     let workspace = workspace
-        .filter(|_| caller.may_use(id))
+        .filter(|_| holding.may_use(id))
         .ok_or(Error::NotFound("workspace"))?;
     confirmed(params, &workspace.name)?;
     let default = oldest.iter().find(|other| other.id != id);
     let default = default
         .ok_or_else(|| Error::Refused("an organization keeps at least one workspace".to_owned()))?;
-    keep_an_administrator(&members, id, default.id)?;
+    leave_an_administrator(&members, id, default.id)?;
     let organization = Organization {
         default_workspace_id: default.id,
         ..organization
@@ -149,7 +146,6 @@ async fn delete_organization(
     caller: Permitted<AdminSession>,
     params: Params,
 ) -> Result<Reply<AcceptedDeletion>> {
-    caller.require_role_everywhere(Role::Admin)?;
     let until = Instant::now() + ENDS_FOR;
     let mut attempt = 1;
     let accepted = loop {
@@ -163,21 +159,19 @@ async fn delete_organization(
 
 async fn try_delete_organization(
     state: &State,
-    caller: &Principal,
+    caller: &Permitted<AdminSession>,
     params: &Params,
     until: Instant,
 ) -> DomainResult<AcceptedDeletion> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
-    let organization = store
-        .organization(caller.organization_id)
-        .await?
-        .ok_or(Error::NotFound("organization"))?;
-    let members = store.all_members(organization.id).await?;
+    let (organization, members) = read_membership(state, caller).await?;
+    let holding = holding_now(caller, &members)?;
+    holding.require_role_everywhere(Role::Admin)?;
     confirmed(params, &organization.name)?;
     // Members of a higher role than the caller's cannot be removed by the caller, and so not in this way either.
     for member in &members {
-        caller.require_role(member.role)?;
+        holding.role.require(member.role)?;
     }
     // Only super admins can have tokens in other organizations.
     let operators: Vec<_> = members
@@ -248,7 +242,7 @@ fn confirmed(params: &Params, name: &Name) -> DomainResult<()> {
 }
 
 /// `Ok` when an administrator still has a workspace once `deleted` is gone, and `default` is the organization's default.
-fn keep_an_administrator(
+fn leave_an_administrator(
     members: &[Member],
     deleted: WorkspaceId,
     default: WorkspaceId,

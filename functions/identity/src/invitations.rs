@@ -76,7 +76,6 @@ async fn invite_member(
 ) -> Result<Reply<Invited>> {
     let now = state.host.services.clock.now();
     grantable(body.role)?;
-    check_workspaces(&state, &caller, body.workspaces.as_deref()).await?;
     let policy = Policy::invitation(&state.host.services.config.limits, caller.organization_id);
     let limiter = state.host.authenticator.limiter();
     limiter.require_counted_in_hour(&policy, now).await?;
@@ -99,6 +98,7 @@ async fn invite(
     let now = state.host.services.clock.now();
     let (organization, members) = read_membership(state, caller).await?;
     let holding = holding_now(caller, &members)?;
+    check_workspaces(state, caller, body.workspaces.as_deref()).await?;
     let workspaces = body.workspaces.or(holding.workspaces.map(<[_]>::to_vec));
     may_grant(holding, Grant::Role(body.role))?;
     may_grant(holding, Grant::Workspaces(workspaces.as_deref()))?;
@@ -142,18 +142,9 @@ async fn invite(
     };
     let audit =
         AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now).of_organization();
-    match known {
-        Some(known) => {
-            store
-                .invite_again(known, &member, &invitation, &audit)
-                .await?;
-        }
-        None => {
-            store
-                .invite(&organization, &member, &invitation, &audit)
-                .await?;
-        }
-    }
+    store
+        .invite(&organization, known, &member, &invitation, &audit)
+        .await?;
     Ok(Invited {
         member: member.into(),
         invitation: code,

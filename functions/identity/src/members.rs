@@ -91,10 +91,10 @@ async fn update_member(
     if let Some(role) = body.role {
         grantable(role)?;
     }
+    let (organization, members) = read_membership(&state, &caller).await?;
     if let Some(Some(workspaces)) = &body.workspaces {
         check_workspaces(&state, &caller, Some(workspaces)).await?;
     }
-    let (organization, members) = read_membership(&state, &caller).await?;
     let holding = holding_now(&caller, &members)?;
     let member = find(&members, id)?;
     check_say(holding, &member)?;
@@ -105,7 +105,7 @@ async fn update_member(
     };
     may_grant(holding, Grant::Role(changed.role))?;
     may_grant(holding, Grant::Workspaces(changed.workspaces.as_deref()))?;
-    keep_an_administrator(&members, id, Some(&changed))?;
+    keep_an_administrator_of_all(&members, id, Some(&changed))?;
     let align = async |standing: &Member| {
         bring_tokens_in_line(store, id, Some(standing), &caller.caller, now).await
     };
@@ -138,7 +138,7 @@ async fn remove_member(
     let holding = holding_now(&caller, &members)?;
     let member = find(&members, id)?;
     check_say(holding, &member)?;
-    keep_an_administrator(&members, id, None)?;
+    keep_an_administrator_of_all(&members, id, None)?;
     if member.status == MemberStatus::Pending {
         let cancelled = Member {
             status: MemberStatus::Cancelled,
@@ -174,7 +174,7 @@ pub(crate) async fn read_membership(
     caller: &Permitted<AdminSession>,
 ) -> Result<(domain::identity::Organization, Vec<Member>), Error> {
     let store = &state.host.store;
-    // The organization first: a change of the members in between then fails the write on its revision.
+    // The organization first: a change of the members or workspaces in between then fails the write on its revision.
     let organization = store
         .organization(caller.organization_id)
         .await?
@@ -216,7 +216,7 @@ pub(crate) fn check_say(caller: Holding<'_>, member: &Member) -> Result<(), Erro
 
 /// `Ok` when the organization has an administrator of all workspaces once the member is as `changed`, or gone. Where it had none
 /// before, an administrator of some workspaces is enough.
-fn keep_an_administrator(
+fn keep_an_administrator_of_all(
     members: &[Member],
     id: UserId,
     changed: Option<&Member>,
@@ -249,6 +249,7 @@ pub(crate) fn grantable(role: Role) -> Result<(), Error> {
     }
 }
 
+/// `Ok` for workspaces of the organization. It is to be read before them: see [`read_membership`].
 pub(crate) async fn check_workspaces(
     state: &State,
     caller: &Permitted<AdminSession>,

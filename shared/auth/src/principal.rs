@@ -59,20 +59,12 @@ impl Principal {
 
     /// `Ok` when the caller has the role in all workspaces: for what concerns the organization as a whole.
     pub fn require_role_everywhere(&self, role: Role) -> Result<()> {
-        self.require_role(role)?;
-        if self.workspaces.is_none() {
-            return Ok(());
-        }
-        let role = role.as_str();
-        Err(Error::Forbidden(format!(
-            "requires role {role} in all workspaces"
-        )))
+        self.holding().require_role_everywhere(role)
     }
 
     /// Whether the member who calls, or who made the token, may use a workspace of the organization.
     pub fn may_use(&self, workspace: WorkspaceId) -> bool {
-        let mut some = self.workspaces.iter();
-        some.all(|some| some.contains(&workspace))
+        self.holding().may_use(workspace)
     }
 
     /// What the caller may hand on.

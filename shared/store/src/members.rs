@@ -54,34 +54,23 @@ impl Store {
         items.iter().map(read_member).collect()
     }
 
-    /// Adds a pending member and the invitation that turns it into a user, by the code whose hash the member has. `organization`
-    /// guards against a second invitation of the same address at the same time.
+    /// Writes a pending member and the invitation that turns it into a user, by the code whose hash the member has. It replaces
+    /// `seen` where the address was invited before, whose code ends. `organization` guards rules over all members: the write fails
+    /// when the membership or the workspaces changed since it was read.
     pub async fn invite(
         &self,
         organization: &Organization,
+        seen: Option<&Member>,
         member: &Member,
         invitation: &Invitation,
         audit: &AuditEntry,
     ) -> Result<()> {
         let mut transaction = self.transaction();
         transaction.put_organization(organization, Some(organization.revision));
-        transaction.put_member(member, None);
-        transaction.put_invitation(invitation, member);
-        transaction.audit(audit);
-        transaction.commit().await
-    }
-
-    /// Replaces the pending member `seen` and its invitation, whose code ends.
-    pub async fn invite_again(
-        &self,
-        seen: &Member,
-        member: &Member,
-        invitation: &Invitation,
-        audit: &AuditEntry,
-    ) -> Result<()> {
-        let mut transaction = self.transaction();
-        transaction.put_member(member, Some(seen.revision));
-        transaction.end_invitation(seen);
+        transaction.put_member(member, seen.map(|seen| seen.revision));
+        if let Some(seen) = seen {
+            transaction.end_invitation(seen);
+        }
         transaction.put_invitation(invitation, member);
         transaction.audit(audit);
         transaction.commit().await

@@ -12,6 +12,25 @@ pub struct Holding<'a> {
     pub workspaces: Option<&'a [WorkspaceId]>,
 }
 
+impl Holding<'_> {
+    /// Whether the caller may use a workspace of the organization.
+    pub fn may_use(&self, workspace: WorkspaceId) -> bool {
+        self.workspaces.is_none_or(|own| own.contains(&workspace))
+    }
+
+    /// `Ok` when the caller has the role in all workspaces: for what concerns the organization as a whole.
+    pub fn require_role_everywhere(&self, role: Role) -> Result<()> {
+        self.role.require(role)?;
+        if self.workspaces.is_none() {
+            return Ok(());
+        }
+        let role = role.as_str();
+        Err(Error::Forbidden(format!(
+            "requires role {role} in all workspaces"
+        )))
+    }
+}
+
 /// What is to be granted.
 #[derive(Clone, Copy, Debug)]
 pub enum Grant<'a> {
