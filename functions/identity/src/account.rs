@@ -80,12 +80,12 @@ async fn change_password(
         user.id,
         now,
     );
+    let device_token = state.host.vault.issue_device_token(&user).await?;
+    let signed_in = signed_in(&state, &user, &member, tokens, device_token).await?;
     store
         .change_password(&user, &member, Some(&session), &audit)
         .await?;
-    let device_token = state.host.vault.issue_device_token(&user).await?;
-    let signed_in = signed_in(&state, &user, &member, tokens, device_token);
-    Ok(Reply::ok(signed_in.await?))
+    Ok(Reply::ok(signed_in))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

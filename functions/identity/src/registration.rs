@@ -96,6 +96,8 @@ async fn found_organization(
         user.id,
         now,
     );
+    // What can fail comes first: a registration is not made twice.
+    let device_token = state.host.vault.issue_device_token(&user).await?;
     state
         .host
         .store
@@ -110,7 +112,7 @@ async fn found_organization(
         .await?;
     Ok(SignedIn {
         tokens,
-        device_token: state.host.vault.issue_device_token(&user).await?,
+        device_token,
         user: UserData::new(&user, member.role),
         organization,
         workspace,
@@ -176,11 +178,12 @@ async fn join_organization(
         now,
     )
     .of_organization();
+    let device_token = state.host.vault.issue_device_token(&user).await?;
+    let signed_in = signed_in(state, &user, &member, tokens, device_token).await?;
     store
         .accept_invitation(&organization, &hash, &user, &member, &session, &audit)
         .await?;
-    let device_token = state.host.vault.issue_device_token(&user).await?;
-    signed_in(state, &user, &member, tokens, device_token).await
+    Ok(signed_in)
 }
 
 fn caller(client: &Client, user: &User, workspace_id: WorkspaceId) -> Caller {
