@@ -6,7 +6,6 @@ use domain::audit::AuditEntry;
 use domain::identity::Workspace;
 use domain::ids::WorkspaceId;
 use domain::text::{Description, Name};
-use futures::future::try_join;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -40,13 +39,10 @@ async fn list_workspaces(
 ) -> Result<Listed<Workspace>> {
     let store = &state.host.store;
     let organization = caller.organization_id;
-    let member = store.member(organization, caller.user_id);
-    let all = store.workspaces(organization, &params.request);
-    let (page, member) = try_join(all, member).await?;
-    let page = match member.and_then(|member| member.workspaces) {
-        None => page,
+    let page = match &caller.workspaces {
+        None => store.workspaces(organization, &params.request).await?,
         Some(granted) => {
-            let granted = store.workspaces_of(organization, &granted).await?;
+            let granted = store.workspaces_of(organization, granted).await?;
             params
                 .request
                 .part_of(granted, |workspace| workspace.id.to_string())
@@ -105,13 +101,8 @@ async fn get_workspace(
     caller: Permitted<Session>,
     Id(id): Id<WorkspaceId>,
 ) -> Result<Reply<Workspace>> {
-    let store = &state.host.store;
-    let (workspace, member) = try_join(
-        store.workspace(caller.organization_id, id),
-        store.member(caller.organization_id, caller.user_id),
-    )
-    .await?;
-    let visible = workspace.filter(|_| member.is_none_or(|member| member.may_use(id)));
+    let workspace = state.host.store.workspace(caller.organization_id, id);
+    let visible = workspace.await?.filter(|_| caller.may_use(id));
     Ok(Reply::ok(visible.ok_or(Error::NotFound("workspace"))?))
 }
 
@@ -124,13 +115,9 @@ async fn update_workspace(
     Json(body): Json<UpdateWorkspace>,
 ) -> Result<Reply<Workspace>> {
     let store = &state.host.store;
-    let (workspace, member) = try_join(
-        store.workspace(caller.organization_id, id),
-        store.member(caller.organization_id, caller.user_id),
-    )
-    .await?;
+    let workspace = store.workspace(caller.organization_id, id).await?;
     let workspace = workspace
-        .filter(|_| member.is_none_or(|member| member.may_use(id)))
+        .filter(|_| caller.may_use(id))
         .ok_or(Error::NotFound("workspace"))?;
     let workspace = Workspace {
         name: body.name.unwrap_or(workspace.name),
