@@ -8,11 +8,14 @@ use domain::identity::Member;
 use domain::ids::UserId;
 use domain::token::{Token, TokenAction, TokenState};
 use domain::{Error, Result};
+use futures::{TryStreamExt, stream};
 use rand::RngExt;
 use store::{Store, TokenAuditEntry};
 
 /// How often a token is read again that others write meanwhile.
 const ATTEMPTS: u32 = 8;
+/// How many tokens of a member are changed side by side.
+const AT_ONCE: usize = 8;
 
 /// What a member may do both before and after a change: what tokens may do while it is under way.
 pub fn least_of(before: &Member, after: &Member) -> Member {
@@ -38,10 +41,13 @@ pub async fn bring_tokens_in_line(
     caller: &Caller,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    for token in store.tokens_by_maker(user).await? {
-        bring_in_line(store, token, standing, caller, now).await?;
-    }
-    Ok(())
+    let tokens = store.tokens_by_maker(user).await?;
+    // Those that have run out as well: they can be renewed.
+    stream::iter(tokens.into_iter().map(Ok))
+        .try_for_each_concurrent(AT_ONCE, |token| {
+            bring_in_line(store, token, standing, caller, now)
+        })
+        .await
 }
 
 async fn bring_in_line(
