@@ -4,6 +4,7 @@
 //! indexes. What they find is therefore what a table held some time ago, in every respect.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -12,6 +13,7 @@ use axum::response::Response;
 use dynoxide::Database;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
@@ -24,6 +26,8 @@ pub(super) struct LaggingIndexes {
     /// The names of each table's key attributes.
     keys: HashMap<String, Vec<String>>,
     changes: UnboundedSender<Change>,
+    /// Held from reading an item to its place in `changes`, which are therefore in the order of the table's own states.
+    turn: Arc<Mutex<()>>,
 }
 
 /// An item as it stood at a moment.
@@ -86,6 +90,7 @@ impl LaggingIndexes {
             copy,
             keys,
             changes,
+            turn: Arc::default(),
         }
     }
 
@@ -98,6 +103,7 @@ impl LaggingIndexes {
     pub(super) async fn written(&self, operation: &str, body: &[u8]) {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         for (table, key) in self.touched(operation, &body) {
+            let _turn = self.turn.lock().await;
             let read = json!({ "TableName": table, "Key": key, "ConsistentRead": true });
             let mut read = self.source.call("GetItem", &read).await;
             let item = Some(read["Item"].take()).filter(|item| !item.is_null());
