@@ -113,7 +113,7 @@ fn what_a_queues_function_cannot_process_ends_in_another_queue() {
 }
 
 #[test]
-fn what_functions_report_in_their_logs_wakes_somebody() {
+fn what_functions_report_in_their_logs_has_an_alarm() {
     let read = |file: &std::path::Path| {
         let text = std::fs::read_to_string(file).unwrap();
         serde_yaml_ng::from_str::<serde_yaml_ng::Value>(&text).unwrap()
@@ -149,6 +149,7 @@ fn what_functions_report_in_their_logs_wakes_somebody() {
         }
     }
     assert!(seen > 5 && is_watched("TriggersTickFunction", "data_keys_failed"));
+    assert!(is_watched("DeletionsFunction", "deletion_failed"));
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Job {
             Err(Error::Conflict(_)) => false,
             Err(error) => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(?target, %error, source, "a deletion failed and is tried again");
+                tracing::error!(?target, %error, source, metric = "deletion_failed", "a deletion failed and is tried again");
                 false
             }
         }

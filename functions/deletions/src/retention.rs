@@ -46,7 +46,7 @@ impl Retention {
                     let removal = self.store.remove_run(workspace, run, until).await;
                     removal.unwrap_or_else(|error| {
                         let source = std::error::Error::source(&error).map(ToString::to_string);
-                        tracing::error!(run.id = %run, %error, source, "a run past its retention was not removed");
+                        tracing::error!(run.id = %run, %error, source, metric = "deletion_failed", "a run past its retention was not removed");
                         false
                     })
                 })
