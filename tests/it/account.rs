@@ -265,7 +265,7 @@ async fn registration_can_be_closed() {
 }
 
 #[tokio::test]
-async fn a_made_up_refresh_token_ends_nobodys_session() {
+async fn a_made_up_refresh_token_ends_no_session() {
     let app = TestApp::start().await;
     let account = app.register().await;
     let session = account.refresh_token.split('.').next().unwrap();

@@ -11,7 +11,7 @@ const SCOPES: &[&str] = &[
     "signals:write",
     "audit_logs:read",
 ];
-const NOBODY: &str = "0190f5a0-b1c2-7d3e-8f4a-5b6c7d8e9f00";
+const UNKNOWN: &str = "0190f5a0-b1c2-7d3e-8f4a-5b6c7d8e9f00";
 
 #[tokio::test]
 async fn bodies_that_are_no_json_are_refused_in_each_dialect() {
@@ -103,7 +103,7 @@ async fn ids_that_are_none_name_nothing() {
         "-1",
         "%F0%9F%A6%80",
         &"9".repeat(2000),
-        NOBODY,
+        UNKNOWN,
     ] {
         for (path, credential) in [
             (format!("/api/v1/agents/{id}"), &key),
@@ -111,7 +111,7 @@ async fn ids_that_are_none_name_nothing() {
             (format!("/api/v1/runs/{id}/messages"), &key),
             (format!("/api/agent-base/{id}"), &token),
             (format!("/api/agent-base/{id}/executions"), &token),
-            (format!("/api/agent-base/{NOBODY}/executions/{id}"), &token),
+            (format!("/api/agent-base/{UNKNOWN}/executions/{id}"), &token),
             (format!("/api/api-tokens/{id}"), &account.access_token),
             (format!("/api/workspaces/{id}"), &account.access_token),
         ] {

@@ -450,7 +450,7 @@ async fn what_somebody_sends_is_never_a_directive() {
 }
 
 #[tokio::test]
-async fn arguments_that_break_a_tools_schema_reach_nobody() {
+async fn arguments_that_break_a_tools_schema_are_not_sent() {
     let target = Target::start().await;
     let desk = Desk::start().await;
     let host = target.url().trim_start_matches("http://");

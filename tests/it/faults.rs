@@ -15,10 +15,10 @@ async fn start(faults: &DynamoDbFaults) -> TestApp {
 }
 
 async fn start_with(faults: &DynamoDbFaults, parameters: &[(&str, &str)]) -> TestApp {
-    let front = faults.front();
+    let proxy = faults.proxy();
     TestApp::with(|options| {
         let options = signalbox::Options {
-            dynamodb_front: Some(front),
+            dynamodb_proxy: Some(proxy),
             schedules: false,
             ..in_this_process(options)
         };

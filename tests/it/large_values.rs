@@ -24,10 +24,10 @@ impl Desk {
 
     async fn on(change: impl FnOnce(Options) -> Options) -> Self {
         let (api, objects) = (ModelApi::start().await, S3Recorder::default());
-        let front = objects.front();
+        let proxy = objects.proxy();
         let app = TestApp::with(|options| {
             change(Options {
-                s3_front: Some(front),
+                s3_proxy: Some(proxy),
                 ..options
             })
         })
@@ -345,5 +345,5 @@ async fn a_repeated_request_is_answered_though_its_answer_is_too_large_to_be_kep
         .filter(|call| call.caller == "ExecutionsFunction" && call.action == "s3:PutObject");
     let started: Vec<_> = by_starts.map(|call| call.key.clone()).collect();
     assert_eq!(started.len(), 3, "{puts:?}");
-    assert_eq!(of("s3:DeleteObject"), started[1..]);
+    assert_eq!(of("s3:DeleteObject"), started[1..], "{calls:#?}");
 }

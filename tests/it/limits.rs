@@ -158,7 +158,7 @@ async fn unknown_keys_count_against_their_sender() {
 }
 
 #[tokio::test]
-async fn an_address_over_its_limit_uses_up_nobody_elses() {
+async fn an_address_over_its_limit_uses_up_no_other() {
     let app =
         TestApp::with(|options| in_this_process(options).parameter("SignInLimitPerMinute", "5"))
             .await;

@@ -120,9 +120,9 @@ async fn an_agent_is_at_work_however_many_runs_others_have() {
 #[tokio::test]
 async fn how_many_runs_an_agent_has_is_counted_once() {
     let recorder = DynamoDbRecorder::without_delay();
-    let front = recorder.front();
+    let proxy = recorder.proxy();
     let desk = Desk::with(|options| Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         event_sources: false,
         schedules: false,
         ..options
@@ -161,9 +161,9 @@ async fn how_many_runs_an_agent_has_is_counted_once() {
 #[tokio::test]
 async fn totals_are_written_with_what_they_count() {
     let recorder = DynamoDbRecorder::without_delay();
-    let front = recorder.front();
+    let proxy = recorder.proxy();
     let desk = Desk::with(|options| Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options
     })
@@ -224,9 +224,9 @@ async fn totals_are_written_with_what_they_count() {
 #[tokio::test]
 async fn a_list_by_status_shows_no_run_that_has_moved_on_while_the_index_lags() {
     let faults = DynamoDbFaults::with_index_lag(Duration::from_millis(400));
-    let front = faults.front();
+    let proxy = faults.proxy();
     let desk = Desk::with(|options| Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options
     })

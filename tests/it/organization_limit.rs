@@ -110,10 +110,10 @@ async fn instances_learn_from_each_other_what_an_organization_has_used() {
 #[tokio::test]
 async fn ten_requests_are_counted_by_one_write_which_none_of_them_waits_for() {
     let recorder = DynamoDbRecorder::default();
-    let front = recorder.front();
+    let proxy = recorder.proxy();
     let app = TestApp::with(|options| {
         let options = signalbox::Options {
-            dynamodb_front: Some(front),
+            dynamodb_proxy: Some(proxy),
             schedules: false,
             ..in_this_process(options)
         };

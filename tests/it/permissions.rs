@@ -21,11 +21,11 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
     let recorder = DynamoDbRecorder::without_delay();
     let weather = OpenMeteo::start().await;
     let objects = S3Recorder::default();
-    let (front, objects_front) = (recorder.front(), objects.front());
+    let (proxy, objects_proxy) = (recorder.proxy(), objects.proxy());
     let app = TestApp::with(|options| {
         let options = signalbox::Options {
-            dynamodb_front: Some(front),
-            s3_front: Some(objects_front),
+            dynamodb_proxy: Some(proxy),
+            s3_proxy: Some(objects_proxy),
             schedules: false,
             ..in_this_process(options)
         };

@@ -10,10 +10,10 @@ use testkit::{DynamoDbRecorder, S3Recorder, TestApp};
 async fn an_authenticated_read_waits_for_two_round_trips() {
     let recorder = DynamoDbRecorder::default();
     let objects = S3Recorder::default();
-    let (front, objects_front) = (recorder.front(), objects.front());
+    let (proxy, objects_proxy) = (recorder.proxy(), objects.proxy());
     let app = TestApp::with(|options| signalbox::Options {
-        dynamodb_front: Some(front),
-        s3_front: Some(objects_front),
+        dynamodb_proxy: Some(proxy),
+        s3_proxy: Some(objects_proxy),
         schedules: false,
         ..options
     })
@@ -82,10 +82,10 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
 #[tokio::test]
 async fn a_start_waits_for_three_round_trips_its_plan_included() {
     let recorder = DynamoDbRecorder::default();
-    let front = recorder.front();
+    let proxy = recorder.proxy();
     let app = TestApp::with(|options| {
         let options = signalbox::Options {
-            dynamodb_front: Some(front),
+            dynamodb_proxy: Some(proxy),
             schedules: false,
             ..options
         };
@@ -114,9 +114,9 @@ async fn a_start_waits_for_three_round_trips_its_plan_included() {
 #[tokio::test]
 async fn no_request_waits_for_the_request_log() {
     let recorder = DynamoDbRecorder::default();
-    let front = recorder.front();
+    let proxy = recorder.proxy();
     let app = TestApp::with(|options| signalbox::Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options
     })
@@ -144,9 +144,9 @@ async fn no_request_waits_for_the_request_log() {
 #[tokio::test]
 async fn malformed_credentials_cost_no_round_trip() {
     let recorder = DynamoDbRecorder::default();
-    let front = recorder.front();
+    let proxy = recorder.proxy();
     let app = TestApp::with(|options| signalbox::Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options
     })

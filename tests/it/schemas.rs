@@ -209,7 +209,7 @@ async fn a_schema_without_bound_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_stored_schema_without_bound_fails_its_run_and_nobody_else_s() {
+async fn a_stored_schema_without_bound_fails_its_run_and_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let mut app = TestApp::with(kept_in(directory.path())).await;
     let (one, other) = (Tenant::of(&app).await, Tenant::of(&app).await);

@@ -23,10 +23,10 @@ impl Desk {
 
     async fn with_lease(seconds: &str) -> Self {
         let recorder = DynamoDbRecorder::without_delay();
-        let front = recorder.front();
+        let proxy = recorder.proxy();
         let app = TestApp::with(|options| {
             let options = signalbox::Options {
-                dynamodb_front: Some(front),
+                dynamodb_proxy: Some(proxy),
                 schedules: false,
                 ..options
             };

@@ -131,7 +131,7 @@ impl DynamoDbRecorder {
     }
 
     /// The proxy to give to the platform's options. It serves on the runtime that starts the platform.
-    pub fn front(&self) -> crate::Front {
+    pub fn proxy(&self) -> crate::Proxy {
         let recorder = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream.address, recorder)))
     }
@@ -176,11 +176,11 @@ async fn start(upstream: SocketAddr, recorder: DynamoDbRecorder) -> SocketAddr {
         client,
         recorder,
     };
-    front(Router::new().fallback(forward).with_state(proxy)).await
+    listen(Router::new().fallback(forward).with_state(proxy)).await
 }
 
 /// Serves a recorder on a port of its own.
-pub(crate) async fn front(router: Router) -> SocketAddr {
+pub(crate) async fn listen(router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let service_for = move |_| {

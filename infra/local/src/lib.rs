@@ -30,5 +30,5 @@ pub mod template;
 pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder, caller};
 pub use functions::Registry;
 pub use gateway::limits::Limits;
-pub use platform::{Bootstraps, Data, Front, Options, Platform, TemplateSource, Upstream};
+pub use platform::{Bootstraps, Data, Options, Platform, Proxy, TemplateSource, Upstream};
 pub use s3_recorder::{S3Call, S3Recorder};

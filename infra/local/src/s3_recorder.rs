@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Uri};
 
-use crate::dynamodb_recorder::{caller, front};
+use crate::dynamodb_recorder::{caller, listen};
 
 /// The largest object that a test may send.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -40,7 +40,7 @@ struct Proxy {
 
 impl S3Recorder {
     /// The proxy to give to the platform's options. It serves on the runtime that starts the platform.
-    pub fn front(&self) -> crate::Front {
+    pub fn proxy(&self) -> crate::Proxy {
         let recorder = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream.address, recorder)))
     }
@@ -66,7 +66,7 @@ async fn start(upstream: SocketAddr, recorder: S3Recorder) -> SocketAddr {
         client,
         recorder,
     };
-    front(Router::new().fallback(forward).with_state(proxy)).await
+    listen(Router::new().fallback(forward).with_state(proxy)).await
 }
 
 async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {

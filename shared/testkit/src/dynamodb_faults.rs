@@ -117,7 +117,7 @@ impl DynamoDbFaults {
     }
 
     /// The proxy to give to the platform's options. It serves on the runtime that starts the platform.
-    pub fn front(&self) -> signalbox::Front {
+    pub fn proxy(&self) -> signalbox::Proxy {
         let faults = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream, faults)))
     }

@@ -124,9 +124,9 @@ const KINDS: [&str; 26] = [
 #[tokio::test]
 async fn nothing_is_left_of_a_deleted_organization_and_everything_of_others() {
     let faults = DynamoDbFaults::default();
-    let front = faults.front();
+    let proxy = faults.proxy();
     let app = TestApp::with(|options| signalbox::Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         schedules: false,
         ..in_this_process(options)
     })
@@ -233,9 +233,9 @@ async fn a_deleted_workspace_takes_nothing_of_the_others_with_it() {
 #[tokio::test]
 async fn what_is_admitted_while_its_agent_or_workspace_is_deleted_has_no_effect() {
     let faults = DynamoDbFaults::default();
-    let front = faults.front();
+    let proxy = faults.proxy();
     let app = TestApp::with(|options| signalbox::Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         schedules: false,
         ..in_this_process(options)
     })

@@ -286,9 +286,9 @@ async fn a_stream_ends_within_five_seconds_after_its_credential() {
 #[tokio::test]
 async fn an_idle_stream_reads_little_and_writes_nothing() {
     let recorder = DynamoDbRecorder::default();
-    let front = recorder.front();
+    let proxy = recorder.proxy();
     let desk = Desk::with(|options| Options {
-        dynamodb_front: Some(front),
+        dynamodb_proxy: Some(proxy),
         event_sources: false,
         schedules: false,
         ..options

@@ -34,7 +34,7 @@ impl Capture {
     pub(super) async fn start(template: &TemplateSource) -> anyhow::Result<Self> {
         let recorder = DynamoDbRecorder::default();
         let options = Options {
-            dynamodb_front: Some(recorder.front()),
+            dynamodb_proxy: Some(recorder.proxy()),
             ..options(template)
         };
         let platform = Platform::start(options).await?;

@@ -41,7 +41,7 @@ impl Patterns {
     pub(super) async fn record(template: &TemplateSource) -> anyhow::Result<Self> {
         let recorder = DynamoDbRecorder::without_delay();
         let options = Options {
-            dynamodb_front: Some(recorder.front()),
+            dynamodb_proxy: Some(recorder.proxy()),
             event_sources: true,
             ..super::options(template)
         };

@@ -36,7 +36,7 @@ struct Taken {
 pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let recorder = DynamoDbRecorder::without_delay();
     let options = Options {
-        dynamodb_front: Some(recorder.front()),
+        dynamodb_proxy: Some(recorder.proxy()),
         event_sources: true,
         ..super::options(template)
     };

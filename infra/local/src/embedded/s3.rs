@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use hyper::service::service_fn;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
 use tempfile::TempDir;
@@ -26,6 +27,8 @@ use crate::template::Bucket;
 
 /// How long requests may still run after the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// The largest file of a form, in bytes. s3s holds it in memory before it looks at the form's signature.
+const LARGEST_FORM_FILE: u64 = 64_000_000;
 
 /// Where objects are kept: a folder for each bucket. A temporary one goes when this is dropped.
 pub(crate) struct Objects {
@@ -64,6 +67,9 @@ impl Objects {
             .map_err(|error| anyhow!("{}: {error:?}", self.root.display()))?;
         let mut service = S3ServiceBuilder::new(files);
         service.set_auth(keys);
+        let mut config = S3Config::default();
+        config.post_object_max_file_size = LARGEST_FORM_FILE;
+        service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         Ok(service.build())
     }
 }

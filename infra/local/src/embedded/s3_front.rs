@@ -16,6 +16,7 @@ use s3s::service::S3Service;
 
 use super::forwarding::Forwarding;
 use super::front::{Front, Protocol, Refusal};
+use crate::gateway::hosts::Hosts;
 
 /// Bodies are read as they come; s3s limits them.
 pub(crate) const PROTOCOL: Protocol = Protocol {
@@ -23,23 +24,33 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     largest_body: usize::MAX,
 };
 
-/// The origins of web pages that may send presigned requests.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Origins(Vec<String>);
+/// The web pages that may send presigned requests: the gateway's, by every name that it has, and those of other known origins.
+#[derive(Clone, Debug)]
+pub(crate) struct Origins {
+    hosts: Hosts,
+    gateway_port: u16,
+    others: Vec<String>,
+}
 
 impl Origins {
-    /// Of origins such as `https://agents.example.com`. Texts that are not origins are left out.
-    pub(crate) fn new(origins: impl IntoIterator<Item = String>) -> Self {
-        Self(
-            origins
-                .into_iter()
-                .filter(|origin| origin.contains("://"))
-                .collect(),
-        )
+    /// Others are origins such as `https://agents.example.com`. Texts that are not origins are left out.
+    pub(crate) fn new(
+        hosts: Hosts,
+        gateway_port: u16,
+        others: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let mut others: Vec<String> = others.into_iter().collect();
+        others.retain(|origin| origin.contains("://"));
+        Self {
+            hosts,
+            gateway_port,
+            others,
+        }
     }
 
     fn has(&self, origin: &HeaderValue) -> bool {
-        self.0.iter().any(|known| origin == known)
+        let is_gateways = |origin| self.hosts.has_origin(origin, self.gateway_port);
+        self.others.iter().any(|known| origin == known) || origin.to_str().is_ok_and(is_gateways)
     }
 }
 

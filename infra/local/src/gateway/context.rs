@@ -26,7 +26,7 @@ pub(crate) fn context<B>(
             .map(str::to_owned)
     };
     let mut identity = ApiGatewayRequestIdentity::default();
-    // The connection's peer and never a header, which anybody could set.
+    // The connection's peer and never a header, which any client could set.
     identity.source_ip = Some(peer.ip().to_canonical().to_string());
     identity.user_agent = header(header::USER_AGENT);
 

@@ -12,7 +12,7 @@ use http::uri::Authority;
 use crate::template::Names;
 
 /// What may stand in a request's `Host`. Ports are not compared: a tunnel may have another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     names: Vec<String>,
     /// Every name below one of these is accepted.
@@ -44,18 +44,31 @@ impl Hosts {
         let mut hosts = head.headers.get_all(HOST).iter();
         let header = hosts.next().and_then(|host| host.to_str().ok());
         let target = head.uri.authority().map(Authority::as_str);
-        let is_ours = |host| self.is_ours(host, local.ip().to_canonical());
+        let is_ours = |host| self.is_ours(host, Some(local.ip().to_canonical()));
         hosts.next().is_none() && header.is_some_and(is_ours) && target.is_none_or(is_ours)
     }
 
-    fn is_ours(&self, host: &str, local: IpAddr) -> bool {
+    /// Whether a page of this origin, such as `http://app.localhost:3000`, came from the gateway, which listens at `port`.
+    pub(crate) fn has_origin(&self, origin: &str, port: u16) -> bool {
+        let Some(authority) = origin.strip_prefix("http://") else {
+            return false;
+        };
+        let has_port = authority.parse::<Authority>().is_ok_and(|authority| {
+            // Browsers leave the scheme's own port out.
+            authority.port_u16().unwrap_or(80) == port
+        });
+        has_port && self.is_ours(authority, None)
+    }
+
+    /// Whether it is a name of the API for a client that reaches it at the address `local`.
+    fn is_ours(&self, host: &str, local: Option<IpAddr>) -> bool {
         let Some(name) = name_of(host) else {
             return false;
         };
         let literal = name.trim_matches(['[', ']']).parse::<IpAddr>();
         if let Ok(address) = literal.map(|address| address.to_canonical()) {
             // The browser resolved no name for this request, so no DNS answer has led it here.
-            return address.is_loopback() || address == local || self.names.contains(&name);
+            return address.is_loopback() || local == Some(address) || self.names.contains(&name);
         }
         let is_below = |domain: &String| name.len() > domain.len() && name.ends_with(domain);
         self.names.contains(&name) || self.domains.iter().any(is_below)
@@ -127,6 +140,33 @@ mod tests {
             "",
         ] {
             assert!(!has(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn pages_of_the_gateway_have_its_names_and_its_port() {
+        let hosts = Hosts::new("workstation", &Names::default());
+        for (origin, port) in [
+            ("http://localhost:3000", 3000),
+            ("http://app.localhost:3000", 3000),
+            ("http://[::1]:3000", 3000),
+            ("http://127.0.0.1", 80),
+            ("http://workstation:3000", 3000),
+        ] {
+            assert!(hosts.has_origin(origin, port), "{origin}");
+        }
+        for origin in [
+            "http://localhost:3001",
+            "http://localhost",
+            "https://localhost:3000",
+            "http://evil.example:3000",
+            "http://localhost:3000@evil.example",
+            "http://evil.example/localhost:3000",
+            "http://localhost:3000/x",
+            "null",
+            "",
+        ] {
+            assert!(!hosts.has_origin(origin, 3000), "{origin}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The HTTP front: routes requests to the functions' routers as API Gateway's REST APIs do.
 
 pub(crate) mod context;
-mod hosts;
+pub(crate) mod hosts;
 pub(crate) mod limits;
 pub(crate) mod proxy;
 mod responses;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -39,8 +39,15 @@ impl AccessFile {
             writeln!(text, "{name}={value}")?;
         }
         let unwritable = || format!("cannot write {}", path.display());
+        // A new file is its owner's alone; one that is left of an earlier start may have been opened to others.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(unwritable);
+            }
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        let options = options.create(true).write(true).truncate(true).mode(0o600);
+        let options = options.create_new(true).write(true).mode(0o600);
         let mut file = options.open(&path).with_context(unwritable)?;
         file.write_all(text.as_bytes()).with_context(unwritable)?;
         Ok(Self(path))

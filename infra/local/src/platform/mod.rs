@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::options::{Bootstraps, Data, Front, Options, TemplateSource, Upstream};
+pub use self::options::{Bootstraps, Data, Options, Proxy, TemplateSource, Upstream};
 
 use self::access_file::AccessFile;
 use self::threads::Threads;

@@ -14,7 +14,7 @@ use crate::{Limits, Registry};
 
 /// Starts a proxy between the front of a service, which checks signatures, and the service: it is given the service and returns
 /// the address at which the proxy listens. The proxy must pass on all headers but those that its own connection makes.
-pub type Front = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Send>;
+pub type Proxy = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Send>;
 
 /// A service behind its front.
 #[derive(Clone, Debug)]
@@ -109,9 +109,9 @@ pub struct Options {
     /// How long [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
     /// A proxy between DynamoDB and its front.
-    pub dynamodb_front: Option<Front>,
+    pub dynamodb_proxy: Option<Proxy>,
     /// A proxy between S3 and its front. Signatures name the host that the client was told, so it must pass `Host` on as it is.
-    pub s3_front: Option<Front>,
+    pub s3_proxy: Option<Proxy>,
 }
 
 impl Options {
@@ -130,8 +130,8 @@ impl Options {
             event_sources: true,
             limits: Limits::LOCAL,
             drain: Duration::from_secs(25),
-            dynamodb_front: None,
-            s3_front: None,
+            dynamodb_proxy: None,
+            s3_proxy: None,
         }
     }
 

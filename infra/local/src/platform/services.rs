@@ -7,7 +7,7 @@ use runtime::Clock;
 use tokio::runtime::Handle;
 
 use super::start::{LOOPBACK, attach, listen};
-use super::{Front as Proxy, Tasks, Upstream};
+use super::{Proxy, Tasks, Upstream};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
 use crate::embedded::dynamodb::{self, DynamoDb, STOP_WITHIN, Storage};

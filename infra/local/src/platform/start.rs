@@ -20,6 +20,7 @@ use crate::embedded::access_keys::AccessKeys;
 use crate::embedded::s3_front::Origins;
 use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
+use crate::gateway::hosts::Hosts;
 use crate::gateway::{Gateway, HttpFunction};
 use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
@@ -65,8 +66,8 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         clock: options.clock.clone(),
         keys: keys.clone(),
         origins: origins(&options.host, address, &deployment.names),
-        dynamodb_proxy: options.dynamodb_front,
-        s3_proxy: options.s3_front,
+        dynamodb_proxy: options.dynamodb_proxy,
+        s3_proxy: options.s3_proxy,
         runtime,
     };
     let Embedded {
@@ -185,14 +186,16 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
 
 /// The web pages that may use what the platform has signed: its own, by the names that it has, and those that may call it.
 fn origins(host: &str, gateway: SocketAddr, names: &Names) -> Origins {
-    let port = gateway.port();
-    let own = [host, LOOPBACK, "localhost", "[::1]"].map(|host| format!("http://{host}:{port}"));
     let public = names.public_url.iter().filter_map(|url| {
         let (scheme, rest) = url.split_once("://")?;
         Some(format!("{scheme}://{}", rest.split('/').next()?))
     });
     let callers = names.allowed_origins.iter().cloned();
-    Origins::new(own.into_iter().chain(public).chain(callers))
+    Origins::new(
+        Hosts::new(host, names),
+        gateway.port(),
+        public.chain(callers),
+    )
 }
 
 fn check(template: &Template, deployment: &Deployment, options: &Options) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ pub(crate) struct Seen {
     pub(crate) batches: UnboundedReceiver<SqsEvent>,
     pub(crate) dead: UnboundedReceiver<SqsEvent>,
     pub(crate) ticks: UnboundedReceiver<Value>,
-    /// Streams that nobody reads any more.
+    /// Streams without a reader.
     pub(crate) dropped: UnboundedReceiver<()>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn functions() -> (Registry, Seen) {
                         if sent.is_ok() {
                             Ok(json!("ticked"))
                         } else {
-                            Err("nobody listens".into())
+                            Err("no listener".into())
                         }
                     }
                 }))

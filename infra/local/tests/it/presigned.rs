@@ -204,6 +204,17 @@ async fn a_presigned_address_shows_what_it_names_to_the_platforms_own_pages() {
             .header("origin", origin);
         ask.header("access-control-request-method", "PUT").send()
     };
+    // Every name of the gateway's is the platform's, and every port but the gateway's is another's.
+    let port = platform.port();
+    for own in ["app.localhost", "[::1]"].map(|host| format!("http://{host}:{port}")) {
+        assert_eq!(
+            ask(&own).await.unwrap().status(),
+            StatusCode::NO_CONTENT,
+            "{own}"
+        );
+    }
+    let other = format!("http://localhost:{}", port - 1);
+    assert_eq!(ask(&other).await.unwrap().status(), StatusCode::FORBIDDEN);
     let allowed = ask(&own).await.unwrap();
     assert_eq!(allowed.headers()["access-control-allow-origin"], own);
     assert!(

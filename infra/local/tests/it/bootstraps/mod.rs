@@ -68,7 +68,7 @@ fn options(directory: &Path) -> Options {
 }
 
 fn is_alive(process: u32) -> bool {
-    // One that nobody has waited for is a zombie, and no less gone.
+    // One that has not been waited for is a zombie, and no less gone.
     fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| {
         let state = stat.rsplit_once(") ").map(|(_, fields)| fields);
         !state.is_some_and(|fields| fields.starts_with('Z'))
@@ -120,7 +120,7 @@ async fn more_requests_than_processes_are_turned_away_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_process_that_nobody_needs_ends() {
+async fn a_process_without_work_ends() {
     let fixture = Fixture::with(|mut options| {
         if let Some(bootstraps) = &mut options.bootstraps {
             bootstraps.idle_for = Duration::from_millis(200);
@@ -381,7 +381,7 @@ async fn processes_do_not_outlive_a_platform_that_is_killed() {
     let (idle, other) = tokio::join!(number("/web/slow"), number("/web/slow"));
     let at_work = reqwest::get(format!("{url}/stream/forever")).await.unwrap();
     platform.kill().await.unwrap();
-    // Nobody is left to kill them: they end because the Runtime API is gone.
+    // No parent is left to kill them: they end because the Runtime API is gone.
     gone(idle).await;
     gone(other).await;
     drop(at_work);
