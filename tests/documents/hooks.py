@@ -65,7 +65,7 @@ def agent():
 
 
 def runner():
-    """An agent that nobody pauses, and whose runs never fail: five failures would disable it."""
+    """An agent that no other case pauses, and whose runs never fail: five failures would disable it."""
     body = {"name": "Reader", "type": "freeform", "config": {"instructions": "Sum it up."}}
     return call("POST", "/api/v1/agents", GIVEN["AgentPlatform"], json=body)["data"]["id"]
 

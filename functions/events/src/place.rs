@@ -75,7 +75,7 @@ impl Place {
         let store = &self.host.store;
         let allowed = store.allow_comeback(&self.credential, self.run, from, until);
         if let Err(error) = allowed.await {
-            tracing::warn!(run.id = %self.run, %error, "whoever comes back to a stream will be counted");
+            tracing::warn!(run.id = %self.run, %error, "could not remember the open stream; coming back to it will count against the limit");
         }
     }
 

@@ -145,8 +145,8 @@ async fn begin_guess(
         Err(over @ Error::RateLimited(_)) => {
             let network = network_of(&client.ip);
             // This is asked for an unknown e-mail address too, so that the time of the answer does not tell.
-            let nobody = UserId::first_at(DateTime::UNIX_EPOCH);
-            let id = user.map_or(nobody, |user| user.id);
+            let no_user = UserId::first_at(DateTime::UNIX_EPOCH);
+            let id = user.map_or(no_user, |user| user.id);
             let is_known = state.host.store.is_known_network(id, &network, now);
             if is_known.await? {
                 Ok(guess)

@@ -6,7 +6,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use domain::{Error, Result};
 
 /// A hash that belongs to no account. Verifying against it costs what a real one costs, which hides whether an account exists.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2lnbmFsYm94LW5vYm9keQ$DPaJPbYQGZjgwSgUtFfGe2USbqIpwOhnH0WkmVZZbTI";
+const NO_USER: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2lnbmFsYm94LW5vYm9keQ$DPaJPbYQGZjgwSgUtFfGe2USbqIpwOhnH0WkmVZZbTI";
 
 /// Hashes a password, off the async threads: it takes tens of milliseconds on purpose.
 pub async fn hash_password(password: String) -> Result<String> {
@@ -25,7 +25,7 @@ pub async fn hash_password(password: String) -> Result<String> {
 pub async fn verify_password(password: String, hash: Option<String>) -> Result<bool> {
     let verified = tokio::task::spawn_blocking(move || {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+        let hash = hash.unwrap_or_else(|| NO_USER.to_owned());
         let Ok(hash) = PasswordHash::new(&hash) else {
             return false;
         };
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_of_nobody_can_be_verified_against() {
-        assert!(PasswordHash::new(NOBODY).is_ok());
+    fn the_hash_for_unknown_users_can_be_verified_against() {
+        assert!(PasswordHash::new(NO_USER).is_ok());
     }
 }

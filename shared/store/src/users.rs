@@ -34,8 +34,9 @@ impl Store {
         let owner = self
             .get_entity::<EmailOwner>(&self.tables.records, &key)
             .await?;
-        let nobody = UserId::first_at(chrono::DateTime::UNIX_EPOCH);
-        self.user(owner.map_or(nobody, |owner| owner.user_id)).await
+        let no_user = UserId::first_at(chrono::DateTime::UNIX_EPOCH);
+        self.user(owner.map_or(no_user, |owner| owner.user_id))
+            .await
     }
 
     /// Creates a user with an organization of their own, all or nothing.

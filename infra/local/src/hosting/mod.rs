@@ -150,7 +150,7 @@ impl Hosted {
     }
 }
 
-/// Invokes a function for its result as a whole. Whoever wants that can wait for a process.
+/// Invokes a function for its result as a whole. Its caller can wait for a process.
 async fn json_result<T: DeserializeOwned>(
     pool: &Arc<Pool>,
     event: &impl Serialize,

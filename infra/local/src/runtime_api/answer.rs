@@ -96,7 +96,7 @@ impl Pieces {
 pub(super) struct PieceSender(mpsc::Sender<Result<Bytes, BootstrapError>>);
 
 impl PieceSender {
-    /// Passes a body on to its end. Whoever no longer wants it does not keep the function from going on, as in Lambda.
+    /// Passes a body on to its end. A client that has gone does not keep the function from going on, as in Lambda.
     pub(super) async fn pass_on(self, mut body: Body) -> Result<(), BootstrapError> {
         let mut length = 0;
         while let Some(frame) = body.frame().await {

@@ -40,7 +40,7 @@ const ERRORS: [(&str, &str, &str, &str); 9] = [
     ),
     (
         "409",
-        "Somebody else changed it, or the same request is still being worked on",
+        "Another request changed it meanwhile, or the same request is still being worked on",
         "InvalidState",
         "It was changed in the meantime",
     ),
@@ -222,7 +222,7 @@ pub(super) fn parameters() -> Value {
         },
         "OrganizationId": {
             "name": "X-Organization-Id", "in": "header",
-            "description": "The organization to work in. For super administrators; from anybody else it is ignored.",
+            "description": "The organization to work in. For super administrators; from other callers it is ignored.",
             "schema": {"type": "string", "format": "uuid"},
         },
         "IdempotencyKey": {
