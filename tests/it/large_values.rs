@@ -333,17 +333,16 @@ async fn a_repeated_request_is_answered_though_its_answer_is_too_large_to_be_kep
     assert!(answers[0] == answers[1] && answers[1] == answers[2]);
     assert_eq!(desk.api.take_hits().len(), 1, "it ran once");
 
-    // What the repetitions have put was taken back.
+    // What the repetitions have put was taken back. The worker may put a value again for a reason of its own.
     let calls = desk.objects.take();
-    let of = |action: &str| {
-        let keys = calls.iter().filter(|call| call.action == action);
-        keys.map(|call| call.key.clone()).collect::<Vec<_>>()
+    let by_starts = |action: &str| {
+        let calls = calls
+            .iter()
+            .filter(|call| call.caller == "ExecutionsFunction");
+        let calls = calls.filter(|call| call.action == action);
+        calls.map(|call| call.key.clone()).collect::<Vec<_>>()
     };
-    let puts = of("s3:PutObject");
-    let by_starts = calls
-        .iter()
-        .filter(|call| call.caller == "ExecutionsFunction" && call.action == "s3:PutObject");
-    let started: Vec<_> = by_starts.map(|call| call.key.clone()).collect();
-    assert_eq!(started.len(), 3, "{puts:?}");
-    assert_eq!(of("s3:DeleteObject"), started[1..], "{calls:#?}");
+    let started = by_starts("s3:PutObject");
+    assert_eq!(started.len(), 3, "{calls:#?}");
+    assert_eq!(by_starts("s3:DeleteObject"), started[1..], "{calls:#?}");
 }
