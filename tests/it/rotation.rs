@@ -72,14 +72,26 @@ impl Desk {
 
     /// The end of a run of the agent.
     async fn run(&self) -> Value {
+        let id = self.start_run().await;
+        self.ended(&id).await
+    }
+
+    async fn start_run(&self) -> String {
         let token = self.token("run").await;
         let token = text(&token.expect(201)["data"]["token"]);
         let path = format!("/api/agent-base/{}/executions", self.agent);
         let post = self.app.post(&path, json!({})).bearer(&token).send().await;
-        let id = text(&post.expect(202)["data"]["execution_id"]);
+        text(&post.expect(202)["data"]["execution_id"])
+    }
+
+    async fn shown(&self, run: &str) -> Value {
+        let run = self.app.get(&format!("/api/v1/runs/{run}"));
+        run.bearer(&self.key).send().await.expect(200)["data"].clone()
+    }
+
+    async fn ended(&self, run: &str) -> Value {
         for _ in 0..600 {
-            let run = self.app.get(&format!("/api/v1/runs/{id}"));
-            let run = run.bearer(&self.key).send().await.expect(200)["data"].clone();
+            let run = self.shown(run).await;
             if run["status"] == "completed" || run["status"] == "failed" {
                 return run;
             }
@@ -177,6 +189,28 @@ async fn what_cannot_be_opened_any_more_is_shown_as_such_and_replaced() {
     desk.store_key().await;
     assert_eq!(desk.run().await["status"], "completed");
     assert_eq!(desk.status().await, "revoked");
+}
+
+#[tokio::test]
+async fn a_key_that_another_instance_made_a_moment_ago_is_not_lost() {
+    let desk = Desk::start().await;
+    let clock = &desk.app.clock;
+    // After this time a rotation brings another data key.
+    clock.advance(TimeDelta::days(31));
+    assert_eq!(desk.run().await["status"], "completed");
+    desk.app.platform.rotate_secrets().unwrap();
+    clock.advance(TimeDelta::seconds(1));
+    // The function that stores credentials makes it, a second after the worker has read the data keys.
+    desk.store_key().await;
+    desk.api.take_hits();
+    let run = desk.start_run().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(desk.shown(&run).await["error"], Value::Null);
+    assert_eq!(desk.api.take_hits().len(), 0, "the worker has no key yet");
+
+    clock.advance(TimeDelta::seconds(40));
+    desk.app.tick().await;
+    assert_eq!(desk.ended(&run).await["status"], "completed");
 }
 
 #[tokio::test]

@@ -82,8 +82,8 @@ pub(crate) struct DataKeys {
 /// The result of reading something that names the key which made it.
 pub(crate) enum Found<T> {
     Known(T),
-    /// The named key is none of the keys at hand.
-    UnknownKey,
+    /// The named key is none of the keys at hand; `None` when the text names no key.
+    UnknownKey(Option<Uuid>),
 }
 
 impl DataKeys {
@@ -128,14 +128,13 @@ impl DataKeys {
 
     fn with<T>(&self, text: &str, read: impl FnOnce(&DataKey, &str) -> T) -> Found<T> {
         let parts = text.split_once('.');
-        let found = parts.and_then(|(id, rest)| {
-            let id = Uuid::try_parse(id).ok()?;
-            let key = self.keys.iter().find(|key| key.id == id)?;
-            Some((key, rest))
-        });
-        match found {
-            Some((key, rest)) => Found::Known(read(key, rest)),
-            None => Found::UnknownKey,
+        let named = parts.and_then(|(id, rest)| Some((Uuid::try_parse(id).ok()?, rest)));
+        let Some((id, rest)) = named else {
+            return Found::UnknownKey(None);
+        };
+        match self.keys.iter().find(|key| key.id == id) {
+            Some(key) => Found::Known(read(key, rest)),
+            None => Found::UnknownKey(Some(id)),
         }
     }
 }
@@ -179,7 +178,7 @@ mod tests {
             .open(purpose, context, sealed)
         {
             Found::Known(opened) => Some(opened),
-            Found::UnknownKey => None,
+            Found::UnknownKey(_) => None,
         };
         let secret = Some(Some(b"sk-secret".to_vec()));
         assert_eq!(open(&keys, "credential", "tenant/1", &sealed), secret);

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{Error, Result};
+use futures::future::try_join;
 use runtime::{MasterKeys, Services};
 use store::{Store, WrappedDataKey, WrappedDataKeys};
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use crate::data_keys::{DataKey, DataKeys, Found};
 
@@ -17,6 +19,8 @@ use crate::data_keys::{DataKey, DataKeys, Found};
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(5);
 /// How soon they may be read again when one is missing.
 const READ_AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(10);
+/// How far clocks of instances may be apart, by which a key can look older than it is.
+const LARGEST_SKEW: TimeDelta = TimeDelta::minutes(1);
 /// How often reading them is tried while others write them.
 const ATTEMPTS: u32 = 5;
 
@@ -28,8 +32,14 @@ pub struct Vault {
     cached: Arc<Mutex<Option<Read>>>,
 }
 
-/// The data keys, and when they were read.
-type Read = (DateTime<Utc>, Arc<DataKeys>);
+/// What came of reading the data keys last.
+#[derive(Clone)]
+struct Read {
+    at: DateTime<Utc>,
+    /// Whether they were read then; else they are older ones, which serve on.
+    is_answered: bool,
+    keys: Arc<DataKeys>,
+}
 
 impl Vault {
     pub fn new(services: Services, store: Store) -> Self {
@@ -42,13 +52,14 @@ impl Vault {
 
     /// Encrypts `text` for `purpose`. `context`, the tenant and record that it belongs to, must be given again to open it.
     pub async fn seal(&self, purpose: &str, context: &str, text: &[u8]) -> Result<String> {
-        self.keys(FRESH_FOR).await?.seal(purpose, context, text)
+        let read = self.keys(FRESH_FOR).await?;
+        read.keys.seal(purpose, context, text)
     }
 
     /// What [`Self::seal`] was given; `None` when it was sealed for something else, or with a key that is lost.
     ///
     /// # Errors
-    /// `Unavailable` when the keys cannot be read now.
+    /// `Unavailable` when the keys cannot be read now, or the key may be one that this instance has not read yet.
     pub async fn open(
         &self,
         purpose: &str,
@@ -63,13 +74,13 @@ impl Vault {
 
     /// A keyed hash of `text` for `purpose`: what may be stored of a text that could be guessed.
     pub async fn mac(&self, purpose: &str, text: &[u8]) -> Result<String> {
-        self.keys(FRESH_FOR).await?.mac(purpose, text)
+        self.keys(FRESH_FOR).await?.keys.mac(purpose, text)
     }
 
     /// Whether `expected` is the keyed hash of `text`; `None` when it was made with a key that is lost.
     ///
     /// # Errors
-    /// `Unavailable` when the keys cannot be read now.
+    /// `Unavailable` when the keys cannot be read now, or the key may be one that this instance has not read yet.
     pub async fn verify_mac(
         &self,
         purpose: &str,
@@ -87,47 +98,66 @@ impl Vault {
     pub async fn keep_wrapped(&self) -> Result<()> {
         let mut cached = self.cached.lock().await;
         let now = self.services.clock.now();
-        if !is_within(&cached, now, FRESH_FOR) {
-            *cached = Some((now, Arc::new(self.read().await?)));
+        if !cached
+            .as_ref()
+            .is_some_and(|read| read.is_within(now, FRESH_FOR))
+        {
+            *cached = Some(Read {
+                at: now,
+                is_answered: true,
+                keys: Arc::new(self.read().await?),
+            });
         }
         Ok(())
     }
 
-    /// What `ask` finds with the data keys. They are read again when it needs a key that this instance does not know.
+    /// What `ask` finds with the data keys; `None` when the key that it needs is lost. They are read again when this instance does
+    /// not know that key.
     async fn with<T>(&self, ask: impl Fn(&DataKeys) -> Found<T>) -> Result<Option<T>> {
         for age in [FRESH_FOR, READ_AT_MOST_EVERY] {
-            if let Found::Known(known) = ask(&*self.keys(age).await?) {
-                return Ok(Some(known));
+            let read = self.keys(age).await?;
+            match ask(&read.keys) {
+                Found::Known(known) => return Ok(Some(known)),
+                Found::UnknownKey(Some(id)) if age == READ_AT_MOST_EVERY && read.may_miss(id) => {
+                    return Err(Error::unavailable("the data key has not been read yet"));
+                }
+                Found::UnknownKey(_) => {}
             }
         }
         Ok(None)
     }
 
-    async fn keys(&self, age: TimeDelta) -> Result<Arc<DataKeys>> {
+    async fn keys(&self, age: TimeDelta) -> Result<Read> {
         let mut cached = self.cached.lock().await;
         let now = self.services.clock.now();
-        if let Some((_, keys)) = &*cached
-            && is_within(&cached, now, age)
-        {
-            return Ok(keys.clone());
+        if let Some(read) = cached.as_ref().filter(|read| read.is_within(now, age)) {
+            return Ok(read.clone());
         }
-        let keys = match (self.read().await, &*cached) {
-            (Ok(keys), _) => Arc::new(keys),
-            (Err(error), Some((_, old))) => {
+        let (keys, is_answered) = match (self.read().await, &*cached) {
+            (Ok(keys), _) => (Arc::new(keys), true),
+            (Err(error), Some(old)) => {
                 tracing::warn!(%error, "the data keys could not be read again");
-                old.clone()
+                (old.keys.clone(), false)
             }
             (Err(error), None) => return Err(error),
         };
-        *cached = Some((now, keys.clone()));
-        Ok(keys)
+        let read = Read {
+            at: now,
+            is_answered,
+            keys,
+        };
+        *cached = Some(read.clone());
+        Ok(read)
     }
 
     async fn read(&self) -> Result<DataKeys> {
         for _ in 0..ATTEMPTS {
-            let masters = self.services.secrets.renewed_master_keys().await;
-            let masters = masters.map_err(Error::unavailable)?;
-            let stored = self.store.data_keys().await?.unwrap_or_default();
+            let masters = async {
+                let masters = self.services.secrets.renewed_master_keys().await;
+                masters.map_err(Error::unavailable)
+            };
+            let (masters, stored) = try_join(masters, self.store.data_keys()).await?;
+            let stored = stored.unwrap_or_default();
             let (keys, wanted) = self.brought_up_to_date(&stored, &masters).await?;
             let Some(wanted) = wanted else {
                 return Ok(keys);
@@ -216,7 +246,17 @@ impl Vault {
     }
 }
 
-fn is_within(read: &Option<Read>, now: DateTime<Utc>, age: TimeDelta) -> bool {
-    let mut read = read.iter();
-    read.any(|(at, _)| (now - *at).abs() < age)
+impl Read {
+    fn is_within(&self, now: DateTime<Utc>, age: TimeDelta) -> bool {
+        (now - self.at).abs() < age
+    }
+
+    /// Whether there may be a key of this id all the same: the keys could not be read, or it is younger than what was read.
+    fn may_miss(&self, id: Uuid) -> bool {
+        let created = id.get_timestamp().map(|timestamp| timestamp.to_unix().0);
+        let read = (self.at - LARGEST_SKEW).timestamp();
+        !self.is_answered
+            || created
+                .is_some_and(|created| i64::try_from(created).is_ok_and(|created| created >= read))
+    }
 }
