@@ -27,6 +27,8 @@ const MAX_WORK: u64 = 100_000_000;
 /// Up to this much work it is found out why a value does not fit: an error has some hundred bytes, and each branch of a combinator
 /// makes one.
 const MAX_EXPLAINED: u64 = 200_000;
+/// The most that bytes of text may be, each counted as often as a keyword reads it; about a second.
+const MAX_READ: u64 = 1_000_000_000;
 /// The most that bytes of compiled patterns times bytes of text may be; about three seconds of matching.
 const MAX_MATCHING: u64 = 20_000_000_000;
 
@@ -60,6 +62,8 @@ pub struct Schema {
     validator: Validator,
     /// How often it looks at a part of a value.
     work: u64,
+    /// How often it reads a byte of text, patterns aside.
+    reads: u64,
     /// The size of its patterns, each counted as often as it is applied.
     patterns: u64,
 }
@@ -81,11 +85,15 @@ impl Schema {
             .with_pattern_options(options)
             // It would compile what a value says.
             .with_format("regex", |_: &str| true)
+            // Since draft 2019-09 these say what a text is and demand nothing of it.
+            .without_content_media_type_support("application/json")
+            .without_content_encoding_support("base64")
             .build(schema)
             .map_err(|error| format!("is not a JSON Schema: {}", shown(&error)))?;
         Ok(Self {
             validator,
-            work: bounds::total(&graph, |node| 1 + node.compared_values() / 4),
+            work: bounds::total(&graph, |node| node.work()),
+            reads: bounds::total(&graph, |node| node.reads()),
             patterns,
         })
     }
@@ -97,7 +105,10 @@ impl Schema {
     pub fn accept(&self, value: &Value) -> Result<(), String> {
         let size = Size::of(value);
         let work = self.work.saturating_mul(size.parts);
-        if work > MAX_WORK || self.patterns.saturating_mul(size.text) > MAX_MATCHING {
+        if work > MAX_WORK
+            || self.reads.saturating_mul(size.text) > MAX_READ
+            || self.patterns.saturating_mul(size.text) > MAX_MATCHING
+        {
             return Err("it is too large to be checked".to_owned());
         }
         if self.validator.is_valid(value) {

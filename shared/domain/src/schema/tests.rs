@@ -298,6 +298,90 @@ fn what_is_too_large_for_its_schema_is_refused_and_not_checked() {
 }
 
 #[test]
+fn what_reads_texts_and_lists_again_and_again_ends_soon_or_is_refused() {
+    const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
+    let text = json!("é".repeat(900_000));
+    let address = json!(format!("https://example.com/{}", "a".repeat(1_900_000)));
+    // Fifteen lists at each level, the last of which goes on, and all of which begin alike.
+    let lists = (0..60).fold(json!([]), |below, level| {
+        let mut lists: Vec<Value> = (0..14)
+            .map(|list| json!([1, 2, 3, 100 + level, 200 + list]))
+            .collect();
+        lists.push(below);
+        json!(lists)
+    });
+    let lists = json!(
+        vec![lists; 20]
+            .into_iter()
+            .enumerate()
+            .map(|(at, list)| json!([list, at]))
+            .collect::<Vec<_>>()
+    );
+    let times = |count: usize, schema: Value| json!({"$schema": DRAFT_7, "$defs": {"a": schema}, "allOf": vec![json!({"$ref": "#/$defs/a"}); count]});
+    let unique = json!({"uniqueItems": true, "items": {"$ref": "#"}});
+    for (what, schema, value, is_checked) in [
+        (
+            "a length",
+            times(1, json!({"maxLength": 1_000_000})),
+            &text,
+            true,
+        ),
+        (
+            "lengths",
+            times(900, json!({"minLength": 1, "maxLength": 1_000_000})),
+            &text,
+            false,
+        ),
+        (
+            "the most lengths",
+            times(270, json!({"minLength": 1, "maxLength": 1_000_000})),
+            &text,
+            true,
+        ),
+        (
+            "a format",
+            times(1, json!({"format": "uri"})),
+            &address,
+            true,
+        ),
+        (
+            "formats",
+            times(900, json!({"format": "uri"})),
+            &address,
+            false,
+        ),
+        (
+            "the most formats",
+            times(60, json!({"format": "uri"})),
+            &address,
+            true,
+        ),
+        ("unique items", unique.clone(), &lists, true),
+    ] {
+        let schema = compile(&schema).unwrap();
+        let start = Instant::now();
+        let judged = on_a_stack(|| schema.accept(value));
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(3), "{what} took {took:?}");
+        let expected = if is_checked {
+            Ok(())
+        } else {
+            Err("it is too large to be checked".to_owned())
+        };
+        assert_eq!(judged, expected, "{what}");
+    }
+    let unique = compile(&unique).unwrap();
+    let large = json!((0..1_000_000).collect::<Vec<u32>>());
+    assert_eq!(
+        unique.accept(&large).unwrap_err(),
+        "it is too large to be checked"
+    );
+    // These say what a text is. To parse it for each of them would have no bound.
+    let content = json!({"$schema": DRAFT_7, "contentMediaType": "application/json", "contentEncoding": "base64"});
+    assert!(fits(&content, &json!("neither one nor the other")));
+}
+
+#[test]
 fn why_a_value_does_not_fit_is_said_without_the_value() {
     let schema = json!({"properties": {"n": {"items": {"type": "integer"}}}, "required": ["n"]});
     let schema = compile(&schema).unwrap();
