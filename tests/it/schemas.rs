@@ -13,9 +13,6 @@ use testkit::{Account, TestApp};
 
 use crate::stored::{data, plant, records};
 
-/// How long a probe may take: milliseconds on a machine that does nothing else, seconds beside builds and other tests. One that
-/// waits for a validation without bound gets no answer at all.
-const PROBE: Duration = Duration::from_secs(5);
 const TEXT: &str = "applies more than 32 subschemas to one value";
 
 /// Each level applies the one before it twice.
@@ -91,10 +88,10 @@ fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-/// What comes of some work, and how long the slowest answer to a probe took meanwhile.
-async fn probed<T>(app: &TestApp, work: impl Future<Output = T>) -> (T, Duration) {
+/// What comes of some work, and how long each answer to a probe took meanwhile.
+async fn probed<T>(app: &TestApp, work: impl Future<Output = T>) -> (T, Vec<Duration>) {
     let mut work = pin!(work);
-    let mut slowest = Duration::ZERO;
+    let mut took = Vec::new();
     loop {
         let start = Instant::now();
         let probe = pin!(async {
@@ -103,17 +100,29 @@ async fn probed<T>(app: &TestApp, work: impl Future<Output = T>) -> (T, Duration
         match select(work, probe).await {
             Either::Left((done, probe)) => {
                 probe.await;
-                return (done, slowest.max(start.elapsed()));
+                took.push(start.elapsed());
+                return (done, took);
             }
             Either::Right(((), rest)) => work = rest,
         }
-        slowest = slowest.max(start.elapsed());
+        took.push(start.elapsed());
         let pause = pin!(tokio::time::sleep(Duration::from_millis(5)));
         match select(work, pause).await {
-            Either::Left((done, _)) => return (done, slowest),
+            Either::Left((done, _)) => return (done, took),
             Either::Right(((), rest)) => work = rest,
         }
     }
+}
+
+/// Fails when probes waited for more than their turn at the processors, which all tests share.
+fn assert_prompt(mut took: Vec<Duration>) {
+    took.sort();
+    let (median, late) = (took[took.len() / 2], took[took.len() * 19 / 20]);
+    assert!(
+        median < Duration::from_millis(250) && late < Duration::from_secs(2),
+        "{median:?} at the median, {late:?} at 95 of 100, {:?} at most",
+        took.last()
+    );
 }
 
 fn kept_in(directory: &Path) -> impl FnOnce(Options) -> Options {
@@ -243,11 +252,11 @@ async fn a_stored_schema_without_bound_fails_its_run_and_no_other() {
         }
         (failed, took)
     };
-    let ((failed, took), slowest) = probed(&app, work).await;
+    let ((failed, took), probes) = probed(&app, work).await;
     assert_eq!(failed["status"], "failed");
     assert!(text(&failed["error"]).contains(TEXT), "{failed}");
     assert!(took < Duration::from_secs(10), "{took:?}");
-    assert!(slowest < PROBE, "{slowest:?}");
+    assert_prompt(probes);
 
     // A run under way whose schema is found when another process takes it up.
     plant(&app, version.clone(), data(&version).to_string()).await;
@@ -263,7 +272,7 @@ async fn a_stored_schema_without_bound_fails_its_run_and_no_other() {
     drop(app);
     app = TestApp::with(kept_in(directory.path())).await;
     let start = Instant::now();
-    let (failed, slowest) = probed(&app, one.ended(&app, &run)).await;
+    let (failed, probes) = probed(&app, one.ended(&app, &run)).await;
     assert_eq!(failed["status"], "failed", "{failed}");
     assert!(text(&failed["error"]).contains(TEXT), "{failed}");
     assert!(
@@ -271,5 +280,5 @@ async fn a_stored_schema_without_bound_fails_its_run_and_no_other() {
         "{:?}",
         start.elapsed()
     );
-    assert!(slowest < PROBE, "{slowest:?}");
+    assert_prompt(probes);
 }

@@ -11,7 +11,7 @@ use futures::future::{OptionFuture, try_join};
 use serde_json::{Map, Value};
 use web::Host;
 
-use crate::creation::{all_fine, current_version};
+use crate::creation::{all_fine, check_output_schema, current_version};
 
 /// How often a change is tried when others write the agent meanwhile: a worker that counts a failure, for one.
 const ATTEMPTS: u32 = 3;
@@ -38,6 +38,16 @@ pub(crate) enum ParameterChange {
     Replace(Map<String, Value>),
     /// AgentPlatform's `config`: the members that are given, `null` for the default.
     Merge(Map<String, Value>),
+}
+
+impl ParameterChange {
+    /// What the dialect calls the parameters.
+    fn field(&self) -> &'static str {
+        match self {
+            Self::Replace(_) => "parameters",
+            Self::Merge(_) => "config",
+        }
+    }
 }
 
 /// Whether the agent shall run.
@@ -96,6 +106,9 @@ impl AgentChange {
         let Some(changed) = self.apply(&agent, chosen.flatten(), caller.caller.actor, now)? else {
             return Ok(agent);
         };
+        if let Some(parameters) = &self.parameters {
+            check_output_schema(parameters.field(), &changed.agent.parameters).await?;
+        }
         let audit = AuditEntry::new(&caller.caller, changed.action, "agent", id, now);
         host.store
             .update_agent(&changed.agent, changed.version.as_ref(), &audit)
@@ -147,13 +160,16 @@ impl AgentChange {
             agent.prompts = prompts.clone();
         }
         let parameters = match &self.parameters {
-            Some(ParameterChange::Replace(new)) => agent
-                .agent_type
-                .validate_parameters("parameters", new.clone()),
-            Some(ParameterChange::Merge(new)) => {
-                let mut merged = agent.parameters.clone();
-                merged.extend(new.clone());
-                agent.agent_type.validate_parameters("config", merged)
+            Some(change) => {
+                let given = match change {
+                    ParameterChange::Replace(new) => new.clone(),
+                    ParameterChange::Merge(new) => {
+                        let mut merged = agent.parameters.clone();
+                        merged.extend(new.clone());
+                        merged
+                    }
+                };
+                agent.agent_type.validate_parameters(change.field(), given)
             }
             None => Ok(agent.parameters.clone()),
         };

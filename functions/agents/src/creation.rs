@@ -77,7 +77,9 @@ pub(crate) async fn create(
     new: NewAgent,
 ) -> Result<Agent> {
     let now = host.services.clock.now();
+    let field = new.parameters_field;
     let agent = new.build(fresh.id(now), caller, now)?;
+    check_output_schema(field, &agent.parameters).await?;
     let version = current_version(&agent, caller.actor, now);
     let audit = AuditEntry::new(caller, "agent.created", "agent", agent.id, now);
     match host.store.create_agent(&agent, &version, &audit).await {
@@ -88,6 +90,18 @@ pub(crate) async fn create(
         }
         outcome => outcome.map(|()| agent),
     }
+}
+
+/// Checks that the output schema among valid parameters, if there is one, can be compiled. `field` is what the client calls them.
+pub(crate) async fn check_output_schema(
+    field: &str,
+    parameters: &Map<String, Value>,
+) -> Result<()> {
+    let Some(schema) = parameters.get("output_schema") else {
+        return Ok(());
+    };
+    let accepted = engine::accept_output_schema(schema).await;
+    accepted.map_err(|why| Error::invalid(format!("{field}.output_schema"), why))
 }
 
 /// The type that the text in `field` names.

@@ -5,8 +5,6 @@
 //! is compiled before its graph of subschemas is known to be small, seen as the tree that validation walks through
 //! ([`check`]), and nothing is validated that is too large for its schema ([`Schema::accept`]).
 
-use std::thread;
-
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
@@ -38,22 +36,6 @@ const MAX_MATCHING: u64 = 20_000_000_000;
 /// The text for people: which bound it breaks, and where.
 pub fn check(schema: &Value) -> Result<(), String> {
     bounds::check(&Graph::of(schema)?)
-}
-
-/// Whether a schema can be taken from a client: compiles it, on a stack of its own.
-///
-/// # Errors
-/// The text for the client: why it is no schema, or which bound it breaks.
-pub fn accept(schema: &Value) -> Result<(), String> {
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().stack_size(STACK);
-        let compiled = thread.spawn_scoped(scope, || Schema::compile(schema).map(drop));
-        let compiled = compiled.map(thread::ScopedJoinHandle::join);
-        match compiled {
-            Ok(Ok(compiled)) => compiled,
-            Ok(Err(_)) | Err(_) => Err("cannot be compiled".to_owned()),
-        }
-    })
 }
 
 /// A schema that is bounded and compiled.

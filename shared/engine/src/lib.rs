@@ -45,4 +45,5 @@ pub use places::Places;
 pub use queue::RunQueue;
 pub use runner::{Progress, Runner};
 pub use start::{StartRun, Starter};
+pub use structured::accept_output_schema;
 pub use workspace::WorkspaceTools;

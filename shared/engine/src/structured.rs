@@ -1,7 +1,7 @@
-//! Checking a model's answer against an output schema.
+//! Output schemas: whether one can be taken from a client, and whether a model's answer fits one.
 //!
-//! A schema is bounded before it is compiled, so that the check ends; all the same it is done by a thread of its own, which keeps
-//! no other run waiting, and whose result is waited for only so long.
+//! A schema is bounded before it is compiled, so that both end; all the same they are done by a thread of its own, which keeps no
+//! other request and no other run waiting, and whose result is waited for only so long.
 
 use std::thread;
 use std::time::Duration;
@@ -12,8 +12,23 @@ use futures::channel::oneshot;
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// How long a check may take.
+/// How long compiling a schema and applying it may take.
 const TIME: Duration = Duration::from_secs(2);
+
+/// Checks that a schema that a client sends can be compiled.
+///
+/// # Errors
+/// The text for the client: why it is no schema, or which bound it breaks.
+pub async fn accept_output_schema(schema: &Value) -> Result<(), String> {
+    let schema = schema.clone();
+    let compiled = within(TIME, move || Schema::compile(&schema).map(drop)).await;
+    compiled.unwrap_or_else(|unfinished| {
+        Err(match unfinished {
+            Unfinished::Late => "takes too long to compile".to_owned(),
+            Unfinished::Broken => "cannot be compiled".to_owned(),
+        })
+    })
+}
 
 /// The JSON that a text is, if it fits the schema.
 ///
@@ -22,22 +37,34 @@ const TIME: Duration = Duration::from_secs(2);
 pub(crate) async fn check(schema: &Value, text: &str) -> Result<Value, String> {
     let (schema, text) = (schema.clone(), text.to_owned());
     let checked = within(TIME, move || structured(&schema, &text)).await;
-    checked.unwrap_or_else(|why| Err(why.to_owned()))
+    checked.unwrap_or_else(|unfinished| {
+        Err(match unfinished {
+            Unfinished::Late => "checking the model's answer against output_schema took too long",
+            Unfinished::Broken => "the model's answer could not be checked against output_schema",
+        }
+        .to_owned())
+    })
+}
+
+/// Why there is no result.
+#[derive(Debug, PartialEq, Eq)]
+enum Unfinished {
+    Late,
+    Broken,
 }
 
 /// Does work on a thread of its own, which goes on by itself if it takes longer than it may.
 async fn within<T: Send + 'static>(
     time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, &'static str> {
+) -> Result<T, Unfinished> {
     let (done, waiting) = oneshot::channel();
     let thread = thread::Builder::new().stack_size(STACK);
     let started = thread.spawn(move || drop(done.send(work())));
-    started.map_err(|_| "the model's answer could not be checked against output_schema")?;
+    started.map_err(|_| Unfinished::Broken)?;
     match timeout(time, waiting).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(_)) => Err("the model's answer could not be checked against output_schema"),
-        Err(_) => Err("checking the model's answer against output_schema took too long"),
+        Ok(done) => done.map_err(|_| Unfinished::Broken),
+        Err(_) => Err(Unfinished::Late),
     }
 }
 
@@ -92,9 +119,9 @@ mod tests {
         let slow = within(Duration::from_millis(50), || {
             thread::sleep(Duration::from_secs(20))
         });
-        assert!(slow.await.unwrap_err().contains("took too long"));
+        assert_eq!(slow.await, Err(Unfinished::Late));
         assert!(start.elapsed() < Duration::from_secs(10));
         let broken = within(Duration::from_secs(20), || panic!("on purpose"));
-        assert!(broken.await.unwrap_err().contains("could not be checked"));
+        assert_eq!(broken.await, Err::<(), _>(Unfinished::Broken));
     }
 }
