@@ -197,6 +197,9 @@ pub struct Run {
     pub lease: Option<Lease>,
     /// Leases that ran out while the journal stood at `steps` and the worker worked on nothing else.
     pub lost_leases: u8,
+    /// How many ended with the whole platform, at the same step.
+    #[serde(default)]
+    pub abandoned_leases: u8,
     /// Whether the run counts against its organization's plan: one without limits is not counted.
     #[serde(default)]
     pub counts_in_plan: bool,

@@ -19,8 +19,8 @@ use runtime::Clock;
 use store::{Store, WantedPlace};
 use tokio::time::Instant;
 
+pub(crate) use self::blame::Blame;
 pub use self::blame::goes_alone;
-pub(crate) use self::blame::{Blame, MAX_LOST_LEASES};
 pub(crate) use self::writing::{Pauses, is_as};
 use crate::finish::{Ending, count_usage, write_end};
 use crate::machine::State;
@@ -101,6 +101,7 @@ impl<'a> Held<'a> {
             status: RunStatus::Running,
             started_at: run.started_at.or(Some(now)),
             lost_leases: blame.lost_leases,
+            abandoned_leases: blame.abandoned_leases,
             lease: Some(Lease {
                 holder: rand::random(),
                 acquired_at: now,
@@ -332,6 +333,7 @@ pub(crate) fn number(run: &mut Run, events: &[StepEvent], now: DateTime<Utc>) ->
     if let Some(last) = steps.last() {
         run.steps = last.index + 1;
         run.lost_leases = 0;
+        run.abandoned_leases = 0;
         run.showing = None;
     }
     steps

@@ -173,7 +173,7 @@ impl State {
     /// What to do next.
     pub fn next(&self) -> Action {
         match self.next_step() {
-            Action::Done(_) if self.would_lose_an_answer() => Action::Write,
+            Action::Done(_) | Action::CheckAnswer if self.would_lose_an_answer() => Action::Write,
             action => action,
         }
     }

@@ -17,7 +17,7 @@ use tools::{CallingRun, Toolbox};
 use crate::calls::{self, Allowed, Patience};
 use crate::definition::Definition;
 use crate::finish::{Ending, finish_now};
-use crate::held::{Blame, Held, MAX_LOST_LEASES, goes_alone, is_held, is_lost};
+use crate::held::{Blame, Held, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::{Models, Tenant};
 use crate::places::Places;
@@ -83,14 +83,12 @@ impl Runner {
         // The head alone: most messages come for runs that have nothing to be done about.
         let Some(run) = self.store.run_head(message.workspace_id, id).await? else {
             tracing::warn!(run.id = %id, "run not found");
+            self.decline_place(message).await;
             return Ok(Progress::Idle);
         };
         let runnable = matches!(run.status, RunStatus::Queued | RunStatus::Running);
         if !runnable || is_held(&run, self.clock.now(), message.abandoned_before) {
-            if let Some(number) = message.place {
-                let organization = message.organization_id;
-                self.places.decline(organization, id, number).await;
-            }
+            self.decline_place(message).await;
             return Ok(Progress::Idle);
         }
         if !message.alone && goes_alone(&run, message.abandoned_before) {
@@ -99,9 +97,20 @@ impl Runner {
         match self.take_on(run, message, deadline).await {
             Err(error) if is_lost(&error) => {
                 tracing::info!(run.id = %id, "run went to another worker");
+                self.decline_place(message).await;
                 Ok(Progress::Idle)
             }
             result => result,
+        }
+    }
+
+    /// Gives a place on that was kept for the run of a message which comes to nothing.
+    async fn decline_place(&self, message: &Advance) {
+        if let Some(number) = message.place {
+            let organization = message.organization_id;
+            self.places
+                .decline(organization, message.run_id, number)
+                .await;
         }
     }
 
@@ -112,9 +121,10 @@ impl Runner {
         deadline: DateTime<Utc>,
     ) -> Result<Progress> {
         let blame = Blame::of(&run, message.abandoned_before, message.alone);
-        if blame.lost_leases >= MAX_LOST_LEASES {
+        if blame.is_enough() {
             let ending = Ending::failed(&run, "worker crashed");
             finish_now(&self.store, &self.clock, run, &ending).await?;
+            self.decline_place(message).await;
             return Ok(Progress::Finished);
         }
         let patience = Patience {

@@ -257,6 +257,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         worked_millis: 0,
         lease: None,
         lost_leases: 0,
+        abandoned_leases: 0,
         counts_in_plan: start.standing.counts_runs(),
         showing: None,
         wanted: None,

@@ -65,7 +65,8 @@ impl Store {
         let due = |at| keys::due(at, "run", run.workspace_id, run.id).key;
         let seen = run.due_at.map(due).ok_or_else(moved_on)?;
         let sort = Index::Due.sort();
-        let condition = Condition::that(format!("{sort} = :seen"))
+        // Where it says what it shall say, this write was done, and its answer got lost.
+        let condition = Condition::that(format!("{sort} IN (:seen, :until)"))
             .text(":seen", &seen.sort)
             .text(":until", &due(until).sort);
         let mut transaction = self.transaction();

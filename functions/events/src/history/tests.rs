@@ -26,6 +26,7 @@ fn run(status: RunStatus, steps: u32) -> Run {
         cost_micros: 0,
         lease: None,
         lost_leases: 0,
+        abandoned_leases: 0,
         counts_in_plan: false,
         wanted: None,
         worked_millis: 0,

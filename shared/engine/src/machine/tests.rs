@@ -246,6 +246,24 @@ fn a_limit_keeps_a_run_from_asking_again_and_not_from_ending() {
 }
 
 #[test]
+fn a_hosted_models_answer_is_stored_before_it_is_checked_and_before_the_run_ends() {
+    for (schema, expected) in [
+        (Some(json!({"type": "string"})), Action::CheckAnswer),
+        (None, Action::Done(Outcome::failed("x"))),
+    ] {
+        let mut definition = state(20, ResultKind::Text).definition;
+        definition.model.name = "openai/gpt-5".parse().unwrap();
+        definition.model.output_schema = schema;
+        let mut state = State::replay(definition, &[]).unwrap();
+        state.answered(answer("\"yes\"", &[]));
+        assert!(matches!(state.next(), Action::Write));
+        state.written();
+        let kind = std::mem::discriminant(&state.next());
+        assert_eq!(kind, std::mem::discriminant(&expected));
+    }
+}
+
+#[test]
 fn a_journal_that_makes_no_sense_is_refused() {
     let step = |index, event| Step {
         index,

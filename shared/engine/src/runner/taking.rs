@@ -92,11 +92,13 @@ impl Runner {
             }
             // Another worker that has the run by now has its place too.
             Err(_) => {
-                let now = self
-                    .store
-                    .run_head(held.run.workspace_id, held.run.id)
-                    .await;
-                if matches!(now, Ok(Some(now)) if !is_held(&now, self.clock.now(), None)) {
+                let run = &held.run;
+                let stored = self.store.run_head(run.workspace_id, run.id).await;
+                let holder = |run: &Run| run.lease.map(|lease| lease.holder);
+                let is_free = |stored: &Run| {
+                    !is_held(stored, self.clock.now(), None) || holder(stored) == holder(run)
+                };
+                if matches!(stored, Ok(stored) if stored.as_ref().is_none_or(is_free)) {
                     held.leave_place(&self.places).await;
                 }
             }
@@ -108,7 +110,10 @@ impl Runner {
     pub(super) async fn wait_for_place(&self, run: &Run) -> Result<Progress> {
         Ok(match self.places.queue_up(run).await? {
             // One that has become free just now.
-            Some(_) => Progress::Yielded { place: None },
+            Some(_) => {
+                self.places.waits_no_more(run.organization_id, run.id).await;
+                Progress::Yielded { place: None }
+            }
             None => Progress::Waiting,
         })
     }

@@ -82,6 +82,52 @@ async fn an_abandoned_lease_is_taken_over_at_once_and_not_held_against_the_run()
     );
 }
 
+#[tokio::test]
+async fn a_run_that_ends_the_platform_at_every_start_is_not_taken_on_for_ever() {
+    let platform = Platform::start().await;
+    let agent = platform.requester("GET", "/ping").await;
+    let run = platform.run_of(&agent, json!({})).await;
+    for _ in 0..10 {
+        let stored = platform.stored(&run).await;
+        let now = platform.clock.now();
+        assert!(!stored.status.is_final(), "{:?}", stored.error);
+        let lease = Lease {
+            holder: 7,
+            acquired_at: now,
+            alone: false,
+            until: now + TimeDelta::seconds(30),
+        };
+        let taken = Run {
+            status: RunStatus::Running,
+            abandoned_leases: stored.abandoned_leases + u8::from(stored.lease.is_some()),
+            lease: Some(lease),
+            ..stored.clone()
+        };
+        write(&platform, &stored, &taken).await;
+        platform.clock.advance(TimeDelta::milliseconds(2));
+    }
+    let message = Advance {
+        abandoned_before: Some(platform.clock.now()),
+        ..Advance::of(&run)
+    };
+    assert_eq!(platform.deliver(&message).await, Progress::Finished);
+    let stored = platform.stored(&run).await;
+    assert_eq!(stored.error.as_deref(), Some("worker crashed"));
+    assert_eq!(platform.hits().len(), 0);
+}
+
+async fn write(platform: &Platform, read: &Run, run: &Run) {
+    let write = RunWrite {
+        read,
+        run,
+        steps: &[],
+        messages: &[],
+        agent: None,
+        audit: &[],
+    };
+    platform.store.write_run(write).await.unwrap();
+}
+
 /// Lets a worker take the lease and die: a worker that works on nothing else if `alone`.
 async fn lose_a_lease(platform: &Platform, run: &Run, alone: bool) {
     let stored = platform.stored(run).await;
@@ -97,15 +143,7 @@ async fn lose_a_lease(platform: &Platform, run: &Run, alone: bool) {
         }),
         ..stored.clone()
     };
-    let write = RunWrite {
-        read: &stored,
-        run: &taken,
-        steps: &[],
-        messages: &[],
-        agent: None,
-        audit: &[],
-    };
-    platform.store.write_run(write).await.unwrap();
+    write(platform, &stored, &taken).await;
     platform.clock.advance(TimeDelta::seconds(31));
 }
 
