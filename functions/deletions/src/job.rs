@@ -23,6 +23,15 @@ const CONCURRENCY: usize = 4;
 /// How many due deletions of each partition of the index are read at once.
 const LIMIT: i32 = 16;
 
+/// What became of a deletion's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slice {
+    Completed,
+    Worked,
+    /// Another job has it, or its row could not be written.
+    Nothing,
+}
+
 pub(crate) struct Job {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
@@ -43,54 +52,74 @@ impl Job {
                 .map(|deletion| self.slice(deletion, until))
                 .collect();
             let mut slices = futures::stream::iter(slices).buffer_unordered(CONCURRENCY);
-            while let Some(is_completed) = slices.next().await {
-                completed += usize::from(is_completed);
+            let mut has_worked = false;
+            while let Some(slice) = slices.next().await {
+                completed += usize::from(slice == Slice::Completed);
+                has_worked |= slice != Slice::Nothing;
+            }
+            if !has_worked {
+                // Their rows cannot be written now. The next invocation tries again.
+                break;
             }
         }
         Ok(completed)
     }
 
-    /// Works on a deletion for a while, unless another job does; whether it is complete.
-    async fn slice(&self, deletion: Deletion, until: Instant) -> bool {
+    /// Works on a deletion for a while, unless another job does.
+    async fn slice(&self, deletion: Deletion, until: Instant) -> Slice {
         let target = deletion.target;
         let until = until.min(Instant::now() + SLICE);
-        match self.try_slice(deletion, until).await {
-            Ok(is_completed) => is_completed,
-            // Another job was faster.
-            Err(Error::Conflict(_)) => false,
-            Err(error) => {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(?target, %error, source, metric = "deletion_failed", "a deletion failed and is tried again");
-                false
-            }
-        }
-    }
-
-    async fn try_slice(&self, deletion: Deletion, until: Instant) -> Result<bool> {
         let claimed = Deletion {
             due_at: self.clock.now() + CLAIM,
             ..deletion
         };
-        let claimed = self.store.update_deletion(claimed).await?;
+        let claimed = match self.store.update_deletion(claimed).await {
+            Ok(claimed) => claimed,
+            // Another job was faster.
+            Err(Error::Conflict(_)) => return Slice::Nothing,
+            Err(error) => {
+                log_failure(target, &error);
+                return Slice::Nothing;
+            }
+        };
+        match self.try_slice(claimed, until).await {
+            Ok(slice) => slice,
+            Err(Error::Conflict(_)) => Slice::Worked,
+            Err(error) => {
+                log_failure(target, &error);
+                Slice::Worked
+            }
+        }
+    }
+
+    async fn try_slice(&self, claimed: Deletion, until: Instant) -> Result<Slice> {
         let has_ended = self.endings.end(claimed.target, None, until).await?;
         let now = self.clock.now();
+        // At once if only the time was over; where something else is in the way, like something that failed.
+        let soon = if Instant::now() >= until {
+            now
+        } else {
+            now + CLAIM
+        };
         let due_at = if now < claimed.removal_from() {
             // Ended once more then: what was admitted before the deletion may have made more meanwhile.
             if has_ended {
                 claimed.removal_from()
             } else {
-                now
+                soon
             }
         } else if self.remove(&claimed, has_ended, until).await? {
             self.store.complete_deletion(&claimed).await?;
             tracing::info!(target = ?claimed.target, "a deletion is complete");
-            return Ok(true);
-        } else {
+            return Ok(Slice::Completed);
+        } else if has_ended {
             now
+        } else {
+            soon
         };
         let next = Deletion { due_at, ..claimed };
         self.store.update_deletion(next).await?;
-        Ok(false)
+        Ok(Slice::Worked)
     }
 
     /// Whether nothing is left.
@@ -112,4 +141,9 @@ impl Job {
             }
         }
     }
+}
+
+fn log_failure(target: DeletionTarget, error: &Error) {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(?target, %error, source, metric = "deletion_failed", "a deletion failed and is tried again");
 }

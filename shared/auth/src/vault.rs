@@ -105,7 +105,7 @@ impl Vault {
             *cached = Some(Read {
                 at: now,
                 is_answered: true,
-                keys: Arc::new(self.read().await?),
+                keys: Arc::new(Box::pin(self.read()).await?),
             });
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Vault {
         if let Some(read) = cached.as_ref().filter(|read| read.is_within(now, age)) {
             return Ok(read.clone());
         }
-        let (keys, is_answered) = match (self.read().await, &*cached) {
+        let (keys, is_answered) = match (Box::pin(self.read()).await, &*cached) {
             (Ok(keys), _) => (Arc::new(keys), true),
             (Err(error), Some(old)) => {
                 tracing::warn!(%error, "the data keys could not be read again");

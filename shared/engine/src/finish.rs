@@ -50,11 +50,9 @@ impl Ending<'_> {
     }
 
     /// A run is stopped at the step where it stands.
-    pub(crate) fn stopped(run: &Run, note: &str) -> Self {
+    pub(crate) fn stopped(run: &Run, note: Option<String>) -> Self {
         Self {
-            outcome: Outcome::Stopped {
-                note: Some(note.to_owned()),
-            },
+            outcome: Outcome::Stopped { note },
             events: &[StepEvent::Stopped],
             ..Self::failed(run, "")
         }

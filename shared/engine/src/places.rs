@@ -29,7 +29,7 @@ use domain::Result;
 use domain::ids::{OrganizationId, RunId};
 use domain::message::Advance;
 use domain::run::{Run, RunStatus};
-use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use runtime::Clock;
@@ -45,6 +45,8 @@ const KEPT_FOR: TimeDelta = TimeDelta::seconds(60);
 const LOOKED_AT: usize = 25;
 /// How many of the first runs that wait mark the places as awaited; those behind them need not.
 const MARKING: usize = 3;
+/// How many places are marked side by side.
+const MARKED_AT_ONCE: usize = 16;
 /// How often a run tries to get a place that others get before it.
 pub(crate) const TRIES: u32 = 4;
 /// How long an organization whose places were all taken is believed to have none.
@@ -121,9 +123,11 @@ impl Places {
                 .iter()
                 .filter(|place| place.is_held(now) && !place.is_awaited)
                 .map(|place| self.store.await_run_place(organization, place.number));
-            let marked: Result<Vec<bool>> = join_all(unmarked).await.into_iter().collect();
+            let marks: Vec<_> = unmarked.collect();
+            let marks = stream::iter(marks).buffer_unordered(MARKED_AT_ONCE);
+            let marked: Vec<bool> = marks.try_collect().await?;
             // One that was left before it was marked is free now.
-            if marked?.into_iter().all(|marked| marked) {
+            if marked.into_iter().all(|marked| marked) {
                 return Ok(None);
             }
         }

@@ -2,7 +2,7 @@
 
 use domain::audit::Caller;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Run, RunStatus, StepEvent};
+use domain::run::{Run, RunStatus, Step};
 use domain::{Error, Result};
 use runtime::Clock;
 use store::{LoadedRun, Store};
@@ -12,7 +12,7 @@ use crate::control::in_state;
 use crate::definition::Definition;
 use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
 use crate::held::is_lost;
-use crate::machine::{Outcome, State};
+use crate::machine::State;
 
 /// How often a stop is tried against a worker that keeps writing.
 const ATTEMPTS: u32 = 20;
@@ -36,15 +36,7 @@ pub(crate) async fn stop(
             status if status.is_final() => return Err(in_state(&run, "be stopped")),
             _ => {}
         }
-        let note = match (why, in_doubt) {
-            (Some(why), Some(in_doubt)) => Some(format!("{why}; {in_doubt}")),
-            (why, in_doubt) => in_doubt.or_else(|| why.map(str::to_owned)),
-        };
-        let ending = Ending {
-            outcome: Outcome::Stopped { note },
-            events: &[StepEvent::Stopped],
-            ..Ending::failed(&run, "")
-        };
+        let ending = Ending::stopped(&run, stop_note(why, in_doubt));
         let until = Instant::now() + WITHOUT_A_LEASE;
         match finish(store, clock, run, &ending, caller, until).await {
             Err(error) if is_lost(&error) => {}
@@ -52,6 +44,27 @@ pub(crate) async fn stop(
         }
     }
     Err(Error::unavailable("the run kept moving on"))
+}
+
+/// What the error of a stopped run says: why, and what is in doubt.
+pub(crate) fn stop_note(why: Option<&str>, in_doubt: Option<String>) -> Option<String> {
+    match (why, in_doubt) {
+        (Some(why), Some(in_doubt)) => Some(format!("{why}; {in_doubt}")),
+        (why, in_doubt) => in_doubt.or_else(|| why.map(str::to_owned)),
+    }
+}
+
+/// What the error of a run that is stopped after these steps says of calls whose outcome is not known.
+///
+/// # Errors
+/// The steps make no sense.
+pub(crate) fn in_doubt(steps: &[Step]) -> Result<Option<String>> {
+    let state = State::replay(Definition::unknown(), steps).map_err(Error::internal)?;
+    let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.as_str()).collect();
+    Ok((!in_doubt.is_empty()).then(|| {
+        let tools = in_doubt.join(", ");
+        format!("stopped during a call of {tools}, which may or may not have taken effect")
+    }))
 }
 
 /// A run, and what its error says of calls whose outcome is not known. A journal that cannot be read keeps no run from being
@@ -68,19 +81,10 @@ async fn with_doubts(
         loaded => loaded?.ok_or(Error::NotFound("execution"))?,
     };
     let LoadedRun { run, steps, .. } = loaded;
-    let state = match State::replay(Definition::unknown(), &steps) {
-        Ok(state) => state,
-        Err(error) => {
-            let error = Error::internal(error);
-            return without_journal(store, workspace, id, &error).await;
-        }
-    };
-    let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.as_str()).collect();
-    let note = (!in_doubt.is_empty()).then(|| {
-        let tools = in_doubt.join(", ");
-        format!("stopped during a call of {tools}, which may or may not have taken effect")
-    });
-    Ok((run, note))
+    match in_doubt(&steps) {
+        Ok(note) => Ok((run, note)),
+        Err(error) => without_journal(store, workspace, id, &error).await,
+    }
 }
 
 async fn without_journal(

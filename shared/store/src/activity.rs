@@ -214,8 +214,10 @@ impl Walk<'_> {
                         return Ok(());
                     }
                 }
-                if rows.next_cursor.is_none() {
-                    break;
+                // Also past rows that cannot be read.
+                match rows.next_cursor {
+                    Some(next) => seen = Some(next),
+                    None => break,
                 }
             }
         }

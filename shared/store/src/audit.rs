@@ -96,8 +96,10 @@ impl Store {
                         total: None,
                     });
                 }
-                if rows.next_cursor.is_none() {
-                    break;
+                // Also past rows that cannot be read.
+                match rows.next_cursor {
+                    Some(next) => reading.last = Some(next),
+                    None => break,
                 }
             }
             month = month - Months::new(1);

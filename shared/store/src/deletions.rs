@@ -30,7 +30,7 @@ use domain::ids::{OrganizationId, RunId, WorkspaceId};
 use domain::{Error, Result};
 use futures::future::try_join_all;
 
-use crate::item::{Item, NewItem, aws_error, entity, revision, sent, text};
+use crate::item::{Item, NewItem, aws_error, entity, readable, revision, sent, text};
 use crate::keys::{self, Index, Key, PARTITION, SORT};
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
@@ -55,7 +55,7 @@ impl Store {
         transaction.put_deletion(&deletion);
         transaction.audit(audit);
         transaction.commit().await?;
-        Ok(deletion)
+        Ok(as_stored(deletion))
     }
 
     /// The two oldest workspaces of an organization, in order: whether one may go, and which is the default then.
@@ -103,7 +103,7 @@ impl Store {
         transaction.put_deletion(&deletion);
         transaction.audit(audit);
         transaction.commit().await?;
-        Ok(deletion)
+        Ok(as_stored(deletion))
     }
 
     /// Deletes an organization. From here on no member can be added to it or changed, and nothing takes this back.
@@ -132,7 +132,7 @@ impl Store {
             transaction.audit(audit);
         }
         transaction.commit().await?;
-        Ok(deletion)
+        Ok(as_stored(deletion))
     }
 
     pub async fn deletion(&self, target: DeletionTarget) -> Result<Option<Deletion>> {
@@ -152,7 +152,8 @@ impl Store {
         let keys = rows.iter().flatten().filter_map(key_of);
         let found = keys.map(|key| async move {
             let item = self.get_item(&self.tables.records, &key).await?;
-            item.as_ref().map(read_deletion).transpose()
+            // One that cannot be read delays no other.
+            Ok::<_, Error>(item.and_then(|item| readable(&item, read_deletion)))
         });
         let found = try_join_all(found).await?.into_iter().flatten();
         // The index may lag behind.
@@ -253,6 +254,14 @@ fn deletion_item(deletion: &Deletion) -> Result<NewItem> {
     let key = keys::deletion(deletion.target);
     let due = keys::deletion_due(deletion.due_at, deletion.target);
     Ok(NewItem::new(key, "deletion", deletion)?.indexed(due))
+}
+
+/// A deletion whose row has been written for the first time.
+fn as_stored(deletion: Deletion) -> Deletion {
+    Deletion {
+        revision: 1,
+        ..deletion
+    }
 }
 
 fn read_deletion(item: &Item) -> Result<Deletion> {

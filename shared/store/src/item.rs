@@ -89,6 +89,13 @@ pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
     payload::read(data.as_bytes()).map_err(Error::internal)
 }
 
+/// What `read` makes of an item; `None`, and a line in the log, for one that cannot be read.
+pub(crate) fn readable<T>(item: &Item, read: impl Fn(&Item) -> Result<T>) -> Option<T> {
+    read(item)
+        .inspect_err(|error| log_unreadable(item, error))
+        .ok()
+}
+
 /// Tells of a row that a list goes without.
 pub(crate) fn log_unreadable(item: &Item, error: &Error) {
     let source = std::error::Error::source(error).map(tracing::field::display);

@@ -8,7 +8,7 @@ use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, NewItem, entity, revision};
+use crate::item::{Item, NewItem, entity, readable, revision};
 use crate::list::List;
 use crate::totals::Total;
 use crate::transaction::{Condition, stale};
@@ -51,7 +51,8 @@ impl Store {
         let items = self
             .collection(&self.tables.records, &keys::members(organization), "", "")
             .await?;
-        items.iter().map(read_member).collect()
+        let members = items.iter().filter_map(|item| readable(item, read_member));
+        Ok(members.collect())
     }
 
     /// Writes a pending member and the invitation that turns it into a user, by the code whose hash the member has. It replaces

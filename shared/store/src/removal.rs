@@ -123,6 +123,12 @@ impl Pass<'_> {
         let totals = lists.iter().map(|list| keys::total(list)).collect();
         self.store.remove_keys(self.records(), totals).await?;
         Ok(self.tokens(organization, None).await?
+            && self
+                .partition(self.records(), &keys::tokens_of_organization(organization))
+                .await?
+            && self
+                .partition(self.records(), &keys::members(organization))
+                .await?
             && self.partition(self.records(), &own).await?
             && self
                 .partition(self.records(), &keys::credentials(organization))

@@ -14,7 +14,7 @@ use futures::future::try_join_all;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::item::{Item, NewItem, entity, number, revision};
+use crate::item::{Item, NewItem, entity, number, readable, revision};
 use crate::keys::{self, Index};
 use crate::list::List;
 use crate::token_log::{self, TokenAuditEntry};
@@ -294,10 +294,8 @@ impl Store {
         let partition = keys::tokens_by_maker(user);
         let rows = self.collection(&self.tables.records, &partition, "", "");
         let rows = rows.await?;
-        let made = rows
-            .iter()
-            .map(entity)
-            .collect::<Result<Vec<MadeToken>>>()?;
+        let made = rows.iter().filter_map(|row| readable(row, entity));
+        let made: Vec<MadeToken> = made.collect();
         let mut tokens = Vec::new();
         for some in made.chunks(READ_AT_ONCE) {
             let read = some

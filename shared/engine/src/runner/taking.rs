@@ -13,6 +13,7 @@ use crate::calls::Patience;
 use crate::finish::Ending;
 use crate::held::{Blame, Held, is_held};
 use crate::places::TRIES;
+use crate::stop::{in_doubt, stop_note};
 
 /// What a run follows: its agent's version, its journal, and a deletion that ends it.
 type Follows = (
@@ -42,7 +43,8 @@ impl Runner {
                 store.deletion_over(run.organization_id, run.workspace_id, run.agent_id),
             )
         };
-        let first = places.first(run, message);
+        // There may be places kept from before the limit was taken away.
+        let first = places.first(run, message).filter(|_| places.are_needed());
         if first.is_some() || !places.are_needed() {
             let (taken, follows) = join(take(first), read()).await;
             if let Some(held) = taken? {
@@ -74,7 +76,12 @@ impl Runner {
     ) -> Result<Progress> {
         let done = async {
             if let Some(target) = deletion? {
-                let ending = Ending::stopped(&held.run, target.reason());
+                let in_doubt = match &journal {
+                    Ok(journal) => in_doubt(&journal.steps)?,
+                    Err(_) => None,
+                };
+                let note = stop_note(Some(target.reason()), in_doubt);
+                let ending = Ending::stopped(&held.run, note);
                 held.end(&ending, &self.places).await?;
                 return Ok(Progress::Finished);
             }

@@ -14,7 +14,7 @@ use super::pass::{Pass, all};
 use crate::audit::start_of_month;
 use crate::deletions::key_of;
 use crate::ending::ways_to;
-use crate::item::{entity, sort_key, text};
+use crate::item::{entity, readable, sort_key, text};
 use crate::keys::{self, Index, PARTITION, RUN_HEAD_ITSELF, SORT};
 use crate::large::REFERENCE;
 
@@ -114,7 +114,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Removes the tokens of an organization, or of one workspace of it, tombstones and logs included.
+    /// Removes the tokens of an organization, or of one workspace of it, tombstones and logs included. Rows that cannot be read
+    /// stay, and go with the organization's partition.
     pub(super) async fn tokens(
         &self,
         organization: OrganizationId,
@@ -127,10 +128,11 @@ impl Pass<'_> {
                 .store
                 .partition_page(self.records(), &partition, &[], start);
             let (items, next) = page.await?;
-            let tokens = items.iter().map(entity).collect::<Result<Vec<Token>>>()?;
+            let tokens = items.iter().filter_map(|item| readable(item, entity));
             let tokens: Vec<Token> = tokens
-                .into_iter()
-                .filter(|token| workspace.is_none_or(|workspace| token.workspace_id == workspace))
+                .filter(|token: &Token| {
+                    workspace.is_none_or(|workspace| token.workspace_id == workspace)
+                })
                 .collect();
             let logs = tokens.iter().map(|token| keys::token_audit(token.id));
             if !self.partitions(self.logs(), logs.collect()).await? {
@@ -207,10 +209,8 @@ impl Pass<'_> {
                 .store
                 .partition_page(self.records(), &partition, &[], start);
             let (items, next) = page.await?;
-            let credentials = items
-                .iter()
-                .map(entity)
-                .collect::<Result<Vec<Credential>>>()?;
+            let credentials = items.iter().filter_map(|item| readable(item, entity));
+            let credentials: Vec<Credential> = credentials.collect();
             let own = credentials
                 .iter()
                 .filter(|credential| credential.workspace_id == Some(workspace));
