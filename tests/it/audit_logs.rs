@@ -1,8 +1,13 @@
 //! `/api/v1/audit-logs`: what was done, written with the change itself.
 
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::TestApp;
+
+use crate::stored::{Item, items};
 
 #[tokio::test]
 async fn changes_are_found_by_action_time_and_cursor() {
@@ -87,6 +92,34 @@ async fn a_filter_that_lets_nothing_pass_costs_a_bounded_look() {
         (&page["data"], &page["meta"]["next_cursor"]),
         (&json!([]), &json!(null))
     );
+}
+
+#[tokio::test]
+async fn a_page_of_rows_that_cannot_be_read_is_passed_over() {
+    let app = TestApp::start().await;
+    let account = app.register().await;
+    let key = account
+        .agentplatform_key(&app, &["agents:write", "audit_logs:read"])
+        .await;
+    app.agent(&key, "x").await;
+    let table = &app.platform.services().config.tables.logs;
+    let rows = items(&app, table, "audit").await;
+    let created = |row: &&Item| row["data"].as_s().unwrap().contains("agent.created");
+    let created = rows.iter().find(created).unwrap();
+    for number in 0..60 {
+        let mut row = created.clone();
+        let id = format!("fff0f5a0-b1c2-7d3e-8f4a-5b6c7d8e9f{number:02}");
+        row.insert("SK".to_owned(), AttributeValue::S(id));
+        row.insert("data".to_owned(), AttributeValue::S("{".to_owned()));
+        let dynamodb = app.platform.services().dynamodb;
+        let put = dynamodb.put_item().table_name(table);
+        put.set_item(Some(row)).send().await.unwrap();
+    }
+    let path = "/api/v1/audit-logs?action=agent.created";
+    let page = app.get(path).bearer(&key).send();
+    let page = tokio::time::timeout(Duration::from_secs(10), page).await;
+    let page = page.expect("it ends").expect(200);
+    assert_eq!(page["data"].as_array().unwrap().len(), 1, "{page}");
 }
 
 #[tokio::test]

@@ -12,13 +12,18 @@ const TABLE: &str = "signalbox-RecordsTable";
 
 /// The records of this type, in the order of their keys.
 pub(crate) async fn records(app: &TestApp, kind: &str) -> Vec<Item> {
+    items(app, TABLE, kind).await
+}
+
+/// The items of this type in a table, in the order of their keys.
+pub(crate) async fn items(app: &TestApp, table: &str, kind: &str) -> Vec<Item> {
     let dynamodb = app.platform.services().dynamodb;
     // The platform never scans; a test that looks for something has to.
     #[expect(
         clippy::disallowed_methods,
         reason = "looks for a planted item, in a test"
     )]
-    let pages = dynamodb.scan().table_name(TABLE).into_paginator();
+    let pages = dynamodb.scan().table_name(table).into_paginator();
     let mut items: Vec<Item> = pages.items().send().try_collect().await.unwrap();
     items.retain(|item| text(item, "type") == kind);
     items.sort_by_key(|item| format!("{} {}", text(item, "PK"), text(item, "SK")));
