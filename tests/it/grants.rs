@@ -77,6 +77,52 @@ async fn an_administrator_of_some_workspaces_opens_no_others() {
 }
 
 #[tokio::test]
+async fn what_concerns_the_organization_needs_an_administrator_of_all_workspaces() {
+    let office = Office::open().await;
+    let name = json!({"name": "Mine"});
+    for (method, path) in [
+        (Method::PATCH, "/api/organization"),
+        (Method::POST, "/api/workspaces"),
+        (
+            Method::DELETE,
+            "/api/organization?name=Analytical%20Engines",
+        ),
+    ] {
+        let request = |by: &Account| {
+            let request = office.app.request(method.clone(), path).json(name.clone());
+            request.bearer(&by.access_token).send()
+        };
+        let told = request(&office.limited).await.expect_refused(403);
+        assert!(told.contains("in all workspaces"), "{path}: {told}");
+        if method != Method::DELETE {
+            assert!(request(&office.owner).await.status.is_success(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_organization_has_a_hundred_workspaces_at_most() {
+    let office = Office::open().await;
+    let create = || {
+        let post = office.app.post("/api/workspaces", json!({"name": "More"}));
+        post.bearer(&office.owner.access_token).send()
+    };
+    for _ in 0..14 {
+        let created = futures::future::join_all((0..7).map(|_| create())).await;
+        assert!(created.iter().all(|answer| answer.status == 201));
+    }
+    let told = create().await.expect_refused(400);
+    assert!(told.contains("at most 100 workspaces"), "{told}");
+
+    let workspace = office.second.as_str();
+    let path = format!("/api/workspaces/{workspace}?name=Second");
+    let delete = office.app.request(Method::DELETE, &path);
+    let deleted = delete.bearer(&office.owner.access_token).send().await;
+    assert_eq!(deleted.status, 202, "{deleted:?}");
+    create().await.expect(201);
+}
+
+#[tokio::test]
 async fn an_administrator_of_some_workspaces_has_no_say_over_members_with_more() {
     let office = Office::open().await;
     let (app, limited) = (&office.app, &office.limited);

@@ -2,6 +2,7 @@
 
 use axum::extract::State as Extract;
 use domain::Error;
+use domain::access::Role;
 use domain::audit::AuditEntry;
 use domain::identity::Organization;
 use domain::text::Name;
@@ -36,13 +37,14 @@ async fn get_organization(
     ))
 }
 
-/// Renames the organization. This is for administrators.
+/// Renames the organization. This is for administrators of all workspaces.
 #[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, security(("Session" = ["ADMIN"])), responses((status = 200, body = Organization)))]
 async fn update_organization(
     Extract(state): Extract<State>,
     caller: Permitted<AdminSession>,
     Json(body): Json<UpdateOrganization>,
 ) -> Result<Reply<Organization>> {
+    caller.require_role_everywhere(Role::Admin)?;
     let store = &state.host.store;
     let organization = store
         .organization(caller.organization_id)

@@ -151,6 +151,8 @@ async fn begin_guess(
             if is_known.await? {
                 Ok(guess)
             } else {
+                // No password was tried, so none was wrong.
+                guess.withdraw().await;
                 Err(over)
             }
         }

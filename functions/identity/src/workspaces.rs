@@ -2,6 +2,7 @@
 
 use axum::extract::State as Extract;
 use domain::Error;
+use domain::access::Role;
 use domain::audit::AuditEntry;
 use domain::identity::Workspace;
 use domain::ids::WorkspaceId;
@@ -51,7 +52,7 @@ async fn list_workspaces(
     Ok(Listed::new(page, params))
 }
 
-/// Creates a workspace. This is for administrators.
+/// Creates a workspace: an organization has at most 100. This is for administrators of all workspaces.
 #[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 201, body = Workspace)))]
 async fn create_workspace(
     Extract(state): Extract<State>,
@@ -59,6 +60,7 @@ async fn create_workspace(
     fresh: FreshId,
     Json(body): Json<CreateWorkspace>,
 ) -> Result<Reply<Workspace>> {
+    caller.require_role_everywhere(Role::Admin)?;
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     let workspace = Workspace {

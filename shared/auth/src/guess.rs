@@ -74,6 +74,11 @@ impl Guess {
         join_all(told).await;
     }
 
+    /// Takes back what was counted, since no password is tried.
+    pub async fn withdraw(self) {
+        self.was(true).await;
+    }
+
     fn over(&self, limit: u32, until: DateTime<Utc>) -> Error {
         Error::RateLimited(RateLimit {
             limit,

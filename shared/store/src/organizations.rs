@@ -1,15 +1,18 @@
 //! Organizations and their workspaces.
 
-use domain::Result;
 use domain::audit::AuditEntry;
 use domain::identity::{Organization, Workspace};
 use domain::ids::{OrganizationId, WorkspaceId};
 use domain::page::{Page, PageRequest};
+use domain::{Error, Result};
 
 use crate::item::{Item, NewItem, entity, revision};
 use crate::list::List;
 use crate::totals::Total;
 use crate::{Store, Transaction, keys};
+
+/// How many workspaces an organization may have: what ends and removes an organization goes through all of them.
+const MAX_WORKSPACES: i64 = 100;
 
 impl Store {
     pub async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>> {
@@ -104,7 +107,12 @@ impl Transaction<'_> {
         );
         self.put_revision(item, seen);
         if seen.is_none() {
-            self.count(&keys::workspaces(workspace.organization_id), 1);
+            let list = keys::workspaces(workspace.organization_id);
+            self.count_one_of(&list, MAX_WORKSPACES, || {
+                Error::LimitReached(format!(
+                    "an organization has at most {MAX_WORKSPACES} workspaces"
+                ))
+            });
         }
     }
 }

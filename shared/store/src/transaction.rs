@@ -208,6 +208,20 @@ impl<'a> Transaction<'a> {
         );
     }
 
+    /// Counts a row that comes to a list whose total is kept, if the list has less than `most`.
+    pub(crate) fn count_one_of(&mut self, list: &str, most: i64, or_else: OnFailure) {
+        let records = self.store.tables.records.clone();
+        let condition = Condition::that("attribute_not_exists(row_count) OR row_count < :most");
+        let condition = condition.number(":most", most).number(":rows", 1);
+        self.update(
+            &records,
+            &total(list),
+            "ADD row_count :rows",
+            condition,
+            or_else,
+        );
+    }
+
     /// Carries out an update expression of the caller's.
     pub(crate) fn update(
         &mut self,
