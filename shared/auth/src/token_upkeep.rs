@@ -49,7 +49,9 @@ impl Authenticator {
                     ("api_key.updated", None)
                 };
                 let audit = AuditEntry::new(&caller, action, "api_key", owned.id, now);
-                let written = self.store.adopt_token(&owned, next, log.as_ref(), &audit);
+                let written =
+                    self.store
+                        .adopt_token(&owned, next, member.as_ref(), log.as_ref(), &audit);
                 match written.await {
                     Err(Error::Conflict(_)) if attempt < ATTEMPTS => {
                         attempt += 1;

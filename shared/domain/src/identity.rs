@@ -128,13 +128,20 @@ pub struct Session {
     /// SHA-256 of the refresh token that is good now, in hexadecimal.
     pub refresh_hash: String,
     /// The refresh tokens before it that may be on their way still, oldest first.
+    #[serde(default)]
     pub replaced: Vec<ReplacedToken>,
-    /// The member's [`Member::password_version`] when the session was made.
+    /// The member's [`Member::password_version`] when the session was made. A session that was stored without it is good for no
+    /// member.
+    #[serde(default = "no_password_version")]
     pub password_version: u64,
     /// Where it was made from: an address, or the network of one.
     pub network: Option<String>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+}
+
+fn no_password_version() -> u64 {
+    u64::MAX
 }
 
 /// A refresh token that was exchanged for the next one.

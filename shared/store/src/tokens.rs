@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::audit::AuditEntry;
+use domain::identity::Member;
 use domain::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 use domain::token::{Token, TokenHash, TokenKind, TokenState};
@@ -206,11 +207,15 @@ impl Store {
         }
     }
 
-    /// Brings a token from before up to date, as [`Token::follow`] says.
+    /// Brings a token from before up to date, as [`Token::follow`] says of `maker`.
+    ///
+    /// # Errors
+    /// `Conflict` when the token or its maker was changed since they were read.
     pub async fn adopt_token(
         &self,
         seen: &Token,
         token: &Token,
+        maker: Option<&Member>,
         log: Option<&TokenAuditEntry>,
         audit: &AuditEntry,
     ) -> Result<()> {
@@ -220,6 +225,12 @@ impl Store {
         };
         let mut transaction = self.transaction();
         transaction.replace_token(seen, &next);
+        if let Some(maker) = maker {
+            let records = self.tables.records.clone();
+            let key = keys::member(maker.organization_id, maker.user_id);
+            let unchanged = Condition::revision(maker.revision);
+            transaction.check(&records, &key, unchanged, stale);
+        }
         if next.state != TokenState::Revoked {
             transaction.find_by_maker(&next);
         }
