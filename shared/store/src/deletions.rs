@@ -28,7 +28,7 @@ use domain::deletion::{Deletion, DeletionTarget};
 use domain::identity::{Organization, Workspace};
 use domain::ids::{OrganizationId, RunId, WorkspaceId};
 use domain::{Error, Result};
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 
 use crate::item::{Item, NewItem, aws_error, entity, readable, revision, sent, text};
 use crate::keys::{self, Index, Key, PARTITION, SORT};
@@ -148,8 +148,8 @@ impl Store {
             let partition = keys::deletion_shard(shard);
             self.indexed_until(partition, now, limit)
         });
-        let rows = try_join_all(shards).await?;
-        let keys = rows.iter().flatten().filter_map(key_of);
+        let rows = of_readable(shards).await?;
+        let keys = rows.iter().filter_map(key_of);
         let found = keys.map(|key| async move {
             let item = self.get_item(&self.tables.records, &key).await?;
             // One that cannot be read delays no other.
@@ -170,12 +170,12 @@ impl Store {
             let partition = keys::ended_shard(shard);
             self.indexed_until(partition, before, limit)
         });
-        let rows = try_join_all(shards).await?;
+        let rows = of_readable(shards).await?;
         let ids = |item: &Item| {
             let mut parts = text(item, Index::Due.sort())?.split('#').skip(1);
             Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
         };
-        Ok(rows.iter().flatten().filter_map(ids).collect())
+        Ok(rows.iter().filter_map(ids).collect())
     }
 
     /// The keys of what is in a partition of the due index at or before `until`, oldest first.
@@ -224,6 +224,33 @@ impl Store {
     pub async fn complete_deletion(&self, deletion: &Deletion) -> Result<()> {
         let key = keys::deletion(deletion.target);
         self.remove_keys(&self.tables.records, vec![key]).await
+    }
+}
+
+/// The rows of those partitions that can be read now: a throttled one delays no other.
+///
+/// # Errors
+/// None of them can be read.
+async fn of_readable(
+    partitions: impl Iterator<Item = impl Future<Output = Result<Vec<Item>>>>,
+) -> Result<Vec<Item>> {
+    let (mut rows, mut failure, mut is_any_readable) = (Vec::new(), None, false);
+    for (shard, found) in join_all(partitions).await.into_iter().enumerate() {
+        match found {
+            Ok(found) => {
+                is_any_readable = true;
+                rows.extend(found);
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(due.shard = shard, %error, source, "a part of what is to be removed cannot be read");
+                failure = Some(error);
+            }
+        }
+    }
+    match failure {
+        Some(error) if !is_any_readable => Err(error),
+        _ => Ok(rows),
     }
 }
 
