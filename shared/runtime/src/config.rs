@@ -145,8 +145,8 @@ pub struct Limits {
 pub struct Outbound {
     /// `OUTBOUND_ALLOW_LOOPBACK`: lets the outbound guard pass plain HTTP to this machine. For development and tests.
     pub allow_loopback: bool,
-    /// The ports of this machine at which AWS's services and the Lambda Runtime API are, if any are: those of the endpoints
-    /// above and of `AWS_LAMBDA_RUNTIME_API`. Nothing that a tenant names may lead there.
+    /// The ports of this machine at which the platform itself is, if any are: those of the endpoints
+    /// above, of `AWS_LAMBDA_RUNTIME_API` and of `OUTBOUND_OWN_PORTS`. Nothing that a tenant names may lead there.
     pub own_ports: Vec<u16>,
     /// `OPEN_METEO_GEOCODING_URL`: base of Open-Meteo's geocoding API.
     pub open_meteo_geocoding_url: String,
@@ -279,7 +279,8 @@ impl Variables<'_> {
         Ok(Some(self.parsed(name, 0)?).filter(|bound| *bound > 0))
     }
 
-    /// The ports that are named in the addresses of what the function itself works with.
+    /// The ports that are named in the addresses of what the function itself works with, and those of `OUTBOUND_OWN_PORTS`, with
+    /// commas between them.
     fn own_ports(&self) -> Vec<u16> {
         let names = [
             "AWS_ENDPOINT_URL",
@@ -295,7 +296,9 @@ impl Variables<'_> {
             let authority = rest.split('/').next()?;
             authority.rsplit_once(':')?.1.parse().ok()
         });
-        ports.collect()
+        let named = self.optional("OUTBOUND_OWN_PORTS").unwrap_or_default();
+        let named = named.split(',').filter_map(|port| port.trim().parse().ok());
+        ports.chain(named).collect()
     }
 
     fn url(&self, name: &'static str, default: &str) -> String {
@@ -333,6 +336,7 @@ mod tests {
             ("AWS_LAMBDA_RUNTIME_API", "http://127.0.0.1:4000/secret"),
             ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:4001"),
             ("AWS_ENDPOINT_URL_DYNAMODB", "http://[::1]:4002/"),
+            ("OUTBOUND_OWN_PORTS", "3000, 3001"),
             (
                 "AWS_ENDPOINT_URL_SQS",
                 "https://sqs.eu-central-1.amazonaws.com",
@@ -340,6 +344,6 @@ mod tests {
             // Models are asked as a tenant says.
             ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "http://127.0.0.1:4003"),
         ];
-        assert_eq!(ports(&local), [4002, 4001, 4000]);
+        assert_eq!(ports(&local), [4002, 4001, 4000, 3000, 3001]);
     }
 }

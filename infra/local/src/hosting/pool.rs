@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::invocation::Invoker;
-use crate::runtime_api::{Answer, Bootstrap, BootstrapError, PAYLOAD_LIMIT};
+use crate::runtime_api::{Answer, Bootstrap, BootstrapError, PAYLOAD_LIMIT, RuntimeApi};
 
 /// How many processes a function may have where the template says nothing.
 const DEFAULT_CONCURRENCY: usize = 10;
@@ -42,6 +42,8 @@ pub(crate) enum Patience {
 
 /// What a function's processes are started from, and what holds for them.
 pub(crate) struct Program {
+    /// Where its processes get their events.
+    pub(crate) runtime_api: RuntimeApi,
     /// The function's logical id.
     pub(crate) function: String,
     pub(crate) binary: PathBuf,
@@ -198,6 +200,7 @@ impl Pool {
         let start = Bootstrap::start_logged(
             &self.program.binary,
             &self.program.environment,
+            &self.program.runtime_api,
             &self.program.function,
         );
         let started = tokio::select! {

@@ -1,6 +1,7 @@
 //! What a function finds in its environment.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use crate::embedded::access_keys::AccessKeys;
 use crate::template::{Endpoints, Function, REGION};
@@ -10,6 +11,7 @@ use crate::template::{Endpoints, Function, REGION};
 pub(super) fn environment(
     function: &Function,
     endpoints: &Endpoints,
+    gateway: SocketAddr,
     keys: &AccessKeys,
 ) -> HashMap<String, String> {
     let (id, secret) = keys
@@ -28,6 +30,7 @@ pub(super) fn environment(
             "AWS_ENDPOINT_URL_SECRETS_MANAGER",
             &endpoints.secrets_manager,
         ),
+        ("OUTBOUND_OWN_PORTS", &gateway.port().to_string()),
         ("AWS_LAMBDA_FUNCTION_NAME", &function.name),
         (
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Bootstraps, Running};
 use crate::hosting::{Hosted, Kind, Pool, Pools, Program};
 use crate::invocation::Invoker;
-use crate::runtime_api::find_binary;
+use crate::runtime_api::{RuntimeApi, find_binary};
 use crate::template::{Deployment, Function, Template, TemplateError};
 
 /// Where a function's binary is.
@@ -38,6 +38,7 @@ pub(super) fn prepare(
     deployment: &Deployment,
     environments: Vec<HashMap<String, String>>,
     bootstraps: &Bootstraps,
+    runtime_api: &RuntimeApi,
     invoker: &Invoker,
     stop: &CancellationToken,
 ) -> anyhow::Result<(HashMap<String, Running>, Option<Config>, Pools)> {
@@ -53,6 +54,7 @@ pub(super) fn prepare(
         shared.get_or_insert(config);
         let kind = kind(deployment, id);
         let program = Program {
+            runtime_api: runtime_api.clone(),
             function: id.clone(),
             binary: binary(template, function, bootstraps)?,
             environment: environment.clone(),

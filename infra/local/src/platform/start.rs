@@ -24,6 +24,7 @@ use crate::gateway::hosts::Hosts;
 use crate::gateway::{Gateway, HttpFunction};
 use crate::hosting::{Hosted, Kind, Pools};
 use crate::invocation::Invoker;
+use crate::runtime_api::RuntimeApi;
 use crate::schedules::{Scheduled, Timetable};
 use crate::template::{Deployment, Endpoints, Names, Template};
 
@@ -80,19 +81,25 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     let environments = deployment
         .functions
         .iter()
-        .map(|function| environment(function, &endpoints, &keys))
+        .map(|function| environment(function, &endpoints, address, &keys))
         .collect();
     let invoker = Invoker::new(options.clock.clone(), runtime.clone());
     let mut intake = Tasks::default();
     let (functions, config, pools) = match &options.bootstraps {
-        Some(bootstraps) => processes::prepare(
-            &template,
-            &deployment,
-            environments,
-            bootstraps,
-            &invoker,
-            &intake.stop,
-        )?,
+        Some(bootstraps) => {
+            let listener = attach(listen(LOOPBACK, 0)?, runtime)?;
+            let (runtime_api, serving) = RuntimeApi::at(listener, services.stop.clone())?;
+            services.tasks.spawn_on(serving, runtime);
+            processes::prepare(
+                &template,
+                &deployment,
+                environments,
+                bootstraps,
+                &runtime_api,
+                &invoker,
+                &intake.stop,
+            )?
+        }
         None => {
             let (functions, config) = build(
                 &template,

@@ -1,6 +1,7 @@
 //! A function's binary, started.
 
 use std::collections::HashMap;
+use std::future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +12,10 @@ use chrono::TimeDelta;
 use runtime::Clock;
 use rustix::process::Pid;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::answer::Answer;
@@ -20,7 +23,7 @@ use super::child::{self, Ending, Group};
 use super::desk::{Delivery, Desk, Phase};
 use super::error::BootstrapError;
 use super::log::Log;
-use super::server::{self, PAYLOAD_LIMIT};
+use super::server::{Access, PAYLOAD_LIMIT, RuntimeApi};
 use crate::process;
 
 /// How long Lambda lets a function initialise.
@@ -44,6 +47,7 @@ pub struct Bootstrap {
     clock: Clock,
     /// Lambda gives a process one event at a time.
     turn: tokio::sync::Mutex<()>,
+    _access: Access,
     _tasks: JoinSet<()>,
 }
 
@@ -57,22 +61,32 @@ impl Bootstrap {
         binary: impl AsRef<Path>,
         environment: &HashMap<String, String>,
     ) -> Result<Self, BootstrapError> {
-        Self::start_with(binary.as_ref(), environment, Log::new(None)).await
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let (api, serving) = listener
+            .and_then(|listener| RuntimeApi::at(listener, CancellationToken::new()))
+            .map_err(BootstrapError::Listen)?;
+        let log = Log::new(None);
+        Self::start_with(binary.as_ref(), environment, &api, log, serving).await
     }
 
     /// Starts a process whose output goes to this process's log, under the function's name.
     pub(crate) async fn start_logged(
         binary: &Path,
         environment: &HashMap<String, String>,
+        api: &RuntimeApi,
         function: &str,
     ) -> Result<Self, BootstrapError> {
-        Self::start_with(binary, environment, Log::new(Some(function))).await
+        let log = Log::new(Some(function));
+        Self::start_with(binary, environment, api, log, future::ready(())).await
     }
 
+    /// Starts a process; `serving` goes on until it ends.
     async fn start_with(
         binary: &Path,
         environment: &HashMap<String, String>,
+        api: &RuntimeApi,
         log: Log,
+        serving: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self, BootstrapError> {
         let unable = |source| BootstrapError::Spawn {
             binary: binary.to_owned(),
@@ -81,13 +95,11 @@ impl Bootstrap {
         let desk = Arc::new(Desk::new());
         let name = environment.get("AWS_LAMBDA_FUNCTION_NAME");
         let function = name.map_or("function", String::as_str);
-        let (url, serving) = server::start(desk.clone(), function)
-            .await
-            .map_err(BootstrapError::Listen)?;
+        let access = api.admit(desk.clone(), function);
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
 
-        let command = child::command(binary, environment, &url).map_err(unable)?;
+        let command = child::command(binary, environment, &access.url()).map_err(unable)?;
         let started = Instant::now();
         let group = Group::spawn(command).map_err(unable)?;
         let process_id = group.id();
@@ -106,6 +118,7 @@ impl Bootstrap {
             ending,
             clock: Clock::system(),
             turn: tokio::sync::Mutex::default(),
+            _access: access,
             _tasks: tasks,
         })
     }

@@ -19,4 +19,4 @@ pub use bootstrap::{Bootstrap, FirstNext};
 pub use error::{BootstrapError, FunctionError};
 pub use queue::{QueueMessage, sqs_event};
 pub use rest::{RestRequest, RestResponse};
-pub(crate) use server::PAYLOAD_LIMIT;
+pub(crate) use server::{PAYLOAD_LIMIT, RuntimeApi};

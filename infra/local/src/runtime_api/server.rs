@@ -3,8 +3,10 @@
 //! Its events carry passwords, and every process of the machine reaches a loopback port. Therefore the function's process is
 //! told an address with a secret in its path, which `lambda_runtime` keeps, and requests without that secret are refused.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,7 +19,6 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -37,68 +38,110 @@ pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 const SECRET_LENGTH: usize = 43;
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
-/// What the interface knows of its function.
+/// What the interface knows of a process's function.
 #[derive(Clone)]
 struct Served {
     desk: Arc<Desk>,
     function: Arc<str>,
 }
 
-/// Listens on a free port and answers until dropped. Gives the address that the process has to be told.
-pub(super) async fn start(
-    desk: Arc<Desk>,
-    function: &str,
-) -> std::io::Result<(String, impl Future<Output = ()> + Send + 'static)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    let base = format!("/{}", random(SECRET_LENGTH));
-    let url = format!("http://{address}{base}");
-    let router = runtime_routes()
-        .layer(DefaultBodyLimit::disable())
-        .with_state(Served {
-            desk,
-            function: function.into(),
-        });
-    let door = Arc::new((host(address), base, router));
-    let service_for = move |_| {
-        let door = door.clone();
-        service_fn(move |request| {
-            let door = door.clone();
-            async move {
-                let (host, base, router) = &*door;
-                let Some(request) = of_the_process(request, host, base) else {
-                    return Ok::<_, Infallible>(StatusCode::FORBIDDEN.into_response());
-                };
-                router.clone().oneshot(request).await
-            }
-        })
-    };
-    let serving = connections::serve(
-        listener,
-        service_for,
-        CancellationToken::new(),
-        Duration::ZERO,
-    );
-    Ok((url, serving))
+/// The interface at one port, for any number of processes: a process that is kept from that port is kept from all of them. Cheap
+/// to clone.
+#[derive(Clone)]
+pub(crate) struct RuntimeApi {
+    address: SocketAddr,
+    /// By the secret that a process was told.
+    processes: Arc<Mutex<HashMap<String, Router>>>,
 }
 
-/// A request of the process itself, without the secret in its path; `None` for any other request.
-fn of_the_process(
+/// What a process may ask for, until this is dropped.
+pub(super) struct Access {
+    api: RuntimeApi,
+    secret: String,
+}
+
+impl RuntimeApi {
+    /// The interface at the address of `listener`, and what answers there until `stop`.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub(crate) fn at(
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> std::io::Result<(Self, impl Future<Output = ()> + Send + 'static)> {
+        let address = listener.local_addr()?;
+        let api = Self {
+            address,
+            processes: Arc::default(),
+        };
+        let host = Arc::new(host(address));
+        let processes = api.processes.clone();
+        let service_for = move |_| {
+            let (host, processes) = (host.clone(), processes.clone());
+            service_fn(move |request| {
+                let (host, processes) = (host.clone(), processes.clone());
+                async move {
+                    let Some((router, request)) = of_a_process(request, &host, &processes) else {
+                        return Ok::<_, Infallible>(StatusCode::FORBIDDEN.into_response());
+                    };
+                    router.oneshot(request).await
+                }
+            })
+        };
+        let serving = connections::serve(listener, service_for, stop, Duration::ZERO);
+        Ok((api, serving))
+    }
+
+    /// Lets a process of `function` in that is about to be started.
+    pub(super) fn admit(&self, desk: Arc<Desk>, function: &str) -> Access {
+        let secret = random(SECRET_LENGTH);
+        let router = runtime_routes()
+            .layer(DefaultBodyLimit::disable())
+            .with_state(Served {
+                desk,
+                function: function.into(),
+            });
+        lock(&self.processes).insert(secret.clone(), router);
+        Access {
+            api: self.clone(),
+            secret,
+        }
+    }
+}
+
+impl Access {
+    /// The address that the process has to be told.
+    pub(super) fn url(&self) -> String {
+        format!("http://{}/{}", self.api.address, self.secret)
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        lock(&self.api.processes).remove(&self.secret);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A request of one of the processes, without the secret in its path, and what answers it; `None` for any other request.
+fn of_a_process(
     request: Request<Incoming>,
     host: &HeaderValue,
-    base: &str,
-) -> Option<Request<Body>> {
+    processes: &Mutex<HashMap<String, Router>>,
+) -> Option<(Router, Request<Body>)> {
     let (mut head, body) = request.into_parts();
     if !is_sent_to(host, &head) || head.headers.contains_key(ORIGIN) {
         return None;
     }
-    let target = head.uri.path_and_query()?.as_str();
-    let (shown, rest) = target.split_at_checked(base.len())?;
-    if !bool::from(shown.as_bytes().ct_eq(base.as_bytes())) {
-        return None;
-    }
+    let target = head.uri.path_and_query()?.as_str().strip_prefix('/')?;
+    let (shown, rest) = target.split_at_checked(SECRET_LENGTH)?;
+    // By its hash, with a key of this process's own: the time that this takes says nothing of the secrets.
+    let router = lock(processes).get(shown)?.clone();
     head.uri = rest.parse().ok()?;
-    Some(Request::from_parts(head, Body::new(body)))
+    Some((router, Request::from_parts(head, Body::new(body))))
 }
 
 fn runtime_routes() -> Router<Served> {

@@ -98,6 +98,7 @@ async fn functions_get_exactly_the_environment_that_the_template_and_lambda_give
         "FILES_BUCKET",
         "GREETING",
         "LOGS_TABLE",
+        "OUTBOUND_OWN_PORTS",
         "RECORDS_TABLE",
         "SECRET_ARN",
     ];

@@ -105,6 +105,42 @@ async fn a_free_process_is_taken_before_another_is_started() {
 }
 
 #[tokio::test]
+async fn processes_have_secrets_of_their_own_at_one_port() {
+    let fixture = Fixture::start().await;
+    let together = join_all((0..2).map(|_| fixture.number("/web/slow"))).await;
+    let told: BTreeSet<String> = together
+        .iter()
+        .map(|process| {
+            let variables = fs::read_to_string(format!("/proc/{process}/environ")).unwrap();
+            let mut variables = variables.split('\0');
+            let told = variables.find_map(|pair| pair.strip_prefix("AWS_LAMBDA_RUNTIME_API="));
+            told.unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let ports = told.iter().map(|url| url.rsplit_once('/').unwrap().0);
+    let ports: BTreeSet<&str> = ports.collect();
+    assert_eq!(ports.len(), 1, "{ports:?}");
+
+    // The secret of a process that has ended opens nothing.
+    let next = |url: &str| {
+        let next = fixture
+            .client
+            .get(format!("{url}/2018-06-01/runtime/invocation/x/y"));
+        async { next.send().await.unwrap().status() }
+    };
+    for url in &told {
+        assert_eq!(next(url).await, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(fixture.status("/web/crash").await, StatusCode::BAD_GATEWAY);
+    let mut refused = 0;
+    for url in &told {
+        refused += u32::from(next(url).await == StatusCode::FORBIDDEN);
+    }
+    assert_eq!(refused, 1);
+}
+
+#[tokio::test]
 async fn more_requests_than_processes_are_turned_away_in_the_end() {
     let fixture = Fixture::with(|options| options.parameter("Concurrency", "1")).await;
     let hanging = fixture.get("/web/hang").send();
