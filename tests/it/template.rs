@@ -113,6 +113,18 @@ fn what_a_queues_function_cannot_process_ends_in_another_queue() {
 }
 
 #[test]
+fn a_worker_gets_one_run_at_a_time() {
+    let template = Template::read(TestApp::template()).unwrap();
+    let endpoints = Endpoints::default();
+    let deployment = Deployment::evaluate(&template, &BTreeMap::new(), &endpoints).unwrap();
+    let sources = deployment.queue_sources.iter();
+    let of_runs = sources.filter(|source| source.function == "ExecutionsWorkerFunction");
+    let sizes: Vec<_> = of_runs.map(|source| source.batch_size).collect();
+    // The queue of all runs, and that of runs that go on alone.
+    assert_eq!(sizes, [1, 1]);
+}
+
+#[test]
 fn what_functions_report_in_their_logs_has_an_alarm() {
     let read = |file: &std::path::Path| {
         let text = std::fs::read_to_string(file).unwrap();
@@ -163,14 +175,16 @@ fn functions_keep_lambdas_for_themselves_only_where_the_operator_says_so() {
             of("ExecutionsWorkerFunction"),
             of("TriggersTickFunction"),
             of("ExecutionsDeadLettersFunction"),
+            of("EventsFunction"),
         ]
     };
-    assert_eq!(reserved(BTreeMap::new()), [None; 3]);
+    assert_eq!(reserved(BTreeMap::new()), [None; 4]);
     let parameters = [
         ("WorkerReservedConcurrency", "105"),
         ("TickReservedConcurrency", "2"),
         ("DeadLettersReservedConcurrency", "3"),
+        ("EventsReservedConcurrency", "4"),
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(reserved(parameters.into()), [Some(105), Some(2), Some(3)]);
+    assert_eq!(reserved(parameters.into()), [105, 2, 3, 4].map(Some));
 }

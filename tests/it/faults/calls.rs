@@ -40,3 +40,24 @@ async fn a_call_that_is_not_answered_or_meets_a_transaction_is_made_again() {
         assert_eq!(injected.met(), 1, "{fault:?}");
     }
 }
+
+#[tokio::test]
+async fn a_password_is_counted_through_faults_since_none_is_tried_uncounted() {
+    let faults = DynamoDbFaults::default();
+    let app = super::start(&faults).await;
+    let account = app.register().await;
+    for fault in [
+        Fault::Conflicts,
+        Fault::Throttled,
+        Fault::AnswerLost,
+        Fault::Hangs,
+    ] {
+        let count = Calls::of("UpdateItem")
+            .by("IdentityFunction")
+            .containing("CountersTable");
+        let injected = faults.inject(fault, count, 1);
+        // It succeeds, or this panics.
+        account.sign_in(&app).await;
+        assert_eq!(injected.met(), 1, "{fault:?}");
+    }
+}
