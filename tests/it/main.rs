@@ -27,6 +27,7 @@ mod least_roles;
 mod limits;
 mod lists;
 mod live_models;
+mod lost_leases;
 mod members;
 mod models;
 mod organization_limit;
