@@ -340,7 +340,7 @@ def roles_use_no_managed_policy_but_those_for_logs_and_traces(template):
                 yield f"{name}: {arn if isinstance(arn, str) else json.dumps(arn)}"
 
 
-def nobody_may_scan(template):
+def no_policy_allows_a_scan(template):
     for name, statement in statements(template):
         for action in listed(statement.get("Action")):
             if action.lower() in ("dynamodb:scan", "dynamodb:partiqlselect"):
@@ -476,6 +476,23 @@ def an_api_with_a_domain_has_no_other_address(template):
                 yield f"{name} is still at its default endpoint beside {domain}"
 
 
+def the_firewall_stands_before_the_api(template):
+    """A nested stack with the stage's ARN in a parameter: nothing else says that it is attached to anything."""
+    firewalls = {name: it for name, it in template.source["Resources"].items() if str(it.get("Properties", {}).get("Location", "")).endswith("firewall.yaml")}
+    if not firewalls:
+        yield "there is no firewall"
+    for name, it in firewalls.items():
+        parameters = it["Properties"].get("Parameters", {})
+        apis = [api for api, other in template.source["Resources"].items() if other["Type"] == "AWS::Serverless::Api"]
+        stage = str(parameters.get("StageArn", {}).get("Fn::Sub", ""))
+        if not any(stage.endswith(f":/restapis/${{{api}}}/stages/${{{api}.Stage}}") for api in apis):
+            yield f"{name}: StageArn is not that of the API's stage"
+        limit = parameters.get("RequestsPer5MinutesPerAddress")
+        is_wanted = {"Fn::Not": [{"Fn::Equals": [limit, "0"]}]}
+        if template.source.get("Conditions", {}).get(it.get("Condition")) != is_wanted:
+            yield f"{name} is not there whenever there is a limit"
+
+
 def binaries_come_built(template):
     """`sam build` would build function by function, with another profile."""
     for name, properties in template.functions().items():
@@ -501,7 +518,7 @@ RULES = [
     policies_name_their_actions,
     policies_name_their_resources,
     roles_use_no_managed_policy_but_those_for_logs_and_traces,
-    nobody_may_scan,
+    no_policy_allows_a_scan,
     tables_buckets_and_secrets_outlive_the_stack,
     buckets_are_closed,
     every_function_logs_to_a_group_with_retention,
@@ -512,6 +529,7 @@ RULES = [
     the_gateways_own_answers_carry_one_body,
     the_api_logs_requests_but_not_what_is_secret_in_them,
     an_api_with_a_domain_has_no_other_address,
+    the_firewall_stands_before_the_api,
     binaries_come_built,
 ]
 
@@ -519,7 +537,10 @@ RULES = [
 
 SOUND = """
 Transform: AWS::Serverless-2016-10-31
-Conditions: { HasDomain: !Equals [!Ref 'AWS::Region', us-east-1] }
+Parameters: { Limit: { Type: String, Default: '0' } }
+Conditions:
+  HasDomain: !Equals [!Ref 'AWS::Region', us-east-1]
+  HasLimit: !Not [!Equals [!Ref Limit, '0']]
 Globals:
   Function:
     Runtime: provided.al2023
@@ -617,6 +638,14 @@ Resources:
             Resource: [!GetAtt Bucket.Arn, !Sub '${Bucket.Arn}/*']
             Condition: { Bool: { aws:SecureTransport: 'false' } }
   Secret: { Type: AWS::SecretsManager::Secret, DeletionPolicy: Retain, UpdateReplacePolicy: Retain, Properties: {} }
+  Firewall:
+    Type: AWS::Serverless::Application
+    Condition: HasLimit
+    Properties:
+      Location: firewall.yaml
+      Parameters:
+        StageArn: !Sub 'arn:aws:apigateway:eu-west-1::/restapis/${Api}/stages/${Api.Stage}'
+        RequestsPer5MinutesPerAddress: !Ref Limit
   Alarms:
     Type: AWS::Serverless::Application
     Properties: { Location: alarms.yaml, Parameters: { Web: !Ref Web, Stream: !Ref Stream, Worker: !Ref Worker } }
@@ -692,7 +721,7 @@ BREAKAGES = [
     (at(f"{ROLE_STATEMENT}/NotResource", "x"), [policies_name_their_resources]),
     (at(f"{ROLE_STATEMENT}", {"Action": ["xray:PutTraceSegments", "sqs:SendMessage"], "Resource": "*"}), [policies_name_their_resources]),
     (at("Worker/Properties/Role", None), [roles_use_no_managed_policy_but_those_for_logs_and_traces]),
-    (at(f"{STATEMENT}/Action", ["dynamodb:Query", "dynamodb:Scan"]), [nobody_may_scan]),
+    (at(f"{STATEMENT}/Action", ["dynamodb:Query", "dynamodb:Scan"]), [no_policy_allows_a_scan]),
     (at("Table/DeletionPolicy", "Delete"), [tables_buckets_and_secrets_outlive_the_stack]),
     (at("Table/UpdateReplacePolicy", None), [tables_buckets_and_secrets_outlive_the_stack]),
     (at("Secret/DeletionPolicy", None), [tables_buckets_and_secrets_outlive_the_stack]),
@@ -719,6 +748,10 @@ BREAKAGES = [
     (at("Api/Properties/AccessLogSetting", {"Format": "$context.identity.sourceIp $method.request.querystring.token"}), [the_api_logs_requests_but_not_what_is_secret_in_them]),
     (at("Api/Properties/DisableExecuteApiEndpoint", None), [an_api_with_a_domain_has_no_other_address]),
     (at("Api/Properties/DisableExecuteApiEndpoint", {"Fn::If": ["HasDomain", False, True]}), [an_api_with_a_domain_has_no_other_address]),
+    (at("Firewall", None), [the_firewall_stands_before_the_api]),
+    (at("Firewall/Condition", None), [the_firewall_stands_before_the_api]),
+    (at("Firewall/Condition", "HasDomain"), [the_firewall_stands_before_the_api]),
+    (at("Firewall/Properties/Parameters/StageArn", {"Fn::Sub": "arn:aws:apigateway:eu-west-1::/restapis/${Api}/stages/other"}), [the_firewall_stands_before_the_api]),
     (at("Web/Metadata", {"SkipBuild": False}), [binaries_come_built]),
     (at("Web/Properties/CodeUri", "functions/web/"), [binaries_come_built]),
 ]
