@@ -132,3 +132,51 @@ pub fn http_client(config: &Config) -> SharedHttpClient {
             .build_https()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tokio::net::TcpListener;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_service_that_stays_silent_is_waited_for_longer_than_a_request_lasts() {
+        // Connections are accepted by the operating system, and nothing ever answers.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let endpoints = ["DYNAMODB", "S3", "SQS", "SECRETS_MANAGER"];
+        let endpoints = endpoints.map(|name| (format!("AWS_ENDPOINT_URL_{name}"), url.clone()));
+        let named = [
+            "RECORDS_TABLE",
+            "COUNTERS_TABLE",
+            "LOGS_TABLE",
+            "FILES_BUCKET",
+            "SECRET_ARN",
+        ]
+        .map(|name| (name.to_owned(), "x".to_owned()));
+        let keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"]
+            .map(|name| (name.to_owned(), "us-east-1".to_owned()));
+        let variables: HashMap<_, _> = endpoints.into_iter().chain(named).chain(keys).collect();
+        let config = Config::from_map(&variables).unwrap();
+        let services = Services::new(config, Clock::system());
+        let begun = Instant::now();
+        let all = async {
+            tokio::join!(
+                async { services.dynamodb.list_tables().send().await.is_err() },
+                async { services.s3.list_buckets().send().await.is_err() },
+                async { services.sqs.list_queues().send().await.is_err() },
+                async { services.secrets.master_keys().await.is_err() },
+            )
+        };
+        let failed = timeout(Duration::from_secs(25), all).await;
+        assert_eq!(
+            failed,
+            Ok((true, true, true, true)),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}
