@@ -9,21 +9,26 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The crates of this workspace. Their details are ids.
-const OURS: [&str; 15] = [
+const OURS: [&str; 20] = [
     "agents",
     "auth",
     "deletions",
+    "docs",
     "domain",
     "engine",
+    "events",
     "executions",
     "identity",
+    "integrations",
     "llm",
+    "outbound",
     "runtime",
     "signalbox",
     "store",
     "tokens",
     "tools",
     "triggers",
+    "usage",
     "web",
 ];
 
@@ -66,6 +71,17 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+
+    #[test]
+    fn the_crates_of_the_workspace_are_named_and_no_others() {
+        let manifest = include_str!("../../../Cargo.toml");
+        let (_, ours) = manifest.split_once("# Ours\n").unwrap();
+        let (ours, _) = ours.split_once("\n\n").unwrap();
+        let crates = ours.lines().map(|line| line.split_once(" = ").unwrap().0);
+        // It serves tests alone.
+        let crates: Vec<_> = crates.filter(|name| *name != "testkit").collect();
+        assert_eq!(crates, OURS);
+    }
 
     #[derive(Clone, Default)]
     struct Output(Arc<Mutex<Vec<u8>>>);

@@ -50,7 +50,7 @@ async fn is_refused(platform: &Platform, held: &Run, sequence: u32) -> bool {
 }
 
 #[tokio::test]
-async fn whoever_watches_reads_on_from_where_they_were() {
+async fn a_watcher_reads_on_from_where_it_was() {
     let platform = Platform::start().await;
     let agent = platform.requester("GET", "/ping").await;
     let run = platform.run_of(&agent, json!({})).await;
