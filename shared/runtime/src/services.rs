@@ -171,7 +171,7 @@ mod tests {
                 async { services.secrets.master_keys().await.is_err() },
             )
         };
-        let failed = timeout(Duration::from_secs(25), all).await;
+        let failed = timeout(Duration::from_secs(25), Box::pin(all)).await;
         assert_eq!(
             failed,
             Ok((true, true, true, true)),
