@@ -77,7 +77,8 @@ impl Runner {
         let done = async {
             if let Some(target) = deletion? {
                 let in_doubt = match &journal {
-                    Ok(journal) => in_doubt(&journal.steps)?,
+                    // No journal keeps a run from being stopped.
+                    Ok(journal) => in_doubt(&journal.steps).unwrap_or_default(),
                     Err(_) => None,
                 };
                 let note = stop_note(Some(target.reason()), in_doubt);
