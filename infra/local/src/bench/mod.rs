@@ -48,7 +48,7 @@ const LIMITS: [&str; 8] = [
 const RAISED_LIMIT: &str = "600000";
 /// The parameter that bounds how many runs of an organization are worked on at once, and what it is raised to.
 const PLACES: &str = "RunsAtOncePerOrganization";
-const RAISED_PLACES: &str = "1000";
+const RAISED_PLACES: &str = "200";
 
 #[derive(Args)]
 pub(crate) struct BenchArguments {
