@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::Target;
-use testkit::{Answer, TestApp};
+use testkit::{Answer, TestApp, eventually};
 
 const FOUR: [(Method, &str); 4] = [
     (Method::GET, "status"),
@@ -73,13 +73,13 @@ impl Desk {
     }
 
     async fn requests(&self, count: usize) {
-        while self.target.hits().len() < count {
-            tokio::task::yield_now().await;
-        }
+        let requested = async || self.target.hits().len() >= count;
+        eventually("so many requests", requested).await;
     }
 
     async fn until(&self, execution: &str, status: &str) {
-        while self.status(execution).await["status"] != status {}
+        let is_so = async || self.status(execution).await["status"] == status;
+        eventually(status, is_so).await;
     }
 }
 
@@ -123,7 +123,8 @@ async fn a_pause_that_has_not_begun_can_be_taken_back() {
     let execution = desk.poster(&["/after/3000", "/next"]).await;
     desk.requests(1).await;
     let take_back = async {
-        while desk.status(&execution).await["pause_requested"] == false {}
+        let requested = async || desk.status(&execution).await["pause_requested"] != false;
+        eventually("a requested pause", requested).await;
         desk.post(&execution, "continue").await
     };
     let (paused, continued) = tokio::join!(desk.post(&execution, "pause"), take_back);
@@ -141,7 +142,8 @@ async fn a_pause_that_has_not_begun_can_be_taken_back() {
     let execution = desk.poster(&["/after/2000", "/last"]).await;
     desk.requests(3).await;
     let changing = async {
-        while desk.status(&execution).await["pause_requested"] == false {}
+        let requested = async || desk.status(&execution).await["pause_requested"] != false;
+        eventually("a requested pause", requested).await;
         desk.post(&execution, "continue").await;
         desk.post(&execution, "pause").await
     };

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use domain::payload::{MAX_DEPTH, MAX_DEPTH_READ};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::TestApp;
 use testkit::fakes::{ModelApi, Target, Turn, nested};
+use testkit::{TestApp, eventually};
 
 use crate::stored::{data, plant, records};
 
@@ -296,17 +296,14 @@ async fn what_was_stored_deeper_can_be_read_and_stopped() {
         let agent = desk.asker("/slow").await;
         let run = desk.start_run(&agent).await;
         let asked = desk.target.hits().len();
-        while desk.target.hits().len() == asked {
-            tokio::task::yield_now().await;
-        }
+        eventually("a request", async || desk.target.hits().len() > asked).await;
         desk.post(&run, "pause").await;
         let status = format!("/api/workflow/{run}/status");
-        loop {
+        let is_paused = async || {
             let status = desk.app.get(&status).bearer(&desk.token).send().await;
-            if status.expect(200)["data"]["status"] == "paused" {
-                break;
-            }
-        }
+            status.expect(200)["data"]["status"] == "paused"
+        };
+        eventually("a pause", is_paused).await;
 
         // As a journal had it whose writer took whatever could be parsed.
         let steps = records(&desk.app, "run_step").await;

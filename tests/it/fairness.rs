@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testkit::fakes::Target;
-use testkit::{TestApp, in_this_process};
+use testkit::{TestApp, eventually, in_this_process};
 
 /// An organization with agents.
 struct Tenant {
@@ -98,9 +98,7 @@ impl Tenant {
 }
 
 async fn until_hit(target: &Target, times: usize) {
-    while target.hits().len() < times {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("so many requests", async || target.hits().len() >= times).await;
 }
 
 #[tokio::test]
@@ -124,6 +122,11 @@ async fn one_organizations_slow_runs_hold_up_no_other_and_all_of_them_end() {
         let run = victim.signal(&app, &quick).await;
         let run = victim.ended(&app, &run, Duration::from_secs(2)).await;
         assert_eq!(run["status"], "completed", "{run}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "{:?}",
+            target.hits().len()
+        );
     }
     for run in &runs {
         let run = flood.ended(&app, run, Duration::from_secs(60)).await;

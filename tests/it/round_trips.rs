@@ -1,10 +1,10 @@
 //! How many DynamoDB round trips a request waits for, one after another.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::json;
-use testkit::{DynamoDbRecorder, S3Recorder, TestApp};
+use testkit::{DynamoDbRecorder, S3Recorder, TestApp, eventually};
 
 #[tokio::test]
 async fn an_authenticated_read_waits_for_two_round_trips() {
@@ -129,11 +129,12 @@ async fn no_request_waits_for_the_request_log() {
         get.send().await.expect(200);
         let answered = Instant::now();
         let mut written = Vec::new();
-        while written.len() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let both_written = async || {
             let calls = recorder.take().into_iter();
             written.extend(calls.filter(|call| call.is_request_log()));
-        }
+            written.len() >= 2
+        };
+        eventually("the request's log rows", both_written).await;
         assert_eq!(DynamoDbRecorder::nesting(&written), 1);
         for call in written {
             assert!(call.ended > answered, "{}", call.operation);

@@ -30,13 +30,14 @@ impl Desk {
         for (name, value) in more.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }
-        loop {
+        for _ in 0..50 {
             let post = self.app.post(path, body.clone()).bearer(&self.session);
             let answer = post.header("idempotency-key", idempotency_key).send().await;
             if answer.status != 500 {
                 return answer;
             }
         }
+        panic!("{path} keeps failing");
     }
 
     /// Makes those of a range at once, tokens and keys in turns, and gives what became of them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use testkit::fakes::{ModelApi, Target, Turn};
-use testkit::{Account, Call, DynamoDbRecorder, TestApp};
+use testkit::{Account, Call, DynamoDbRecorder, TestApp, eventually};
 
 const WORKER: &str = "ExecutionsWorkerFunction";
 
@@ -60,10 +60,11 @@ impl Desk {
         let mut calls = Vec::new();
         // Beside the end, usage is counted for three, and the run's place is free again.
         let is_beside = |call: &&Call| is_about(call, "#usage") || call.operation == "DeleteItem";
-        while calls.iter().filter(is_beside).count() < 4 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let all_written = async || {
             calls.extend(self.recorder.take());
-        }
+            calls.iter().filter(is_beside).count() >= 4
+        };
+        eventually("what is written beside the end", all_written).await;
         let is_start = |call: &Call| call.operation == "TransactWriteItems";
         calls.retain(|call| call.caller == WORKER || is_start(call));
         calls

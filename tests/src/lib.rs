@@ -1,1 +1,1 @@
-//! Nothing but tests: see `it/`, whose folders mirror the URLs.
+//! Nothing but tests: see `it/`, which has a file per topic.

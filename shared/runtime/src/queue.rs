@@ -65,7 +65,7 @@ where
     let body = serde_json::from_str(body)
         .map_err(|error| tracing::error!(%error, "queue message cannot be read"))?;
     handle(body).await.map_err(|error| {
-        // `{:#}` of the source chain: the message of the domain error alone hides what went wrong below it.
+        // Its message alone hides what went wrong below it.
         let source = std::error::Error::source(&error).map(ToString::to_string);
         tracing::error!(%error, source, retryable = error.is_retryable(), "queue message failed");
     })

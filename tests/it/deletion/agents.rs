@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use testkit::TestApp;
 use testkit::fakes::Target;
+use testkit::{TestApp, eventually};
 
 use super::{Tenant, text};
 
@@ -14,11 +14,10 @@ async fn a_deleted_agents_runs_are_stopped_and_stay_readable() {
     let app = TestApp::with(|options| options.parameter("WorkerConcurrency", "2")).await;
     let tenant = Tenant::of(&app, app.register().await, &target).await;
     let paused = tenant.start(&app).await;
-    while target.hits().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    eventually("a request", async || !target.hits().is_empty()).await;
     assert_eq!(tenant.control(&app, &paused, "pause").await, 200);
-    while tenant.run(&app, &paused).await["status"] != "paused" {}
+    let is_paused = async || tenant.run(&app, &paused).await["status"] == "paused";
+    eventually("a pause", is_paused).await;
 
     let mut runs = Vec::new();
     for _ in 0..40 {

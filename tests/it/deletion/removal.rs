@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::json;
 use testkit::fakes::Target;
-use testkit::{Calls, DynamoDbFaults, Fault, TestApp, in_this_process};
+use testkit::{Calls, DynamoDbFaults, Fault, TestApp, eventually, in_this_process};
 
 use super::everything::Everything;
 use super::{Tenant, join, remove, text};
@@ -40,11 +40,10 @@ impl Tenant {
             .expect(202);
         let before = target.hits().len();
         let paused = self.start(app).await;
-        while target.hits().len() == before {
-            tokio::task::yield_now().await;
-        }
+        eventually("a request", async || target.hits().len() > before).await;
         assert_eq!(self.control(app, &paused, "pause").await, 200);
-        while self.run(app, &paused).await["status"] != "paused" {}
+        let is_paused = async || self.run(app, &paused).await["status"] == "paused";
+        eventually("a pause", is_paused).await;
 
         for scope in ["workspace", "organization"] {
             let credential = json!({
@@ -271,9 +270,7 @@ async fn what_is_admitted_while_its_agent_or_workspace_is_deleted_has_no_effect(
         let path = format!("/api/agent-base/{}/executions", tenant.agent);
         let start = app.post(&path, json!({})).bearer(&tenant.token).send();
         let delete = async {
-            while late.met() == 0 {
-                tokio::task::yield_now().await;
-            }
+            eventually("a late write", async || late.met() > 0).await;
             let (path, credential) = match what {
                 "agent" => (format!("/api/agent-base/{}", tenant.agent), &tenant.token),
                 _ => {
@@ -289,7 +286,8 @@ async fn what_is_admitted_while_its_agent_or_workspace_is_deleted_has_no_effect(
         let (started, ()) = futures::future::join(start, delete).await;
         let run = text(&started.expect(202)["data"]["execution_id"]);
         if what == "agent" {
-            while tenant.run(&app, &run).await["status"] != "stopped" {}
+            let is_stopped = async || tenant.run(&app, &run).await["status"] == "stopped";
+            eventually("a stop", is_stopped).await;
             let error = text(&tenant.run(&app, &run).await["error"]);
             assert_eq!(error, "stopped because its agent was deleted");
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use testkit::fakes::Target;
-use testkit::{Account, TestApp};
+use testkit::{Account, TestApp, eventually};
 
 use super::everything::Everything;
 use super::{Tenant, join, text};
@@ -100,9 +100,7 @@ async fn a_deleted_workspace_is_closed_to_everything_at_once() {
     let both = join(&app, account, "both@example.com", two).await;
     let prowpt = account.prowpt_key(&app, &["*"]).await;
     let running = tenant.start(&app).await;
-    while target.hits().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    eventually("a request", async || !target.hits().is_empty()).await;
     let events = app.url(&format!("/api/workflow/{running}/events"));
     let events = app.client.get(events).bearer_auth(&tenant.token);
     let mut events = events.send().await.unwrap();

@@ -7,7 +7,7 @@ use domain::run::{Partial, PartialEvent};
 use serde_json::{Value, json};
 use store::{EventCursor, RunEntry, Store};
 use testkit::fakes::{ModelApi, Target, Turn};
-use testkit::{Account, Calls, DynamoDbFaults, Fault, TestApp};
+use testkit::{Account, Calls, DynamoDbFaults, Fault, TestApp, eventually};
 
 const WORKER: &str = "ExecutionsWorkerFunction";
 /// The time in which an undisturbed run ends on a busy machine.
@@ -102,9 +102,7 @@ impl Desk {
 
     /// Waits until the target has been asked.
     async fn asked(&self) {
-        while self.target.hits().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("a request", async || !self.target.hits().is_empty()).await;
     }
 }
 
@@ -259,12 +257,11 @@ async fn pieces_of_an_answer_that_cannot_be_shown_cost_a_run_nothing() {
         },
         ..last
     };
-    loop {
+    let add = async || {
         let held = store.run_head(workspace, id).await.unwrap().unwrap();
-        if store.add_partial(&held, &planted).await.is_ok() {
-            break;
-        }
-    }
+        store.add_partial(&held, &planted).await.is_ok()
+    };
+    eventually("a planted piece", add).await;
     let ended = desk.ended(&run, SOON).await;
     assert_eq!(ended["status"], "completed", "{ended}");
     let sequences: Vec<_> = shown().await.iter().map(|piece| piece.sequence).collect();

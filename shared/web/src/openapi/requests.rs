@@ -94,7 +94,7 @@ pub(super) fn add_parameters(
     operation["parameters"] = parameters.into();
 }
 
-/// Whether an operation has a parameter of this name, or anywhere `in` the query.
+/// Whether any parameter of an operation `matches`.
 pub(super) fn has_parameter(operation: &Value, matches: impl Fn(&Value) -> bool) -> bool {
     operation["parameters"]
         .as_array()
