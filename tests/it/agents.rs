@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 struct Clients {
     app: TestApp,
@@ -27,7 +27,7 @@ impl Clients {
         }
     }
 
-    async fn prodgy(&self, method: Method, path: &str, body: Value) -> Answer {
+    async fn prodgy(&self, method: Method, path: &str, body: Value) -> TestResponse {
         self.app
             .request(method, path)
             .bearer(&self.token)
@@ -36,7 +36,7 @@ impl Clients {
             .await
     }
 
-    async fn agentplatform(&self, method: Method, path: &str, body: Value) -> Answer {
+    async fn agentplatform(&self, method: Method, path: &str, body: Value) -> TestResponse {
         self.app
             .request(method, path)
             .bearer(&self.key)
@@ -229,12 +229,12 @@ async fn pausing_and_resuming_show_in_both_dialects() {
 #[tokio::test]
 async fn the_catalogue_tells_what_can_be_installed() {
     let clients = Clients::start().await;
-    let catalogue = clients
+    let catalog = clients
         .prodgy(Method::GET, "/api/agent-base/catalog", json!({}))
         .await
         .expect(200)["data"]
         .clone();
-    let available: Vec<(&str, bool)> = catalogue
+    let available: Vec<(&str, bool)> = catalog
         .as_array()
         .unwrap()
         .iter()
@@ -250,8 +250,7 @@ async fn the_catalogue_tells_what_can_be_installed() {
         ]
     );
 
-    let by_id =
-        json!({"agent_template_id": catalogue[1]["id"], "parameters": {"location": "Oslo"}});
+    let by_id = json!({"agent_template_id": catalog[1]["id"], "parameters": {"location": "Oslo"}});
     let installed = clients
         .prodgy(Method::POST, "/api/agent-base/install", by_id)
         .await

@@ -3,9 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
-async fn create(app: &TestApp, account: &Account, body: Value) -> Answer {
+async fn create(app: &TestApp, account: &Account, body: Value) -> TestResponse {
     app.post("/api/settings/api-keys", body)
         .bearer(&account.access_token)
         .send()

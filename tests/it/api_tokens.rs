@@ -3,16 +3,22 @@
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
-async fn create(app: &TestApp, account: &Account, body: Value) -> Answer {
+async fn create(app: &TestApp, account: &Account, body: Value) -> TestResponse {
     app.post("/api/api-tokens", body)
         .bearer(&account.access_token)
         .send()
         .await
 }
 
-async fn act(app: &TestApp, account: &Account, id: &str, action: &str, body: Value) -> Answer {
+async fn act(
+    app: &TestApp,
+    account: &Account,
+    id: &str,
+    action: &str,
+    body: Value,
+) -> TestResponse {
     app.post(&format!("/api/api-tokens/{id}/{action}"), body)
         .bearer(&account.access_token)
         .send()

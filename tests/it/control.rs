@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::Target;
-use testkit::{Answer, TestApp, eventually};
+use testkit::{TestApp, TestResponse, eventually};
 
 const FOUR: [(Method, &str); 4] = [
     (Method::GET, "status"),
@@ -51,7 +51,7 @@ impl Desk {
         started["data"]["execution_id"].as_str().unwrap().to_owned()
     }
 
-    async fn call(&self, execution: &str, method: Method, what: &str) -> Answer {
+    async fn call(&self, execution: &str, method: Method, what: &str) -> TestResponse {
         let path = format!("/api/workflow/{execution}/{what}");
         let request = self.app.request(method, &path).bearer(&self.token);
         request.send().await

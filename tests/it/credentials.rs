@@ -2,12 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Answer, TestApp};
+use testkit::{TestApp, TestResponse};
 
 const SECRET: &str = "sk-planted-0123456789-abcd";
 const BOTH: &[&str] = &["credentials:read", "credentials:write"];
 
-async fn create(app: &TestApp, key: &str, body: Value) -> Answer {
+async fn create(app: &TestApp, key: &str, body: Value) -> TestResponse {
     app.post("/api/v1/credentials", body)
         .bearer(key)
         .send()

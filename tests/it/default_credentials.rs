@@ -4,7 +4,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::ModelApi;
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 const PATH: &str = "/api/v1/credentials";
 const MODEL: &str = "openai/gpt-5";
@@ -44,7 +44,7 @@ impl Office {
     }
 
     /// Stores a credential for the service of `api`.
-    async fn credential(&self, key: &str, api: &ModelApi, more: Value) -> Answer {
+    async fn credential(&self, key: &str, api: &ModelApi, more: Value) -> TestResponse {
         let mut body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789-0123456789", "base_url": api.url()});
         for (name, value) in more.as_object().into_iter().flatten() {
             body[name] = value.clone();
@@ -53,7 +53,7 @@ impl Office {
         post.send().await
     }
 
-    async fn call(&self, key: &str, method: Method, path: &str) -> Answer {
+    async fn call(&self, key: &str, method: Method, path: &str) -> TestResponse {
         let request = self.app.request(method, &format!("{PATH}/{path}"));
         request.bearer(key).send().await
     }

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::Target;
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 const SCOPES: &[&str] = &[
     "agents:read",
@@ -51,7 +51,7 @@ impl Tenant {
     }
 
     /// What the account's session is answered.
-    async fn asks(&self, app: &TestApp, method: Method, path: &str) -> Answer {
+    async fn asks(&self, app: &TestApp, method: Method, path: &str) -> TestResponse {
         let request = app.request(method, path);
         request.bearer(&self.account.access_token).send().await
     }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Partial, PartialEvent, Run, RunStatus, Step, StepEvent, TokenUsage};
+use domain::run::{Run, RunStatus, Step, StepEvent, StreamChunk, StreamChunkEvent, TokenUsage};
 use futures::future::join_all;
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use testkit::fakes::{ModelApi, Target, Turn};
 use testkit::{Account, TestApp, in_this_process};
 
 /// How long a test waits for what should come at once. Only a failing test waits that long.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 const TEXT: &str =
     "Checkout failed at nine. An expired certificate was the cause. It was renewed at ten.";
 
@@ -138,7 +138,7 @@ impl EventStream {
             if let Some(frame) = self.frames.pop_front() {
                 return Some(frame);
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = tokio::time::timeout(MAX_WAIT, self.response.chunk()).await;
             let chunk = chunk.expect("nothing came").unwrap()?;
             self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
             while let Some((frame, rest)) = self.rest.split_once("\n\n") {
@@ -327,16 +327,16 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
 
     let model = "openai/gpt-5-mini".parse().unwrap();
     let pieces = [
-        PartialEvent::ModelAsked { model, attempt: 1 },
-        PartialEvent::Text {
+        StreamChunkEvent::ModelAsked { model, attempt: 1 },
+        StreamChunkEvent::Text {
             text: "An expired ".to_owned(),
         },
-        PartialEvent::Text {
+        StreamChunkEvent::Text {
             text: "certificate ".to_owned(),
         },
     ];
     for (sequence, event) in (0..).zip(pieces) {
-        let partial = Partial {
+        let chunk = StreamChunk {
             position: 0,
             sequence,
             at: now,
@@ -345,10 +345,10 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
         if sequence == 0 {
             let read = run.clone();
             run.showing = Some(0);
-            store.show_answer(&read, &run, &partial).await.unwrap();
+            store.show_answer(&read, &run, &chunk).await.unwrap();
             run.version += 1;
         } else {
-            store.add_partial(&run, &partial).await.unwrap();
+            store.append_chunk(&run, &chunk).await.unwrap();
         }
         live.next().await.unwrap();
     }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::{OpenMeteo, Target};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 struct Desk {
     app: TestApp,
@@ -51,7 +51,7 @@ impl Desk {
         agent["data"]["id"].as_str().unwrap().to_owned()
     }
 
-    async fn execute(&self, agent: &str, body: Value) -> Answer {
+    async fn execute(&self, agent: &str, body: Value) -> TestResponse {
         self.app
             .post(&format!("/api/agent-base/{agent}/executions"), body)
             .bearer(&self.token)
@@ -59,7 +59,7 @@ impl Desk {
             .await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> TestResponse {
         self.app
             .get(path)
             .bearer(if path.starts_with("/api/v1") {

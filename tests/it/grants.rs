@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 const MEMBERS: &str = "/api/organization/members";
 
@@ -28,20 +28,20 @@ impl Office {
         }
     }
 
-    async fn change(&self, by: &Account, member: &Account, body: Value) -> Answer {
+    async fn change(&self, by: &Account, member: &Account, body: Value) -> TestResponse {
         let path = format!("{MEMBERS}/{}", member.user_id);
         let patch = self.app.request(Method::PATCH, &path).json(body);
         patch.bearer(&by.access_token).send().await
     }
 
-    async fn invite(&self, body: Value) -> Answer {
+    async fn invite(&self, body: Value) -> TestResponse {
         let mut body = body;
         body["email"] = json!(self.app.new_email());
         let post = self.app.post(MEMBERS, body);
         post.bearer(&self.limited.access_token).send().await
     }
 
-    async fn key(&self, by: &Account, body: Value) -> Answer {
+    async fn key(&self, by: &Account, body: Value) -> TestResponse {
         let post = self.app.post("/api/settings/api-keys", body);
         post.bearer(&by.access_token).send().await
     }

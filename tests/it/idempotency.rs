@@ -3,11 +3,11 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 const SCOPES: &[&str] = &["agents:read", "agents:write", "runs:read", "signals:write"];
 
-async fn send(app: &TestApp, credential: &str, path: &str, body: Value) -> Answer {
+async fn send(app: &TestApp, credential: &str, path: &str, body: Value) -> TestResponse {
     let post = app.post(path, body).bearer(credential);
     post.header("idempotency-key", "once").send().await
 }

@@ -2,15 +2,15 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp, in_this_process};
+use testkit::{Account, TestApp, TestResponse, in_this_process};
 
-async fn invite(app: &TestApp, admin: &Account, email: &str, role: &str) -> Answer {
+async fn invite(app: &TestApp, admin: &Account, email: &str, role: &str) -> TestResponse {
     let body = json!({"email": email, "role": role});
     let post = app.post("/api/organization/members", body);
     post.bearer(&admin.access_token).send().await
 }
 
-async fn join(app: &TestApp, email: &str, invitation: &Value) -> Answer {
+async fn join(app: &TestApp, email: &str, invitation: &Value) -> TestResponse {
     let body = json!({"email": email, "password": "Another-horse-8", "name": "G", "invitation": invitation});
     app.post("/api/auth/register", body).send().await
 }
@@ -19,7 +19,7 @@ async fn join(app: &TestApp, email: &str, invitation: &Value) -> Answer {
 async fn an_invitation_tells_nothing_of_an_account_and_takes_nothing_from_it() {
     let app = TestApp::start().await;
     let (admin, other) = (app.register().await, app.register().await);
-    let shape = |answer: Answer, email: &str| {
+    let shape = |answer: TestResponse, email: &str| {
         let mut data = answer.expect(201)["data"].clone();
         assert_eq!(data["email"], email);
         let code = data["invitation"].clone();

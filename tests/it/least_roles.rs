@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::access::{AGENTPLATFORM_SCOPES, PROWPT_SCOPES, Role, least_role};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 /// The scopes that take an administrator. All others work for every member.
 const OF_ADMINISTRATORS: [&str; 2] = ["credentials:write", "billing:purchase_credits"];
@@ -102,7 +102,12 @@ impl Credentials {
         }
     }
 
-    async fn call(&mut self, app: &TestApp, operation: &Operation, path: &str) -> Vec<Answer> {
+    async fn call(
+        &mut self,
+        app: &TestApp,
+        operation: &Operation,
+        path: &str,
+    ) -> Vec<TestResponse> {
         let mut answers = Vec::new();
         for (scheme, _) in &operation.security {
             let (name, value) = self.header(scheme);

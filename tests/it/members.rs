@@ -2,14 +2,14 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 struct Colleague {
     id: String,
     access_token: String,
 }
 
-async fn invite(app: &TestApp, admin: &Account, email: &str, role: &str) -> Answer {
+async fn invite(app: &TestApp, admin: &Account, email: &str, role: &str) -> TestResponse {
     app.post(
         "/api/organization/members",
         json!({"email": email, "role": role}),

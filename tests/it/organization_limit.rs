@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use reqwest::Method;
-use testkit::{Account, Answer, DynamoDbRecorder, TestApp, in_this_process};
+use testkit::{Account, DynamoDbRecorder, TestApp, TestResponse, in_this_process};
 
 async fn app_with(limit: u32) -> TestApp {
     let limit = limit.to_string();
@@ -22,7 +22,7 @@ fn start_of_window(app: &TestApp) {
     app.clock.advance(TimeDelta::milliseconds(60_000 - into));
 }
 
-async fn get(app: &TestApp, credential: &str, path: &str) -> Answer {
+async fn get(app: &TestApp, credential: &str, path: &str) -> TestResponse {
     app.get(path).bearer(credential).send().await
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, Months, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::ModelApi;
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 const SCOPES: &[&str] = &[
     "agents:read",
@@ -48,14 +48,14 @@ impl Tenant {
         }
     }
 
-    async fn execute(&self, agent: &str) -> Answer {
+    async fn execute(&self, agent: &str) -> TestResponse {
         let path = format!("/api/agent-base/{agent}/executions");
         let body = json!({"input": {"text": "Go."}, "wait": true});
         let post = self.app.post(&path, body).bearer(&self.token);
         post.send().await
     }
 
-    async fn signal(&self, agent: &str) -> Answer {
+    async fn signal(&self, agent: &str) -> TestResponse {
         let path = format!("/api/v1/agents/{agent}/signals");
         let post = self.app.post(&path, json!({"type": "x"}));
         post.bearer(&self.key).send().await
@@ -66,7 +66,7 @@ impl Tenant {
         get.send().await.expect(200)
     }
 
-    async fn decide(&self, limits: Value) -> Answer {
+    async fn decide(&self, limits: Value) -> TestResponse {
         let session = self.account.sign_in(&self.app).await;
         let put = self.app.request(Method::PUT, PLAN).json(limits);
         put.bearer(&session).send().await

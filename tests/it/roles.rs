@@ -3,19 +3,19 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
-async fn mint(app: &TestApp, session: &str, path: &str, body: Value) -> Answer {
+async fn mint(app: &TestApp, session: &str, path: &str, body: Value) -> TestResponse {
     app.post(path, body).bearer(session).send().await
 }
 
-async fn change(app: &TestApp, admin: &Account, member: &Account, body: Value) -> Answer {
+async fn change(app: &TestApp, admin: &Account, member: &Account, body: Value) -> TestResponse {
     let path = format!("/api/organization/members/{}", member.user_id);
     let patch = app.request(Method::PATCH, &path).json(body);
     patch.bearer(&admin.access_token).send().await
 }
 
-async fn remove(app: &TestApp, admin: &Account, member: &Account) -> Answer {
+async fn remove(app: &TestApp, admin: &Account, member: &Account) -> TestResponse {
     let path = format!("/api/organization/members/{}", member.user_id);
     let delete = app.request(Method::DELETE, &path);
     delete.bearer(&admin.access_token).send().await

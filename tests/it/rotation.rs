@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::ModelApi;
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 const SECRET: &str = "sk-planted-0123456789-abcd";
 const SCOPES: &[&str] = &[
@@ -101,7 +101,7 @@ impl Desk {
     }
 
     /// Makes a token once.
-    async fn token(&self, key: &str) -> Answer {
+    async fn token(&self, key: &str) -> TestResponse {
         let session = self.account.sign_in(&self.app).await;
         let post = self.app.post("/api/api-tokens", json!({"name": key}));
         let post = post.bearer(&session).header("idempotency-key", key);

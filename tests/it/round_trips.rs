@@ -64,7 +64,7 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
                 .await
                 .expect(200);
             seen = recorder.take();
-            seen.retain(|call| !call.is_afterwards());
+            seen.retain(|call| !call.is_background());
             if DynamoDbRecorder::nesting(&seen) <= 2 {
                 break;
             }
@@ -102,7 +102,7 @@ async fn a_start_waits_for_three_round_trips_its_plan_included() {
         let signal = app.post(&path, json!({"type": "x"})).bearer(&key);
         signal.send().await.expect(202);
         let mut seen = recorder.take();
-        seen.retain(|call| call.caller == "TriggersFunction" && !call.is_afterwards());
+        seen.retain(|call| call.caller == "TriggersFunction" && !call.is_background());
         // The first one of a month makes the month's count.
         if let Some(expected) = expected {
             let operations: Vec<&str> = seen.iter().map(|call| call.operation.as_str()).collect();

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Answer, TestApp};
+use testkit::{TestApp, TestResponse};
 
 const TOKENS: &str = "/api/api-tokens";
 const KEYS: &str = "/api/settings/api-keys";
@@ -16,13 +16,13 @@ struct Desk {
 }
 
 impl Desk {
-    async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
+    async fn call(&self, method: Method, path: &str, body: Value) -> TestResponse {
         let request = self.app.request(method, path).json(body);
         request.bearer(&self.session).send().await
     }
 
     /// Makes a token or key. As long as there is no answer, for so many at once keep a small machine busy, it asks again.
-    async fn make(&self, path: &str, idempotency_key: &str, more: Value) -> Answer {
+    async fn make(&self, path: &str, idempotency_key: &str, more: Value) -> TestResponse {
         let mut body = json!({"name": "x"});
         if path == KEYS {
             body["scopes"] = json!(["projects:read"]);
@@ -41,7 +41,10 @@ impl Desk {
     }
 
     /// Makes those of a range at once, tokens and keys in turns, and gives what became of them.
-    async fn make_at_once(&self, range: std::ops::Range<usize>) -> Vec<(&'static str, Answer)> {
+    async fn make_at_once(
+        &self,
+        range: std::ops::Range<usize>,
+    ) -> Vec<(&'static str, TestResponse)> {
         let one = async |index: usize| {
             let path = [TOKENS, KEYS][index % 2];
             (path, self.make(path, &index.to_string(), json!({})).await)
@@ -67,7 +70,7 @@ impl Desk {
     }
 }
 
-fn id(answer: Answer) -> String {
+fn id(answer: TestResponse) -> String {
     let body = answer.expect(201);
     let id = body["data"]["id"].as_str().or(body["id"].as_str());
     id.unwrap().to_owned()

@@ -1,4 +1,4 @@
-//! Agents as Prodgy has them: installed on a product, from the catalogue.
+//! Agents as Prodgy has them: installed on a product, from the catalog.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
+use web::access::Authenticated;
 use web::{
-    FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, ProdgyPaging, Reply, Result,
-    present,
+    ApiResponse, Authorized, Id, Json, NewId, NoContent, PageParams, PageResponse, ProdgyPaging,
+    Result, double_option,
 };
 
 use crate::State;
@@ -143,7 +143,7 @@ struct UpdateAgentBase {
     parameters: Option<Map<String, Value>>,
     prompts: Option<Vec<Prompt>>,
     /// `null` takes the schedule away.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "double_option")]
     #[schema(value_type = Option<String>)]
     schedule: Option<Option<String>>,
     timezone: Option<String>,
@@ -179,15 +179,15 @@ impl From<UpdateAgentBase> for AgentChange {
 )]
 async fn list_agent_bases(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     params: PageParams,
-) -> Result<Listed<AgentBase>> {
+) -> Result<PageResponse<AgentBase>> {
     let agents = state
         .host
         .store
         .agents(caller.workspace_id, &params.request)
         .await?;
-    Ok(Listed::new(agents.map(AgentBase::from), params))
+    Ok(PageResponse::new(agents.map(AgentBase::from), params))
 }
 
 /// Lists the agents of a product, newest first.
@@ -198,17 +198,17 @@ async fn list_agent_bases(
 )]
 async fn list_agent_bases_of_product(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(product): Id<WorkspaceId>,
     params: PageParams,
-) -> Result<Listed<AgentBase>> {
+) -> Result<PageResponse<AgentBase>> {
     let host = &state.host;
     let workspace = host
         .authenticator
         .workspace_for(&caller, Some(product))
         .await?;
     let agents = host.store.agents(workspace, &params.request).await?;
-    Ok(Listed::new(agents.map(AgentBase::from), params))
+    Ok(PageResponse::new(agents.map(AgentBase::from), params))
 }
 
 /// Creates an agent. The same as installing one.
@@ -219,14 +219,14 @@ async fn list_agent_bases_of_product(
 )]
 async fn create_agent_base(
     extract: Extract<State>,
-    caller: Permitted<Anyone>,
-    fresh: FreshId,
+    caller: Authorized<Authenticated>,
+    fresh: NewId,
     body: Json<InstallAgentBase>,
-) -> Result<Reply<AgentBase>> {
+) -> Result<ApiResponse<AgentBase>> {
     install_agent_base(extract, caller, fresh, body).await
 }
 
-/// Installs an agent from the catalogue on a product.
+/// Installs an agent from the catalog on a product.
 #[utoipa::path(
     post, path = "/api/agent-base/install", tag = "Agents",
     request_body = InstallAgentBase,
@@ -234,10 +234,10 @@ async fn create_agent_base(
 )]
 async fn install_agent_base(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
-    fresh: FreshId,
+    caller: Authorized<Authenticated>,
+    fresh: NewId,
     Json(body): Json<InstallAgentBase>,
-) -> Result<Reply<AgentBase>> {
+) -> Result<ApiResponse<AgentBase>> {
     let agent_type = body.agent_type()?;
     let authenticator = &state.host.authenticator;
     let workspace_id = authenticator
@@ -245,7 +245,7 @@ async fn install_agent_base(
         .await?;
     let caller = Caller {
         workspace_id,
-        ..caller.caller.clone()
+        ..caller.audit_context.clone()
     };
     let new = NewAgent {
         agent_type,
@@ -261,7 +261,7 @@ async fn install_agent_base(
         timezone: body.timezone,
     };
     let agent = create(&state.host, &caller, fresh, new).await?;
-    Ok(Reply::created(agent.into()))
+    Ok(ApiResponse::created(agent.into()))
 }
 
 /// Shows an agent.
@@ -272,11 +272,13 @@ async fn install_agent_base(
 )]
 async fn get_agent_base(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
-) -> Result<Reply<AgentBase>> {
+) -> Result<ApiResponse<AgentBase>> {
     let agent = state.host.store.agent(caller.workspace_id, id).await?;
-    Ok(Reply::ok(agent.ok_or(Error::NotFound("agent"))?.into()))
+    Ok(ApiResponse::ok(
+        agent.ok_or(Error::NotFound("agent"))?.into(),
+    ))
 }
 
 /// Changes an agent. Another name, other parameters or prompts make a new version of it.
@@ -288,12 +290,12 @@ async fn get_agent_base(
 )]
 async fn update_agent_base(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     Json(body): Json<UpdateAgentBase>,
-) -> Result<Reply<AgentBase>> {
+) -> Result<ApiResponse<AgentBase>> {
     let agent = update(&state.host, &caller, id, &body.into()).await?;
-    Ok(Reply::ok(agent.into()))
+    Ok(ApiResponse::ok(agent.into()))
 }
 
 /// Uninstalls an agent. Its executions that have not ended are stopped; all stay readable by their ids.
@@ -304,7 +306,7 @@ async fn update_agent_base(
 )]
 async fn delete_agent_base(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
 ) -> Result<NoContent> {
     delete(&state.host, &caller, id).await?;

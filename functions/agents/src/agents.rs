@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AgentsRead, AgentsWrite};
 use web::{
-    CursorPaging, FreshId, Id, Json, Listed, NoContent, PageParams, Permitted, Reply, Result,
-    present,
+    ApiResponse, Authorized, CursorPaging, Id, Json, NewId, NoContent, PageParams, PageResponse,
+    Result, double_option,
 };
 
 use crate::State;
@@ -99,7 +99,7 @@ struct UpdateAgent {
     config: Option<Map<String, Value>>,
     prompts: Option<Vec<Prompt>>,
     /// `null` takes the schedule away.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "double_option")]
     #[schema(value_type = Option<String>)]
     schedule: Option<Option<String>>,
     timezone: Option<String>,
@@ -129,9 +129,9 @@ impl From<UpdateAgent> for AgentChange {
 )]
 async fn list_agents(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsRead>,
+    caller: Authorized<AgentsRead>,
     params: PageParams,
-) -> Result<Listed<Agent>> {
+) -> Result<PageResponse<Agent>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
     let (agents, at_work) = store
@@ -141,7 +141,7 @@ async fn list_agents(
         let is_at_work = at_work.contains(&agent.id);
         Agent::new(agent, is_at_work)
     });
-    Ok(Listed::new(agents, params))
+    Ok(PageResponse::new(agents, params))
 }
 
 /// Creates an agent. What its `config` takes depends on its type; `GET /api/agent-base/catalog` lists the types with their
@@ -154,10 +154,10 @@ async fn list_agents(
 )]
 async fn create_agent(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsWrite>,
-    fresh: FreshId,
+    caller: Authorized<AgentsWrite>,
+    fresh: NewId,
     Json(body): Json<CreateAgent>,
-) -> Result<Reply<Agent>> {
+) -> Result<ApiResponse<Agent>> {
     let new = NewAgent {
         agent_type: installable("type", &body.agent_type)?,
         name: body.name,
@@ -168,8 +168,8 @@ async fn create_agent(
         schedule: body.schedule,
         timezone: body.timezone,
     };
-    let agent = create(&state.host, &caller.caller, fresh, new).await?;
-    Ok(Reply::created(Agent::new(agent, false)))
+    let agent = create(&state.host, &caller.audit_context, fresh, new).await?;
+    Ok(ApiResponse::created(Agent::new(agent, false)))
 }
 
 /// Shows an agent.
@@ -181,15 +181,15 @@ async fn create_agent(
 )]
 async fn get_agent(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsRead>,
+    caller: Authorized<AgentsRead>,
     Id(id): Id<AgentId>,
-) -> Result<Reply<Agent>> {
+) -> Result<ApiResponse<Agent>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
     let is_at_work = store.is_at_work(workspace, &AT_WORK, id);
     let (agent, is_at_work) = try_join(store.agent(workspace, id), is_at_work).await?;
     let agent = agent.ok_or(Error::NotFound("agent"))?;
-    Ok(Reply::ok(Agent::new(agent, is_at_work)))
+    Ok(ApiResponse::ok(Agent::new(agent, is_at_work)))
 }
 
 /// Changes an agent.
@@ -202,10 +202,10 @@ async fn get_agent(
 )]
 async fn update_agent(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsWrite>,
+    caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
     Json(body): Json<UpdateAgent>,
-) -> Result<Reply<Agent>> {
+) -> Result<ApiResponse<Agent>> {
     change(&state, &caller, id, body.into()).await
 }
 
@@ -218,7 +218,7 @@ async fn update_agent(
 )]
 async fn delete_agent(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsWrite>,
+    caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
 ) -> Result<NoContent> {
     delete(&state.host, &caller, id).await?;
@@ -234,9 +234,9 @@ async fn delete_agent(
 )]
 async fn pause_agent(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsWrite>,
+    caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
-) -> Result<Reply<Agent>> {
+) -> Result<ApiResponse<Agent>> {
     change(&state, &caller, id, Decision::Pause.into()).await
 }
 
@@ -249,23 +249,23 @@ async fn pause_agent(
 )]
 async fn resume_agent(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsWrite>,
+    caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
-) -> Result<Reply<Agent>> {
+) -> Result<ApiResponse<Agent>> {
     change(&state, &caller, id, Decision::Resume.into()).await
 }
 
 async fn change(
     state: &State,
-    caller: &Permitted<AgentsWrite>,
+    caller: &Authorized<AgentsWrite>,
     id: AgentId,
     change: AgentChange,
-) -> Result<Reply<Agent>> {
+) -> Result<ApiResponse<Agent>> {
     let store = &state.host.store;
     let is_at_work = store.is_at_work(caller.workspace_id, &AT_WORK, id);
     let update = update(&state.host, caller, id, &change);
     let (agent, is_at_work) = try_join(update, is_at_work).await?;
-    Ok(Reply::ok(Agent::new(agent, is_at_work)))
+    Ok(ApiResponse::ok(Agent::new(agent, is_at_work)))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -3,8 +3,8 @@
 use domain::agent::{AgentTemplate, AgentType};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
-use web::{Permitted, Reply, Result};
+use web::access::Authenticated;
+use web::{ApiResponse, Authorized, Result};
 
 use crate::State;
 
@@ -13,8 +13,12 @@ use crate::State;
     get, path = "/api/agent-base/catalog", tag = "Agents",
     responses((status = 200, body = Vec<AgentTemplate>)),
 )]
-async fn list_agent_templates(_: Permitted<Anyone>) -> Result<Reply<Vec<AgentTemplate>>> {
-    Ok(Reply::ok(AgentType::ALL.map(AgentType::template).into()))
+async fn list_agent_templates(
+    _: Authorized<Authenticated>,
+) -> Result<ApiResponse<Vec<AgentTemplate>>> {
+    Ok(ApiResponse::ok(
+        AgentType::ALL.map(AgentType::template).into(),
+    ))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -9,7 +9,7 @@ use domain::text::{Description, Name};
 use domain::{Error, Result};
 use futures::future::{OptionFuture, try_join};
 use serde_json::{Map, Value};
-use web::Host;
+use web::AppContext;
 
 use crate::creation::{all_fine, check_output_schema, current_version};
 
@@ -69,7 +69,7 @@ impl From<Decision> for AgentChange {
 
 /// Changes an agent, on top of what others have made of it by then.
 pub(crate) async fn update(
-    host: &Host,
+    host: &AppContext,
     caller: &Principal,
     id: AgentId,
     change: &AgentChange,
@@ -93,7 +93,7 @@ struct Changed {
 }
 
 impl AgentChange {
-    async fn write(&self, host: &Host, caller: &Principal, id: AgentId) -> Result<Agent> {
+    async fn write(&self, host: &AppContext, caller: &Principal, id: AgentId) -> Result<Agent> {
         let workspace = caller.workspace_id;
         let chosen = self
             .version_id
@@ -103,13 +103,15 @@ impl AgentChange {
         let agent = agent.ok_or(Error::NotFound("agent"))?;
 
         let now = host.services.clock.now();
-        let Some(changed) = self.apply(&agent, chosen.flatten(), caller.caller.actor, now)? else {
+        let Some(changed) =
+            self.apply(&agent, chosen.flatten(), caller.audit_context.actor, now)?
+        else {
             return Ok(agent);
         };
         if let Some(parameters) = &self.parameters {
             check_output_schema(parameters.field(), &changed.agent.parameters).await?;
         }
-        let audit = AuditEntry::new(&caller.caller, changed.action, "agent", id, now);
+        let audit = AuditEntry::new(&caller.audit_context, changed.action, "agent", id, now);
         host.store
             .update_agent(&changed.agent, changed.version.as_ref(), &audit)
             .await?;

@@ -10,7 +10,7 @@ use domain::ids::{AgentId, AgentVersionId};
 use domain::text::{Description, Name};
 use domain::{Error, Result};
 use serde_json::{Map, Value};
-use web::{FreshId, Host};
+use web::{AppContext, NewId};
 
 /// An agent as a client wants it.
 #[derive(Debug)]
@@ -71,9 +71,9 @@ impl NewAgent {
 
 /// Creates an agent with its first version in the caller's workspace.
 pub(crate) async fn create(
-    host: &Host,
+    host: &AppContext,
     caller: &Caller,
-    fresh: FreshId,
+    fresh: NewId,
     new: NewAgent,
 ) -> Result<Agent> {
     let now = host.services.clock.now();

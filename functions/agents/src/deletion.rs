@@ -8,21 +8,21 @@ use domain::ids::AgentId;
 use domain::{Error, Result};
 use engine::Endings;
 use tokio::time::Instant;
-use web::Host;
+use web::AppContext;
 
 /// How long a request stops runs, those in progress first. What is left is stopped by the deletion's job; no worker takes it up
 /// meanwhile.
 const STOPS_FOR: Duration = Duration::from_secs(10);
 
 /// Deletes an agent, and with it its schedule. Its runs are stopped and stay readable by their ids.
-pub(crate) async fn delete(host: &Host, caller: &Principal, id: AgentId) -> Result<()> {
+pub(crate) async fn delete(host: &AppContext, caller: &Principal, id: AgentId) -> Result<()> {
     let until = Instant::now() + STOPS_FOR;
     let agent = host.store.agent(caller.workspace_id, id).await?;
     let agent = agent.ok_or(Error::NotFound("agent"))?;
     let now = host.services.clock.now();
-    let audit = AuditEntry::new(&caller.caller, "agent.deleted", "agent", id, now);
+    let audit = AuditEntry::new(&caller.audit_context, "agent.deleted", "agent", id, now);
     let deletion = host.store.delete_agent(&agent, &audit).await?;
     let endings = Endings::new(host.store.clone(), host.services.clock.clone());
-    endings.begin(deletion, &caller.caller, until).await;
+    endings.begin(deletion, &caller.audit_context, until).await;
     Ok(())
 }

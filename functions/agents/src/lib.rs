@@ -13,18 +13,18 @@ use auth::Keyring;
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: Host,
+    host: AppContext,
 }
 
 /// The function, ready to serve. Fetches the secret, which the first session needs.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = Host::new(services);
+    let host = AppContext::new(services);
     let state = State { host: host.clone() };
     let router = web::serve(host, OpenApiRouter::new(), routes(), state);
     Ok(Lambda::Http(router))

@@ -6,7 +6,7 @@ use domain::Error;
 use domain::agent::{AgentType, AgentVersion, Prompt};
 use domain::audit::Actor;
 use domain::ids::{AgentId, AgentVersionId};
-use domain::page::{PageRequest, REACH};
+use domain::page::{MAX_OFFSET, PageRequest};
 use domain::text::Name;
 use futures::future::try_join;
 use serde::Serialize;
@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
-use web::{Id, Listed, PageParams, Permitted, ProdgyPaging, Result};
+use web::access::Authenticated;
+use web::{Authorized, Id, PageParams, PageResponse, ProdgyPaging, Result};
 
 use crate::State;
 
@@ -58,10 +58,10 @@ impl From<AgentVersion> for AgentBaseVersion {
 )]
 async fn list_agent_base_versions(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     params: PageParams,
-) -> Result<Listed<AgentBaseVersion>> {
+) -> Result<PageResponse<AgentBaseVersion>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
     let uncounted = PageRequest {
@@ -72,8 +72,14 @@ async fn list_agent_base_versions(
     let (agent, mut versions) = try_join(store.agent(workspace, id), versions).await?;
     let agent = agent.ok_or(Error::NotFound("agent"))?;
     // They are numbered, and none is ever deleted.
-    versions.total = params.request.wants_total.then(|| agent.version.min(REACH));
-    Ok(Listed::new(versions.map(AgentBaseVersion::from), params))
+    versions.total = params
+        .request
+        .wants_total
+        .then(|| agent.version.min(MAX_OFFSET));
+    Ok(PageResponse::new(
+        versions.map(AgentBaseVersion::from),
+        params,
+    ))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use testkit::{Answer, RestRequest, TestApp, TestFunction};
+use testkit::{RestRequest, TestApp, TestFunction, TestResponse};
 
 /// The platform, and the binary that works on the same data.
 struct Deployed {
@@ -36,7 +36,7 @@ impl Deployed {
         path: &str,
         credential: &str,
         body: Option<&str>,
-    ) -> Answer {
+    ) -> TestResponse {
         let event = RestRequest::new(method.clone(), path).bearer(credential);
         let request = self.app.request(method, path).bearer(credential);
         let (event, request) = match body {
@@ -67,7 +67,7 @@ impl Deployed {
 }
 
 /// A body without what is made anew for every request.
-fn comparable(answer: &Answer) -> Value {
+fn comparable(answer: &TestResponse) -> Value {
     let mut body = answer.body.clone();
     if let Some(fields) = body.as_object_mut() {
         fields.remove("request_id");

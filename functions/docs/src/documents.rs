@@ -9,7 +9,7 @@ use domain::Error;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::Result;
-use web::openapi::{Collision, Outline, document};
+use web::openapi::{Collision, DocumentInfo, document};
 
 use crate::State;
 
@@ -108,14 +108,14 @@ impl Documents {
             usage::api(),
             crate::api(),
         ];
-        let outline = Outline {
+        let info = DocumentInfo {
             title,
             description,
             root,
             public_url: self.public_url.as_deref(),
             tags: &TAGS,
         };
-        Ok(document(groups, &outline, is_wanted)?.to_string())
+        Ok(document(groups, &info, is_wanted)?.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
 use crate::documents::Documents;
 
@@ -27,7 +27,12 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     let state = State {
         documents: Arc::new(Documents::new(public_url)),
     };
-    let router = web::serve(Host::new(services), routes(), OpenApiRouter::new(), state);
+    let router = web::serve(
+        AppContext::new(services),
+        routes(),
+        OpenApiRouter::new(),
+        state,
+    );
     Ok(Lambda::Http(router))
 }
 

@@ -15,9 +15,9 @@ use rand::RngExt;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
+use web::access::Authenticated;
 use web::{
-    ComesBack, Deadline, Id, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params, Permitted, Result,
+    Authorized, ComesBack, Deadline, Id, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params, Result,
 };
 
 use crate::follow::Following;
@@ -86,7 +86,7 @@ enum EventName {
 )]
 async fn stream_execution_events(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
     Deadline(deadline): Deadline,
     ComesBack(comes_back): ComesBack,

@@ -9,18 +9,20 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use domain::ids::RunId;
 use domain::model::ModelName;
-use domain::run::{Partial, PartialEvent, Run, RunStatus, Step, StepEvent, ToolCall, ToolOutcome};
+use domain::run::{
+    Run, RunStatus, Step, StepEvent, StreamChunk, StreamChunkEvent, ToolCall, ToolOutcome,
+};
 use serde_json::{Value, json};
-use store::{RunEntry, RunEvents};
+use store::{JournalEntry, RunEvents};
 
 use crate::pieces::pieces;
 
 /// What the ids of one place have room for.
-const PLACE: u64 = 1_000_000;
+const EVENT_ID_STRIDE: u64 = 1_000_000;
 /// Where a place's journal entry begins, behind the pieces of the answer.
-const ENTRY: u64 = 500_000;
+const FIRST_ENTRY_EVENT: u64 = 500_000;
 /// Where the end of the run begins, at the place behind the last entry.
-const END: u64 = 900_000;
+const FIRST_FINAL_EVENT: u64 = 900_000;
 /// The most of a tool's arguments or result that is told, in bytes of JSON.
 const MAX_TOLD: usize = 2 * 1024;
 
@@ -44,7 +46,7 @@ pub(crate) struct History {
     steps: u32,
     turns: u32,
     /// The answer that is on its way.
-    answer: Option<Answer>,
+    answer: Option<OpenTurn>,
     /// The calls that have been asked for.
     calls: BTreeMap<String, ToolCall>,
     /// Those of them that are under way, in the order of their start.
@@ -53,7 +55,7 @@ pub(crate) struct History {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct OpenTurn {
     node: String,
     /// What has been told of its text.
     text: String,
@@ -94,8 +96,8 @@ impl History {
         for entry in &read.entries {
             self.start_before(entry, run.started_at);
             match entry {
-                RunEntry::Partial(partial) => self.read_partial(partial),
-                RunEntry::Step(step) => {
+                JournalEntry::StreamChunk(chunk) => self.read_partial(chunk),
+                JournalEntry::Step(step) => {
                     self.read_step(step);
                     self.steps = step.index + 1;
                 }
@@ -111,11 +113,11 @@ impl History {
     }
 
     /// Tells that a worker has taken the run, unless that came after this entry: a run can be paused and continued before.
-    fn start_before(&mut self, entry: &RunEntry, started_at: Option<DateTime<Utc>>) {
+    fn start_before(&mut self, entry: &JournalEntry, started_at: Option<DateTime<Utc>>) {
         let Some(at) = started_at else { return };
         match entry {
-            RunEntry::Partial(partial) => self.start(partial.position, at),
-            RunEntry::Step(step) => {
+            JournalEntry::StreamChunk(chunk) => self.start(chunk.position, at),
+            JournalEntry::Step(step) => {
                 let by_others = matches!(
                     step.event,
                     StepEvent::Paused | StepEvent::Continued | StepEvent::Stopped
@@ -134,27 +136,27 @@ impl History {
         }
     }
 
-    fn read_partial(&mut self, partial: &Partial) {
+    fn read_partial(&mut self, chunk: &StreamChunk) {
         // At most two events.
-        let mut ids = ids(partial.position, 1 + 2 * u64::from(partial.sequence));
-        match &partial.event {
-            PartialEvent::ModelAsked { model, attempt } if self.answer.is_some() => {
-                self.restart(&mut ids, partial.at, Some((model, *attempt)));
+        let mut ids = ids(chunk.position, 1 + 2 * u64::from(chunk.sequence));
+        match &chunk.event {
+            StreamChunkEvent::ModelAsked { model, attempt } if self.answer.is_some() => {
+                self.restart(&mut ids, chunk.at, Some((model, *attempt)));
             }
-            PartialEvent::ModelAsked { model, .. } => {
-                self.start_answer(&mut ids, partial.at, Some(model));
+            StreamChunkEvent::ModelAsked { model, .. } => {
+                self.start_answer(&mut ids, chunk.at, Some(model));
             }
-            PartialEvent::Text { text } => {
+            StreamChunkEvent::Text { text } => {
                 if self.answer.is_none() {
-                    self.start_answer(&mut ids, partial.at, None);
+                    self.start_answer(&mut ids, chunk.at, None);
                 }
-                self.tell_text(&mut ids, partial.at, text);
+                self.tell_text(&mut ids, chunk.at, text);
             }
         }
     }
 
     fn read_step(&mut self, step: &Step) {
-        let (mut ids, at) = (ids(step.index, ENTRY), step.at);
+        let (mut ids, at) = (ids(step.index, FIRST_ENTRY_EVENT), step.at);
         match &step.event {
             StepEvent::ModelAnswered {
                 text,
@@ -217,7 +219,7 @@ impl History {
     }
 
     fn end(&mut self, run: &Run) {
-        let mut ids = ids(run.steps, END);
+        let mut ids = ids(run.steps, FIRST_FINAL_EVENT);
         let at = run.finished_at.unwrap_or(run.created_at);
         let why = run.error.as_deref().unwrap_or("stopped");
         let broken_off = json!({"ok": false, "error": why, "cut": false});
@@ -243,7 +245,7 @@ impl History {
         let start = json!({"node_type": "model", "model": model.map(ToString::to_string)});
         self.tell(ids.next(), "node_started", at, Some(&node), start);
         let text = String::new();
-        self.answer = Some(Answer { node, text });
+        self.answer = Some(OpenTurn { node, text });
     }
 
     /// What has been told of the answer is void.
@@ -337,7 +339,7 @@ impl Ids {
 
 /// `index`: of the journal. The first place is the head's.
 fn ids(index: u32, first: u64) -> Ids {
-    Ids((u64::from(index) + 1) * PLACE + first)
+    Ids((u64::from(index) + 1) * EVENT_ID_STRIDE + first)
 }
 
 /// The status as executions have it.

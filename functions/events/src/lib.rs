@@ -15,7 +15,7 @@ use auth::Keyring;
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
 /// The timing of streams.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl Default for Pace {
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: Host,
+    host: AppContext,
     pace: Pace,
 }
 
@@ -60,7 +60,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
 /// The secret cannot be had.
 pub async fn lambda_at(pace: Pace, services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = Host::new(services);
+    let host = AppContext::new(services);
     let state = State {
         host: host.clone(),
         pace,

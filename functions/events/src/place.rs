@@ -6,7 +6,7 @@ use domain::ids::{RunId, WorkspaceId};
 use domain::{Error, Result};
 use futures::future::try_join;
 use store::{Opening, StreamPlace};
-use web::Host;
+use web::AppContext;
 
 /// How soon a client that was not counted when it came may come back uncounted: so soon that a connection may break now and then,
 /// and so late that no client opens streams faster than its limit allows.
@@ -16,7 +16,7 @@ const BACK_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
 /// The place of an open stream. Dropping it gives the place back.
 pub(crate) struct Place {
-    host: Host,
+    host: AppContext,
     lasting: Lasting,
     credential: String,
     run: RunId,
@@ -32,7 +32,7 @@ impl Place {
     /// # Errors
     /// `Throttled` when the workspace has as many streams open as it may.
     pub(crate) async fn take(
-        host: &Host,
+        host: &AppContext,
         lasting: Lasting,
         workspace: WorkspaceId,
         run: RunId,
@@ -111,7 +111,7 @@ impl Drop for Place {
             return;
         }
         let (store, place) = (self.host.store.clone(), self.place.clone());
-        self.host.services.afterwards.run(async move {
+        self.host.services.background.run(async move {
             if let Err(error) = store.free_stream_place(&place).await {
                 tracing::warn!(%error, "the place of a stream stays taken until it runs out");
             }

@@ -4,17 +4,17 @@ use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::ids::{AgentId, RunId};
-use domain::run::{Run, TokenUsage, Wanted};
+use domain::run::{Run, TokenUsage};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
-use web::{Deadline, Id, Permitted, Reply, Result};
+use web::access::Authenticated;
+use web::{ApiResponse, Authorized, Deadline, Id, Result};
 
 use crate::State;
 use crate::executions::ExecutionStatus;
-use crate::waiting::settled;
+use crate::wait_until::wait_until;
 
 /// How an execution stands.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,7 +51,7 @@ impl From<Run> for ExecutionState {
             execution_id: run.id,
             agent_id: run.agent_id,
             status: run.status.into(),
-            pause_requested: run.wanted == Some(Wanted::Pause) && !run.status.is_final(),
+            pause_requested: run.pause_requested && !run.status.is_final(),
             steps: run.steps,
             tokens: run.tokens,
             error: run.error,
@@ -70,11 +70,13 @@ impl From<Run> for ExecutionState {
 )]
 async fn execution_status(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
-) -> Result<Reply<ExecutionState>> {
+) -> Result<ApiResponse<ExecutionState>> {
     let run = state.host.store.run_head(caller.workspace_id, id).await?;
-    Ok(Reply::ok(run.ok_or(Error::NotFound("execution"))?.into()))
+    Ok(ApiResponse::ok(
+        run.ok_or(Error::NotFound("execution"))?.into(),
+    ))
 }
 
 /// Ends an execution where it stands. A call that is under way may still take effect; `error` says so then.
@@ -85,11 +87,13 @@ async fn execution_status(
 )]
 async fn stop_execution(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
-) -> Result<Reply<ExecutionState>> {
-    let stopped = state.control.stop(caller.workspace_id, id, &caller.caller);
-    Ok(Reply::ok(stopped.await?.into()))
+) -> Result<ApiResponse<ExecutionState>> {
+    let stopped = state
+        .control
+        .stop(caller.workspace_id, id, &caller.audit_context);
+    Ok(ApiResponse::ok(stopped.await?.into()))
 }
 
 /// Pauses an execution before its next step. Waits for at most 25 seconds until it has paused; it is still `running` after that
@@ -101,19 +105,19 @@ async fn stop_execution(
 )]
 async fn pause_execution(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
     Deadline(deadline): Deadline,
-) -> Result<Reply<ExecutionState>> {
+) -> Result<ApiResponse<ExecutionState>> {
     let control = &state.control;
     let run = control
-        .pause(caller.workspace_id, id, &caller.caller)
+        .pause(caller.workspace_id, id, &caller.audit_context)
         .await?;
     let now = state.host.services.clock.now();
     // Also when the pause was taken back meanwhile.
-    let is_settled = |run: &Run| run.wanted.is_none();
-    let run = settled(&state.host.store, run, deadline, now, is_settled).await?;
-    Ok(Reply::ok(run.into()))
+    let is_settled = |run: &Run| !run.pause_requested;
+    let run = wait_until(&state.host.store, run, deadline, now, is_settled).await?;
+    Ok(ApiResponse::ok(run.into()))
 }
 
 /// Lets a paused execution go on from where it stands, or takes back a pause that was requested and has not begun.
@@ -124,13 +128,13 @@ async fn pause_execution(
 )]
 async fn continue_execution(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
-) -> Result<Reply<ExecutionState>> {
+) -> Result<ApiResponse<ExecutionState>> {
     let resumed = state
         .control
-        .resume(caller.workspace_id, id, &caller.caller);
-    Ok(Reply::ok(resumed.await?.into()))
+        .resume(caller.workspace_id, id, &caller.audit_context);
+    Ok(ApiResponse::ok(resumed.await?.into()))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -14,15 +14,15 @@ use store::RunFilter;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
+use web::access::Authenticated;
 use web::{
-    Deadline, FreshId, Id, IdPair, Listed, OptionalJson, PageParams, Params, Permitted,
-    ProdgyPaging, Reply, Result,
+    ApiResponse, Authorized, Deadline, Id, IdPair, NewId, OptionalJson, PageParams, PageResponse,
+    Params, ProdgyPaging, Result,
 };
 
 use crate::State;
 use crate::listing::statuses_shown_as;
-use crate::waiting::{settled, whole};
+use crate::wait_until::{wait_until, with_payloads};
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Execution {
@@ -83,7 +83,7 @@ impl From<Run> for Execution {
             trigger_id: (),
             workflow_version_id: run.agent_version_id,
             trigger: run.trigger,
-            parent_run_id: run.ancestry.map(|ancestry| ancestry.parent),
+            parent_run_id: run.lineage.map(|lineage| lineage.parent),
             status: run.status.into(),
             input: run.input,
             output: run.output,
@@ -137,11 +137,11 @@ struct ExecutionFilter {
 )]
 async fn list_executions(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     params: Params,
     paging: PageParams,
-) -> Result<Listed<Execution>> {
+) -> Result<PageResponse<Execution>> {
     let status: Option<ExecutionStatus> = params.word("status")?;
     let filter = RunFilter {
         statuses: status.map_or_else(Vec::new, statuses_shown_as),
@@ -154,7 +154,7 @@ async fn list_executions(
     let runs = store.runs(workspace, id, &filter, &paging.request, now);
     let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
     agent.ok_or(Error::NotFound("agent"))?;
-    Ok(Listed::new(runs.map(Execution::from), paging))
+    Ok(PageResponse::new(runs.map(Execution::from), paging))
 }
 
 /// Executes an agent. With `wait`, answers with the execution if it ends within 25 seconds, whether it completed or failed.
@@ -170,15 +170,15 @@ async fn list_executions(
 )]
 async fn start_execution(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     Deadline(deadline): Deadline,
-    fresh: FreshId,
+    fresh: NewId,
     OptionalJson(body): OptionalJson<StartExecution>,
 ) -> Result<Response> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
-    let (agent, standing) = try_join(
+    let (agent, plan) = try_join(
         store.agent(caller.workspace_id, id),
         store.plan(caller.organization_id, now),
     )
@@ -193,8 +193,8 @@ async fn start_execution(
                 signal: None,
                 input: Value::Object(body.input),
                 input_field: "input",
-                caller: &caller.caller,
-                standing: &standing,
+                caller: &caller.audit_context,
+                plan: &plan,
             };
             state.starter.start(start).await?
         }
@@ -207,7 +207,7 @@ async fn start_execution(
         }
     };
     if body.wait {
-        run = settled(
+        run = wait_until(
             store,
             run,
             deadline,
@@ -216,15 +216,15 @@ async fn start_execution(
         )
         .await?;
         if run.status.is_final() {
-            let run = whole(store, run).await?;
-            return Ok(Reply::ok(Execution::from(run)).into_response());
+            let run = with_payloads(store, run).await?;
+            return Ok(ApiResponse::ok(Execution::from(run)).into_response());
         }
     }
     let accepted = AcceptedExecution {
         execution_id: run.id,
         status: run.status.into(),
     };
-    Ok(Reply::accepted(accepted).into_response())
+    Ok(ApiResponse::accepted(accepted).into_response())
 }
 
 /// Shows an execution, also when its agent is gone.
@@ -235,12 +235,14 @@ async fn start_execution(
 )]
 async fn get_execution(
     Extract(state): Extract<State>,
-    caller: Permitted<Anyone>,
+    caller: Authorized<Authenticated>,
     IdPair(agent, id): IdPair<AgentId, RunId>,
-) -> Result<Reply<Execution>> {
+) -> Result<ApiResponse<Execution>> {
     let run = state.host.store.run(caller.workspace_id, id).await?;
     let run = run.filter(|run| run.agent_id == agent);
-    Ok(Reply::ok(run.ok_or(Error::NotFound("execution"))?.into()))
+    Ok(ApiResponse::ok(
+        run.ok_or(Error::NotFound("execution"))?.into(),
+    ))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -7,7 +7,7 @@ mod listing;
 mod messages;
 mod provider_keys;
 mod runs;
-mod waiting;
+mod wait_until;
 pub mod worker;
 
 pub use dead_letters::dead_letters;
@@ -18,12 +18,12 @@ use engine::{Control, RunQueue, Starter};
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: Host,
+    host: AppContext,
     starter: Starter,
     control: Control,
 }
@@ -36,7 +36,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
     let queue = RunQueue::new(&services)?;
     let clock = services.clock.clone();
-    let host = Host::new(services);
+    let host = AppContext::new(services);
     let starter = Starter::new(host.store.clone(), queue, clock.clone());
     let state = State {
         control: Control::new(host.store.clone(), clock, starter.clone()),

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AgentsRead;
-use web::{CursorPaging, Id, Listed, PageParams, Permitted, Result};
+use web::{Authorized, CursorPaging, Id, PageParams, PageResponse, Result};
 
 use crate::State;
 
@@ -53,16 +53,16 @@ impl From<DisplayMessage> for Message {
 )]
 async fn list_messages_of_agent(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsRead>,
+    caller: Authorized<AgentsRead>,
     Id(id): Id<AgentId>,
     params: PageParams,
-) -> Result<Listed<Message>> {
+) -> Result<PageResponse<Message>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
     let messages = store.messages_of_agent(workspace, id, &params.request);
     let (agent, messages) = try_join(store.agent(workspace, id), messages).await?;
     agent.ok_or(Error::NotFound("agent"))?;
-    Ok(Listed::new(messages.map(Message::from), params))
+    Ok(PageResponse::new(messages.map(Message::from), params))
 }
 
 /// Lists what a run has shown, newest first.
@@ -74,16 +74,16 @@ async fn list_messages_of_agent(
 )]
 async fn list_messages_of_run(
     Extract(state): Extract<State>,
-    caller: Permitted<AgentsRead>,
+    caller: Authorized<AgentsRead>,
     Id(id): Id<RunId>,
     params: PageParams,
-) -> Result<Listed<Message>> {
+) -> Result<PageResponse<Message>> {
     let store = &state.host.store;
     let workspace = caller.workspace_id;
     let messages = store.messages_of_run(workspace, id, &params.request);
     let (run, messages) = try_join(store.run_head(workspace, id), messages).await?;
     run.ok_or(Error::NotFound("run"))?;
-    Ok(Listed::new(messages.map(Message::from), params))
+    Ok(PageResponse::new(messages.map(Message::from), params))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::RunsRead;
-use web::{CursorPaging, Id, Listed, PageParams, Params, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, CursorPaging, Id, PageParams, PageResponse, Params, Result};
 
 use crate::State;
 use crate::listing::statuses_shown_as;
@@ -82,7 +82,7 @@ impl From<run::Run> for Run {
             agent_id: run.agent_id,
             status: run.status.into(),
             trigger: run.trigger,
-            parent_run_id: run.ancestry.map(|ancestry| ancestry.parent),
+            parent_run_id: run.lineage.map(|lineage| lineage.parent),
             signal: run.signal.map(|signal| RunSignal {
                 kind: signal.kind,
                 payload: input.clone(),
@@ -116,11 +116,11 @@ struct RunListFilter {
 )]
 async fn list_runs(
     Extract(state): Extract<State>,
-    caller: Permitted<RunsRead>,
+    caller: Authorized<RunsRead>,
     Id(id): Id<AgentId>,
     params: Params,
     paging: PageParams,
-) -> Result<Listed<Run>> {
+) -> Result<PageResponse<Run>> {
     let status: Option<RunStatus> = params.word("status")?;
     let filter = RunFilter {
         statuses: status.map_or_else(Vec::new, statuses_shown_as),
@@ -132,7 +132,7 @@ async fn list_runs(
     let runs = store.runs(workspace, id, &filter, &paging.request, now);
     let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
     agent.ok_or(Error::NotFound("agent"))?;
-    Ok(Listed::new(runs.map(Run::from), paging))
+    Ok(PageResponse::new(runs.map(Run::from), paging))
 }
 
 /// Shows a run, also when its agent is gone.
@@ -144,11 +144,11 @@ async fn list_runs(
 )]
 async fn get_run(
     Extract(state): Extract<State>,
-    caller: Permitted<RunsRead>,
+    caller: Authorized<RunsRead>,
     Id(id): Id<RunId>,
-) -> Result<Reply<Run>> {
+) -> Result<ApiResponse<Run>> {
     let run = state.host.store.run(caller.workspace_id, id).await?;
-    Ok(Reply::ok(run.ok_or(Error::NotFound("run"))?.into()))
+    Ok(ApiResponse::ok(run.ok_or(Error::NotFound("run"))?.into()))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
-use web::{Client, Json, NoContent, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Client, Json, NoContent, Result};
 
 use crate::State;
 use crate::sign_in::{SignedIn, signed_in};
@@ -24,7 +24,7 @@ struct ChangePassword {
 
 /// Ends the session: its access token is refused from the next request on.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "Account", security(("Session" = [])), responses((status = 200)))]
-async fn logout(Extract(state): Extract<State>, caller: Permitted<Session>) -> Result<NoContent> {
+async fn logout(Extract(state): Extract<State>, caller: Authorized<Session>) -> Result<NoContent> {
     state
         .host
         .store
@@ -37,10 +37,10 @@ async fn logout(Extract(state): Extract<State>, caller: Permitted<Session>) -> R
 #[utoipa::path(post, path = "/api/auth/password", tag = "Account", request_body = ChangePassword, security(("Session" = [])), responses((status = 200, body = SignedIn)))]
 async fn change_password(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     client: Client,
     Json(body): Json<ChangePassword>,
-) -> Result<Reply<SignedIn>> {
+) -> Result<ApiResponse<SignedIn>> {
     let services = &state.host.services;
     let store = &state.host.store;
     let now = services.clock.now();
@@ -74,7 +74,7 @@ async fn change_password(
     let network = Some(network_of(&client.ip));
     let (session, tokens) = begin_session(&keyring, &member, network, now)?;
     let audit = AuditEntry::new(
-        &caller.caller,
+        &caller.audit_context,
         "user.password_changed",
         "user",
         user.id,
@@ -85,7 +85,7 @@ async fn change_password(
     store
         .change_password(&user, &member, Some(&session), &audit)
         .await?;
-    Ok(Reply::ok(signed_in))
+    Ok(ApiResponse::ok(signed_in))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -27,11 +27,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 use web::access::AdminSession;
-use web::{Id, Params, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Id, Params, Result};
 
 use crate::State;
 use crate::members::{holding_now, read_membership};
-use crate::token_alignment::bring_tokens_in_line;
+use crate::token_restriction::restrict_tokens_to_member;
 
 /// How long a request ends keys, members and runs. What is left is ended by the deletion's job.
 const ENDS_FOR: Duration = Duration::from_secs(15);
@@ -70,10 +70,10 @@ struct AcceptedDeletion {
 )]
 async fn delete_workspace(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
+    caller: Authorized<AdminSession>,
     Id(id): Id<WorkspaceId>,
     params: Params,
-) -> Result<Reply<AcceptedDeletion>> {
+) -> Result<ApiResponse<AcceptedDeletion>> {
     let until = Instant::now() + ENDS_FOR;
     let mut attempt = 1;
     let accepted = loop {
@@ -82,12 +82,12 @@ async fn delete_workspace(
             outcome => break outcome?,
         }
     };
-    Ok(Reply::accepted(accepted))
+    Ok(ApiResponse::accepted(accepted))
 }
 
 async fn try_delete_workspace(
     state: &State,
-    caller: &Permitted<AdminSession>,
+    caller: &Authorized<AdminSession>,
     id: WorkspaceId,
     params: &Params,
     until: Instant,
@@ -116,12 +116,14 @@ async fn try_delete_workspace(
     let now = state.host.services.clock.now();
     let audit_caller = Caller {
         workspace_id: default.id,
-        ..caller.caller.clone()
+        ..caller.audit_context.clone()
     };
     let audit = AuditEntry::new(&audit_caller, "workspace.deleted", "workspace", id, now);
     let audit = audit.of_organization();
     let deletion = store.delete_workspace(&organization, id, &audit).await?;
-    endings(state).begin(deletion, &caller.caller, until).await;
+    endings(state)
+        .begin(deletion, &caller.audit_context, until)
+        .await;
     Ok(AcceptedDeletion {
         id: id.as_uuid(),
         name: workspace.name,
@@ -143,9 +145,9 @@ async fn try_delete_workspace(
 )]
 async fn delete_organization(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
+    caller: Authorized<AdminSession>,
     params: Params,
-) -> Result<Reply<AcceptedDeletion>> {
+) -> Result<ApiResponse<AcceptedDeletion>> {
     let until = Instant::now() + ENDS_FOR;
     let mut attempt = 1;
     let accepted = loop {
@@ -154,12 +156,12 @@ async fn delete_organization(
             outcome => break outcome?,
         }
     };
-    Ok(Reply::accepted(accepted))
+    Ok(ApiResponse::accepted(accepted))
 }
 
 async fn try_delete_organization(
     state: &State,
-    caller: &Permitted<AdminSession>,
+    caller: &Authorized<AdminSession>,
     params: &Params,
     until: Instant,
 ) -> DomainResult<AcceptedDeletion> {
@@ -179,14 +181,17 @@ async fn try_delete_organization(
         .filter(|member| member.role == Role::SuperAdmin && member.status == MemberStatus::Active)
         .collect();
     for operator in &operators {
-        bring_tokens_in_line(store, operator.user_id, None, &caller.caller, now).await?;
+        restrict_tokens_to_member(store, operator.user_id, None, &caller.audit_context, now)
+            .await?;
     }
     let audit = audit_at_home(state, caller, &organization, now).await?;
     let deletion = store
         .delete_organization(&organization, audit.as_ref(), now)
         .await?;
     tracing::info!(organization.id = %organization.id, user.id = %caller.user_id, "organization deleted");
-    endings(state).begin(deletion, &caller.caller, until).await;
+    endings(state)
+        .begin(deletion, &caller.audit_context, until)
+        .await;
     Ok(AcceptedDeletion {
         id: organization.id.as_uuid(),
         name: organization.name,
@@ -210,7 +215,7 @@ async fn audit_at_home(
         let at_home = Caller {
             organization_id: home.id,
             workspace_id: home.default_workspace_id,
-            ..caller.caller.clone()
+            ..caller.audit_context.clone()
         };
         AuditEntry::new(
             &at_home,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::Reply;
+use web::ApiResponse;
 
 use crate::State;
 
@@ -16,8 +16,8 @@ struct Health {
 
 /// Tells that requests are served. It is open to all callers and does no I/O.
 #[utoipa::path(get, path = "/healthz", tag = "Platform", security(()), responses((status = 200, body = Health)))]
-async fn get_health() -> Reply<Health> {
-    Reply::bare(Health {
+async fn get_health() -> ApiResponse<Health> {
+    ApiResponse::bare(Health {
         status: "ok",
         service: "signalbox",
     })

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AdminSession;
-use web::{FreshId, Json, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Json, NewId, Result};
 
 use crate::State;
 use crate::members::{
@@ -70,10 +70,10 @@ struct Invited {
 )]
 async fn invite_member(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
-    fresh: FreshId,
+    caller: Authorized<AdminSession>,
+    fresh: NewId,
     Json(body): Json<Invite>,
-) -> Result<Reply<Invited>> {
+) -> Result<ApiResponse<Invited>> {
     let now = state.host.services.clock.now();
     grantable(body.role)?;
     let policy = Policy::invitation(&state.host.services.config.limits, caller.organization_id);
@@ -83,15 +83,15 @@ async fn invite_member(
     loop {
         match invite(&state, &caller, fresh, body.clone()).await {
             Err(Error::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
-            outcome => return Ok(Reply::created(outcome?)),
+            outcome => return Ok(ApiResponse::created(outcome?)),
         }
     }
 }
 
 async fn invite(
     state: &State,
-    caller: &Permitted<AdminSession>,
-    fresh: FreshId,
+    caller: &Authorized<AdminSession>,
+    fresh: NewId,
     body: Invite,
 ) -> Result<Invited, Error> {
     let store = &state.host.store;
@@ -140,8 +140,14 @@ async fn invite(
         created_at: known.map_or(now, |known| known.created_at),
         revision: 0,
     };
-    let audit =
-        AuditEntry::new(&caller.caller, "member.invited", "member", user_id, now).of_organization();
+    let audit = AuditEntry::new(
+        &caller.audit_context,
+        "member.invited",
+        "member",
+        user_id,
+        now,
+    )
+    .of_organization();
     store
         .invite(&organization, known, &member, &invitation, &audit)
         .await?;

@@ -2,37 +2,37 @@
 
 mod account;
 mod deletion;
-mod founding;
 mod health;
 mod invitations;
 mod me;
 mod members;
+mod new_account;
 mod organization;
 mod plan;
 mod registration;
 mod sign_in;
-mod token_alignment;
+mod token_restriction;
 mod workspaces;
 
 use auth::Keyring;
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
-pub use founding::Founding;
-pub use token_alignment::{bring_tokens_in_line, least_of};
+pub use new_account::NewAccount;
+pub use token_restriction::{least_of, restrict_tokens_to_member};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: Host,
+    host: AppContext,
 }
 
 /// The function, ready to serve. Fetches the secret, which the first request needs.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = Host::new(services);
+    let host = AppContext::new(services);
     Ok(Lambda::Http(web::serve(
         host.clone(),
         open_routes(),

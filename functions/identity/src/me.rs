@@ -10,8 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
-use web::{Permitted, Reply, Result};
+use web::access::Authenticated;
+use web::{ApiResponse, Authorized, Result};
 
 use crate::State;
 
@@ -45,7 +45,10 @@ struct Key {
 
 /// Tells who the caller is and what the caller may do.
 #[utoipa::path(get, path = "/api/auth/me", tag = "Account", responses((status = 200, body = Me)))]
-async fn get_me(Extract(state): Extract<State>, caller: Permitted<Anyone>) -> Result<Reply<Me>> {
+async fn get_me(
+    Extract(state): Extract<State>,
+    caller: Authorized<Authenticated>,
+) -> Result<ApiResponse<Me>> {
     let user = state
         .host
         .store
@@ -60,7 +63,7 @@ async fn get_me(Extract(state): Extract<State>, caller: Permitted<Anyone>) -> Re
             origin: "user",
         }),
     };
-    Ok(Reply::ok(Me {
+    Ok(ApiResponse::ok(Me {
         id: user.id,
         email: user.email,
         name: user.name,

@@ -13,17 +13,19 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{Id, Json, Listed, NoContent, PageParams, Permitted, ProdgyPaging, Reply, Result};
+use web::{
+    ApiResponse, Authorized, Id, Json, NoContent, PageParams, PageResponse, ProdgyPaging, Result,
+};
 
 use crate::State;
-use crate::token_alignment::{bring_tokens_in_line, least_of};
+use crate::token_restriction::{least_of, restrict_tokens_to_member};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"role": "ADMIN", "workspaces": null}))]
 struct UpdateMember {
     role: Option<Role>,
     /// `null` opens all workspaces, which takes an administrator of all.
-    #[serde(default, deserialize_with = "web::present")]
+    #[serde(default, deserialize_with = "web::double_option")]
     #[schema(value_type = Option<Vec<WorkspaceId>>)]
     workspaces: Option<Option<Vec<WorkspaceId>>>,
 }
@@ -57,15 +59,15 @@ impl From<Member> for MemberData {
 #[utoipa::path(get, path = "/api/organization/members", tag = "Organization", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<MemberData>)))]
 async fn list_members(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     params: PageParams,
-) -> Result<Listed<MemberData>> {
+) -> Result<PageResponse<MemberData>> {
     let page = state
         .host
         .store
         .members(caller.organization_id, &params.request)
         .await?;
-    Ok(Listed::new(page.map(MemberData::from), params))
+    Ok(PageResponse::new(page.map(MemberData::from), params))
 }
 
 /// Changes a member's role or workspaces. This is for administrators, who can give only what they have, and can change only members
@@ -82,10 +84,10 @@ async fn list_members(
 )]
 async fn update_member(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
+    caller: Authorized<AdminSession>,
     Id(id): Id<UserId>,
     Json(body): Json<UpdateMember>,
-) -> Result<Reply<MemberData>> {
+) -> Result<ApiResponse<MemberData>> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     if let Some(role) = body.role {
@@ -107,14 +109,14 @@ async fn update_member(
     may_grant(holding, Grant::Workspaces(changed.workspaces.as_deref()))?;
     keep_an_administrator_of_all(&members, id, Some(&changed))?;
     let align = async |standing: &Member| {
-        bring_tokens_in_line(store, id, Some(standing), &caller.caller, now).await
+        restrict_tokens_to_member(store, id, Some(standing), &caller.audit_context, now).await
     };
     align(&least_of(&member, &changed)).await?;
-    let audit =
-        AuditEntry::new(&caller.caller, "member.updated", "member", id, now).of_organization();
+    let audit = AuditEntry::new(&caller.audit_context, "member.updated", "member", id, now)
+        .of_organization();
     store.update_member(&organization, &changed, &audit).await?;
     align(&changed).await?;
-    Ok(Reply::ok(changed.into()))
+    Ok(ApiResponse::ok(changed.into()))
 }
 
 /// Removes a member; sessions and tokens of the member end with it. An invitation is withdrawn and stays listed as cancelled,
@@ -129,7 +131,7 @@ async fn update_member(
 )]
 async fn remove_member(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
+    caller: Authorized<AdminSession>,
     Id(id): Id<UserId>,
 ) -> Result<NoContent> {
     let store = &state.host.store;
@@ -145,17 +147,17 @@ async fn remove_member(
             invitation_hash: None,
             ..member.clone()
         };
-        let audit = AuditEntry::new(&caller.caller, "member.cancelled", "member", id, now)
+        let audit = AuditEntry::new(&caller.audit_context, "member.cancelled", "member", id, now)
             .of_organization();
         store
             .cancel_invitation(&organization, &member, &cancelled, &audit)
             .await?;
         return Ok(NoContent);
     }
-    let align = || bring_tokens_in_line(store, id, None, &caller.caller, now);
+    let align = || restrict_tokens_to_member(store, id, None, &caller.audit_context, now);
     align().await?;
-    let audit =
-        AuditEntry::new(&caller.caller, "member.removed", "member", id, now).of_organization();
+    let audit = AuditEntry::new(&caller.audit_context, "member.removed", "member", id, now)
+        .of_organization();
     store.remove_member(&organization, &member, &audit).await?;
     align().await?;
     Ok(NoContent)
@@ -171,7 +173,7 @@ fn find(members: &[Member], id: UserId) -> Result<Member, Error> {
 
 pub(crate) async fn read_membership(
     state: &State,
-    caller: &Permitted<AdminSession>,
+    caller: &Authorized<AdminSession>,
 ) -> Result<(domain::identity::Organization, Vec<Member>), Error> {
     let store = &state.host.store;
     // The organization first: a change of the members or workspaces in between then fails the write on its revision.
@@ -187,7 +189,7 @@ pub(crate) async fn read_membership(
 
 /// What the caller may hand on, by the membership as it was just read: it may have changed since the request was let in.
 pub(crate) fn holding_now<'a>(
-    caller: &'a Permitted<AdminSession>,
+    caller: &'a Authorized<AdminSession>,
     members: &'a [Member],
 ) -> Result<Holding<'a>, Error> {
     if caller.organization_id != caller.home_organization_id {
@@ -252,7 +254,7 @@ pub(crate) fn grantable(role: Role) -> Result<(), Error> {
 /// `Ok` for workspaces of the organization. It is to be read before them: see [`read_membership`].
 pub(crate) async fn check_workspaces(
     state: &State,
-    caller: &Permitted<AdminSession>,
+    caller: &Authorized<AdminSession>,
     given: Option<&[WorkspaceId]>,
 ) -> Result<(), Error> {
     let workspaces = given.unwrap_or_default();

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{Json, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Json, Result};
 
 use crate::State;
 
@@ -25,14 +25,14 @@ struct UpdateOrganization {
 #[utoipa::path(get, path = "/api/organization", tag = "Organization", security(("Session" = [])), responses((status = 200, body = Organization)))]
 async fn get_organization(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
-) -> Result<Reply<Organization>> {
+    caller: Authorized<Session>,
+) -> Result<ApiResponse<Organization>> {
     let organization = state
         .host
         .store
         .organization(caller.organization_id)
         .await?;
-    Ok(Reply::ok(
+    Ok(ApiResponse::ok(
         organization.ok_or(Error::NotFound("organization"))?,
     ))
 }
@@ -41,9 +41,9 @@ async fn get_organization(
 #[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, security(("Session" = ["ADMIN"])), responses((status = 200, body = Organization)))]
 async fn update_organization(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
+    caller: Authorized<AdminSession>,
     Json(body): Json<UpdateOrganization>,
-) -> Result<Reply<Organization>> {
+) -> Result<ApiResponse<Organization>> {
     caller.require_role_everywhere(Role::Admin)?;
     let store = &state.host.store;
     let organization = store
@@ -51,7 +51,7 @@ async fn update_organization(
         .await?
         .ok_or(Error::NotFound("organization"))?;
     let Some(name) = body.name else {
-        return Ok(Reply::ok(organization));
+        return Ok(ApiResponse::ok(organization));
     };
     let organization = Organization {
         name,
@@ -59,7 +59,7 @@ async fn update_organization(
     };
     let now = state.host.services.clock.now();
     let audit = AuditEntry::new(
-        &caller.caller,
+        &caller.audit_context,
         "organization.updated",
         "organization",
         organization.id,
@@ -67,7 +67,7 @@ async fn update_organization(
     )
     .of_organization();
     store.update_organization(&organization, &audit).await?;
-    Ok(Reply::ok(organization))
+    Ok(ApiResponse::ok(organization))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -4,14 +4,14 @@ use auth::Principal;
 use axum::extract::State as Extract;
 use domain::audit::AuditEntry;
 use domain::error::all_valid;
-use domain::plan::{PlanLimits, PlanOverride, Standing};
+use domain::plan::{PlanLimits, PlanOverride, PlanUsage};
 use domain::{Error, FieldError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{Session, SuperAdminSession};
-use web::{Json, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Json, Result};
 
 use crate::State;
 
@@ -44,8 +44,8 @@ struct PlanData {
     tokens: u64,
 }
 
-impl From<Standing> for PlanData {
-    fn from(standing: Standing) -> Self {
+impl From<PlanUsage> for PlanData {
+    fn from(standing: PlanUsage) -> Self {
         Self {
             plan: standing.limits.name(),
             limits: standing.limits,
@@ -60,18 +60,18 @@ impl From<Standing> for PlanData {
 #[utoipa::path(get, path = "/api/organization/plan", tag = "Organization", security(("Session" = [])), responses((status = 200, body = PlanData)))]
 async fn get_plan(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
-) -> Result<Reply<PlanData>> {
-    Ok(Reply::ok(standing(&state, &caller).await?.into()))
+    caller: Authorized<Session>,
+) -> Result<ApiResponse<PlanData>> {
+    Ok(ApiResponse::ok(standing(&state, &caller).await?.into()))
 }
 
 /// Decides what an organization may use: the caller's, or the one that `X-Organization-Id` names. This is for super admins.
 #[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = ["SUPERADMIN"])), responses((status = 200, body = PlanData)))]
-async fn decide_plan(
+async fn set_plan_override(
     Extract(state): Extract<State>,
-    caller: Permitted<SuperAdminSession>,
+    caller: Authorized<SuperAdminSession>,
     Json(body): Json<DecidePlan>,
-) -> Result<Reply<PlanData>> {
+) -> Result<ApiResponse<PlanData>> {
     let decided = [
         ("agents", body.agents),
         ("runs", body.runs),
@@ -90,7 +90,7 @@ async fn decide_plan(
     let now = state.host.services.clock.now();
     let organization = caller.organization_id;
     let audit = AuditEntry::new(
-        &caller.caller,
+        &caller.audit_context,
         "organization.plan_decided",
         "organization",
         organization,
@@ -98,15 +98,15 @@ async fn decide_plan(
     )
     .of_organization();
     let store = &state.host.store;
-    store.decide_plan(organization, &own, &audit).await?;
-    Ok(Reply::ok(standing(&state, &caller).await?.into()))
+    store.set_plan_override(organization, &own, &audit).await?;
+    Ok(ApiResponse::ok(standing(&state, &caller).await?.into()))
 }
 
-async fn standing(state: &State, caller: &Principal) -> Result<Standing, Error> {
+async fn standing(state: &State, caller: &Principal) -> Result<PlanUsage, Error> {
     let now = state.host.services.clock.now();
     state.host.store.plan(caller.organization_id, now).await
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(get_plan, decide_plan))
+    OpenApiRouter::new().routes(routes!(get_plan, set_plan_override))
 }

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::{Client, Json, Reply, Result};
+use web::{ApiResponse, Client, Json, Result};
 
 use crate::State;
-use crate::founding::Founding;
+use crate::new_account::NewAccount;
 use crate::sign_in::{SignedIn, UserData, signed_in};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -37,7 +37,7 @@ async fn register(
     Extract(state): Extract<State>,
     client: Client,
     Json(body): Json<Register>,
-) -> Result<Reply<SignedIn>> {
+) -> Result<ApiResponse<SignedIn>> {
     let now = state.host.services.clock.now();
     let policy = Policy::registration_from(&state.host.services.config.limits, &client.ip);
     let limiter = state.host.authenticator.limiter();
@@ -58,12 +58,12 @@ async fn register(
         Some(code) => {
             join_organization(&state, &keyring, &client, &body, code, password_hash).await?
         }
-        None => found_organization(&state, &keyring, &client, &body, password_hash).await?,
+        None => create_organization(&state, &keyring, &client, &body, password_hash).await?,
     };
-    Ok(Reply::created(signed_in))
+    Ok(ApiResponse::created(signed_in))
 }
 
-async fn found_organization(
+async fn create_organization(
     state: &State,
     keyring: &Keyring,
     client: &Client,
@@ -75,12 +75,12 @@ async fn found_organization(
         .organization
         .clone()
         .unwrap_or_else(|| body.name.clone());
-    let Founding {
+    let NewAccount {
         user,
         organization,
         workspace,
         member,
-    } = Founding::new(
+    } = NewAccount::new(
         body.email.clone(),
         body.name.clone(),
         organization,

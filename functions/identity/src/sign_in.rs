@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::{Client, Json, Reply, Result};
+use web::{ApiResponse, Client, Json, Result};
 
 use crate::State;
 
@@ -79,7 +79,7 @@ async fn login(
     Extract(state): Extract<State>,
     client: Client,
     Json(body): Json<Login>,
-) -> Result<Reply<SignedIn>> {
+) -> Result<ApiResponse<SignedIn>> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
     let keyring = Keyring::load(&state.host.services).await?;
@@ -118,7 +118,7 @@ async fn login(
         None => vault.issue_device_token(&user).await?,
     };
     let signed_in = signed_in(&state, &user, &member, tokens, device_token);
-    Ok(Reply::ok(signed_in.await?))
+    Ok(ApiResponse::ok(signed_in.await?))
 }
 
 /// Counts the attempt against the device that it comes from, if that is known, and else against its address and the account. Others
@@ -167,7 +167,7 @@ async fn refresh_session(
     Extract(state): Extract<State>,
     client: Client,
     Json(body): Json<Refresh>,
-) -> Result<Reply<SessionTokens>> {
+) -> Result<ApiResponse<SessionTokens>> {
     let services = &state.host.services;
     let store = &state.host.store;
     let now = services.clock.now();
@@ -191,11 +191,11 @@ async fn refresh_session(
         }
         match exchange(&keyring, &session, member.role, token, now)? {
             Exchange::Next(next, tokens) => match store.rotate_session(&session, &next).await? {
-                Ok(()) => return Ok(Reply::ok(tokens)),
+                Ok(()) => return Ok(ApiResponse::ok(tokens)),
                 // Another request with the same token was faster.
                 Err(stands) => session = stands.ok_or_else(refused)?,
             },
-            Exchange::Repeated(tokens) => return Ok(Reply::ok(tokens)),
+            Exchange::Repeated(tokens) => return Ok(ApiResponse::ok(tokens)),
             Exchange::Reused => {
                 store.end_session(id).await?;
                 return Err(refused().into());

@@ -12,7 +12,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{FreshId, Id, Json, Listed, PageParams, Permitted, ProdgyPaging, Reply, Result};
+use web::{
+    ApiResponse, Authorized, Id, Json, NewId, PageParams, PageResponse, ProdgyPaging, Result,
+};
 
 use crate::State;
 
@@ -35,9 +37,9 @@ struct UpdateWorkspace {
 #[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<Workspace>)))]
 async fn list_workspaces(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     params: PageParams,
-) -> Result<Listed<Workspace>> {
+) -> Result<PageResponse<Workspace>> {
     let store = &state.host.store;
     let organization = caller.organization_id;
     let page = match &caller.workspaces {
@@ -46,20 +48,20 @@ async fn list_workspaces(
             let granted = store.workspaces_of(organization, granted).await?;
             params
                 .request
-                .part_of(granted, |workspace| workspace.id.to_string())
+                .paginate(granted, |workspace| workspace.id.to_string())
         }
     };
-    Ok(Listed::new(page, params))
+    Ok(PageResponse::new(page, params))
 }
 
 /// Creates a workspace: an organization has at most 100. This is for administrators of all workspaces.
 #[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 201, body = Workspace)))]
 async fn create_workspace(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
-    fresh: FreshId,
+    caller: Authorized<AdminSession>,
+    fresh: NewId,
     Json(body): Json<CreateWorkspace>,
-) -> Result<Reply<Workspace>> {
+) -> Result<ApiResponse<Workspace>> {
     caller.require_role_everywhere(Role::Admin)?;
     let store = &state.host.store;
     let now = state.host.services.clock.now();
@@ -72,7 +74,7 @@ async fn create_workspace(
         revision: 0,
     };
     let audit = AuditEntry::new(
-        &caller.caller,
+        &caller.audit_context,
         "workspace.created",
         "workspace",
         workspace.id,
@@ -85,13 +87,13 @@ async fn create_workspace(
             let existing = store
                 .workspace(caller.organization_id, workspace.id)
                 .await?;
-            Ok(Reply::created(
+            Ok(ApiResponse::created(
                 existing.ok_or(Error::NotFound("workspace"))?,
             ))
         }
         outcome => {
             outcome?;
-            Ok(Reply::created(workspace))
+            Ok(ApiResponse::created(workspace))
         }
     }
 }
@@ -100,22 +102,24 @@ async fn create_workspace(
 #[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), security(("Session" = [])), responses((status = 200, body = Workspace)))]
 async fn get_workspace(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<WorkspaceId>,
-) -> Result<Reply<Workspace>> {
+) -> Result<ApiResponse<Workspace>> {
     let workspace = state.host.store.workspace(caller.organization_id, id);
     let visible = workspace.await?.filter(|_| caller.may_use(id));
-    Ok(Reply::ok(visible.ok_or(Error::NotFound("workspace"))?))
+    Ok(ApiResponse::ok(
+        visible.ok_or(Error::NotFound("workspace"))?,
+    ))
 }
 
 /// Changes a workspace's name or description. This is for administrators.
 #[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 200, body = Workspace)))]
 async fn update_workspace(
     Extract(state): Extract<State>,
-    caller: Permitted<AdminSession>,
+    caller: Authorized<AdminSession>,
     Id(id): Id<WorkspaceId>,
     Json(body): Json<UpdateWorkspace>,
-) -> Result<Reply<Workspace>> {
+) -> Result<ApiResponse<Workspace>> {
     let store = &state.host.store;
     let workspace = store.workspace(caller.organization_id, id).await?;
     let workspace = workspace
@@ -127,7 +131,7 @@ async fn update_workspace(
         ..workspace
     };
     let audit = AuditEntry::new(
-        &caller.caller,
+        &caller.audit_context,
         "workspace.updated",
         "workspace",
         id,
@@ -135,7 +139,7 @@ async fn update_workspace(
     )
     .of_organization();
     store.update_workspace(&workspace, &audit).await?;
-    Ok(Reply::ok(workspace))
+    Ok(ApiResponse::ok(workspace))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -17,7 +17,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{CredentialsRead, CredentialsWrite};
-use web::{CursorPaging, FreshId, Id, Json, Listed, PageParams, Permitted, Reply, Result};
+use web::{
+    ApiResponse, Authorized, CursorPaging, Id, Json, NewId, PageParams, PageResponse, Result,
+};
 
 use crate::State;
 use crate::view::{Credential, Scope, View};
@@ -56,9 +58,9 @@ struct CreateCredential {
 )]
 async fn list_credentials(
     Extract(state): Extract<State>,
-    caller: Permitted<CredentialsRead>,
+    caller: Authorized<CredentialsRead>,
     params: PageParams,
-) -> Result<Listed<Credential>> {
+) -> Result<PageResponse<Credential>> {
     let (store, vault) = (&state.host.store, &state.host.vault);
     let request = &params.request;
     let defaults = store.default_credentials(caller.organization_id);
@@ -67,7 +69,7 @@ async fn list_credentials(
         let (mut page, defaults) = try_join(all, defaults).await?;
         vault.try_provider_keys(&mut page.items).await?;
         let view = View::new(&caller, &defaults);
-        page.map(|credential| view.whole(credential))
+        page.map(|credential| view.credential(credential))
     } else {
         let own = store.credentials_of_workspace(caller.workspace_id, request);
         let (mut page, defaults) = try_join(own, defaults).await?;
@@ -80,7 +82,7 @@ async fn list_credentials(
         }
         View::new(&caller, &defaults).page(page, chosen, request)
     };
-    Ok(Listed::new(page, params))
+    Ok(PageResponse::new(page, params))
 }
 
 /// Stores a provider's key, sealed. This is for administrators.
@@ -96,10 +98,10 @@ async fn list_credentials(
 )]
 async fn create_credential(
     Extract(state): Extract<State>,
-    caller: Permitted<CredentialsWrite>,
-    fresh: FreshId,
+    caller: Authorized<CredentialsWrite>,
+    fresh: NewId,
     Json(body): Json<CreateCredential>,
-) -> Result<Reply<Credential>> {
+) -> Result<ApiResponse<Credential>> {
     let services = &state.host.services;
     let now = services.clock.now();
     let (organization, id) = (caller.organization_id, fresh.id(now));
@@ -139,7 +141,7 @@ async fn create_credential(
         revision: 0,
     };
     let done = |action| {
-        let entry = AuditEntry::new(&caller.caller, action, "credential", id, now);
+        let entry = AuditEntry::new(&caller.audit_context, action, "credential", id, now);
         match credential.workspace_id {
             Some(_) => entry,
             None => entry.of_organization(),
@@ -158,14 +160,14 @@ async fn create_credential(
         match created.await {
             Ok(()) => {
                 let defaults = choice.unwrap_or(defaults);
-                let shown = View::new(&caller, &defaults).whole(credential);
-                return Ok(Reply::created(shown));
+                let shown = View::new(&caller, &defaults).credential(credential);
+                return Ok(ApiResponse::created(shown));
             }
             Err(conflict @ Error::Conflict(_)) => {
                 // The same request, sent again after it got no answer.
                 if let Some(existing) = store.credential(organization, id).await? {
-                    let shown = View::new(&caller, &defaults).whole(existing);
-                    return Ok(Reply::created(shown));
+                    let shown = View::new(&caller, &defaults).credential(existing);
+                    return Ok(ApiResponse::created(shown));
                 }
                 if attempt == ATTEMPTS {
                     return Err(conflict.into());
@@ -186,9 +188,9 @@ async fn create_credential(
 )]
 async fn get_credential(
     Extract(state): Extract<State>,
-    caller: Permitted<CredentialsRead>,
+    caller: Authorized<CredentialsRead>,
     Id(id): Id<CredentialId>,
-) -> Result<Reply<Credential>> {
+) -> Result<ApiResponse<Credential>> {
     let store = &state.host.store;
     let (mut credential, defaults) = try_join(
         store.credential(caller.organization_id, id),
@@ -199,7 +201,7 @@ async fn get_credential(
     vault.try_provider_keys(credential.as_mut_slice()).await?;
     let view = View::new(&caller, &defaults);
     let shown = credential.and_then(|credential| view.of(credential));
-    Ok(Reply::ok(shown.ok_or(Error::NotFound("credential"))?))
+    Ok(ApiResponse::ok(shown.ok_or(Error::NotFound("credential"))?))
 }
 
 /// Revokes a credential for good: its secret is deleted, and agents that name it cannot reach their model, nor can those that use
@@ -213,12 +215,18 @@ async fn get_credential(
 )]
 async fn revoke_credential(
     Extract(state): Extract<State>,
-    caller: Permitted<CredentialsWrite>,
+    caller: Authorized<CredentialsWrite>,
     Id(id): Id<CredentialId>,
-) -> Result<Reply<Credential>> {
+) -> Result<ApiResponse<Credential>> {
     let store = &state.host.store;
     let now = state.host.services.clock.now();
-    let mut audit = AuditEntry::new(&caller.caller, "credential.revoked", "credential", id, now);
+    let mut audit = AuditEntry::new(
+        &caller.audit_context,
+        "credential.revoked",
+        "credential",
+        id,
+        now,
+    );
     let mut attempt = 1;
     loop {
         let (credential, defaults) = try_join(
@@ -235,12 +243,12 @@ async fn revoke_credential(
             audit = audit.of_organization();
         }
         if credential.status() == CredentialStatus::Revoked {
-            return Ok(Reply::ok(view.whole(credential)));
+            return Ok(ApiResponse::ok(view.credential(credential)));
         }
         let revoked = credential.revoked();
         match store.update_credential(&revoked, &audit).await {
             Err(Error::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
-            outcome => return Ok(outcome.map(|()| Reply::ok(view.whole(revoked)))?),
+            outcome => return Ok(outcome.map(|()| ApiResponse::ok(view.credential(revoked)))?),
         }
     }
 }

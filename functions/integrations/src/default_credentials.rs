@@ -11,7 +11,7 @@ use futures::future::try_join;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::CredentialsWrite;
-use web::{Id, NoContent, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Id, NoContent, Result};
 
 use crate::State;
 use crate::credentials::ATTEMPTS;
@@ -28,12 +28,12 @@ use crate::view::{Credential, View};
 )]
 async fn make_default_credential(
     Extract(state): Extract<State>,
-    caller: Permitted<CredentialsWrite>,
+    caller: Authorized<CredentialsWrite>,
     Id(id): Id<CredentialId>,
-) -> Result<Reply<Credential>> {
+) -> Result<ApiResponse<Credential>> {
     let (credential, defaults) = choose(&state, &caller, id, true).await?;
-    let shown = View::new(&caller, &defaults).whole(credential);
-    Ok(Reply::ok(shown))
+    let shown = View::new(&caller, &defaults).credential(credential);
+    Ok(ApiResponse::ok(shown))
 }
 
 /// Takes the choice of a default back: runs that would use it have no credential then. Nothing changes when it is not the default.
@@ -46,7 +46,7 @@ async fn make_default_credential(
 )]
 async fn remove_default_credential(
     Extract(state): Extract<State>,
-    caller: Permitted<CredentialsWrite>,
+    caller: Authorized<CredentialsWrite>,
     Id(id): Id<CredentialId>,
 ) -> Result<NoContent> {
     choose(&state, &caller, id, false).await?;
@@ -68,7 +68,8 @@ async fn choose(
     } else {
         "credential.default_removed"
     };
-    let audit = AuditEntry::new(&caller.caller, action, "credential", id, now).of_organization();
+    let audit =
+        AuditEntry::new(&caller.audit_context, action, "credential", id, now).of_organization();
     let mut attempt = 1;
     loop {
         let (credential, defaults) = try_join(

@@ -9,12 +9,12 @@ use outbound::OutboundClient;
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: Host,
+    host: AppContext,
     outbound: OutboundClient,
 }
 
@@ -26,7 +26,7 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
     let settings = &services.config.outbound;
     let outbound = OutboundClient::guarding(settings.allow_loopback, settings.own_ports.clone());
-    let host = Host::new(services);
+    let host = AppContext::new(services);
     let state = State {
         host: host.clone(),
         outbound,

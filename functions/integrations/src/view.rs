@@ -73,18 +73,18 @@ impl<'a> View<'a> {
     /// The credential as the caller sees it.
     pub(crate) fn of(&self, credential: credential::Credential) -> Option<Credential> {
         if self.shows_whole(&credential) {
-            return Some(self.whole(credential));
+            return Some(self.credential(credential));
         }
         self.shows(&credential).then(|| Credential {
             masked: "…".to_owned(),
             base_url: None,
             last_used_at: None,
-            ..self.whole(credential)
+            ..self.credential(credential)
         })
     }
 
     /// The credential, for a caller who sees all of it.
-    pub(crate) fn whole(&self, credential: credential::Credential) -> Credential {
+    pub(crate) fn credential(&self, credential: credential::Credential) -> Credential {
         Credential {
             id: credential.id,
             scope: match credential.workspace_id {
@@ -118,7 +118,7 @@ impl<'a> View<'a> {
         let mut all = own.items;
         all.extend(defaults);
         all.sort_by_key(|credential| std::cmp::Reverse(credential.id));
-        let page = request.part_of(all, |credential| credential.id.to_string());
+        let page = request.paginate(all, |credential| credential.id.to_string());
         Page {
             next_cursor: page.next_cursor.or(own.next_cursor),
             items: page

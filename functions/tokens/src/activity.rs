@@ -4,7 +4,7 @@ use auth::Principal;
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
-use domain::activity::{Activity, ActivityCount};
+use domain::activity::{ActivityCount, RequestLogEntry};
 use domain::ids::{ActivityId, TokenId, WorkspaceId};
 use futures::future::try_join;
 use serde::Serialize;
@@ -12,8 +12,8 @@ use store::ActivityFilter;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Everything;
-use web::{Listed, PageParams, Params, Permitted, ProwptPaging, Reply, Result};
+use web::access::FullAccess;
+use web::{ApiResponse, Authorized, PageParams, PageResponse, Params, ProwptPaging, Result};
 
 use crate::State;
 
@@ -57,8 +57,8 @@ struct ActivityStats {
     avg_response_ms: f64,
 }
 
-impl From<Activity> for ActivityData {
-    fn from(row: Activity) -> Self {
+impl From<RequestLogEntry> for ActivityData {
+    fn from(row: RequestLogEntry) -> Self {
         Self {
             id: row.id,
             key_id: row.key_id,
@@ -100,10 +100,10 @@ impl From<Activity> for ActivityData {
 )]
 async fn list_activity(
     Extract(state): Extract<State>,
-    caller: Permitted<Everything>,
+    caller: Authorized<FullAccess>,
     query: Params,
     params: PageParams,
-) -> Result<Listed<ActivityData>> {
+) -> Result<PageResponse<ActivityData>> {
     let filter = ActivityFilter {
         key_id: query.parsed("key_id")?,
         project_id: query.parsed("project_id")?,
@@ -117,7 +117,7 @@ async fn list_activity(
     let store = &state.host.store;
     let page = store.activity(workspace, &filter, &params.request, now);
     let page = page.await?;
-    Ok(Listed::new(page.map(ActivityData::from), params))
+    Ok(PageResponse::new(page.map(ActivityData::from), params))
 }
 
 /// Tells how many requests there were, and how long they took.
@@ -131,9 +131,9 @@ async fn list_activity(
 )]
 async fn get_activity_stats(
     Extract(state): Extract<State>,
-    caller: Permitted<Everything>,
+    caller: Authorized<FullAccess>,
     query: Params,
-) -> Result<Reply<ActivityStats>> {
+) -> Result<ApiResponse<ActivityStats>> {
     let workspace = workspace(&state, &caller, &query).await?;
     let now = state.host.services.clock.now();
     let store = &state.host.store;
@@ -146,7 +146,7 @@ async fn get_activity_stats(
     for count in days.values() {
         total += *count;
     }
-    Ok(Reply::ok(ActivityStats {
+    Ok(ApiResponse::ok(ActivityStats {
         total_requests: total.requests,
         requests_today: days.get(&now.date_naive()).map_or(0, |day| day.requests),
         active_keys: active.into(),

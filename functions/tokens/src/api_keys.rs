@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
 use web::{
-    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Params, Permitted,
-    ProwptPaging, Reply, Result,
+    ApiResponse, Authorized, Id, Json, NewId, NoContent, OptionalJson, PageParams, PageResponse,
+    Params, ProwptPaging, Result,
 };
 
 use crate::State;
@@ -179,10 +179,10 @@ impl KeyData {
 #[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query), ProwptPaging), security(("Session" = [])), responses((status = 200, body = Vec<KeyData>)))]
 async fn list_keys(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     query: Params,
     params: PageParams,
-) -> Result<Listed<KeyData>> {
+) -> Result<PageResponse<KeyData>> {
     let workspace = state
         .host
         .authenticator
@@ -194,7 +194,7 @@ async fn list_keys(
         .store
         .tokens(workspace, TokenKind::Prowpt, &params.request)
         .await?;
-    Ok(Listed::new(
+    Ok(PageResponse::new(
         page.map(|token| KeyData::new(token, now)),
         params,
     ))
@@ -205,10 +205,10 @@ async fn list_keys(
 #[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, security(("Session" = [])), responses((status = 201, body = KeyWithSecret)))]
 async fn create_key(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
-    fresh: FreshId,
+    caller: Authorized<Session>,
+    fresh: NewId,
     Json(body): Json<CreateKey>,
-) -> Result<Reply<KeyWithSecret>> {
+) -> Result<ApiResponse<KeyWithSecret>> {
     let now = state.host.services.clock.now();
     check_scopes(body.kind.into(), &body.scopes)?;
     may_grant(caller.holding(), Grant::Scopes(&body.scopes))?;
@@ -254,7 +254,7 @@ async fn create_key(
         is_raised_by_operator: body.rate_limit_per_minute > Some(common),
     };
     let (token, secret) = changes::create(&state, &caller, new).await?;
-    Ok(Reply::created(KeyWithSecret {
+    Ok(ApiResponse::created(KeyWithSecret {
         key_data: KeyData::new(token, now),
         key: secret.expose().to_owned(),
     }))
@@ -264,10 +264,10 @@ async fn create_key(
 #[utoipa::path(patch, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), request_body = UpdateKey, security(("Session" = [])), responses((status = 200, body = KeyData)))]
 async fn update_key(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateKey>,
-) -> Result<Reply<KeyData>> {
+) -> Result<ApiResponse<KeyData>> {
     let seen = changes::find_to_change(&state, &caller, id, KINDS).await?;
     if seen.state == TokenState::Revoked {
         return Err(changes::revoked().into());
@@ -310,7 +310,7 @@ async fn update_key(
         None => {}
     }
     let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
-    Ok(Reply::ok(KeyData::new(
+    Ok(ApiResponse::ok(KeyData::new(
         token,
         state.host.services.clock.now(),
     )))
@@ -320,7 +320,7 @@ async fn update_key(
 #[utoipa::path(delete, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 204)))]
 async fn delete_key(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<NoContent> {
     let token = changes::find_to_end(&state, &caller, id, KINDS).await?;
@@ -333,11 +333,11 @@ async fn delete_key(
 #[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), request_body = Option<RotateKey>, security(("Session" = [])), responses((status = 200, body = KeyWithSecret)))]
 async fn rotate_key(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
-    fresh: FreshId,
+    caller: Authorized<Session>,
+    fresh: NewId,
     Id(id): Id<TokenId>,
     OptionalJson(body): OptionalJson<RotateKey>,
-) -> Result<Reply<KeyWithSecret>> {
+) -> Result<ApiResponse<KeyWithSecret>> {
     let seconds = body.grace_seconds.unwrap_or(0);
     if !(0..=MAX_GRACE_SECONDS).contains(&seconds) {
         let message = format!("must be from 0 to {MAX_GRACE_SECONDS}");
@@ -351,7 +351,7 @@ async fn rotate_key(
     let seen = changes::find_to_change(&state, &caller, id, KINDS).await?;
     let token = seen.clone();
     let (token, secret) = changes::regenerate(&state, &caller, &seen, token, grace).await?;
-    Ok(Reply::ok(KeyWithSecret {
+    Ok(ApiResponse::ok(KeyWithSecret {
         key_data: KeyData::new(token, now),
         key: secret.expose().to_owned(),
     }))

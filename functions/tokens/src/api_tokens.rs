@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
 use web::{
-    FreshId, Id, Json, Listed, NoContent, OptionalJson, PageParams, Permitted, ProdgyPaging, Reply,
-    Result,
+    ApiResponse, Authorized, Id, Json, NewId, NoContent, OptionalJson, PageParams, PageResponse,
+    ProdgyPaging, Result,
 };
 
 use crate::State;
@@ -134,10 +134,10 @@ impl From<TokenAuditEntry> for TokenAuditData {
 #[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, security(("Session" = [])), responses((status = 201, body = TokenWithSecret)))]
 async fn create_token(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
-    fresh: FreshId,
+    caller: Authorized<Session>,
+    fresh: NewId,
     Json(body): Json<CreateToken>,
-) -> Result<Reply<TokenWithSecret>> {
+) -> Result<ApiResponse<TokenWithSecret>> {
     let role = body.role.unwrap_or(Role::User);
     may_grant(caller.holding(), Grant::Role(role))?;
     let now = state.host.services.clock.now();
@@ -160,7 +160,7 @@ async fn create_token(
         is_raised_by_operator: false,
     };
     let (token, secret) = changes::create(&state, &caller, new).await?;
-    Ok(Reply::created(TokenWithSecret {
+    Ok(ApiResponse::created(TokenWithSecret {
         token_data: TokenData::new(token, now),
         token: secret.expose().to_owned(),
     }))
@@ -170,10 +170,10 @@ async fn create_token(
 #[utoipa::path(get, path = "/api/api-tokens/product/{id}", tag = "API Tokens", params(("id" = WorkspaceId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenData>)))]
 async fn list_tokens(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(product): Id<WorkspaceId>,
     params: PageParams,
-) -> Result<Listed<TokenData>> {
+) -> Result<PageResponse<TokenData>> {
     let workspace = state
         .host
         .authenticator
@@ -185,7 +185,7 @@ async fn list_tokens(
         .store
         .tokens(workspace, TokenKind::Prodgy, &params.request)
         .await?;
-    Ok(Listed::new(
+    Ok(PageResponse::new(
         page.map(|token| TokenData::new(token, now)),
         params,
     ))
@@ -195,11 +195,11 @@ async fn list_tokens(
 #[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn get_token(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
-) -> Result<Reply<TokenData>> {
+) -> Result<ApiResponse<TokenData>> {
     let token = changes::find(&state, &caller, id, KIND).await?;
-    Ok(Reply::ok(TokenData::new(
+    Ok(ApiResponse::ok(TokenData::new(
         token,
         state.host.services.clock.now(),
     )))
@@ -209,10 +209,10 @@ async fn get_token(
 #[utoipa::path(put, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = UpdateToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn update_token(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateToken>,
-) -> Result<Reply<TokenData>> {
+) -> Result<ApiResponse<TokenData>> {
     let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
         return Err(changes::revoked().into());
@@ -227,7 +227,7 @@ async fn update_token(
         None => {}
     }
     let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
-    Ok(Reply::ok(TokenData::new(
+    Ok(ApiResponse::ok(TokenData::new(
         token,
         state.host.services.clock.now(),
     )))
@@ -237,13 +237,13 @@ async fn update_token(
 #[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn revoke_token(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
-) -> Result<Reply<TokenData>> {
+) -> Result<ApiResponse<TokenData>> {
     let now = state.host.services.clock.now();
     let seen = changes::find_to_end(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
-        return Ok(Reply::ok(TokenData::new(seen, now)));
+        return Ok(ApiResponse::ok(TokenData::new(seen, now)));
     }
     let token = Token {
         state: TokenState::Revoked,
@@ -258,17 +258,17 @@ async fn revoke_token(
         "api_key.revoked",
     )
     .await?;
-    Ok(Reply::ok(TokenData::new(token, now)))
+    Ok(ApiResponse::ok(TokenData::new(token, now)))
 }
 
 /// Gives a token a new expiry. One that had run out counts among the workspace's 100 live ones again.
 #[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn renew_token(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<RenewToken>,
-) -> Result<Reply<TokenData>> {
+) -> Result<ApiResponse<TokenData>> {
     let now = state.host.services.clock.now();
     changes::check_expiry(body.expires_at, now)?;
     let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
@@ -289,17 +289,17 @@ async fn renew_token(
         "api_key.renewed",
     )
     .await?;
-    Ok(Reply::ok(TokenData::new(token, now)))
+    Ok(ApiResponse::ok(TokenData::new(token, now)))
 }
 
 /// Gives a token a new secret. The old one is refused from the next request on (Prodgy's developer FAQ).
 #[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = Option<RegenerateToken>, security(("Session" = [])), responses((status = 200, body = TokenWithSecret)))]
 async fn regenerate_token(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     OptionalJson(body): OptionalJson<RegenerateToken>,
-) -> Result<Reply<TokenWithSecret>> {
+) -> Result<ApiResponse<TokenWithSecret>> {
     let now = state.host.services.clock.now();
     changes::check_expiry(body.expires_at, now)?;
     let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
@@ -309,7 +309,7 @@ async fn regenerate_token(
         ..seen.clone()
     };
     let (token, secret) = changes::regenerate(&state, &caller, &seen, token, None).await?;
-    Ok(Reply::ok(TokenWithSecret {
+    Ok(ApiResponse::ok(TokenWithSecret {
         token_data: TokenData::new(token, now),
         token: secret.expose().to_owned(),
     }))
@@ -319,7 +319,7 @@ async fn regenerate_token(
 #[utoipa::path(delete, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200)))]
 async fn delete_token(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<NoContent> {
     let token = changes::find_to_end(&state, &caller, id, KIND).await?;
@@ -331,10 +331,10 @@ async fn delete_token(
 #[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenAuditData>)))]
 async fn list_token_audit_logs(
     Extract(state): Extract<State>,
-    caller: Permitted<Session>,
+    caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     params: PageParams,
-) -> Result<Listed<TokenAuditData>> {
+) -> Result<PageResponse<TokenAuditData>> {
     changes::find_for_log(&state, &caller, id, KIND).await?;
     let now = state.host.services.clock.now();
     let page = state
@@ -342,7 +342,7 @@ async fn list_token_audit_logs(
         .store
         .token_audit_log(id, &params.request, now)
         .await?;
-    Ok(Listed::new(page.map(TokenAuditData::from), params))
+    Ok(PageResponse::new(page.map(TokenAuditData::from), params))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AuditLogsRead;
-use web::{CursorPaging, Listed, PageParams, Params, Permitted, Result};
+use web::{Authorized, CursorPaging, PageParams, PageResponse, Params, Result};
 
 use crate::State;
 
@@ -58,10 +58,10 @@ impl From<AuditEntry> for AuditData {
 )]
 async fn list_audit_logs(
     Extract(state): Extract<State>,
-    caller: Permitted<AuditLogsRead>,
+    caller: Authorized<AuditLogsRead>,
     query: Params,
     params: PageParams,
-) -> Result<Listed<AuditData>> {
+) -> Result<PageResponse<AuditData>> {
     let filter = AuditFilter {
         action: query.get("action").map(str::to_owned),
         from: query.time("from")?,
@@ -74,7 +74,7 @@ async fn list_audit_logs(
     let workspace = caller.workspace_id;
     let page = store.audit_log(workspace, organization, &filter, &params.request, now);
     let page = page.await?;
-    Ok(Listed::new(page.map(AuditData::from), params))
+    Ok(PageResponse::new(page.map(AuditData::from), params))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<State> {

@@ -41,8 +41,14 @@ pub(crate) async fn create(
         ));
     }
     let (token, secret) = new.issue(now);
-    let log = TokenAuditEntry::new(TokenAction::Created, &caller.caller, now);
-    let audit = AuditEntry::new(&caller.caller, "api_key.created", "api_key", token.id, now);
+    let log = TokenAuditEntry::new(TokenAction::Created, &caller.audit_context, now);
+    let audit = AuditEntry::new(
+        &caller.audit_context,
+        "api_key.created",
+        "api_key",
+        token.id,
+        now,
+    );
     let store = &state.host.store;
     let created = store.create_token(&token, caller.member_revision, &log, &audit);
     match created.await {
@@ -157,8 +163,8 @@ pub(crate) async fn update(
         previous: previous.filter(|_| token.state == TokenState::Active),
         ..token
     };
-    let log = action.map(|action| TokenAuditEntry::new(action, &caller.caller, now));
-    let audit = AuditEntry::new(&caller.caller, audit, "api_key", token.id, now);
+    let log = action.map(|action| TokenAuditEntry::new(action, &caller.audit_context, now));
+    let audit = AuditEntry::new(&caller.audit_context, audit, "api_key", token.id, now);
     state
         .host
         .store
@@ -211,9 +217,9 @@ pub(crate) async fn regenerate(
         previous,
         ..token
     };
-    let log = TokenAuditEntry::new(TokenAction::Regenerated, &caller.caller, now);
+    let log = TokenAuditEntry::new(TokenAction::Regenerated, &caller.audit_context, now);
     let audit = AuditEntry::new(
-        &caller.caller,
+        &caller.audit_context,
         "api_key.regenerated",
         "api_key",
         token.id,
@@ -231,8 +237,14 @@ pub(crate) async fn regenerate(
 pub(crate) async fn delete(state: &State, caller: &Principal, token: &Token) -> Result<()> {
     let now = state.host.services.clock.now();
     let log = (token.state != TokenState::Revoked)
-        .then(|| TokenAuditEntry::new(TokenAction::Revoked, &caller.caller, now));
-    let audit = AuditEntry::new(&caller.caller, "api_key.deleted", "api_key", token.id, now);
+        .then(|| TokenAuditEntry::new(TokenAction::Revoked, &caller.audit_context, now));
+    let audit = AuditEntry::new(
+        &caller.audit_context,
+        "api_key.deleted",
+        "api_key",
+        token.id,
+        now,
+    );
     state
         .host
         .store

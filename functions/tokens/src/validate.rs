@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::access::Anyone;
-use web::{Permitted, Reply};
+use web::access::Authenticated;
+use web::{ApiResponse, Authorized};
 
 use crate::State;
 
@@ -26,18 +26,18 @@ struct Validity {
 
 /// Tells what the credential opens; 401 for one that opens nothing.
 #[utoipa::path(get, path = "/api/api-token/auth/validate", tag = "API Tokens", responses((status = 200, body = Validity)))]
-async fn validate_token(caller: Permitted<Anyone>) -> Reply<Validity> {
+async fn validate_token(caller: Authorized<Authenticated>) -> ApiResponse<Validity> {
     validity(&caller)
 }
 
 /// The same under the plural path.
 #[utoipa::path(get, path = "/api/api-tokens/auth/validate", tag = "API Tokens", responses((status = 200, body = Validity)))]
-async fn validate_token_plural(caller: Permitted<Anyone>) -> Reply<Validity> {
+async fn validate_token_plural(caller: Authorized<Authenticated>) -> ApiResponse<Validity> {
     validity(&caller)
 }
 
-fn validity(caller: &Principal) -> Reply<Validity> {
-    Reply::ok(Validity {
+fn validity(caller: &Principal) -> ApiResponse<Validity> {
+    ApiResponse::ok(Validity {
         valid: true,
         token_id: caller.token_id(),
         product_id: caller.workspace_id,

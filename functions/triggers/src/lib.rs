@@ -9,12 +9,12 @@ use engine::{RunQueue, Starter};
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: Host,
+    host: AppContext,
     starter: Starter,
 }
 
@@ -25,7 +25,7 @@ pub struct State {
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     let queue = RunQueue::new(&services)?;
     let clock = services.clock.clone();
-    let host = Host::new(services);
+    let host = AppContext::new(services);
     let starter = Starter::new(host.store.clone(), queue, clock);
     let state = State {
         host: host.clone(),

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::SignalsWrite;
-use web::{FreshId, Id, Json, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Id, Json, NewId, Result};
 
 use crate::State;
 
@@ -76,14 +76,14 @@ enum SignalStatus {
 )]
 async fn send_signal(
     Extract(state): Extract<State>,
-    caller: Permitted<SignalsWrite>,
+    caller: Authorized<SignalsWrite>,
     Id(id): Id<AgentId>,
-    fresh: FreshId,
+    fresh: NewId,
     Json(body): Json<SendSignal>,
-) -> Result<Reply<AcceptedSignal>> {
+) -> Result<ApiResponse<AcceptedSignal>> {
     let now = state.host.services.clock.now();
     let store = &state.host.store;
-    let (agent, standing) = try_join(
+    let (agent, plan) = try_join(
         store.agent(caller.workspace_id, id),
         store.plan(caller.organization_id, now),
     )
@@ -102,8 +102,8 @@ async fn send_signal(
                 signal: Some(signal.clone()),
                 input: body.payload.unwrap_or_else(|| json!({})),
                 input_field: "payload",
-                caller: &caller.caller,
-                standing: &standing,
+                caller: &caller.audit_context,
+                plan: &plan,
             };
             state.starter.start(start).await?
         }
@@ -115,7 +115,7 @@ async fn send_signal(
             started.await?
         }
     };
-    Ok(Reply::accepted(AcceptedSignal {
+    Ok(ApiResponse::accepted(AcceptedSignal {
         id: signal.id,
         agent_id: id,
         kind: signal.kind,

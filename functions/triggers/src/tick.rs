@@ -41,7 +41,7 @@ const CONCURRENCY: usize = 16;
 /// What one item may take.
 const ITEM_TIME: TimeDelta = TimeDelta::seconds(5);
 /// The longest time until an overdue run that waits in a long queue is looked at again.
-const MAX_PATIENCE: TimeDelta = TimeDelta::minutes(10);
+const MAX_QUEUE_WAIT: TimeDelta = TimeDelta::minutes(10);
 
 /// What the schedule, or a platform that starts, says.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -119,7 +119,7 @@ impl Tick {
     async fn run(&self) -> Result<Summary> {
         // Queues may have lost their messages with the workers: then every run is looked at that could wait for one.
         let ahead = if self.abandoned_before.is_some() {
-            MAX_PATIENCE
+            MAX_QUEUE_WAIT
         } else {
             AHEAD
         };
@@ -222,7 +222,7 @@ impl Tick {
     async fn claim(&self, run: &Run, wake_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<bool> {
         // A run that has waited long waits in a long queue, which more messages would only make longer.
         let patience = if run.status == RunStatus::Queued {
-            (now - run.created_at).clamp(AHEAD, MAX_PATIENCE)
+            (now - run.created_at).clamp(AHEAD, MAX_QUEUE_WAIT)
         } else {
             AHEAD
         };

@@ -6,12 +6,12 @@ use auth::Keyring;
 use runtime::{Lambda, Services};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
-use web::Host;
+use web::AppContext;
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: Host,
+    host: AppContext,
 }
 
 /// The function, ready to serve.
@@ -20,7 +20,7 @@ pub struct State {
 /// The secret cannot be had.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = Host::new(services);
+    let host = AppContext::new(services);
     let state = State { host: host.clone() };
     Ok(Lambda::Http(web::serve(
         host,

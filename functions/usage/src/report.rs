@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::UsageRead;
-use web::{Params, Permitted, Reply, Result};
+use web::{ApiResponse, Authorized, Params, Result};
 
 use crate::State;
 
@@ -91,9 +91,9 @@ struct UsagePeriod {
 )]
 async fn get_usage(
     Extract(state): Extract<State>,
-    caller: Permitted<UsageRead>,
+    caller: Authorized<UsageRead>,
     params: Params,
-) -> Result<Reply<UsageReport>> {
+) -> Result<ApiResponse<UsageReport>> {
     let now = state.host.services.clock.now();
     let today = now.date_naive();
     let to = params.day("to")?.unwrap_or(today);
@@ -130,7 +130,9 @@ async fn get_usage(
     let (standing, (agents, days)) = try_join(standing, used).await?;
     let limits = standing.limits;
     let agents = agents.unwrap_or(standing.agents);
-    Ok(Reply::ok(UsageReport::new(from, to, limits, agents, &days)))
+    Ok(ApiResponse::ok(UsageReport::new(
+        from, to, limits, agents, &days,
+    )))
 }
 
 impl UsageReport {

@@ -9,7 +9,7 @@ use domain::ids::{TokenId, WorkspaceId};
 use domain::plan::{PlanLimits, PlanOverride};
 use domain::text::Name;
 use domain::token::{Maker, NewToken, TokenAction, TokenKind, TokenSecret};
-use identity::{Founding, bring_tokens_in_line, least_of};
+use identity::{NewAccount, least_of, restrict_tokens_to_member};
 use rand::distr::{Alphanumeric, SampleString};
 use runtime::Services;
 use store::{Store, TokenAuditEntry};
@@ -35,23 +35,27 @@ impl Accounts {
     }
 
     /// Makes an account and its password.
-    pub(crate) async fn found(&self, email: &str, name: &str) -> anyhow::Result<(Owner, String)> {
+    pub(crate) async fn create_account(
+        &self,
+        email: &str,
+        name: &str,
+    ) -> anyhow::Result<(Owner, String)> {
         let password = new_password();
         let hash = hash_password(password.clone()).await?;
         let now = self.services.clock.now();
-        let founding = Founding::new(
+        let account = NewAccount::new(
             parse_email(email)?,
             parse_name(name)?,
             parse_name(name)?,
             hash,
             now,
         )?;
-        let Founding {
+        let NewAccount {
             user,
             organization,
             workspace,
             member,
-        } = founding;
+        } = account;
         let caller = Caller::system(organization.id, workspace.id);
         let audit = AuditEntry::new(&caller, "user.registered", "user", user.id, now);
         self.store
@@ -122,14 +126,14 @@ impl Accounts {
         let now = self.services.clock.now();
         let (store, user) = (&self.store, owner.user.id);
         let least = least_of(&owner.member, &member);
-        bring_tokens_in_line(store, user, Some(&least), &caller, now).await?;
+        restrict_tokens_to_member(store, user, Some(&least), &caller, now).await?;
         store.update_member(&organization, &member, &audit).await?;
-        bring_tokens_in_line(store, user, Some(&member), &caller, now).await?;
+        restrict_tokens_to_member(store, user, Some(&member), &caller, now).await?;
         Ok(())
     }
 
     /// Decides what the owner's organization may use, and tells what that comes to.
-    pub(crate) async fn decide_plan(
+    pub(crate) async fn set_plan_override(
         &self,
         owner: &Owner,
         own: &PlanOverride,
@@ -140,7 +144,9 @@ impl Accounts {
         let action = "organization.plan_decided";
         let audit =
             AuditEntry::new(&caller, action, "organization", organization, now).of_organization();
-        self.store.decide_plan(organization, own, &audit).await?;
+        self.store
+            .set_plan_override(organization, own, &audit)
+            .await?;
         Ok(self.store.plan(organization, now).await?.limits)
     }
 

@@ -122,7 +122,7 @@ pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Re
                 runs,
                 tokens,
             };
-            let limits = accounts.decide_plan(&owner, &own).await?;
+            let limits = accounts.set_plan_override(&owner, &own).await?;
             let shown =
                 |limit: Option<u64>| limit.map_or("any".to_owned(), |limit| limit.to_string());
             let (agents, runs) = (shown(limits.agents), shown(limits.runs));

@@ -13,7 +13,7 @@ use crate::TemplateSource;
 use crate::process;
 
 const READY: &str = "ready ";
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// `signalbox local`. The process ends with the value.
 pub(crate) struct ChildPlatform {
@@ -68,7 +68,7 @@ impl ChildPlatform {
             }
             bail!("the platform ended before it was ready")
         };
-        let url = tokio::time::timeout(PATIENCE, ready)
+        let url = tokio::time::timeout(MAX_WAIT, ready)
             .await
             .context("the platform was not ready in time")??;
         let ready_after = started.elapsed();

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use runtime::logging::discretion;
+use runtime::logging::library_filter;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
@@ -173,7 +173,7 @@ fn start_logging(filter: &str) -> anyhow::Result<()> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter.and(discretion())))
+        .with(lines.with_filter(filter.and(library_filter())))
         .init();
     Ok(())
 }

@@ -59,7 +59,7 @@ impl Call {
     }
 
     /// Whether the call is made once a response is on its way: it writes the request log, or counts an organization's requests.
-    pub fn is_afterwards(&self) -> bool {
+    pub fn is_background(&self) -> bool {
         self.is_request_log() || self.counts_for_organization()
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::embedded::sqs::Queues;
-use crate::hosting::Hosted;
+use crate::hosting::FunctionHandle;
 use crate::invocation::Invoker;
 use crate::template::{Queue, QueueSource, REGION};
 
@@ -29,7 +29,7 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 pub(crate) struct EventSource {
     pub(crate) source: QueueSource,
     pub(crate) queue: Queue,
-    pub(crate) function: Hosted,
+    pub(crate) function: FunctionHandle,
     pub(crate) queues: Queues,
     pub(crate) invoker: Invoker,
 }

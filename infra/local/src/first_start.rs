@@ -16,7 +16,7 @@ pub(crate) async fn welcome(platform: &Platform) -> anyhow::Result<()> {
         return Ok(());
     }
     let accounts = Accounts::new(platform.services());
-    let (owner, password) = accounts.found(DEMO_EMAIL, "Demo").await?;
+    let (owner, password) = accounts.create_account(DEMO_EMAIL, "Demo").await?;
     let (prodgy, prowpt, agentplatform) = tokio::try_join!(
         accounts.create_token(&owner, TokenKind::Prodgy, "first start"),
         accounts.create_token(&owner, TokenKind::Prowpt, "first start"),

@@ -10,7 +10,7 @@ use runtime::Clock;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::hosting::Hosted;
+use crate::hosting::FunctionHandle;
 use crate::invocation::Invoker;
 use crate::template::Schedule;
 
@@ -141,7 +141,7 @@ fn parse_rate(rate: &str) -> Option<Duration> {
 pub(crate) struct Scheduled {
     pub(crate) schedule: Schedule,
     pub(crate) timetable: Timetable,
-    pub(crate) function: Hosted,
+    pub(crate) function: FunctionHandle,
     pub(crate) invoker: Invoker,
 }
 

@@ -23,7 +23,7 @@ use crate::{
 
 /// What a request shows of itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Incoming<'a> {
+pub struct AuthRequest<'a> {
     pub dialect: Dialect,
     /// Whether it counts against the stricter limit.
     pub strict: bool,
@@ -37,18 +37,18 @@ pub struct Incoming<'a> {
 
 /// What became of it. The limit is known, and goes into the response's headers, also when the request is refused.
 #[derive(Debug)]
-pub struct Authenticated {
+pub struct AuthResult {
     pub outcome: Result<Principal>,
     pub limit: Option<RateLimit>,
     /// The token that was used, whose use is still to be recorded.
     pub used: Option<Token>,
     /// The key that the request showed, if it exists, also when it is over its limit or has ended.
-    pub key: Option<KnownKey>,
+    pub key: Option<TokenRef>,
 }
 
 /// A key that exists, and the workspace that it belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct KnownKey {
+pub struct TokenRef {
     pub id: TokenId,
     pub workspace_id: WorkspaceId,
 }
@@ -62,7 +62,7 @@ pub struct Authenticator {
     guard: OrganizationGuard,
 }
 
-impl Authenticated {
+impl AuthResult {
     fn refused(error: Error, limit: Option<RateLimit>) -> Self {
         Self {
             outcome: Err(error),
@@ -93,11 +93,11 @@ impl Authenticator {
     }
 
     /// Finds out who calls, and whether they may call now. Malformed credentials are refused without any I/O.
-    pub async fn authenticate(&self, incoming: Incoming<'_>) -> Authenticated {
-        match Credential::read(incoming.dialect, incoming.headers) {
-            Err(error) => Authenticated::refused(error, None),
-            Ok(Credential::Token(secret)) => self.token(incoming, &secret).await,
-            Ok(Credential::Session(token)) => self.session(incoming, &token).await,
+    pub async fn authenticate(&self, request: AuthRequest<'_>) -> AuthResult {
+        match Credential::read(request.dialect, request.headers) {
+            Err(error) => AuthResult::refused(error, None),
+            Ok(Credential::Token(secret)) => self.token(request, &secret).await,
+            Ok(Credential::Session(token)) => self.session(request, &token).await,
         }
     }
 
@@ -126,15 +126,15 @@ impl Authenticator {
             .ok_or(Error::NotFound("product"))
     }
 
-    /// Counts a request as [`Incoming::counting`] says. `credential` names the credential that the request shows.
+    /// Counts a request as [`AuthRequest::counting`] says. `credential` names the credential that the request shows.
     async fn count(
         &self,
-        incoming: Incoming<'_>,
+        request: AuthRequest<'_>,
         policy: &Policy,
         credential: impl ToString,
         now: DateTime<Utc>,
     ) -> Option<Count> {
-        match incoming.counting {
+        match request.counting {
             Counting::Never => return None,
             Counting::UnlessItComesBack(run) => {
                 let credential = credential.to_string();
@@ -149,25 +149,25 @@ impl Authenticator {
         self.limiter.count(policy, now).await
     }
 
-    async fn token(&self, incoming: Incoming<'_>, secret: &TokenSecret) -> Authenticated {
+    async fn token(&self, request: AuthRequest<'_>, secret: &TokenSecret) -> AuthResult {
         let now = self.services.clock.now();
         let limits = &self.services.config.limits;
         let hash = secret.hash();
-        let policy = match incoming.dialect {
-            Dialect::Prodgy => Policy::prodgy(limits, incoming.ip, incoming.strict),
+        let policy = match request.dialect {
+            Dialect::Prodgy => Policy::prodgy(limits, request.ip, request.strict),
             dialect => Policy::key(dialect, limits, hash),
         };
         let (count, token) = join(
-            self.count(incoming, &policy, hash, now),
+            self.count(request, &policy, hash, now),
             self.store.token_by_hash(hash),
         )
         .await;
         let token = match token {
             // A secret that was replaced and whose grace is over is as good as one that never was.
             Ok(token) => token.filter(|token| token.accepts(hash, now)),
-            Err(error) => return Authenticated::refused(error, None),
+            Err(error) => return AuthResult::refused(error, None),
         };
-        let key = token.as_ref().map(|token| KnownKey {
+        let key = token.as_ref().map(|token| TokenRef {
             id: token.id,
             workspace_id: token.workspace_id,
         });
@@ -177,23 +177,23 @@ impl Authenticator {
         let (state, over) = measured(count, limit);
         // An address over its limit learns nothing else. Over the limit of a key, only callers with an existing key learn that.
         if let Some(limit) = over
-            && (incoming.dialect == Dialect::Prodgy || token.is_some())
+            && (request.dialect == Dialect::Prodgy || token.is_some())
         {
-            return Authenticated {
+            return AuthResult {
                 key,
                 ..limited(limit)
             };
         }
         let Some(token) = token else {
-            return self.unknown(incoming, state, now).await;
+            return self.unknown(request, state, now).await;
         };
         let (token, outcome) = match self.usable(token, now).await {
             Ok(token) => {
-                let outcome = self.token_principal(incoming, &token).await;
+                let outcome = self.token_principal(request, &token).await;
                 (token, outcome)
             }
             Err(error) => {
-                return Authenticated {
+                return AuthResult {
                     outcome: Err(error),
                     limit: state,
                     used: None,
@@ -201,7 +201,7 @@ impl Authenticator {
                 };
             }
         };
-        Authenticated {
+        AuthResult {
             // As it was looked up: by the secret of before while its grace lasts.
             used: outcome.is_ok().then_some(Token { hash, ..token }),
             outcome,
@@ -210,15 +210,15 @@ impl Authenticator {
         }
     }
 
-    async fn token_principal(&self, incoming: Incoming<'_>, token: &Token) -> Result<Principal> {
+    async fn token_principal(&self, request: AuthRequest<'_>, token: &Token) -> Result<Principal> {
         // The keys of the other dialects have scopes, which say nothing of other organizations.
         let own = (token.organization_id, token.workspace_id);
         let crosses = token.kind == TokenKind::Prodgy && token.role == Role::SuperAdmin;
-        let (organization, workspace) = match chosen_organization(incoming, crosses)? {
+        let (organization, workspace) = match chosen_organization(request, crosses)? {
             Some(chosen) if chosen != token.organization_id => {
-                self.workspace_in(chosen, incoming.product_id).await?
+                self.workspace_in(chosen, request.product_id).await?
             }
-            _ if incoming
+            _ if request
                 .product_id
                 .is_some_and(|product| product != token.workspace_id) =>
             {
@@ -237,13 +237,13 @@ impl Authenticator {
             workspaces: (!token.all_workspaces).then(|| vec![workspace]),
             scopes: token.scopes.clone(),
             expires_at: token.expires_at,
-            caller: caller(incoming, Actor::ApiKey(token.id), organization, workspace),
+            audit_context: caller(request, Actor::ApiKey(token.id), organization, workspace),
         })
     }
 
-    async fn session(&self, incoming: Incoming<'_>, token: &str) -> Authenticated {
+    async fn session(&self, request: AuthRequest<'_>, token: &str) -> AuthResult {
         let now = self.services.clock.now();
-        let refuse = |error| Authenticated::refused(error, None);
+        let refuse = |error| AuthResult::refused(error, None);
         let keyring = match Keyring::load_for(&self.services, token).await {
             Ok(keyring) => keyring,
             Err(error) => return refuse(error),
@@ -256,12 +256,12 @@ impl Authenticator {
         };
 
         let limits = &self.services.config.limits;
-        let policy = match incoming.dialect {
-            Dialect::Prodgy => Policy::prodgy(limits, incoming.ip, incoming.strict),
+        let policy = match request.dialect {
+            Dialect::Prodgy => Policy::prodgy(limits, request.ip, request.strict),
             _ => Policy::account(limits, claims.sub),
         };
         let workspace = OptionFuture::from(
-            incoming
+            request
                 .product_id
                 .map(|id| self.store.workspace(claims.org, id)),
         );
@@ -270,20 +270,20 @@ impl Authenticator {
             self.store.member(claims.org, claims.sub),
             async { workspace.await.transpose() },
         );
-        let (count, rows) = join(self.count(incoming, &policy, claims.sid, now), rows).await;
+        let (count, rows) = join(self.count(request, &policy, claims.sid, now), rows).await;
         let (state, over) = measured(count, policy.limit);
         if let Some(limit) = over {
             return limited(limit);
         }
         let outcome = match rows {
             Ok((Some(session), Some(member), product)) if session.is_good_for(&member, now) => {
-                self.session_principal(incoming, &claims, &member, product.flatten())
+                self.session_principal(request, &claims, &member, product.flatten())
                     .await
             }
             Ok(_) => Err(refused()),
             Err(error) => Err(error),
         };
-        Authenticated {
+        AuthResult {
             outcome,
             limit: state,
             used: None,
@@ -294,17 +294,17 @@ impl Authenticator {
     /// `product`: the workspace of the user's own organization that the request names, if it exists.
     async fn session_principal(
         &self,
-        incoming: Incoming<'_>,
+        request: AuthRequest<'_>,
         claims: &AccessClaims,
         member: &Member,
         product: Option<Workspace>,
     ) -> Result<Principal> {
         let crosses = member.role == Role::SuperAdmin;
-        let (organization, workspace) = match chosen_organization(incoming, crosses)? {
+        let (organization, workspace) = match chosen_organization(request, crosses)? {
             Some(chosen) if chosen != claims.org => {
-                self.workspace_in(chosen, incoming.product_id).await?
+                self.workspace_in(chosen, request.product_id).await?
             }
-            _ if incoming.product_id.is_some() => {
+            _ if request.product_id.is_some() => {
                 let product = product.filter(|product| member.may_use(product.id));
                 (claims.org, product.ok_or(Error::NotFound("product"))?.id)
             }
@@ -326,7 +326,7 @@ impl Authenticator {
             workspaces: member.workspaces.clone().filter(|_| !crosses),
             scopes: Vec::new(),
             expires_at: DateTime::from_timestamp(claims.exp, 0),
-            caller: caller(incoming, Actor::User(claims.sub), organization, workspace),
+            audit_context: caller(request, Actor::User(claims.sub), organization, workspace),
         })
     }
 
@@ -354,33 +354,29 @@ impl Authenticator {
     /// An unknown key costs its sender's address a request, so that keys cannot be guessed at full speed.
     async fn unknown(
         &self,
-        incoming: Incoming<'_>,
+        request: AuthRequest<'_>,
         state: Option<RateLimit>,
         now: DateTime<Utc>,
-    ) -> Authenticated {
-        if incoming.counting == Counting::Never {
-            return Authenticated::refused(refused(), None);
+    ) -> AuthResult {
+        if request.counting == Counting::Never {
+            return AuthResult::refused(refused(), None);
         }
-        let policy = Policy::unauthenticated(&self.services.config.limits, incoming.ip);
+        let policy = Policy::unauthenticated(&self.services.config.limits, request.ip);
         let limited_to = match self.limiter.require(&policy, now).await {
             Err(error @ Error::RateLimited(limit)) => {
-                return Authenticated::refused(error, Some(limit));
+                return AuthResult::refused(error, Some(limit));
             }
-            _ if incoming.dialect == Dialect::Prodgy => state,
+            _ if request.dialect == Dialect::Prodgy => state,
             _ => None,
         };
-        Authenticated::refused(refused(), limited_to)
+        AuthResult::refused(refused(), limited_to)
     }
 }
 
 /// The organization that a super admin names in `X-Organization-Id` (Prodgy's authentication page). The header of all other
 /// callers is ignored.
-fn chosen_organization(incoming: Incoming<'_>, crosses: bool) -> Result<Option<OrganizationId>> {
-    let Some(value) = incoming
-        .headers
-        .get("x-organization-id")
-        .filter(|_| crosses)
-    else {
+fn chosen_organization(request: AuthRequest<'_>, crosses: bool) -> Result<Option<OrganizationId>> {
+    let Some(value) = request.headers.get("x-organization-id").filter(|_| crosses) else {
         return Ok(None);
     };
     let chosen = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -397,17 +393,17 @@ fn measured(count: Option<Count>, limit: u32) -> (Option<RateLimit>, Option<Rate
     }
 }
 
-fn limited(limit: RateLimit) -> Authenticated {
-    Authenticated::refused(Error::RateLimited(limit), Some(limit))
+fn limited(limit: RateLimit) -> AuthResult {
+    AuthResult::refused(Error::RateLimited(limit), Some(limit))
 }
 
 fn caller(
-    incoming: Incoming<'_>,
+    request: AuthRequest<'_>,
     actor: Actor,
     organization_id: OrganizationId,
     workspace_id: WorkspaceId,
 ) -> Caller {
-    let user_agent = incoming
+    let user_agent = request
         .headers
         .get(http::header::USER_AGENT)
         .and_then(|value| value.to_str().ok());
@@ -415,7 +411,7 @@ fn caller(
         actor,
         organization_id,
         workspace_id,
-        ip: Some(incoming.ip.to_owned()),
+        ip: Some(request.ip.to_owned()),
         user_agent: user_agent.map(|text| text.chars().take(256).collect()),
     }
 }

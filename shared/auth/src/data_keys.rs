@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::digest::hex;
-use domain::ids::fresh;
+use domain::ids::new_v7;
 use hmac::{Hmac, Mac};
 use rand::Rng;
 use runtime::{MasterKey, MasterKeys};
@@ -34,7 +34,7 @@ impl DataKey {
         let mut secret = Zeroizing::new([0; 32]);
         rand::rng().fill_bytes(&mut *secret);
         Self {
-            id: fresh(now),
+            id: new_v7(now),
             created_at: now,
             secret,
         }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::{Limiter, Policy};
 
 /// How long a guess waits for the outcomes of other guesses, when the limit would be reached if all of them were wrong.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 /// How long it waits between two looks, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 50..150;
 
@@ -41,7 +41,7 @@ impl Guess {
     /// # Errors
     /// `RateLimited` when as many were wrong as may be, `Unavailable` when it cannot be counted.
     pub async fn count(&mut self, policy: Policy) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + MAX_WAIT;
         loop {
             let tries = self.limiter.count_tries(self.window, &policy, 1, 0).await?;
             if tries.counted <= policy.limit {

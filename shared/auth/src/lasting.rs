@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use http::HeaderMap;
 
 use crate::{
-    Authenticated, Authenticator, Counting, Credential, Dialect, Identity, Incoming, Principal,
+    AuthRequest, AuthResult, Authenticator, Counting, Credential, Dialect, Identity, Principal,
 };
 
 /// What a request showed, kept for as long as its answer takes. `Debug` does not show it.
@@ -20,7 +20,7 @@ pub struct Lasting {
 }
 
 impl Lasting {
-    /// `product`: the workspace that the request names, as for [`Incoming`].
+    /// `product`: the workspace that the request names, as for [`AuthRequest`].
     pub fn new(
         dialect: Dialect,
         headers: HeaderMap,
@@ -30,7 +30,7 @@ impl Lasting {
         Self {
             dialect,
             headers,
-            ip: principal.caller.ip.clone().unwrap_or_default(),
+            ip: principal.audit_context.ip.clone().unwrap_or_default(),
             product,
             identity: principal.identity,
             tenant: (principal.organization_id, principal.workspace_id),
@@ -58,7 +58,7 @@ impl Authenticator {
     /// # Errors
     /// Those that a request with the credential would get now; `NotFound` when the credential leads to another workspace by now.
     pub async fn look_again(&self, lasting: &Lasting) -> Result<()> {
-        let incoming = Incoming {
+        let request = AuthRequest {
             dialect: lasting.dialect,
             strict: false,
             headers: &lasting.headers,
@@ -67,7 +67,7 @@ impl Authenticator {
             counting: Counting::Never,
         };
         // Boxed as a trait object, since the types of the futures around it are nested deeply.
-        let authenticated: BoxFuture<'_, Authenticated> = Box::pin(self.authenticate(incoming));
+        let authenticated: BoxFuture<'_, AuthResult> = Box::pin(self.authenticate(request));
         let now = authenticated.await.outcome?;
         if (now.organization_id, now.workspace_id) == lasting.tenant {
             Ok(())

@@ -21,7 +21,7 @@ mod session;
 mod token_upkeep;
 mod vault;
 
-pub use authenticator::{Authenticated, Authenticator, Incoming, KnownKey};
+pub use authenticator::{AuthRequest, AuthResult, Authenticator, TokenRef};
 pub use credential::Credential;
 pub use dialect::Dialect;
 pub use guess::Guess;

@@ -37,7 +37,7 @@ pub struct Principal {
     /// When the credential runs out.
     pub expires_at: Option<DateTime<Utc>>,
     /// The caller for the logs.
-    pub caller: Caller,
+    pub audit_context: Caller,
 }
 
 impl Principal {

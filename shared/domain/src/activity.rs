@@ -10,7 +10,7 @@ const MAX_PATH: usize = 512;
 
 /// One request whose key is known, whatever became of it. Never its query, body or credential.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Activity {
+pub struct RequestLogEntry {
     pub id: ActivityId,
     pub key_id: TokenId,
     /// The key's workspace.
@@ -32,7 +32,7 @@ pub struct Activity {
     pub created_at: DateTime<Utc>,
 }
 
-impl Activity {
+impl RequestLogEntry {
     pub fn duration_ms(&self) -> u64 {
         self.duration_micros.div_ceil(1_000)
     }

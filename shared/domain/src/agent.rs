@@ -1,6 +1,6 @@
 //! Agents: what they are, what they can be told, and when they run by themselves.
 
-mod catalogue;
+mod catalog;
 mod parameters;
 pub mod triage;
 
@@ -14,7 +14,7 @@ use crate::ids::{AgentId, AgentVersionId, OrganizationId, WorkspaceId};
 use crate::schedule::{self, Schedule};
 use crate::text::{Description, Name};
 
-pub use self::catalogue::{AgentTemplate, AgentType};
+pub use self::catalog::{AgentTemplate, AgentType};
 pub use self::parameters::{ParameterKind, ParameterSpec, SECTIONS, TOOLS};
 
 /// So many failures in a row disable an agent (AgentPlatform's notifications page).

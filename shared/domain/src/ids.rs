@@ -30,7 +30,7 @@ macro_rules! id_type {
         impl $name {
             /// A fresh identifier whose first 48 bits are `now` in milliseconds.
             pub fn new(now: DateTime<Utc>) -> Self {
-                Self(fresh(now))
+                Self(new_v7(now))
             }
 
             /// The smallest identifier that `new` could give at `time`: a bound for reading by time.
@@ -118,7 +118,7 @@ id_type! {
 }
 
 /// A fresh UUIDv7 at `now`.
-pub fn fresh(now: DateTime<Utc>) -> Uuid {
+pub fn new_v7(now: DateTime<Utc>) -> Uuid {
     let mut random = [0; 10];
     rand::rng().fill_bytes(&mut random);
     uuid::Builder::from_unix_timestamp_millis(millis(now), &random).into_uuid()
@@ -126,7 +126,7 @@ pub fn fresh(now: DateTime<Utc>) -> Uuid {
 
 /// The UUIDv7 that `seed` stands for: the same seed and time give the same identifier, which makes a repeated creation
 /// meet the row that the first one wrote.
-pub fn derived(now: DateTime<Utc>, seed: &[u8; 32]) -> Uuid {
+pub fn deterministic(now: DateTime<Utc>, seed: &[u8; 32]) -> Uuid {
     let mut random = [0; 10];
     random.copy_from_slice(&seed[..10]);
     uuid::Builder::from_unix_timestamp_millis(millis(now), &random).into_uuid()

@@ -3,14 +3,14 @@
 use std::num::NonZeroU32;
 
 /// Up to where `page` and `offset` reach, and up to where a total is counted.
-pub const REACH: u32 = 1_000;
+pub const MAX_OFFSET: u32 = 1_000;
 
 /// Which part of a list is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     /// At most this many rows.
     pub limit: NonZeroU32,
-    /// Rows to skip, below [`REACH`]; not together with a cursor.
+    /// Rows to skip, below [`MAX_OFFSET`]; not together with a cursor.
     pub offset: u32,
     /// The id after which to go on, as the last page's `next_cursor` gave it.
     pub cursor: Option<String>,
@@ -30,10 +30,12 @@ impl PageRequest {
     }
 
     /// The part of a short list that is at hand as a whole, newest first.
-    pub fn part_of<T>(&self, items: Vec<T>, id_of: impl Fn(&T) -> String) -> Page<T> {
-        let total = self
-            .wants_total
-            .then(|| u32::try_from(items.len()).unwrap_or(REACH).min(REACH));
+    pub fn paginate<T>(&self, items: Vec<T>, id_of: impl Fn(&T) -> String) -> Page<T> {
+        let total = self.wants_total.then(|| {
+            u32::try_from(items.len())
+                .unwrap_or(MAX_OFFSET)
+                .min(MAX_OFFSET)
+        });
         let after_cursor = items.into_iter().filter(|item| {
             self.cursor
                 .as_ref()
@@ -57,7 +59,7 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The id of the last row, when there are more.
     pub next_cursor: Option<String>,
-    /// How many rows there are in all, counted to [`REACH`]; `None` when it was not asked for.
+    /// How many rows there are in all, counted to [`MAX_OFFSET`]; `None` when it was not asked for.
     pub total: Option<u32>,
 }
 

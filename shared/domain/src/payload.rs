@@ -22,7 +22,7 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_DEPTH_READ: usize = 256;
 
 /// The bytes that a JSON text takes up inside of another one.
-pub fn carried(json: &str) -> usize {
+pub fn escaped_len(json: &str) -> usize {
     json.len() + escapes(json.as_bytes())
 }
 
@@ -199,7 +199,7 @@ mod tests {
         for value in [json!({"a\"b": ["\\", 1]}), json!("ß\n\u{1}"), Value::Null] {
             let json = value.to_string();
             let inside = Value::String(json.clone()).to_string();
-            assert_eq!(carried(&json), inside.len() - 2, "{json}");
+            assert_eq!(escaped_len(&json), inside.len() - 2, "{json}");
         }
         // The quotes around a text count twice.
         let text = |length: usize| "x".repeat(length);

@@ -36,7 +36,7 @@ pub struct PlanOverride {
 
 impl PlanOverride {
     /// The limits of an organization, where all others have `common`.
-    pub fn over(&self, common: PlanLimits) -> PlanLimits {
+    pub fn resolve(&self, common: PlanLimits) -> PlanLimits {
         let of = |own: Option<u64>, common| match own {
             None => common,
             Some(limit) => Some(limit).filter(|limit| *limit > 0),
@@ -51,7 +51,7 @@ impl PlanOverride {
 
 /// How an organization stands against its plan.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct PlanUsage {
     pub own: PlanOverride,
     pub limits: PlanLimits,
     /// Agents that there are now.
@@ -63,7 +63,7 @@ pub struct Standing {
     pub now: DateTime<Utc>,
 }
 
-impl Standing {
+impl PlanUsage {
     /// That of an organization without limits.
     pub fn unlimited(now: DateTime<Utc>) -> Self {
         Self {
@@ -125,19 +125,19 @@ mod tests {
             runs: Some(0),
             tokens: Some(7),
         };
-        let limits = own.over(common);
+        let limits = own.resolve(common);
         assert_eq!(
             (limits.agents, limits.runs, limits.tokens),
             (Some(3), None, Some(7))
         );
         assert_eq!(limits.name(), "limited");
-        assert_eq!(PlanOverride::default().over(common), common);
+        assert_eq!(PlanOverride::default().resolve(common), common);
         assert_eq!(PlanLimits::default().name(), "unlimited");
     }
 
     #[test]
     fn a_refusal_names_the_limit_and_the_day_on_which_it_ends() {
-        let standing = Standing {
+        let standing = PlanUsage {
             own: PlanOverride::default(),
             limits: PlanLimits {
                 agents: None,
@@ -150,7 +150,7 @@ mod tests {
             now: "2026-12-31T23:59:59Z".parse().unwrap(),
         };
         assert!(standing.admit_run().is_ok());
-        let over = Standing {
+        let over = PlanUsage {
             tokens: 9,
             ..standing
         };
@@ -159,7 +159,7 @@ mod tests {
             told.contains("9 tokens") && told.contains("2027-01-01"),
             "{told}"
         );
-        let over = Standing {
+        let over = PlanUsage {
             runs: 6,
             ..standing
         };

@@ -78,16 +78,16 @@ const MAX_STARTED: [usize; MAX_DEPTH] = [20, 5, 2, 1, 1];
 
 /// Where a run of trigger `agent` comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ancestry {
+pub struct Lineage {
     /// The run that started it.
     pub parent: RunId,
     /// The agents of the runs above it, the first one first: as many as it is runs deep.
     pub agents: Vec<AgentId>,
 }
 
-impl Ancestry {
-    /// How many runs a run with this ancestry may start.
-    pub fn most_started(above: Option<&Self>) -> usize {
+impl Lineage {
+    /// How many runs a run with this lineage may start.
+    pub fn max_children(above: Option<&Self>) -> usize {
         let depth = above.map_or(0, |above| above.agents.len());
         // Where none may be started at all, the attempt is told why.
         MAX_STARTED.get(depth).copied().unwrap_or(1)
@@ -97,7 +97,7 @@ impl Ancestry {
     ///
     /// # Errors
     /// The text for people: it would go round in a circle, or too deep.
-    pub fn below(
+    pub fn child_of(
         run: RunId,
         of: AgentId,
         above: Option<&Self>,
@@ -148,21 +148,6 @@ pub struct Lease {
     pub until: DateTime<Utc>,
 }
 
-/// What a worker is asked to do with the run that it holds, before it takes the next step. It stands beside the head and does
-/// not count as a write of it: the result of a call that is under way can still be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    Pause,
-}
-
-impl Wanted {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pause => "pause",
-        }
-    }
-}
-
 /// The head of a run: how it stands, without its journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
@@ -180,8 +165,8 @@ pub struct Run {
     pub trigger: RunTrigger,
     pub signal: Option<Signal>,
     /// Of a run of trigger `agent`.
-    #[serde(default)]
-    pub ancestry: Option<Ancestry>,
+    #[serde(default, rename = "ancestry")]
+    pub lineage: Option<Lineage>,
     /// `None` where it is too large for a list, and in lists then.
     pub input: Option<Value>,
     /// The result once completed; `None` where it is too large for a list, and in lists then.
@@ -207,9 +192,10 @@ pub struct Run {
     /// only the holder of the lease add to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub showing: Option<u32>,
-    /// What a request wants of the worker that holds the run.
+    /// A pause request for the worker that holds the lease. It is stored as a separate attribute, so that it does not bump the
+    /// head's version: the result of an in-flight call can still be written.
     #[serde(skip)]
-    pub wanted: Option<Wanted>,
+    pub pause_requested: bool,
     /// When the tick looks after the run; `None` when nothing happens to it by itself. It is kept in the due index alone, and only a
     /// write that changes it writes there.
     #[serde(skip)]
@@ -264,19 +250,19 @@ pub enum StepEvent {
 /// A piece of a model's answer while the model still writes. It is shown to clients that watch the run and is no part of its state:
 /// should the answer break off, it is asked for again, and what was shown of it is void.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Partial {
+pub struct StreamChunk {
     /// The place in the journal that the answer will have.
     pub position: u32,
     /// From 0, without gaps, through all attempts at the answer.
     pub sequence: u32,
     pub at: DateTime<Utc>,
-    pub event: PartialEvent,
+    pub event: StreamChunkEvent,
 }
 
 /// What is seen of an answer that is on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum PartialEvent {
+pub enum StreamChunkEvent {
     /// A model is asked. From the second `attempt` on, the text before it is void: the answer broke off, or its worker died.
     ModelAsked { model: ModelName, attempt: u32 },
     /// More of the answer's text.
@@ -351,16 +337,16 @@ mod tests {
         let agents: Vec<_> = (0..8).map(|millis| AgentId::new(at(millis))).collect();
         let mut above = None;
         for depth in 0..MAX_DEPTH {
-            let itself = Ancestry::below(run, agents[depth], above.as_ref(), agents[depth]);
+            let itself = Lineage::child_of(run, agents[depth], above.as_ref(), agents[depth]);
             assert!(itself.unwrap_err().contains("circle"));
             above = Some(
-                Ancestry::below(run, agents[depth], above.as_ref(), agents[depth + 1]).unwrap(),
+                Lineage::child_of(run, agents[depth], above.as_ref(), agents[depth + 1]).unwrap(),
             );
-            let first = Ancestry::below(run, agents[depth + 1], above.as_ref(), agents[0]);
+            let first = Lineage::child_of(run, agents[depth + 1], above.as_ref(), agents[0]);
             assert!(first.unwrap_err().contains("circle"));
         }
         assert_eq!(above.as_ref().unwrap().agents, agents[..MAX_DEPTH]);
-        let deeper = Ancestry::below(
+        let deeper = Lineage::child_of(
             run,
             agents[MAX_DEPTH],
             above.as_ref(),

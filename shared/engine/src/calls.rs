@@ -7,7 +7,7 @@ use domain::model::ModelName;
 use domain::payload::MAX_DEPTH;
 use domain::run::{ToolCall, ToolOutcome};
 use llm::extractive::Extractive;
-use llm::{Model, ModelAnswer, ModelError, ModelRequest};
+use llm::{Model, ModelError, ModelRequest, ModelResponse};
 use rand::RngExt;
 use runtime::Clock;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tools::{CallingRun, ToolError, ToolInvocation, Toolbox};
 use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
 use crate::models::{Models, Tenant};
-use crate::telling::Telling;
+use crate::stream_buffer::StreamBuffer;
 
 /// How often something unavailable is tried.
 const ATTEMPTS: u32 = 3;
@@ -31,7 +31,7 @@ const CALL_TIME: TimeDelta = TimeDelta::seconds(40);
 
 /// How long this worker may go on, and the run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience<'a> {
+pub(crate) struct Deadlines<'a> {
     pub(crate) clock: &'a Clock,
     /// When the worker's host ends it.
     pub(crate) deadline: DateTime<Utc>,
@@ -39,7 +39,7 @@ pub(crate) struct Patience<'a> {
     pub(crate) run_ends: Option<Instant>,
 }
 
-impl Patience<'_> {
+impl Deadlines<'_> {
     /// Whether there is time for another call. One that the host cuts short would have an unknown outcome.
     pub(crate) fn is_left(self) -> bool {
         self.deadline - self.clock.now() >= CALL_TIME
@@ -94,9 +94,9 @@ pub(crate) async fn ask(
     tenant: Tenant,
     choice: &ModelChoice,
     request: &ModelRequest,
-    telling: &Telling,
-    patience: Patience<'_>,
-) -> domain::Result<Result<ModelAnswer, String>> {
+    buffer: &StreamBuffer,
+    deadlines: Deadlines<'_>,
+) -> domain::Result<Result<ModelResponse, String>> {
     if let Some(directives) = &choice.directives {
         let request = ModelRequest {
             instructions: directives.clone(),
@@ -116,14 +116,14 @@ pub(crate) async fn ask(
             Ok(found) => {
                 let is_last = position + 1 == last;
                 // Those behind it shall have their time too.
-                let share = patience.rest() / u32::try_from(last - position).unwrap_or(1);
+                let share = deadlines.rest() / u32::try_from(last - position).unwrap_or(1);
                 let one = Asked {
                     name,
                     model: &found.model,
                     limit: models.timeout.min(share),
                     is_last,
                 };
-                let answer = Box::pin(ask_one(one, request, telling, patience)).await;
+                let answer = Box::pin(ask_one(one, request, buffer, deadlines)).await;
                 models.remember(tenant, name, &found).await;
                 answer
             }
@@ -152,9 +152,9 @@ struct Asked<'a> {
 async fn ask_one(
     asked: Asked<'_>,
     request: &ModelRequest,
-    telling: &Telling,
-    patience: Patience<'_>,
-) -> Result<ModelAnswer, String> {
+    buffer: &StreamBuffer,
+    deadlines: Deadlines<'_>,
+) -> Result<ModelResponse, String> {
     let Asked {
         name,
         model,
@@ -163,9 +163,9 @@ async fn ask_one(
     } = asked;
     let mut attempt = 1;
     loop {
-        let timeout = limit.min(patience.rest());
-        telling.asked(name);
-        let mut on_text = |text: &str| telling.text(text);
+        let timeout = limit.min(deadlines.rest());
+        buffer.asked(name);
+        let mut on_text = |text: &str| buffer.text(text);
         let (why, retry_after) = match model.answer(request, timeout, &mut on_text).await {
             Ok(answer) => return Ok(answer),
             Err(ModelError::Refused(why)) => return Err(why),
@@ -175,7 +175,7 @@ async fn ask_one(
         let wait = wanted + pause(attempt);
         // The next model shall have its time too.
         let kept = if is_last { MIN_ANSWER } else { limit };
-        let is_too_long = wait + kept > patience.rest() || (!is_last && wanted > SHORT_WAIT);
+        let is_too_long = wait + kept > deadlines.rest() || (!is_last && wanted > SHORT_WAIT);
         if attempt == ATTEMPTS || is_too_long {
             let asked = retry_after.map(|wait| format!(", and asks to wait {} s", wait.as_secs()));
             return Err(format!("{why}{}", asked.unwrap_or_default()));
@@ -186,20 +186,20 @@ async fn ask_one(
 }
 
 /// Whether the run may make this call, and if so, whether it may be repeated. `before`: how many calls of this tool the run asked
-/// for before; `most_started`: how many runs it may start. The error is for the model.
+/// for before; `max_children`: how many runs it may start. The error is for the model.
 pub(crate) fn check(
     toolbox: &Toolbox,
     definition: &Definition,
     call: &ToolCall,
     before: usize,
-    most_started: usize,
+    max_children: usize,
 ) -> Result<bool, String> {
     if !definition.tools.contains(&call.tool) {
         return Err(format!("this agent may not call {}", call.tool));
     }
-    if call.tool == "trigger_agent" && before >= most_started {
+    if call.tool == "trigger_agent" && before >= max_children {
         return Err(format!(
-            "this run may start {most_started} others, and has tried so many"
+            "this run may start {max_children} others, and has tried so many"
         ));
     }
     if !call.arguments.is_object() {
@@ -234,7 +234,7 @@ pub(crate) async fn call(
     allowed: &Allowed,
     run: &CallingRun,
     call: &ToolCall,
-    patience: Patience<'_>,
+    deadlines: Deadlines<'_>,
 ) -> ToolOutcome {
     // The same in every attempt, on every worker.
     let idempotency_key = format!("{}:{}", run.id, call.id);
@@ -253,7 +253,7 @@ pub(crate) async fn call(
         match toolbox.call(invocation).await {
             Ok(value) => return ToolOutcome::Ok(value),
             Err(ToolError::Unavailable(_) | ToolError::Unanswered(_))
-                if idempotent && patience.before_another(attempt).await =>
+                if idempotent && deadlines.before_another(attempt).await =>
             {
                 attempt += 1;
             }

@@ -6,13 +6,13 @@
 
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Run, RunStatus, StepEvent, Wanted};
+use domain::run::{Run, RunStatus, StepEvent};
 use domain::{Error, Result};
 use runtime::Clock;
 use store::{RunWrite, Store};
 
 use crate::Starter;
-use crate::held::{is_held, is_lost, number};
+use crate::lease::{append_events, is_held, is_lost};
 use crate::start::SWEEP_AFTER;
 use crate::stop::stop;
 
@@ -56,16 +56,16 @@ impl Control {
                 return Err(in_state(&run, "be paused"));
             }
             let is_held = is_held(&run, self.clock.now(), None);
-            let changed = if is_held && run.wanted == Some(Wanted::Pause) {
+            let changed = if is_held && run.pause_requested {
                 return Ok(run);
             } else if is_held {
                 let wanted = Run {
-                    wanted: Some(Wanted::Pause),
+                    pause_requested: true,
                     ..run.clone()
                 };
                 let audit = self.audit(&wanted, "run.paused", caller);
                 self.store
-                    .want(&run, Some(Wanted::Pause), &audit)
+                    .request_pause(&run, true, &audit)
                     .await
                     .map(|()| wanted)
             } else {
@@ -95,13 +95,13 @@ impl Control {
             let run = self.head(workspace, id).await?;
             let resumed = if run.status == RunStatus::Paused {
                 self.go_on(&run, caller).await
-            } else if !run.status.is_final() && run.wanted == Some(Wanted::Pause) {
+            } else if !run.status.is_final() && run.pause_requested {
                 let audit = self.audit(&run, "run.continued", caller);
                 let unwanted = Run {
-                    wanted: None,
+                    pause_requested: false,
                     ..run.clone()
                 };
-                let withdrawn = self.store.want(&run, None, &audit);
+                let withdrawn = self.store.request_pause(&run, false, &audit);
                 withdrawn.await.map(|()| unwanted)
             } else {
                 return Err(in_state(&run, "be continued"));
@@ -144,8 +144,8 @@ impl Control {
         action: &'static str,
         caller: &Caller,
     ) -> Result<Run> {
-        next.wanted = None;
-        let steps = number(&mut next, &[event], self.clock.now());
+        next.pause_requested = false;
+        let steps = append_events(&mut next, &[event], self.clock.now());
         let audit = self.audit(&next, action, caller);
         let write = RunWrite {
             read,

@@ -16,7 +16,7 @@ use serde_json::Value;
 use store::{RunWrite, Store};
 use tokio::time::Instant;
 
-use crate::held::{Pauses, is_as, is_held, is_lost, number};
+use crate::lease::{Pauses, append_events, is_as, is_held, is_lost};
 use crate::machine::Outcome;
 
 /// How often the end of a run is tried against other writers of its agent.
@@ -151,7 +151,7 @@ pub(crate) async fn write_end(
             match store.run_head(run.workspace_id, run.id).await {
                 Ok(Some(stored)) if stored.finished_at == Some(now) => break stored,
                 Ok(Some(stored)) if stored.version == run.version || is_as(&stored, &run) => {
-                    (run.version, run.wanted) = (stored.version, stored.wanted);
+                    (run.version, run.pause_requested) = (stored.version, stored.pause_requested);
                     run.showing = stored.showing;
                     collisions += 1;
                     if collisions == COLLISIONS {
@@ -185,7 +185,7 @@ async fn write(
     let agent = store.agent(run.workspace_id, run.agent_id).await?;
     let agent = agent.as_ref();
     let mut next = run.clone();
-    let steps = number(&mut next, ending.events, now);
+    let steps = append_events(&mut next, ending.events, now);
     let failed = matches!(ending.outcome, Outcome::Failed { .. });
     let agent_after = match &ending.outcome {
         // A stop says nothing about the agent.
@@ -197,7 +197,7 @@ async fn write(
         .is_some_and(|agent| agent.state == AgentState::Disabled);
     let message = message(&next, agent, disabled, ending, now);
 
-    next.wanted = None;
+    next.pause_requested = false;
     let action = match &ending.outcome {
         Outcome::Completed { output } => {
             next.status = RunStatus::Completed;

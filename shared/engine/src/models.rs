@@ -9,7 +9,7 @@ use domain::credential::ProviderSecret;
 use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::{ModelName, Provider};
 use futures::future::BoxFuture;
-use llm::{Api, Bedrock, BedrockAccess, BedrockRole, Hosted, Member, Model};
+use llm::{Api, Bedrock, BedrockAccess, BedrockRole, HttpModel, Member, Model};
 use outbound::OutboundClient;
 
 /// A key to a provider.
@@ -140,7 +140,7 @@ impl Models {
         };
         let unsupported = unsupported.iter().filter_map(|entry| member(&model, entry));
         let unsupported = unsupported.collect();
-        let hosted = Hosted::new(api, model, base_url, secret, outbound).without(unsupported);
+        let hosted = HttpModel::new(api, model, base_url, secret, outbound).without(unsupported);
         found(Model::Hosted(hosted), credential)
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::AgentVersion;
 use domain::message::Advance;
-use domain::run::{Ancestry, Run, RunStatus, ToolCall, ToolOutcome, Wanted};
+use domain::run::{Lineage, Run, RunStatus, ToolCall, ToolOutcome};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use runtime::Clock;
@@ -14,16 +14,16 @@ use serde_json::Value;
 use store::{LoadedRun, Store};
 use tools::{CallingRun, Toolbox};
 
-use crate::calls::{self, Allowed, Patience};
+use crate::calls::{self, Allowed, Deadlines};
 use crate::definition::Definition;
 use crate::finish::{Ending, finish_now};
-use crate::held::{Blame, Held, goes_alone, is_held, is_lost};
+use crate::lease::{Blame, LeasedRun, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::{Models, Tenant};
 use crate::places::Places;
 use crate::result;
+use crate::stream_buffer::StreamBuffer;
 use crate::structured;
-use crate::telling::Telling;
 
 /// How far a worker has come with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,34 +127,34 @@ impl Runner {
             self.decline_place(message).await;
             return Ok(Progress::Finished);
         }
-        let patience = Patience {
+        let deadlines = Deadlines {
             clock: &self.clock,
             deadline,
             run_ends: None,
         };
-        if !patience.is_left() {
+        if !deadlines.is_left() {
             let place = message.place;
             return Ok(Progress::Yielded { place });
         }
         let Some((held, follows)) = self.take(&run, message, blame).await? else {
             return Ok(Progress::Waiting);
         };
-        self.carry_on(held, follows, patience).await
+        self.carry_on(held, follows, deadlines).await
     }
 
     async fn begin(
         &self,
-        held: &mut Held<'_>,
+        held: &mut LeasedRun<'_>,
         version: Option<AgentVersion>,
         journal: LoadedRun,
-        mut patience: Patience<'_>,
+        mut deadlines: Deadlines<'_>,
     ) -> Result<Progress> {
-        held.has_shown(&journal.partials);
+        held.has_shown(&journal.chunks);
         match prepare(version, &journal)? {
             Ok(state) => {
                 let limit = state.definition().limits.time;
-                patience.run_ends = Some(held.since + limit.saturating_sub(held.worked_before));
-                self.carry_out(state, held, patience).await
+                deadlines.run_ends = Some(held.since + limit.saturating_sub(held.worked_before));
+                self.carry_out(state, held, deadlines).await
             }
             Err(why) => {
                 let ending = Ending::failed(&held.run, &why);
@@ -167,8 +167,8 @@ impl Runner {
     async fn carry_out(
         &self,
         mut state: State,
-        held: &mut Held<'_>,
-        patience: Patience<'_>,
+        held: &mut LeasedRun<'_>,
+        deadlines: Deadlines<'_>,
     ) -> Result<Progress> {
         let specs = self.toolbox.specs(&state.definition().tools);
         let allowed = Allowed::by(state.definition());
@@ -176,22 +176,20 @@ impl Runner {
             let action = state.next();
             match action {
                 Action::CallModel | Action::RecordIntents(_) | Action::CallTools(_)
-                    if patience.run_is_over() =>
+                    if deadlines.run_is_over() =>
                 {
                     state.fail(state.definition().limits.time_is_up());
                 }
                 // Before the intents, not between them and their calls: a worker that finds an intent must assume that the call was
                 // made.
-                Action::CallModel | Action::RecordIntents(_)
-                    if held.run.wanted == Some(Wanted::Pause) =>
-                {
+                Action::CallModel | Action::RecordIntents(_) if held.run.pause_requested => {
                     if held.pause(&mut state).await? {
                         tracing::info!(run.id = %held.run.id, "run paused");
                         return Ok(Progress::Paused);
                     }
                 }
                 Action::CallModel | Action::RecordIntents(_) | Action::CallTools(_)
-                    if !self.has_time(&action, &state, patience) =>
+                    if !self.has_time(&action, &state, deadlines) =>
                 {
                     held.release(&mut state).await?;
                     let place = held.place();
@@ -208,7 +206,7 @@ impl Runner {
                 Action::RecordIntents(calls) => {
                     for call in calls {
                         let before = state.calls_before(&call);
-                        let most = Ancestry::most_started(held.run.ancestry.as_ref());
+                        let most = Lineage::max_children(held.run.lineage.as_ref());
                         let (toolbox, definition) = (&self.toolbox, state.definition());
                         match calls::check(toolbox, definition, &call, before, most) {
                             Ok(idempotent) => state.intend(&call.id, idempotent),
@@ -223,12 +221,12 @@ impl Runner {
                         workspace_id: held.run.workspace_id,
                     };
                     let choice = &state.definition().model;
-                    let telling = Telling::after(held.attempts());
+                    let buffer = StreamBuffer::after(held.attempts());
                     let models = &self.models;
-                    let answer = calls::ask(models, tenant, choice, &request, &telling, patience);
-                    match held.show_while(&telling, answer).await?? {
+                    let answer = calls::ask(models, tenant, choice, &request, &buffer, deadlines);
+                    match held.with_heartbeat_streaming(&buffer, answer).await?? {
                         Ok(answer) => state.answered(answer),
-                        Err(_) if patience.run_is_over() => {
+                        Err(_) if deadlines.run_is_over() => {
                             state.fail(state.definition().limits.time_is_up());
                         }
                         Err(why) => state.fail(why),
@@ -236,7 +234,7 @@ impl Runner {
                 }
                 Action::CallTools(calls) => {
                     let waits = calls.iter().any(|pending| waits_for_a_run(&pending.call));
-                    self.call_tools(calls, &allowed, &mut state, held, patience)
+                    self.call_tools(calls, &allowed, &mut state, held, deadlines)
                         .await?;
                     if waits {
                         held.look_after_place().await;
@@ -244,7 +242,7 @@ impl Runner {
                 }
                 Action::CheckAnswer => {
                     if let Some((schema, text)) = state.to_check() {
-                        let checked = held.keep_while(structured::check(schema, text)).await?;
+                        let checked = held.with_heartbeat(structured::check(schema, text)).await?;
                         state.checked(checked);
                     }
                 }
@@ -264,14 +262,14 @@ impl Runner {
     }
 
     /// Whether this worker has the time for what comes next.
-    fn has_time(&self, action: &Action, state: &State, patience: Patience<'_>) -> bool {
+    fn has_time(&self, action: &Action, state: &State, deadlines: Deadlines<'_>) -> bool {
         match action {
             Action::CallModel if !state.definition().model_is_in_process() => {
-                patience.is_left_for(self.models.timeout)
+                deadlines.is_left_for(self.models.timeout)
             }
             // Their intents were stored a moment ago, when there was time.
             Action::CallTools(calls) if calls.iter().all(|pending| !pending.repeat) => true,
-            _ => patience.is_left(),
+            _ => deadlines.is_left(),
         }
     }
 
@@ -281,13 +279,13 @@ impl Runner {
         calls: Vec<PendingCall>,
         allowed: &Allowed,
         state: &mut State,
-        held: &mut Held<'_>,
-        patience: Patience<'_>,
+        held: &mut LeasedRun<'_>,
+        deadlines: Deadlines<'_>,
     ) -> Result<()> {
         let run = CallingRun::of(&held.run);
         let call = async |PendingCall { call, repeat }: PendingCall| {
             tracing::debug!(run.id = %run.id, tool = call.tool, repeat, "tool call");
-            let outcome = calls::call(&self.toolbox, allowed, &run, &call, patience).await;
+            let outcome = calls::call(&self.toolbox, allowed, &run, &call, deadlines).await;
             if let ToolOutcome::Error(_) = outcome {
                 tracing::info!(run.id = %run.id, tool = call.tool, "tool call failed");
             }
@@ -299,8 +297,8 @@ impl Runner {
             .collect();
         let mut running: FuturesUnordered<_> = calls.into_iter().map(call).collect();
         while !running.is_empty() {
-            let next = tokio::time::timeout(patience.rest_of_run(), running.next());
-            match held.keep_while(next).await? {
+            let next = tokio::time::timeout(deadlines.rest_of_run(), running.next());
+            match held.with_heartbeat(next).await? {
                 Ok(Some((id, outcome))) => {
                     under_way.retain(|call| *call != id);
                     state.returned(&id, outcome);

@@ -8,8 +8,8 @@ use domain::audit::{AuditEntry, Caller};
 use domain::ids::{self, RunId, WorkspaceId};
 use domain::message::Advance;
 use domain::payload;
-use domain::plan::Standing;
-use domain::run::{Ancestry, Run, RunStatus, RunTrigger, Signal, TokenUsage};
+use domain::plan::PlanUsage;
+use domain::run::{Lineage, Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
 use futures::future::join;
 use runtime::Clock;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::Store;
 
-use crate::held::is_lost;
+use crate::lease::is_lost;
 use crate::queue::RunQueue;
 
 /// When the sweep looks after a run that no worker has taken.
@@ -39,7 +39,7 @@ pub struct StartRun<'a> {
     pub input_field: &'a str,
     pub caller: &'a Caller,
     /// How the agent's organization stands, read beside the agent.
-    pub standing: &'a Standing,
+    pub plan: &'a PlanUsage,
 }
 
 /// Starts runs. Cheap to clone.
@@ -83,18 +83,18 @@ impl Starter {
     }
 
     /// Accepts a run that another run wants; otherwise like [`Self::start`].
-    pub(crate) async fn start_below(&self, ancestry: Ancestry, start: StartRun<'_>) -> Result<Run> {
-        self.accept(start, Some(ancestry)).await
+    pub(crate) async fn start_child(&self, lineage: Lineage, start: StartRun<'_>) -> Result<Run> {
+        self.accept(start, Some(lineage)).await
     }
 
-    async fn accept(&self, start: StartRun<'_>, ancestry: Option<Ancestry>) -> Result<Run> {
+    async fn accept(&self, start: StartRun<'_>, lineage: Option<Lineage>) -> Result<Run> {
         let workspace = start.agent.workspace_id;
         if let Err(refusal) = admissible(&start) {
             return self.started_or(refusal, workspace, start.id).await;
         }
         let now = self.clock.now();
         let run = Run {
-            ancestry,
+            lineage,
             ..queued(&start, now, now)
         };
         let audit = AuditEntry::new(start.caller, "run.started", "run", run.id, now);
@@ -133,8 +133,8 @@ impl Starter {
             next_run_at: agent.next_firing(created_at),
             ..agent.clone()
         };
-        let standing = self.store.plan(agent.organization_id, now).await?;
-        if standing.admit_run().is_err() {
+        let plan = self.store.plan(agent.organization_id, now).await?;
+        if plan.admit_run().is_err() {
             let audit = AuditEntry::new(&caller, "run.refused_by_plan", "agent", agent.id, now);
             let mut transaction = self.store.transaction();
             transaction.put_agent(&moved_on);
@@ -145,14 +145,14 @@ impl Starter {
             };
         }
         let start = StartRun {
-            id: RunId::from(ids::derived(created_at, &seed(agent, firing))),
+            id: RunId::from(ids::deterministic(created_at, &seed(agent, firing))),
             agent,
             trigger: RunTrigger::Schedule,
             signal: None,
             input: json!({}),
             input_field: "input",
             caller: &caller,
-            standing: &standing,
+            plan: &plan,
         };
         let run = queued(&start, created_at, now);
         let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
@@ -231,7 +231,7 @@ fn admissible(start: &StartRun<'_>) -> Result<()> {
         }
     }
     payload::check(&start.input).map_err(|why| Error::invalid(start.input_field, why))?;
-    start.standing.admit_run()
+    start.plan.admit_run()
 }
 
 /// A run that waits for a worker.
@@ -248,7 +248,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         steps: 0,
         trigger: start.trigger,
         signal: start.signal.clone(),
-        ancestry: None,
+        lineage: None,
         input: Some(start.input.clone()),
         output: None,
         error: None,
@@ -258,9 +258,9 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
         lease: None,
         lost_leases: 0,
         abandoned_leases: 0,
-        counts_in_plan: start.standing.counts_runs(),
+        counts_in_plan: start.plan.counts_runs(),
         showing: None,
-        wanted: None,
+        pause_requested: false,
         due_at: Some(now + SWEEP_AFTER),
         created_at,
         started_at: None,

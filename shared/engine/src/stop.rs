@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::control::in_state;
 use crate::definition::Definition;
 use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
-use crate::held::is_lost;
+use crate::lease::is_lost;
 use crate::machine::State;
 
 /// How often a stop is tried against a worker that keeps writing.

@@ -9,7 +9,7 @@ use domain::agent::Agent;
 use domain::audit::Caller;
 use domain::ids::{self, AgentId, RunId, WorkspaceId};
 use domain::page::PageRequest;
-use domain::run::{Ancestry, DisplayMessage, Run, RunStatus, RunTrigger};
+use domain::run::{DisplayMessage, Lineage, Run, RunStatus, RunTrigger};
 use futures::future::{BoxFuture, try_join, try_join_all};
 use runtime::Clock;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::start::{StartRun, Starter};
 
 /// How long a call waits for the run that it started. The worker that waits works on nothing else meanwhile, and the run may
 /// need one: the wait ends whatever happens, so workers that all wait are free again soon.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// How long the run that is waited for may be queued before it is lent a place, and when that is tried again.
 const LENT_AFTER: Duration = Duration::from_millis(200);
@@ -76,7 +76,7 @@ impl WorkspaceTools {
     async fn trigger_agent(&self, call: AgentCall<'_>) -> Result<Value, ToolError> {
         let wait = call.wait;
         let by = call.by;
-        let id = RunId::from(ids::derived(by.started_at, &seed(call.key)));
+        let id = RunId::from(ids::deterministic(by.started_at, &seed(call.key)));
         let run = match self.start(id, call).await {
             Ok(run) => run,
             Err(why @ ToolError::Unavailable(_)) => return Err(why),
@@ -87,7 +87,7 @@ impl WorkspaceTools {
             }
         };
         let run = if wait {
-            self.settled(run, by).await
+            self.wait_until(run, by).await
         } else {
             run
         };
@@ -96,24 +96,24 @@ impl WorkspaceTools {
 
     async fn start(&self, id: RunId, call: AgentCall<'_>) -> Result<Run, ToolError> {
         let by = call.by;
-        let standing = async {
-            let standing = self.store.plan(by.organization_id, self.clock.now());
-            standing.await.map_err(tool_error)
+        let plan = async {
+            let plan = self.store.plan(by.organization_id, self.clock.now());
+            plan.await.map_err(tool_error)
         };
-        let (agent, standing) = try_join(self.find(&call), standing).await?;
-        let ancestry = Ancestry::below(by.id, by.agent_id, by.ancestry.as_ref(), agent.id)
+        let (agent, plan) = try_join(self.find(&call), plan).await?;
+        let lineage = Lineage::child_of(by.id, by.agent_id, by.lineage.as_ref(), agent.id)
             .map_err(ToolError::NotAllowed)?;
         let start = StartRun {
             id,
             agent: &agent,
-            standing: &standing,
+            plan: &plan,
             trigger: RunTrigger::Agent,
             signal: None,
             input: call.input,
             input_field: "input",
             caller: &Caller::system(by.organization_id, by.workspace_id),
         };
-        let started = self.starter.start_below(ancestry, start).await;
+        let started = self.starter.start_child(lineage, start).await;
         started.map_err(tool_error)
     }
 
@@ -188,11 +188,11 @@ impl WorkspaceTools {
         }
     }
 
-    /// The run once it is over, or as it stands when there is no more patience.
+    /// The run once it is over, or as it stands when there is no more time.
     ///
     /// One that no worker has taken yet may find no place beside that of `by`, the run which waits for it, and is lent that.
-    async fn settled(&self, mut run: Run, by: &CallingRun) -> Run {
-        let until = Instant::now() + PATIENCE;
+    async fn wait_until(&self, mut run: Run, by: &CallingRun) -> Run {
+        let until = Instant::now() + MAX_WAIT;
         let mut lending = Instant::now() + LENT_AFTER;
         let mut pause = FIRST_PAUSE;
         while !run.status.is_final() && Instant::now() < until {

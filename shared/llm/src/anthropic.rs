@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::failure::unreadable;
-use crate::hosted::{NO_INPUT, count, outcome_text};
-use crate::{Message, ModelAnswer, ModelError, ModelRequest, Stop, ToolSpec};
+use crate::http_model::{NO_INPUT, count, outcome_text};
+use crate::{Message, ModelError, ModelRequest, ModelResponse, Stop, ToolSpec};
 
-pub(crate) use stream::Pieces;
+pub(crate) use stream::StreamAccumulator;
 
 pub(crate) const BASE_URL: &str = "https://api.anthropic.com";
 pub(crate) const PATH: &str = "/v1/messages";
@@ -169,7 +169,7 @@ struct Reply {
 }
 
 /// The answer in a reply's body.
-pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, ModelError> {
+pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelResponse, ModelError> {
     let Reply {
         content,
         stop_reason,
@@ -185,7 +185,7 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
             _ => says_more = true,
         }
     }
-    Ok(ModelAnswer {
+    Ok(ModelResponse {
         text,
         tool_calls,
         usage: TokenUsage {
@@ -203,7 +203,7 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
             Some("refusal") => Stop::Declined,
             _ => Stop::Finished,
         },
-        ..ModelAnswer::default()
+        ..ModelResponse::default()
     })
 }
 

@@ -24,11 +24,11 @@ use domain::credential::ProviderSecret;
 use domain::model::{ModelName, Provider, bedrock_region};
 use outbound::{MAX_REPLY, OutboundClient, OutboundError};
 
-use crate::secrecy::{Telling, hide_in_answer};
+use crate::redact::{RedactingSink, hide_in_answer};
 use crate::structure::without_frame;
-use crate::{ModelAnswer, ModelError, ModelRequest, prices};
+use crate::{ModelError, ModelRequest, ModelResponse, prices};
 use request::Conversation;
-use stream::Pieces;
+use stream::StreamAccumulator;
 
 /// Whose Bedrock it is.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Bedrock {
         request: &ModelRequest,
         timeout: Duration,
         on_text: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<ModelAnswer, ModelError> {
+    ) -> Result<ModelResponse, ModelError> {
         let connection = connection::through(self.outbound.clone(), timeout);
         self.converse(connection, request, on_text).await
     }
@@ -89,7 +89,7 @@ impl Bedrock {
         connection: SharedHttpClient,
         request: &ModelRequest,
         on_text: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<ModelAnswer, ModelError> {
+    ) -> Result<ModelResponse, ModelError> {
         let Conversation {
             messages,
             system,
@@ -109,16 +109,16 @@ impl Bedrock {
             Ok(output) => output.stream,
             Err(error) => return Err(self.failure(&error)),
         };
-        let mut telling = Telling::new(self.secret(), on_text);
+        let mut sink = RedactingSink::new(self.secret(), on_text);
         let is_structured = request.output_schema.is_some();
-        let mut pieces = Pieces::default();
+        let mut pieces = StreamAccumulator::default();
         loop {
             match events.recv().await {
                 Ok(Some(event)) => {
                     let text = pieces.take(event);
                     // What is told cannot be taken back, and a frame around the JSON is.
                     if !is_structured {
-                        telling.say(&text)?;
+                        sink.say(&text)?;
                     }
                 }
                 Ok(None) => break,
@@ -136,9 +136,9 @@ impl Bedrock {
         let mut answer = pieces.answer(&self.name)?;
         if is_structured {
             answer.text = without_frame(&answer.text).to_owned();
-            telling.say(&answer.text)?;
+            sink.say(&answer.text)?;
         }
-        telling.end();
+        sink.end();
         hide_in_answer(&mut answer, self.secret());
         answer.cost_micros = prices::cost_micros(&self.name, answer.usage);
         Ok(answer)

@@ -19,7 +19,7 @@ mod words;
 
 use domain::run::{TokenUsage, ToolCall};
 
-use crate::{Message, ModelAnswer, ModelRequest};
+use crate::{Message, ModelRequest, ModelResponse};
 use directives::Directives;
 use input::Input;
 use ranking::Index;
@@ -40,7 +40,7 @@ const LONG: usize = 64 * 1024;
 
 impl Extractive {
     /// Answers without keeping the async thread: half a second may be needed for a long text.
-    pub async fn answer_beside(&self, request: &ModelRequest) -> ModelAnswer {
+    pub async fn answer_beside(&self, request: &ModelRequest) -> ModelResponse {
         if size(request) < LONG {
             return self.answer(request);
         }
@@ -55,7 +55,7 @@ impl Extractive {
         }
     }
 
-    pub fn answer(&self, request: &ModelRequest) -> ModelAnswer {
+    pub fn answer(&self, request: &ModelRequest) -> ModelResponse {
         let input = Input::of(&request.messages);
         let directives = Directives::of(request, &input);
         let (text, tool_calls) = match directives.next {
@@ -63,14 +63,14 @@ impl Extractive {
             None => (compose(request, &input, &directives), Vec::new()),
         };
         let output = words::count(&text) + tool_calls.iter().map(words_of_call).sum::<u64>();
-        ModelAnswer {
+        ModelResponse {
             text,
             tool_calls,
             usage: TokenUsage {
                 input: words_of_request(request),
                 output,
             },
-            ..ModelAnswer::default()
+            ..ModelResponse::default()
         }
     }
 }

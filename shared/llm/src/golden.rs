@@ -12,10 +12,10 @@ use domain::run::{ProviderContent, ToolCall, ToolOutcome};
 use futures::stream;
 use serde_json::{Value, json};
 
-use crate::secrecy::Telling;
+use crate::redact::RedactingSink;
 use crate::structure::in_words;
 use crate::unsupported::{Member, Unsupported};
-use crate::{Message, ModelAnswer, ModelError, ModelRequest, ToolSpec, anthropic, openai};
+use crate::{Message, ModelError, ModelRequest, ModelResponse, ToolSpec, anthropic, openai};
 
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -36,7 +36,7 @@ fn translations(request: &ModelRequest) -> [(&'static str, Value); 3] {
     ]
 }
 
-fn read(api: &str, body: Value) -> Result<ModelAnswer, ModelError> {
+fn read(api: &str, body: Value) -> Result<ModelResponse, ModelError> {
     match api {
         "openai" => openai::answer(&name(Provider::OpenAi, "model-1"), body),
         _ => anthropic::answer(&name(Provider::Anthropic, "model-1"), body),
@@ -214,14 +214,18 @@ async fn streams_become_the_same_answers() {
             let chunks = stream::iter(chunks.collect::<Vec<_>>());
             let mut told = Vec::new();
             let mut on_text = |piece: &str| told.push(piece.to_owned());
-            let mut telling = Telling::new(None, &mut on_text);
+            let mut sink = RedactingSink::new(None, &mut on_text);
             let body = match api {
                 "openai" => {
-                    crate::stream::read(chunks, openai::Pieces::default(), &mut telling).await
+                    crate::stream::read(chunks, openai::StreamAccumulator::default(), &mut sink)
+                        .await
                 }
-                _ => crate::stream::read(chunks, anthropic::Pieces::default(), &mut telling).await,
+                _ => {
+                    crate::stream::read(chunks, anthropic::StreamAccumulator::default(), &mut sink)
+                        .await
+                }
             };
-            telling.end();
+            sink.end();
             compare_streamed(&file, body.and_then(|body| read(api, body)), &told);
         }
     }
@@ -231,7 +235,7 @@ async fn streams_become_the_same_answers() {
 #[track_caller]
 pub(crate) fn compare_streamed(
     file: &Path,
-    answer: Result<ModelAnswer, ModelError>,
+    answer: Result<ModelResponse, ModelError>,
     told: &[String],
 ) {
     if let Ok(answer) = &answer {
@@ -254,7 +258,7 @@ pub(crate) fn cases(kind: &str, api: &str) -> Vec<PathBuf> {
 }
 
 /// An answer as a file has it.
-fn shown(answer: Result<ModelAnswer, ModelError>) -> Value {
+fn shown(answer: Result<ModelResponse, ModelError>) -> Value {
     match answer {
         Ok(answer) => json!({
             "text": answer.text,

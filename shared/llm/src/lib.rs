@@ -6,7 +6,7 @@
 //! * `bedrock/…` asks Amazon Bedrock.
 //!
 //! A provider is a file with two pure functions, from our request to its body and from its body to our answer, and one beside
-//! it that puts such a body together from what comes in pieces; golden tests hold all of them. [`Hosted`] is what they share.
+//! it that puts such a body together from what comes in pieces; golden tests hold all of them. [`HttpModel`] is what they share.
 
 mod anthropic;
 mod bedrock;
@@ -14,10 +14,10 @@ pub mod extractive;
 mod failure;
 #[cfg(test)]
 mod golden;
-mod hosted;
+mod http_model;
 mod openai;
 mod prices;
-mod secrecy;
+mod redact;
 mod stream;
 mod structure;
 mod unsupported;
@@ -28,7 +28,7 @@ use domain::run::{ProviderContent, TokenUsage, ToolCall, ToolOutcome};
 use serde_json::Value;
 
 pub use bedrock::{Bedrock, BedrockAccess, BedrockRole};
-pub use hosted::{Api, Hosted};
+pub use http_model::{Api, HttpModel};
 pub use unsupported::{Member, Unsupported};
 
 /// What a model is asked.
@@ -80,7 +80,7 @@ pub struct ToolSpec {
 
 /// What a model answers: a final text when `tool_calls` is empty.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModelAnswer {
+pub struct ModelResponse {
     pub text: String,
     /// Arguments that were no JSON come as the text that they are.
     pub tool_calls: Vec<ToolCall>,
@@ -122,13 +122,13 @@ pub enum ModelError {
 #[derive(Clone, Debug)]
 pub enum Model {
     Extractive,
-    Hosted(Hosted),
+    Hosted(HttpModel),
     Bedrock(Bedrock),
 }
 
 impl Model {
     /// Which members of a request its service turned out to refuse since this was made. They are not sent again by this value;
-    /// [`Hosted::without`] keeps another from sending them at all.
+    /// [`HttpModel::without`] keeps another from sending them at all.
     pub fn learned(&self) -> Vec<Member> {
         match self {
             Self::Hosted(model) => model.learned(),
@@ -138,14 +138,14 @@ impl Model {
 
     /// Asks once. A hosted model is given up after `timeout`.
     ///
-    /// `on_text` gets each piece of the answer's text as it comes: together they are [`ModelAnswer::text`]. Of an answer that
+    /// `on_text` gets each piece of the answer's text as it comes: together they are [`ModelResponse::text`]. Of an answer that
     /// fails half way it has had the beginning.
     pub async fn answer(
         &self,
         request: &ModelRequest,
         timeout: Duration,
         on_text: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<ModelAnswer, ModelError> {
+    ) -> Result<ModelResponse, ModelError> {
         match self {
             Self::Extractive => {
                 let answer = extractive::Extractive.answer_beside(request).await;

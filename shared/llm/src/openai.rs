@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::failure::unreadable;
-use crate::hosted::{NO_INPUT, count, outcome_text};
+use crate::http_model::{NO_INPUT, count, outcome_text};
 use crate::unsupported::{Member, Unsupported};
-use crate::{Message, ModelAnswer, ModelError, ModelRequest, Stop, ToolSpec};
+use crate::{Message, ModelError, ModelRequest, ModelResponse, Stop, ToolSpec};
 
-pub(crate) use stream::Pieces;
+pub(crate) use stream::StreamAccumulator;
 
 pub(crate) const BASE_URL: &str = "https://api.openai.com/v1";
 pub(crate) const PATH: &str = "/chat/completions";
@@ -207,7 +207,7 @@ struct Function {
 }
 
 /// The answer in a reply's body.
-pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, ModelError> {
+pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelResponse, ModelError> {
     let Completion { choices, usage } = serde_json::from_value(body).map_err(|_| unreadable())?;
     let Choice {
         mut message,
@@ -227,7 +227,7 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
     let mut given = given.into_iter().flatten().filter_map(Value::as_object);
     let says_more =
         has_other_keys(&message, &KNOWN) || given.any(|call| has_other_keys(call, &KNOWN_OF_CALL));
-    Ok(ModelAnswer {
+    Ok(ModelResponse {
         text,
         tool_calls: calls.into_iter().map(tool_call).collect(),
         usage: TokenUsage {
@@ -239,7 +239,7 @@ pub(crate) fn answer(name: &ModelName, body: Value) -> Result<ModelAnswer, Model
             content: Value::Object(message),
         }),
         stop,
-        ..ModelAnswer::default()
+        ..ModelResponse::default()
     })
 }
 

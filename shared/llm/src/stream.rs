@@ -12,12 +12,12 @@ use sse_stream::{Error, SseByteStream};
 
 use crate::ModelError;
 use crate::failure::{broken_off, in_the_middle, unreadable};
-use crate::secrecy::Telling;
+use crate::redact::RedactingSink;
 
 /// Puts the body together that a provider would have sent at once, from the events that it sends instead.
 pub(crate) trait Assembly {
     /// Takes the next event, and says what text is in it.
-    fn take(&mut self, event: Value, telling: &mut Telling<'_>) -> Result<(), Fault>;
+    fn take(&mut self, event: Value, sink: &mut RedactingSink<'_>) -> Result<(), Fault>;
 
     /// Whether the answer has its end.
     fn is_complete(&self) -> bool;
@@ -42,7 +42,7 @@ impl From<ModelError> for Fault {
 pub(crate) async fn read<A: Assembly>(
     chunks: impl Stream<Item = Result<Bytes, OutboundError>> + Send,
     mut assembly: A,
-    telling: &mut Telling<'_>,
+    sink: &mut RedactingSink<'_>,
 ) -> Result<Value, ModelError> {
     // Some services leave out the blank line that belongs behind the last event.
     let end = stream::once(ready(Ok(Bytes::from_static(b"\n\n"))));
@@ -61,11 +61,11 @@ pub(crate) async fn read<A: Assembly>(
             _ => {}
         }
         let event = payload::read(data.as_bytes()).map_err(|_| unreadable())?;
-        match assembly.take(event, telling) {
+        match assembly.take(event, sink) {
             Ok(()) => {}
             Err(Fault::Told(mut error)) => {
                 // Before it is cut to size, which might leave a piece of the key.
-                telling.hide(&mut error);
+                sink.hide(&mut error);
                 return Err(in_the_middle(&error));
             }
             Err(Fault::Unfit(error)) => return Err(error),

@@ -145,7 +145,7 @@ impl OutboundClient {
             bytes: MAX_REPLY,
             idle: request.timeout,
         };
-        self.open(request, limits).await?.whole(MAX_REPLY).await
+        self.open(request, limits).await?.collect(MAX_REPLY).await
     }
 
     /// Sends one request, once, and gives the reply as soon as its head is there: the body comes in pieces.

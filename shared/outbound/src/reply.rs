@@ -75,7 +75,7 @@ impl OutboundStream {
     }
 
     /// What is left of the body, which may have `limit` bytes.
-    pub async fn whole(mut self, limit: usize) -> Result<OutboundResponse, OutboundError> {
+    pub async fn collect(mut self, limit: usize) -> Result<OutboundResponse, OutboundError> {
         let told = self.response.content_length();
         if told.is_some_and(|length| length > limit as u64) {
             return Err(OutboundError::TooLarge(limit));

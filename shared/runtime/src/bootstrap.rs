@@ -11,7 +11,7 @@ use lambda_runtime::{Context, LambdaEvent, LambdaInvocation, Runtime, Service, s
 use serde_json::Value;
 use tower::util::ThenLayer;
 
-use crate::{Afterwards, Clock, Config, Error, Invocation, Lambda, Services, logging};
+use crate::{BackgroundTasks, Clock, Config, Error, Invocation, Lambda, Services, logging};
 
 /// Builds the function from the process's environment and serves it until Lambda ends the process.
 ///
@@ -26,22 +26,22 @@ where
     let environment: HashMap<String, String> = std::env::vars().collect();
     logging::start(&environment);
     let services = Services::new(Config::from_map(&environment)?, Clock::system());
-    let afterwards = services.afterwards.clone();
+    let background = services.background.clone();
     match build(services).await? {
-        Lambda::Http(router) => serve(Runtime::new(Adapter::from(router)), afterwards).await,
-        Lambda::Stream(router) => serve(lambda_http::streaming_runtime(router), afterwards).await,
+        Lambda::Http(router) => serve(Runtime::new(Adapter::from(router)), background).await,
+        Lambda::Stream(router) => serve(lambda_http::streaming_runtime(router), background).await,
         Lambda::Queue(handle) => {
             let handle = service_fn(move |event: LambdaEvent<SqsEvent>| {
                 let response = handle(event.payload, invocation(&event.context));
                 async move { Ok::<_, Error>(response.await) }
             });
-            serve(Runtime::new(handle), afterwards).await
+            serve(Runtime::new(handle), background).await
         }
         Lambda::Event(handle) => {
             let handle = service_fn(move |event: LambdaEvent<Value>| {
                 handle(event.payload, invocation(&event.context))
             });
-            serve(Runtime::new(handle), afterwards).await
+            serve(Runtime::new(handle), background).await
         }
     }
 }
@@ -50,14 +50,14 @@ where
 ///
 /// A layer ends once the response is posted, which is when its caller gets it, and Lambda freezes the process only when it asks
 /// for its next event. So no extension is needed, which would have to be registered in every cold start.
-async fn serve<S>(runtime: Runtime<S>, afterwards: Afterwards) -> Result<(), Error>
+async fn serve<S>(runtime: Runtime<S>, background: BackgroundTasks) -> Result<(), Error>
 where
     S: Service<LambdaInvocation, Response = (), Error = Error>,
 {
     let finish = ThenLayer::new(move |posted| {
-        let afterwards = afterwards.clone();
+        let background = background.clone();
         async move {
-            afterwards.finish().await;
+            background.drain().await;
             posted
         }
     });

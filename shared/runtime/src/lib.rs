@@ -4,7 +4,7 @@
 //! A function is built from [`Services`] and is a [`Lambda`]. In AWS, [`bootstrap::run`] serves it to the Lambda Runtime
 //! API; on a developer's machine `signalbox local` mounts the very same value behind its gateway.
 
-pub mod afterwards;
+pub mod background_tasks;
 pub mod bootstrap;
 pub mod clock;
 pub mod config;
@@ -15,7 +15,7 @@ mod retries;
 pub mod secrets;
 pub mod services;
 
-pub use afterwards::Afterwards;
+pub use background_tasks::BackgroundTasks;
 pub use clock::Clock;
 pub use config::{Config, ConfigError};
 pub use lambda::{Invocation, Lambda};

@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The crates of this workspace. Their details are ids.
-const OURS: [&str; 20] = [
+const WORKSPACE_CRATES: [&str; 20] = [
     "agents",
     "auth",
     "deletions",
@@ -34,14 +34,14 @@ const OURS: [&str; 20] = [
 
 /// Keeps libraries to INFO, whatever level is asked for. Their details are what must not be logged: the AWS SDK's have the
 /// decrypted secret and every item, the Lambda runtime's whole events with passwords, hyper's headers with tokens.
-pub fn discretion() -> FilterFn {
-    let rule: fn(&Metadata<'_>) -> bool = is_discreet;
+pub fn library_filter() -> FilterFn {
+    let rule: fn(&Metadata<'_>) -> bool = is_loggable;
     filter_fn(rule).with_max_level_hint(LevelFilter::TRACE)
 }
 
-fn is_discreet(metadata: &Metadata<'_>) -> bool {
+fn is_loggable(metadata: &Metadata<'_>) -> bool {
     let of = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= Level::INFO || OURS.contains(&of)
+    *metadata.level() <= Level::INFO || WORKSPACE_CRATES.contains(&of)
 }
 
 /// Starts a function's logging as Lambda's own variables say: lines on standard output, JSON in production.
@@ -61,7 +61,7 @@ pub(crate) fn start(environment: &HashMap<String, String>) {
         lines.boxed()
     };
     tracing_subscriber::registry()
-        .with(lines.with_filter(discretion().and(level)))
+        .with(lines.with_filter(library_filter().and(level)))
         .init();
 }
 
@@ -80,7 +80,7 @@ mod tests {
         let crates = ours.lines().map(|line| line.split_once(" = ").unwrap().0);
         // It serves tests alone.
         let crates: Vec<_> = crates.filter(|name| *name != "testkit").collect();
-        assert_eq!(crates, OURS);
+        assert_eq!(crates, WORKSPACE_CRATES);
     }
 
     #[derive(Clone, Default)]
@@ -103,7 +103,7 @@ mod tests {
         let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .with_writer(move || writer.clone());
-        let filter = discretion().and(LevelFilter::TRACE);
+        let filter = library_filter().and(LevelFilter::TRACE);
         let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "aws_smithy_runtime::client", "trace of a library");

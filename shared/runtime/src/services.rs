@@ -14,7 +14,7 @@ use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::retries::TransactionConflicts;
-use crate::{Afterwards, Clock, Config, Secrets};
+use crate::{BackgroundTasks, Clock, Config, Secrets};
 
 /// What DynamoDB and Secrets Manager may take: for one attempt, for a call with all of its attempts.
 const SMALL_CALL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
@@ -38,7 +38,7 @@ pub struct Services {
     pub sqs: aws_sdk_sqs::Client,
     pub secrets: Secrets,
     /// What is done once a response is on its way. Held until the host finishes it, unless the host puts in its own.
-    pub afterwards: Afterwards,
+    pub background: BackgroundTasks,
 }
 
 impl Services {
@@ -97,7 +97,7 @@ impl Services {
             secrets: Secrets::new(secrets_manager, config.secret_arn.clone(), clock.clone()),
             clock,
             config: Arc::new(config),
-            afterwards: Afterwards::held(),
+            background: BackgroundTasks::deferred(),
         }
     }
 }

@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use domain::activity::{Activity, ActivityCount};
+use domain::activity::{ActivityCount, RequestLogEntry};
 use domain::ids::{ActivityId, TokenId, WorkspaceId};
-use domain::page::{Page, PageRequest, REACH};
+use domain::page::{MAX_OFFSET, Page, PageRequest};
 use domain::{Error, Result};
 use futures::future::{OptionFuture, try_join, try_join_all};
 
 use crate::Store;
-use crate::item::{NewItem, aws_error, entity, number, sent, sort_key};
+use crate::item::{NewItem, aws_error, boxed, entity, number, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
 use crate::list::List;
 
@@ -20,7 +20,7 @@ use crate::list::List;
 const KEPT_FOR: TimeDelta = TimeDelta::days(90);
 
 /// The most rows that one request looks at: as far as an offset reaches, and a page behind it.
-const MAX_EXAMINED: u32 = REACH + 200;
+const MAX_EXAMINED: u32 = MAX_OFFSET + 200;
 
 /// How far ahead the clock of another machine may be.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
@@ -41,7 +41,7 @@ pub struct ActivityFilter {
 }
 
 impl ActivityFilter {
-    fn admits(&self, row: &Activity) -> bool {
+    fn admits(&self, row: &RequestLogEntry) -> bool {
         self.key_id.is_none_or(|key| key == row.key_id)
             && self.project_id.is_none_or(|id| row.project_id == Some(id))
             && self
@@ -69,7 +69,7 @@ type Days = BTreeMap<NaiveDate, ActivityCount>;
 
 impl Store {
     /// Keeps a request and counts it, side by side.
-    pub async fn record_activity(&self, row: &Activity) -> Result<()> {
+    pub async fn record_activity(&self, row: &RequestLogEntry) -> Result<()> {
         let day = row.created_at.date_naive();
         let expires = row.created_at + KEPT_FOR;
         let key = keys::log_row(keys::activity_day(row.workspace_id, day), row.id);
@@ -99,7 +99,7 @@ impl Store {
             )
             .expression_attribute_values(":type", AttributeValue::S("activity_count".to_owned()));
         // Each is worth having without the other.
-        let (put, update) = futures::future::join(sent(put.send()), sent(update.send())).await;
+        let (put, update) = futures::future::join(boxed(put.send()), boxed(update.send())).await;
         put.map_err(aws_error)?;
         update.map_err(aws_error)?;
         Ok(())
@@ -142,7 +142,7 @@ impl Store {
         filter: &ActivityFilter,
         page: &PageRequest,
         now: DateTime<Utc>,
-    ) -> Result<Page<Activity>> {
+    ) -> Result<Page<RequestLogEntry>> {
         let cursor = page.cursor.as_deref().map(str::parse::<ActivityId>);
         let cursor = cursor
             .transpose()
@@ -164,7 +164,7 @@ impl Store {
             try_join(walk.page(cursor, page), async { counted.await.transpose() }).await?;
         found.total = page.wants_total.then(|| match counted {
             Some(counted) => counted,
-            None => u32::try_from(all).unwrap_or(REACH).min(REACH),
+            None => u32::try_from(all).unwrap_or(MAX_OFFSET).min(MAX_OFFSET),
         });
         Ok(found)
     }
@@ -183,7 +183,7 @@ impl Walk<'_> {
     async fn rows(
         &self,
         cursor: Option<ActivityId>,
-        mut visit: impl FnMut(Activity) -> ControlFlow<()> + Send,
+        mut visit: impl FnMut(RequestLogEntry) -> ControlFlow<()> + Send,
     ) -> Result<()> {
         let newest = [self.filter.to, cursor.map(ActivityId::created_at)];
         let newest = newest.into_iter().flatten().min();
@@ -207,7 +207,10 @@ impl Walk<'_> {
                     cursor: seen.clone(),
                     ..PageRequest::first(250)
                 };
-                let rows = self.store.page(&list, &request, entity::<Activity>).await?;
+                let rows = self
+                    .store
+                    .page(&list, &request, entity::<RequestLogEntry>)
+                    .await?;
                 for row in rows.items {
                     seen = Some(row.id.to_string());
                     if visit(row).is_break() {
@@ -228,7 +231,7 @@ impl Walk<'_> {
         &self,
         cursor: Option<ActivityId>,
         request: &PageRequest,
-    ) -> Result<Page<Activity>> {
+    ) -> Result<Page<RequestLogEntry>> {
         let wanted = request.limit.get() as usize;
         let (mut skip, mut examined) = (request.offset, 0);
         let mut items = Vec::new();
@@ -267,7 +270,7 @@ impl Walk<'_> {
         self.rows(None, |row| {
             examined += 1;
             total += u32::from(self.filter.admits(&row));
-            if examined == REACH {
+            if examined == MAX_OFFSET {
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())

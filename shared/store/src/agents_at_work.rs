@@ -11,7 +11,7 @@ use domain::run::RunStatus;
 use futures::future::{try_join, try_join_all};
 
 use crate::Store;
-use crate::item::{Item, aws_error, sent, text};
+use crate::item::{Item, aws_error, boxed, text};
 use crate::keys::{self, Index};
 
 /// How many runs are read of a partition before an agent's remaining ones are passed over.
@@ -125,7 +125,7 @@ impl Store {
             .expression_attribute_values(":high", text(high))
             .scan_index_forward(false)
             .limit(limit);
-        let output = sent(query.send()).await.map_err(aws_error)?;
+        let output = boxed(query.send()).await.map_err(aws_error)?;
         let more = output.last_evaluated_key.is_some();
         Ok((output.items.unwrap_or_default(), more))
     }

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use rand::RngExt;
 
 use crate::Store;
-use crate::item::{Item, aws_error, low, sent};
+use crate::item::{Item, aws_error, boxed, low};
 use crate::keys::{Index, Key, PARTITION, SORT};
 
 /// How many items one call deletes: DynamoDB's limit.
@@ -42,7 +42,7 @@ impl Store {
         let mut left = keys.iter().map(delete).collect::<Result<Vec<_>>>()?;
         for attempt in 0..ATTEMPTS {
             let write = self.dynamodb.batch_write_item().request_items(table, left);
-            let output = sent(write.send()).await.map_err(aws_error)?;
+            let output = boxed(write.send()).await.map_err(aws_error)?;
             let unprocessed = output.unprocessed_items.unwrap_or_default();
             left = unprocessed.into_values().flatten().collect();
             if left.is_empty() {
@@ -84,7 +84,7 @@ impl Store {
             .consistent_read(true)
             .limit(PAGE)
             .set_exclusive_start_key(start);
-        let output = sent(query.send()).await.map_err(aws_error)?;
+        let output = boxed(query.send()).await.map_err(aws_error)?;
         Ok((output.items.unwrap_or_default(), output.last_evaluated_key))
     }
 
@@ -112,7 +112,7 @@ impl Store {
             .projection_expression(format!("{PARTITION}, {SORT}, {sort}"))
             .limit(PAGE)
             .set_exclusive_start_key(start);
-        let output = sent(query.send()).await.map_err(aws_error)?;
+        let output = boxed(query.send()).await.map_err(aws_error)?;
         Ok((output.items.unwrap_or_default(), output.last_evaluated_key))
     }
 }

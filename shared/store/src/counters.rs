@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 
-use crate::item::{Item, aws_error, number, sent};
+use crate::item::{Item, aws_error, boxed, number};
 use crate::{Store, keys};
 
 /// A fixed window of time, counted from 1970.
@@ -119,7 +119,7 @@ impl Store {
             let count = AttributeValue::N(count.to_string());
             update = update.expression_attribute_values(format!(":{name}"), count);
         }
-        let output = sent(update.send()).await.map_err(aws_error)?;
+        let output = boxed(update.send()).await.map_err(aws_error)?;
         Ok(output.attributes.unwrap_or_default())
     }
 }

@@ -13,7 +13,7 @@ use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::Provider;
 use domain::page::{Page, PageRequest};
 
-use crate::item::{Item, NewItem, aws_error, entity, number, revision, sent, sort_key};
+use crate::item::{Item, NewItem, aws_error, boxed, entity, number, revision, sort_key};
 use crate::keys::{self, Index};
 use crate::list::List;
 use crate::transaction::{Condition, stale};
@@ -202,7 +202,7 @@ impl Store {
 
 /// Writes to a credential. Nothing happens when it is gone by now.
 async fn sent_if_there(update: UpdateItemFluentBuilder) -> Result<()> {
-    match sent(update.send()).await {
+    match boxed(update.send()).await {
         Ok(_) => Ok(()),
         Err(SdkError::ServiceError(error))
             if matches!(

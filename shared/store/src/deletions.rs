@@ -30,7 +30,7 @@ use domain::ids::{OrganizationId, RunId, WorkspaceId};
 use domain::{Error, Result};
 use futures::future::{join_all, try_join_all};
 
-use crate::item::{Item, NewItem, aws_error, entity, readable, revision, sent, text};
+use crate::item::{Item, NewItem, aws_error, boxed, entity, readable, revision, text};
 use crate::keys::{self, Index, Key, PARTITION, SORT};
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
@@ -71,7 +71,7 @@ impl Store {
             )
             .consistent_read(true)
             .limit(2);
-        let found = sent(query.send()).await.map_err(aws_error)?;
+        let found = boxed(query.send()).await.map_err(aws_error)?;
         found.items.unwrap_or_default().iter().map(entity).collect()
     }
 
@@ -202,7 +202,7 @@ impl Store {
                 AttributeValue::S(format!("{}$", keys::due_time(until))),
             )
             .limit(limit);
-        let output = sent(query.send()).await.map_err(aws_error)?;
+        let output = boxed(query.send()).await.map_err(aws_error)?;
         Ok(output.items.unwrap_or_default())
     }
 

@@ -7,7 +7,7 @@ use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
 use futures::future::join_all;
 
 use crate::Store;
-use crate::item::{aws_error, sent, text};
+use crate::item::{aws_error, boxed, text};
 use crate::keys::{self, Index};
 
 /// Something whose time has come, or comes soon.
@@ -83,7 +83,7 @@ impl Store {
                 )
                 .limit(i32::try_from(limit - due.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
-            let output = sent(query.send()).await.map_err(aws_error)?;
+            let output = boxed(query.send()).await.map_err(aws_error)?;
             let rows = output.items.unwrap_or_default();
             due.extend(
                 rows.iter()

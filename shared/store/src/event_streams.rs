@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::ids::{RunId, WorkspaceId};
 
-use crate::item::{Item, aws_error, number, refused_by, sent, text};
+use crate::item::{Item, aws_error, boxed, condition_failure, number, text};
 use crate::{Store, keys};
 
 /// How long the place of a stream that was ended in the middle is kept for the client to come back to.
@@ -104,9 +104,9 @@ impl Store {
             update =
                 update.expression_attribute_values(":seen", AttributeValue::N(seen.to_string()));
         }
-        match sent(update.send()).await {
+        match boxed(update.send()).await {
             Ok(_) => Ok(None),
-            Err(error) => match refused_by(&error) {
+            Err(error) => match condition_failure(&error) {
                 // The SDK may have sent it twice, and the first one have got through.
                 Some(taken) if is_held(taken, place) => Ok(None),
                 Some(taken) => Ok(Some(taken.clone())),
@@ -122,7 +122,7 @@ impl Store {
             .get_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::event_streams(place.workspace).attributes()));
-        let found = sent(get.send()).await.map_err(aws_error)?;
+        let found = boxed(get.send()).await.map_err(aws_error)?;
         Ok(found.item.is_some_and(|item| is_held(&item, place)))
     }
 
@@ -138,9 +138,9 @@ impl Store {
             .condition_expression(format!("{until} = :until AND {holder} = :holder"))
             .expression_attribute_values(":until", millis(place.until))
             .expression_attribute_values(":holder", AttributeValue::S(place.holder.clone()));
-        match sent(update.send()).await {
+        match boxed(update.send()).await {
             Ok(_) => Ok(()),
-            Err(error) if refused_by(&error).is_some() => Ok(()),
+            Err(error) if condition_failure(&error).is_some() => Ok(()),
             Err(error) => Err(aws_error(error)),
         }
     }
@@ -164,7 +164,7 @@ impl Store {
             .expression_attribute_values(":from", millis(from))
             .expression_attribute_values(":until", millis(until))
             .expression_attribute_values(":expires", seconds(until + SLACK));
-        sent(update.send()).await.map_err(aws_error)?;
+        boxed(update.send()).await.map_err(aws_error)?;
         Ok(())
     }
 
@@ -183,9 +183,9 @@ impl Store {
             .update_expression("REMOVE allowed_until")
             .condition_expression("allowed_from <= :now AND allowed_until > :now")
             .expression_attribute_values(":now", millis(now));
-        match sent(update.send()).await {
+        match boxed(update.send()).await {
             Ok(_) => Ok(true),
-            Err(error) if refused_by(&error).is_some() => Ok(false),
+            Err(error) if condition_failure(&error).is_some() => Ok(false),
             Err(error) => Err(aws_error(error)),
         }
     }

@@ -7,7 +7,7 @@ use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::item::{NewItem, aws_error, entity, refused_by, sent};
+use crate::item::{NewItem, aws_error, boxed, condition_failure, entity};
 use crate::{Store, keys};
 
 /// A response that is given again. `sealed` is the body, encrypted by the caller.
@@ -56,9 +56,9 @@ impl Store {
                 AttributeValue::N(attempt.first_at.timestamp().to_string()),
             )
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match sent(put.send()).await {
+        match boxed(put.send()).await {
             Ok(_) => Ok(Ok(())),
-            Err(error) => match refused_by(&error) {
+            Err(error) => match condition_failure(&error) {
                 Some(stored) => {
                     let stored: Attempt = entity(stored)?;
                     // The SDK may have sent it twice, and the first one have got through.
@@ -89,9 +89,9 @@ impl Store {
             .expression_attribute_names("#data", "data")
             .expression_attribute_values(":seen", data(seen)?)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match sent(put.send()).await {
+        match boxed(put.send()).await {
             Ok(_) => Ok(true),
-            Err(error) => match refused_by(&error) {
+            Err(error) => match condition_failure(&error) {
                 Some(stored) => {
                     Ok(entity::<Attempt>(stored).is_ok_and(|stored| stored == *attempt))
                 }
@@ -111,9 +111,9 @@ impl Store {
             .condition_expression("#data = :seen")
             .expression_attribute_names("#data", "data")
             .expression_attribute_values(":seen", data(attempt)?);
-        match sent(delete.send()).await {
+        match boxed(delete.send()).await {
             Ok(_) => Ok(()),
-            Err(error) if refused_by(&error).is_some() => Ok(()),
+            Err(error) if condition_failure(&error).is_some() => Ok(()),
             Err(error) => Err(aws_error(error)),
         }
     }

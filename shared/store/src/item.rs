@@ -160,7 +160,7 @@ where
 }
 
 /// The stored item that kept a conditional write from happening, where the call asked for it; an empty one otherwise.
-pub(crate) fn refused_by<T: ConditionalWrite, R>(error: &SdkError<T, R>) -> Option<&Item> {
+pub(crate) fn condition_failure<T: ConditionalWrite, R>(error: &SdkError<T, R>) -> Option<&Item> {
     static NONE: LazyLock<Item> = LazyLock::new(Item::new);
     match error {
         SdkError::ServiceError(error) => error
@@ -209,7 +209,7 @@ pub(crate) fn revision(item: &Item) -> u64 {
 }
 
 /// A call on its way. The SDK's futures have kilobytes: unboxed, every future above them would carry as many, often several times.
-pub(crate) fn sent<'a, T>(call: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
+pub(crate) fn boxed<'a, T>(call: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
     Box::pin(call)
 }
 
@@ -230,7 +230,7 @@ impl Store {
             .table_name(table)
             .set_key(Some(key.attributes()))
             .consistent_read(true);
-        Ok(sent(get.send()).await.map_err(aws_error)?.item)
+        Ok(boxed(get.send()).await.map_err(aws_error)?.item)
     }
 
     pub(crate) async fn get_entity<T: DeserializeOwned>(
@@ -268,11 +268,11 @@ impl Store {
                 .expression_attribute_values(":high", AttributeValue::S(format!("{last}~")))
                 .consistent_read(true)
                 .set_exclusive_start_key(start);
-            let output = sent(query.send()).await.map_err(aws_error)?;
+            let output = boxed(query.send()).await.map_err(aws_error)?;
             items.extend(output.items.unwrap_or_default());
             start = output.last_evaluated_key;
             if start.is_none() {
-                return self.whole(items).await;
+                return self.resolve_objects(items).await;
             }
         }
     }

@@ -351,11 +351,11 @@ pub(crate) fn run_fence(workspace: WorkspaceId, id: RunId) -> Key {
 }
 
 pub(crate) fn run_step(workspace: WorkspaceId, id: RunId, index: u32) -> Key {
-    Key::new(run(workspace, id), step_place(index))
+    Key::new(run(workspace, id), step_sort_key(index))
 }
 
 /// The sort key of a step: behind those of the partial answers that led to it.
-pub(crate) fn step_place(index: u32) -> String {
+pub(crate) fn step_sort_key(index: u32) -> String {
     format!("{RUN_STEP}{index:06}~")
 }
 

@@ -17,7 +17,7 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use domain::digest::sha256_hex;
 use domain::ids::{RunId, WorkspaceId};
-use domain::payload::carried;
+use domain::payload::escaped_len;
 use domain::{Error, Result};
 use futures::future::{BoxFuture, join_all};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Store;
-use crate::item::{Item, NewItem, aws_error, log_unreadable, sent, text};
+use crate::item::{Item, NewItem, aws_error, boxed, log_unreadable, text};
 
 /// The longest `data` that an item holds itself, in bytes.
 const IN_ITEM: usize = 100 * 1024;
@@ -46,7 +46,8 @@ struct Reference {
     key: String,
     bytes: usize,
     /// What it counts for in a response.
-    carried: usize,
+    #[serde(rename = "carried")]
+    escaped_len: usize,
     sha256: String,
 }
 
@@ -65,7 +66,7 @@ impl NewItem {
             let reference = Reference {
                 key: format!("{}{name}", objects_of_run(workspace, run)),
                 bytes: body.len(),
-                carried: carried(&body),
+                escaped_len: escaped_len(&body),
                 sha256: sha256_hex(&body),
             };
             let place = AttributeValue::S(json!(reference).to_string());
@@ -92,8 +93,8 @@ pub(crate) fn objects_of_run(workspace: WorkspaceId, run: RunId) -> String {
 /// What an item's entity counts for in a response.
 pub(crate) fn size(item: &Item) -> Result<usize> {
     match reference(item)? {
-        Some(reference) => Ok(reference.carried),
-        None => Ok(text(item, "data").map_or(0, carried)),
+        Some(reference) => Ok(reference.escaped_len),
+        None => Ok(text(item, "data").map_or(0, escaped_len)),
     }
 }
 
@@ -124,14 +125,14 @@ impl Store {
             .operation_timeout(attempt * PUT_ATTEMPTS);
         let limited = aws_sdk_s3::Config::builder().timeout_config(limits.build());
         let put = put.customize().config_override(limited);
-        sent(async move { put.send().await.map(drop).map_err(aws_error) })
+        boxed(async move { put.send().await.map(drop).map_err(aws_error) })
     }
 
     /// Takes back the objects of a transaction that has not happened, as far as that goes.
     pub(crate) async fn delete_objects(&self, objects: &[Object]) {
         let deletes = objects.iter().map(|object| {
             let delete = self.s3.delete_object().bucket(&*self.bucket);
-            sent(delete.key(&object.key).send())
+            boxed(delete.key(&object.key).send())
         });
         for error in join_all(deletes).await.into_iter().filter_map(Result::err) {
             let error = aws_error(error);
@@ -140,7 +141,7 @@ impl Store {
     }
 
     /// The items with everything that belongs to them.
-    pub(crate) async fn whole(&self, items: Vec<Item>) -> Result<Vec<Item>> {
+    pub(crate) async fn resolve_objects(&self, items: Vec<Item>) -> Result<Vec<Item>> {
         if !items.iter().any(|item| item.contains_key(REFERENCE)) {
             return Ok(items);
         }
@@ -184,7 +185,7 @@ impl Store {
 
     async fn read(&self, reference: &Reference) -> Result<String> {
         let get = self.s3.get_object().bucket(&*self.bucket);
-        let object = sent(get.key(&reference.key).send())
+        let object = boxed(get.key(&reference.key).send())
             .await
             .map_err(aws_error)?;
         let changed = || Error::internal(format!("{} is not what was written", reference.key));

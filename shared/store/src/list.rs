@@ -12,7 +12,7 @@ use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 use futures::future::{try_join, try_join_all};
 
-use crate::item::{Item, aws_error, log_unreadable, low, sent, text};
+use crate::item::{Item, aws_error, boxed, log_unreadable, low, text};
 use crate::keys::{Index, PARTITION, SORT};
 use crate::merge::Reader;
 use crate::totals::Total;
@@ -217,7 +217,7 @@ impl Store {
                 tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
             }
             let call = self.dynamodb.batch_get_item().request_items(table, left);
-            let output = sent(call.send()).await.map_err(aws_error)?;
+            let output = boxed(call.send()).await.map_err(aws_error)?;
             let found = output.responses.unwrap_or_default().into_values();
             items.extend(found.flatten());
             let left = output.unprocessed_keys.unwrap_or_default();

@@ -7,7 +7,7 @@ use domain::Result;
 use futures::future::try_join_all;
 
 use crate::Store;
-use crate::item::{Item, aws_error, sent, text};
+use crate::item::{Item, aws_error, boxed, text};
 use crate::list::List;
 
 /// Rows that a partition of several gives beyond its share: ids spread evenly, but not exactly.
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
                     .select(Select::Count)
                     .limit(i32::try_from(left).unwrap_or(i32::MAX))
                     .set_exclusive_start_key(shard.start.take());
-                let output = sent(query.send()).await.map_err(aws_error)?;
+                let output = boxed(query.send()).await.map_err(aws_error)?;
                 left = left.saturating_sub(u32::try_from(output.count).unwrap_or(0));
                 shard.start = output.last_evaluated_key;
                 if shard.start.is_none() {
@@ -164,7 +164,7 @@ impl Shard<'_> {
                 .consistent_read(list.index.is_none())
                 .limit(i32::try_from(limit).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(self.start.take());
-            let output = sent(query.send()).await.map_err(aws_error)?;
+            let output = boxed(query.send()).await.map_err(aws_error)?;
             self.rows.extend(output.items.unwrap_or_default());
             self.start = output.last_evaluated_key;
             self.is_read = self.start.is_none();

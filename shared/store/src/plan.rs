@@ -6,10 +6,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use domain::audit::AuditEntry;
 use domain::ids::{OrganizationId, WorkspaceId};
-use domain::plan::{PlanOverride, Standing};
+use domain::plan::{PlanOverride, PlanUsage};
 use domain::{Error, Result};
 
-use crate::item::{Item, aws_error, number, refused_by, sent, text};
+use crate::item::{Item, aws_error, boxed, condition_failure, number, text};
 use crate::keys;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
@@ -19,7 +19,11 @@ const ATTEMPTS: u32 = 3;
 
 impl Store {
     /// How an organization stands against its plan now.
-    pub async fn plan(&self, organization: OrganizationId, now: DateTime<Utc>) -> Result<Standing> {
+    pub async fn plan(
+        &self,
+        organization: OrganizationId,
+        now: DateTime<Utc>,
+    ) -> Result<PlanUsage> {
         let key = keys::plan(organization);
         let item = self.get_item(&self.tables.records, &key).await?;
         let item = item.unwrap_or_default();
@@ -33,9 +37,9 @@ impl Store {
             true => u64::try_from(number(&item, name)).unwrap_or(0),
             false => 0,
         };
-        Ok(Standing {
+        Ok(PlanUsage {
             own,
-            limits: own.over(self.plan),
+            limits: own.resolve(self.plan),
             agents: u64::try_from(number(&item, "agents")).unwrap_or(0),
             runs: used("month_runs"),
             tokens: used("month_tokens"),
@@ -65,7 +69,7 @@ impl Store {
     }
 
     /// Decides what an organization may use.
-    pub async fn decide_plan(
+    pub async fn set_plan_override(
         &self,
         organization: OrganizationId,
         own: &PlanOverride,
@@ -140,9 +144,9 @@ impl Store {
                     .expression_attribute_values(":runs", AttributeValue::N(runs.to_string()))
                     .expression_attribute_values(":tokens", AttributeValue::N(tokens.to_string()))
                     .expression_attribute_values(":month", AttributeValue::S(month(now)));
-                match sent(update.send()).await {
+                match boxed(update.send()).await {
                     Ok(_) => return Ok(()),
-                    Err(error) if refused_by(&error).is_some() => {}
+                    Err(error) if condition_failure(&error).is_some() => {}
                     Err(error) => match aws_error(error) {
                         // An agent may be counted in this very moment.
                         error if error.is_retryable() && attempt < ATTEMPTS => {}

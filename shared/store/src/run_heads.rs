@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use domain::audit::AuditEntry;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Run, RunStatus, Wanted};
+use domain::run::{Run, RunStatus};
 use domain::{Error, Result};
 use serde_json::Value;
 
@@ -18,8 +18,9 @@ use crate::{Store, Transaction};
 
 /// What may stay in the head, in bytes of JSON, of input and output each.
 const INLINE: usize = 4 * 1024;
-/// What is wanted of the worker.
+/// The attribute that holds a request to the worker, and its one value.
 const WANTED: &str = "wanted";
+const PAUSE: &str = "pause";
 
 impl Store {
     /// A run's head, without large inputs and outputs.
@@ -30,19 +31,22 @@ impl Store {
         head.as_ref().map(read_head).transpose()
     }
 
-    /// Changes what is wanted of the worker that holds `run`, which was read with what is wanted now. The head's version stays as
-    /// it is.
+    /// Requests a pause of the worker that holds `run`, or withdraws the request. The head's version stays as it is.
     ///
     /// # Errors
-    /// `Conflict` when the run, or what is wanted of its worker, has been written since `run` was read.
-    pub async fn want(&self, run: &Run, wanted: Option<Wanted>, audit: &AuditEntry) -> Result<()> {
+    /// `Conflict` when the run, or the request, has been written since `run` was read.
+    pub async fn request_pause(
+        &self,
+        run: &Run,
+        is_requested: bool,
+        audit: &AuditEntry,
+    ) -> Result<()> {
         let mut seen = unchanged(run);
-        let change = match wanted {
-            Some(wanted) => {
-                seen = seen.text(":next", wanted.as_str());
-                "SET wanted = :next"
-            }
-            None => "REMOVE wanted",
+        let change = if is_requested {
+            seen = seen.text(":next", PAUSE);
+            "SET wanted = :next"
+        } else {
+            "REMOVE wanted"
         };
         let mut transaction = self.transaction();
         transaction.update(
@@ -50,7 +54,7 @@ impl Store {
             &keys::run_head(run.workspace_id, run.id),
             change,
             seen,
-            moved_on,
+            stale_run,
         );
         transaction.audit(audit);
         transaction.commit().await
@@ -63,7 +67,7 @@ impl Store {
     /// `Conflict` when the run is due at another time by now, or not at all any more.
     pub async fn postpone(&self, run: &Run, until: DateTime<Utc>) -> Result<()> {
         let due = |at| keys::due(at, "run", run.workspace_id, run.id).key;
-        let seen = run.due_at.map(due).ok_or_else(moved_on)?;
+        let seen = run.due_at.map(due).ok_or_else(stale_run)?;
         let sort = Index::Due.sort();
         // Where it says what it shall say, this write was done, and its answer got lost.
         let condition = Condition::that(format!("{sort} IN (:seen, :until)"))
@@ -75,7 +79,7 @@ impl Store {
             &keys::run_head(run.workspace_id, run.id),
             &format!("SET {sort} = :until"),
             condition,
-            moved_on,
+            stale_run,
         );
         transaction.commit().await
     }
@@ -113,10 +117,10 @@ impl Transaction<'_> {
                 None => removed.extend([Index::Due.partition(), Index::Due.sort()]),
             }
         }
-        if run.wanted.is_none() {
+        if !run.pause_requested {
             removed.push(WANTED);
         }
-        self.change(&records, item, &removed, unchanged(read), moved_on);
+        self.change(&records, item, &removed, unchanged(read), stale_run);
     }
 }
 
@@ -126,18 +130,19 @@ fn is_same_answer(read: &Run, run: &Run) -> bool {
     run.status == RunStatus::Running && run.steps == read.steps && holder(run) == holder(read)
 }
 
-/// The run has not been written since it was read, and what is wanted of its worker is what was wanted then.
+/// The run has not been written since it was read, and neither has its pause request.
 pub(crate) fn unchanged(read: &Run) -> Condition {
     let seen = |rest: &str| {
         Condition::that(format!("version = :seen AND {rest}")).number(":seen", read.version)
     };
-    match read.wanted {
-        None => seen("attribute_not_exists(wanted)"),
-        Some(wanted) => seen("wanted = :wanted").text(":wanted", wanted.as_str()),
+    if read.pause_requested {
+        seen("wanted = :wanted").text(":wanted", PAUSE)
+    } else {
+        seen("attribute_not_exists(wanted)")
     }
 }
 
-pub(crate) fn moved_on() -> Error {
+pub(crate) fn stale_run() -> Error {
     Error::Conflict("the run has moved on".to_owned())
 }
 
@@ -158,7 +163,7 @@ fn head_item(run: &Run) -> Result<NewItem> {
         .indexed(by_age)
         .indexed(by_status)
         .number("version", run.version)
-        .text_if(WANTED, run.wanted.map(Wanted::as_str)))
+        .text_if(WANTED, run.pause_requested.then_some(PAUSE)))
 }
 
 /// The place of a run in the due index: by when it is due, or once it has ended, by its end.
@@ -176,12 +181,11 @@ pub(crate) fn is_inline(value: &Value) -> bool {
 }
 
 pub(crate) fn read_head(item: &Item) -> Result<Run> {
-    let wanted = text(item, WANTED).filter(|word| *word == Wanted::Pause.as_str());
     let head: Run = entity(item)?;
     let due = text(item, Index::Due.sort()).filter(|_| !head.status.is_final());
     Ok(Run {
         version: u64::try_from(number(item, "version")).unwrap_or(0),
-        wanted: wanted.map(|_| Wanted::Pause),
+        pause_requested: text(item, WANTED) == Some(PAUSE),
         due_at: due.and_then(keys::due_at),
         ..head
     })

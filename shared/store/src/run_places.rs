@@ -14,7 +14,7 @@ use domain::{Error, Result};
 
 use self::item::{free, named, parsed, place, taking};
 use crate::Store;
-use crate::item::{Item, aws_error, number, refused_by, sent, sort_key, text};
+use crate::item::{Item, aws_error, boxed, condition_failure, number, sort_key, text};
 use crate::keys::{self, PARTITION, RUN_PLACE, RUN_WAITING};
 use crate::runs::RunWrite;
 use crate::transaction::Condition;
@@ -253,7 +253,7 @@ impl Store {
                 "expires",
                 AttributeValue::N((now + KEPT).timestamp().to_string()),
             );
-        sent(put.send()).await.map_err(aws_error)?;
+        boxed(put.send()).await.map_err(aws_error)?;
         Ok(())
     }
 
@@ -264,7 +264,7 @@ impl Store {
         let delete = delete
             .table_name(&self.tables.counters)
             .set_key(Some(key.attributes()));
-        sent(delete.send()).await.map_err(aws_error)?;
+        boxed(delete.send()).await.map_err(aws_error)?;
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl Store {
                 .consistent_read(true)
                 .set_limit(i32::try_from(usize::from(most) + waiting.max(1)).ok())
                 .set_exclusive_start_key(start);
-            let output = sent(query.send()).await.map_err(aws_error)?;
+            let output = boxed(query.send()).await.map_err(aws_error)?;
             for item in output.items.unwrap_or_default() {
                 let sort = sort_key(&item);
                 if let Some(number) = sort.strip_prefix(RUN_PLACE) {
@@ -341,9 +341,9 @@ impl Store {
             .set_condition_expression(expected)
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match sent(update.send()).await {
+        match boxed(update.send()).await {
             Ok(_) => Ok(None),
-            Err(error) => match refused_by(&error) {
+            Err(error) => match condition_failure(&error) {
                 Some(there) => Ok(Some(there.clone())),
                 None => Err(aws_error(error)),
             },
@@ -366,9 +366,9 @@ impl Store {
             .condition_expression(condition)
             .expression_attribute_values(":holder", AttributeValue::S(run.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match sent(delete.send()).await {
+        match boxed(delete.send()).await {
             Ok(_) => Ok(None),
-            Err(error) => match refused_by(&error) {
+            Err(error) => match condition_failure(&error) {
                 Some(there) => Ok(Some(there.clone())),
                 None => Err(aws_error(error)),
             },

@@ -10,7 +10,7 @@ use domain::agent::Agent;
 use domain::audit::AuditEntry;
 use domain::ids::{AgentId, MessageId, RunId, WorkspaceId};
 use domain::page::{Page, PageRequest};
-use domain::run::{DisplayMessage, Partial, Run, RunStatus, Step};
+use domain::run::{DisplayMessage, Run, RunStatus, Step, StreamChunk};
 use domain::{Error, Result};
 
 use crate::Store;
@@ -19,8 +19,8 @@ use crate::keys::{
     self, Index, RUN_HEAD, RUN_HEAD_ITSELF, RUN_INPUT, RUN_MESSAGE, RUN_OUTPUT, RUN_STEP,
 };
 use crate::list::List;
-use crate::run_entries::{RunEntry, entry};
-use crate::run_heads::{is_inline, moved_on, new_head, read_head};
+use crate::run_heads::{is_inline, new_head, read_head, stale_run};
+use crate::run_journal::{JournalEntry, entry};
 use crate::totals::Total;
 use crate::transaction::Transaction;
 
@@ -46,7 +46,7 @@ pub struct LoadedRun {
     /// In order.
     pub steps: Vec<Step>,
     /// What a worker of before has shown of the answer that would be the next step.
-    pub partials: Vec<Partial>,
+    pub chunks: Vec<StreamChunk>,
 }
 
 /// One step of a run being written: the new head, and what comes with it. All of it is written or nothing, and only if the head
@@ -100,7 +100,7 @@ impl Store {
 
     /// A run with its input and output, in one read.
     pub async fn run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<Run>> {
-        whole(|| async {
+        read_consistent(|| async {
             let items = self
                 .collection(
                     &self.tables.records,
@@ -118,7 +118,7 @@ impl Store {
 
     /// A run with its journal, in one read.
     pub async fn load_run(&self, workspace: WorkspaceId, id: RunId) -> Result<Option<LoadedRun>> {
-        whole(|| async {
+        read_consistent(|| async {
             let loaded = self.try_load_run(workspace, id).await?;
             let is_whole = loaded.as_ref().is_none_or(|loaded| {
                 let steps = loaded.steps.iter().map(|step| step.index);
@@ -136,18 +136,16 @@ impl Store {
             return Ok(LoadedRun {
                 run,
                 steps: Vec::new(),
-                partials: Vec::new(),
+                chunks: Vec::new(),
             });
         }
         let (workspace, id) = (run.workspace_id, run.id);
-        let loaded = whole(|| async {
+        let loaded = read_consistent(|| async {
             let Some(mut loaded) = self.try_load_run(workspace, id).await? else {
                 return Err(Error::NotFound("run"));
             };
             loaded.steps.retain(|step| step.index < run.steps);
-            loaded
-                .partials
-                .retain(|partial| partial.position == run.steps);
+            loaded.chunks.retain(|chunk| chunk.position == run.steps);
             let is_whole = loaded.steps.iter().map(|step| step.index).eq(0..run.steps);
             Ok(is_whole.then_some(loaded))
         })
@@ -174,21 +172,17 @@ impl Store {
         let Some(run) = assemble(&items)? else {
             return Ok(None);
         };
-        let (mut steps, mut partials) = (Vec::new(), Vec::new());
+        let (mut steps, mut chunks) = (Vec::new(), Vec::new());
         for item in &items {
             match entry(item)? {
-                Some(RunEntry::Step(step)) => steps.push(step),
-                Some(RunEntry::Partial(partial)) if partial.position == run.steps => {
-                    partials.push(partial);
+                Some(JournalEntry::Step(step)) => steps.push(step),
+                Some(JournalEntry::StreamChunk(chunk)) if chunk.position == run.steps => {
+                    chunks.push(chunk);
                 }
-                Some(RunEntry::Partial(_)) | None => {}
+                Some(JournalEntry::StreamChunk(_)) | None => {}
             }
         }
-        Ok(Some(LoadedRun {
-            run,
-            steps,
-            partials,
-        }))
+        Ok(Some(LoadedRun { run, steps, chunks }))
     }
 
     /// An agent's runs, newest first. Large inputs and outputs are left out. One whose status changes in this very moment may be
@@ -261,7 +255,7 @@ impl Store {
                 records,
                 NewItem::new(keys::run_step(workspace, id, step.index), "run_step", step)
                     .map(|item| item.may_be_large(workspace, id)),
-                moved_on,
+                stale_run,
             );
         }
         for message in write.messages {
@@ -275,7 +269,7 @@ impl Store {
                 item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id))
                     .indexed(keys::message_in_status(workspace, run.status, message.id))
             });
-            transaction.create(records, item, moved_on);
+            transaction.create(records, item, stale_run);
         }
         if let Some(agent) = write.agent {
             transaction.put_agent(agent);
@@ -333,7 +327,7 @@ impl Store {
 
 /// Reads until what was read belongs together. A query may see a part of what a transaction writes, the head before the steps
 /// for instance; a moment later it sees all of it.
-pub(crate) async fn whole<T, F>(read: impl Fn() -> F) -> Result<T>
+pub(crate) async fn read_consistent<T, F>(read: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {

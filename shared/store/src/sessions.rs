@@ -6,7 +6,7 @@ use domain::Result;
 use domain::identity::{Session, User};
 use domain::ids::{SessionId, UserId};
 
-use crate::item::{NewItem, aws_error, entity, number, refused_by, sent, text};
+use crate::item::{NewItem, aws_error, boxed, condition_failure, entity, number, text};
 use crate::{Store, Transaction, keys};
 
 /// How long the networks are remembered from which a user has signed in.
@@ -44,9 +44,9 @@ impl Store {
             .condition_expression("refresh_hash = :seen")
             .expression_attribute_values(":seen", AttributeValue::S(seen.refresh_hash.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match sent(put.send()).await {
+        match boxed(put.send()).await {
             Ok(_) => Ok(Ok(())),
-            Err(error) => match refused_by(&error) {
+            Err(error) => match condition_failure(&error) {
                 // The SDK may have sent it twice, and the first one have got through; or another request with the same token has
                 // come to the same one.
                 Some(stored) if text(stored, "refresh_hash") == Some(&session.refresh_hash) => {
@@ -78,7 +78,7 @@ impl Store {
             .delete_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::session(id).attributes()));
-        sent(delete.send()).await.map_err(aws_error)?;
+        boxed(delete.send()).await.map_err(aws_error)?;
         Ok(())
     }
 }

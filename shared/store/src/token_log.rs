@@ -9,7 +9,7 @@ use domain::token::{Token, TokenAction};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{NewItem, aws_error, entity, refused_by, sent};
+use crate::item::{NewItem, aws_error, boxed, condition_failure, entity};
 use crate::keys::{self, Index};
 use crate::list::List;
 use crate::totals::Total;
@@ -74,9 +74,9 @@ impl Store {
                 ":now",
                 AttributeValue::N(now.timestamp_millis().to_string()),
             );
-        match sent(update.send()).await {
+        match boxed(update.send()).await {
             Ok(_) => Ok(()),
-            Err(error) if refused_by(&error).is_some() => Ok(()),
+            Err(error) if condition_failure(&error).is_some() => Ok(()),
             Err(error) => Err(aws_error(error)),
         }
     }

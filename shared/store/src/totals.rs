@@ -4,11 +4,11 @@ use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::ids::AuditId;
-use domain::page::REACH;
+use domain::page::MAX_OFFSET;
 use futures::future::{try_join, try_join_all};
 
 use crate::Store;
-use crate::item::{aws_error, number, sent};
+use crate::item::{aws_error, boxed, number};
 use crate::keys;
 use crate::list::List;
 
@@ -39,17 +39,17 @@ impl Store {
         let total = match (list.total, &list.partitions[..]) {
             (Total::Kept, [partition]) => {
                 let total = self.kept_total(partition).await?;
-                u32::try_from(total).unwrap_or(REACH)
+                u32::try_from(total).unwrap_or(MAX_OFFSET)
             }
             (Total::Growing(now), [partition]) => self.grown_total(list, partition, now).await?,
             (_, partitions) => {
                 let counts = partitions
                     .iter()
-                    .map(|partition| self.counted(list, partition, REACH));
+                    .map(|partition| self.counted(list, partition, MAX_OFFSET));
                 try_join_all(counts).await?.into_iter().sum()
             }
         };
-        Ok(Some(total.min(REACH)))
+        Ok(Some(total.min(MAX_OFFSET)))
     }
 
     /// How many rows a list has whose total is written with them.
@@ -73,8 +73,8 @@ impl Store {
         let kept = kept.map(|item| (number(&item, "row_count"), number(&item, "counted_to")));
         let (before, counted_to) = kept.unwrap_or_default();
         let before = u32::try_from(before).unwrap_or(0);
-        if before >= REACH {
-            return Ok(REACH);
+        if before >= MAX_OFFSET {
+            return Ok(MAX_OFFSET);
         }
         let first_at = |time| AuditId::first_at(time).to_string();
         let settled = now - SETTLED_AFTER;
@@ -89,11 +89,11 @@ impl Store {
             ..list.clone()
         };
         let (old, young) = try_join(
-            self.counted(&old, partition, REACH - before),
-            self.counted(&young, partition, REACH - before),
+            self.counted(&old, partition, MAX_OFFSET - before),
+            self.counted(&young, partition, MAX_OFFSET - before),
         )
         .await?;
-        if old >= WORTH_KEEPING || before + old >= REACH {
+        if old >= WORTH_KEEPING || before + old >= MAX_OFFSET {
             self.keep_total(partition, before + old, settled, now).await;
         }
         Ok(before + old + young)
@@ -111,7 +111,7 @@ impl Store {
             .item("row_count", count(rows.into()))
             .item("counted_to", count(to.timestamp_millis()))
             .item("expires", count((now + KEPT_FOR).timestamp()));
-        if let Err(error) = sent(put.send()).await.map_err(aws_error) {
+        if let Err(error) = boxed(put.send()).await.map_err(aws_error) {
             tracing::warn!(%error, "a total was not kept");
         }
     }
@@ -128,7 +128,7 @@ impl Store {
                 .select(Select::Count)
                 .limit(i32::try_from(most - total).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
-            let output = sent(query.send()).await.map_err(aws_error)?;
+            let output = boxed(query.send()).await.map_err(aws_error)?;
             total += u32::try_from(output.count).unwrap_or(0);
             start = output.last_evaluated_key;
             if start.is_none() {

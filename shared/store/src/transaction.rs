@@ -13,7 +13,7 @@ use domain::{Error, Result};
 use rand::RngExt;
 
 use crate::Store;
-use crate::item::{Item, NewItem, aws_error, refused_by, sent};
+use crate::item::{Item, NewItem, aws_error, boxed, condition_failure};
 use crate::keys::{Key, PARTITION, SORT, total};
 use crate::large::Object;
 
@@ -303,27 +303,30 @@ impl<'a> Transaction<'a> {
         let done = match store.put_objects(&objects).await {
             // Boxed, so that the futures above carry no transaction.
             Ok(()) => Box::pin(write(store, self.writes)).await,
-            Err(error) => Err(Undone::Certainly(error)),
+            Err(error) => Err(CommitError::RolledBack(error)),
         };
         match done {
             Ok(()) => Ok(()),
-            Err(Undone::Certainly(error)) => {
+            Err(CommitError::RolledBack(error)) => {
                 store.delete_objects(&objects).await;
                 Err(error)
             }
-            Err(Undone::Perhaps(error)) => Err(error),
+            Err(CommitError::Unknown(error)) => Err(error),
         }
     }
 }
 
 /// Why a transaction did not happen, or may not have.
-enum Undone {
-    Certainly(Error),
+enum CommitError {
+    RolledBack(Error),
     /// DynamoDB has not said which.
-    Perhaps(Error),
+    Unknown(Error),
 }
 
-async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Result<(), Undone> {
+async fn write(
+    store: &Store,
+    writes: Vec<(TransactWriteItem, OnFailure)>,
+) -> Result<(), CommitError> {
     match &writes[..] {
         [(TransactWriteItem { put: Some(put), .. }, on_failure)] => {
             return put_alone(store, put.clone(), *on_failure).await;
@@ -348,22 +351,22 @@ async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Re
             .dynamodb
             .transact_write_items()
             .set_transact_items(Some(items.clone()));
-        let error = match sent(write.send()).await {
+        let error = match boxed(write.send()).await {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
         let SdkError::ServiceError(service) = &error else {
-            return Err(Undone::Perhaps(aws_error(error)));
+            return Err(CommitError::Unknown(aws_error(error)));
         };
         let TransactWriteItemsError::TransactionCanceledException(cancelled) = service.err() else {
-            return Err(Undone::Perhaps(aws_error(error)));
+            return Err(CommitError::Unknown(aws_error(error)));
         };
         let reasons = cancelled.cancellation_reasons();
         let failed = reasons
             .iter()
             .position(|reason| reason.code() == Some("ConditionalCheckFailed"));
         if let Some(on_failure) = failed.and_then(|index| on_failure.get(index)) {
-            return Err(Undone::Certainly(on_failure()));
+            return Err(CommitError::RolledBack(on_failure()));
         }
         let collided = reasons.iter().any(|reason| {
             matches!(
@@ -373,12 +376,12 @@ async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Re
         });
         attempt += 1;
         if !collided {
-            return Err(Undone::Certainly(Error::internal(
+            return Err(CommitError::RolledBack(Error::internal(
                 aws_sdk_dynamodb::error::DisplayErrorContext(&error).to_string(),
             )));
         }
         if attempt == ATTEMPTS {
-            return Err(Undone::Certainly(Error::unavailable(
+            return Err(CommitError::RolledBack(Error::unavailable(
                 "a transaction kept colliding with others",
             )));
         }
@@ -390,7 +393,7 @@ async fn write(store: &Store, writes: Vec<(TransactWriteItem, OnFailure)>) -> Re
 
 /// A transaction of one write, without the price of one. Unlike one, it may refuse itself when the SDK repeats it after a lost
 /// answer: then what is there is what it has written.
-async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(), Undone> {
+async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(), CommitError> {
     let wanted = put.item.clone();
     let call = store
         .dynamodb
@@ -401,20 +404,24 @@ async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(),
         .set_expression_attribute_names(put.expression_attribute_names)
         .set_expression_attribute_values(put.expression_attribute_values)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let error = match sent(call.send()).await {
+    let error = match boxed(call.send()).await {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
-    match refused_by(&error) {
+    match condition_failure(&error) {
         Some(there) if *there == wanted => Ok(()),
         // What it has written may have been written over meanwhile: an object may be in use that its item named.
-        Some(_) => Err(Undone::Perhaps(on_failure())),
-        None => Err(Undone::Perhaps(aws_error(error))),
+        Some(_) => Err(CommitError::Unknown(on_failure())),
+        None => Err(CommitError::Unknown(aws_error(error))),
     }
 }
 
 /// Like [`put_alone`], for an update.
-async fn update_alone(store: &Store, update: Update, on_failure: OnFailure) -> Result<(), Undone> {
+async fn update_alone(
+    store: &Store,
+    update: Update,
+    on_failure: OnFailure,
+) -> Result<(), CommitError> {
     let names = update.expression_attribute_names.clone();
     let values = update.expression_attribute_values.clone();
     let call = store
@@ -427,7 +434,7 @@ async fn update_alone(store: &Store, update: Update, on_failure: OnFailure) -> R
         .set_expression_attribute_names(update.expression_attribute_names)
         .set_expression_attribute_values(update.expression_attribute_values)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let error = match sent(call.send()).await {
+    let error = match boxed(call.send()).await {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
@@ -440,9 +447,9 @@ async fn update_alone(store: &Store, update: Update, on_failure: OnFailure) -> R
         });
         !names.is_empty() && set.all(|is_there| is_there)
     };
-    match refused_by(&error) {
+    match condition_failure(&error) {
         Some(there) if is_set(there) => Ok(()),
-        Some(_) => Err(Undone::Perhaps(on_failure())),
-        None => Err(Undone::Perhaps(aws_error(error))),
+        Some(_) => Err(CommitError::Unknown(on_failure())),
+        None => Err(CommitError::Unknown(aws_error(error))),
     }
 }

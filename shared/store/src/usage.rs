@@ -8,7 +8,7 @@ use domain::run::{Run, TokenUsage};
 use domain::usage::Usage;
 use futures::future::{try_join_all, try_join4};
 
-use crate::item::{Item, aws_error, number, sent, sort_key};
+use crate::item::{Item, aws_error, boxed, number, sort_key};
 use crate::keys::{self, Key, USAGE_SHARDS};
 use crate::{Store, keys::usage_day};
 
@@ -127,7 +127,7 @@ impl Store {
             .expression_attribute_values(":cost", count(usage.cost_micros))
             .expression_attribute_values(":expires", AttributeValue::N(expires.to_string()))
             .expression_attribute_values(":type", AttributeValue::S("usage".to_owned()));
-        sent(update.send()).await.map_err(aws_error)?;
+        boxed(update.send()).await.map_err(aws_error)?;
         Ok(())
     }
 }

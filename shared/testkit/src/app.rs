@@ -7,7 +7,7 @@ use runtime::Clock;
 use serde_json::{Value, json};
 use signalbox::{Options, Platform};
 
-use crate::{Account, Answer, bootstraps, in_this_process};
+use crate::{Account, TestResponse, bootstraps, in_this_process};
 
 /// Limits that a test raises, unless it is about them.
 const LIMITS: [&str; 10] = [
@@ -172,7 +172,7 @@ impl Request {
         )
     }
 
-    pub async fn send(self) -> Answer {
-        Answer::read(self.0.send().await.expect("an answer")).await
+    pub async fn send(self) -> TestResponse {
+        TestResponse::read(self.0.send().await.expect("an answer")).await
     }
 }

@@ -8,7 +8,7 @@ use signalbox::runtime_api::{
     Bootstrap, BootstrapError, QueueMessage, RestRequest, RestResponse, sqs_event,
 };
 
-use crate::{Answer, TestApp};
+use crate::{TestApp, TestResponse};
 
 /// A running binary that works on a platform's data.
 pub struct TestFunction {
@@ -33,11 +33,11 @@ impl TestFunction {
     }
 
     /// Has the function answer a request that came through API Gateway.
-    pub async fn send(&self, request: RestRequest) -> Answer {
+    pub async fn send(&self, request: RestRequest) -> TestResponse {
         let result = self.invoke(request.into_event()).await;
         let result = result.unwrap_or_else(|error| panic!("an answer: {error}"));
         let response = RestResponse::read(result).expect("a response that a gateway understands");
-        Answer::new(
+        TestResponse::new(
             response.status,
             response.headers,
             String::from_utf8_lossy(&response.body).into_owned(),

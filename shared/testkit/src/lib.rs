@@ -2,7 +2,6 @@
 //! DynamoDB with injected faults.
 
 mod account;
-mod answer;
 mod app;
 mod bootstraps;
 mod dynamodb_faults;
@@ -10,9 +9,9 @@ mod eventually;
 pub mod fakes;
 mod lambda;
 mod lost_answers;
+mod test_response;
 
 pub use account::Account;
-pub use answer::Answer;
 pub use app::{Request, TestApp};
 pub use bootstraps::in_this_process;
 pub use dynamodb_faults::{Calls, DynamoDbFaults, Fault, Held, Injected};
@@ -20,3 +19,4 @@ pub use eventually::eventually;
 pub use lambda::TestFunction;
 pub use signalbox::runtime_api::{QueueMessage, RestRequest};
 pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};
+pub use test_response::TestResponse;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::ids::{AgentId, OrganizationId, RunId, WorkspaceId};
-use domain::run::{Ancestry, Run};
+use domain::run::{Lineage, Run};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub struct CallingRun {
     pub agent_id: AgentId,
     /// When a worker took it first: the same in every attempt at a call.
     pub started_at: DateTime<Utc>,
-    pub ancestry: Option<Ancestry>,
+    pub lineage: Option<Lineage>,
 }
 
 impl CallingRun {
@@ -41,7 +41,7 @@ impl CallingRun {
             workspace_id: run.workspace_id,
             agent_id: run.agent_id,
             started_at: run.started_at.unwrap_or(run.created_at),
-            ancestry: run.ancestry.clone(),
+            lineage: run.lineage.clone(),
         }
     }
 }

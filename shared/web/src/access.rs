@@ -1,4 +1,4 @@
-//! What a handler needs of its caller, said in its signature: `caller: Permitted<AgentsWrite>`.
+//! What a handler needs of its caller, said in its signature: `caller: Authorized<AgentsWrite>`.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use domain::access::Role;
 use domain::{Error, Result};
 
-use crate::{Failure, idempotency};
+use crate::{ApiError, idempotency};
 
 /// A rule over principals.
 pub trait Access {
@@ -19,14 +19,14 @@ pub trait Access {
     fn permit(principal: &Principal) -> Result<()>;
 }
 
-/// A caller for whom the rule `A` holds, and whose request has no stored answer. Handlers take it before [`crate::FreshId`].
+/// A caller for whom the rule `A` holds, and whose request has no stored answer. Handlers take it before [`crate::NewId`].
 #[derive(Clone, Debug)]
-pub struct Permitted<A> {
+pub struct Authorized<A> {
     principal: Principal,
     rule: PhantomData<A>,
 }
 
-impl<A> Deref for Permitted<A> {
+impl<A> Deref for Authorized<A> {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
@@ -34,7 +34,7 @@ impl<A> Deref for Permitted<A> {
     }
 }
 
-impl<A: Access, S: Send + Sync> FromRequestParts<S> for Permitted<A> {
+impl<A: Access, S: Send + Sync> FromRequestParts<S> for Authorized<A> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
@@ -42,7 +42,7 @@ impl<A: Access, S: Send + Sync> FromRequestParts<S> for Permitted<A> {
         let permitted = principal
             .ok_or_else(|| Error::internal("the route is not behind authentication"))
             .and_then(|principal| A::permit(&principal).map(|()| principal));
-        let principal = permitted.map_err(|error| Failure(error).into_response())?;
+        let principal = permitted.map_err(|error| ApiError(error).into_response())?;
         idempotency::admit(parts).await?;
         Ok(Self {
             principal,
@@ -67,7 +67,7 @@ macro_rules! rules {
 
 rules! {
     /// Any caller who is authenticated for the route's dialect.
-    Anyone => |_principal| Ok(());
+    Authenticated => |_principal| Ok(());
     /// A user session; no token.
     Session => |principal| principal.require_session().map(drop);
     /// A user session of an administrator.
@@ -75,7 +75,7 @@ rules! {
     /// A user session of a super admin.
     SuperAdminSession => |principal| principal.require_session().and_then(|_| principal.require_role(Role::SuperAdmin));
     /// A user session, or a key that may do everything.
-    Everything => |principal| principal.require_scope("*");
+    FullAccess => |principal| principal.require_scope("*");
     AgentsRead => |principal| principal.require_scope("agents:read");
     AgentsWrite => |principal| principal.require_scope("agents:write");
     RunsRead => |principal| principal.require_scope("runs:read");

@@ -8,22 +8,22 @@ use axum::response::Response;
 use bytes::Bytes;
 use domain::Error;
 use domain::error::{FieldError, Location, RateLimit};
-use domain::page::REACH;
+use domain::page::MAX_OFFSET;
 use serde_json::{Map, Value, json};
 
-use crate::reply::{Face, Payload};
+use crate::response::{Payload, Shape};
 
 /// A success in its dialect's envelope.
 pub(crate) fn success(dialect: Dialect, status: StatusCode, payload: Payload) -> Response {
     let data = payload.data;
-    match (dialect, payload.face) {
-        (_, Face::Bare) => json_response(status, data),
-        (Dialect::Prodgy | Dialect::Account, Face::One | Face::Nothing) => {
+    match (dialect, payload.shape) {
+        (_, Shape::Bare) => json_response(status, data),
+        (Dialect::Prodgy | Dialect::Account, Shape::One | Shape::Nothing) => {
             json_response(status, envelope(&data, None))
         }
         (
             Dialect::Prodgy | Dialect::Account,
-            Face::Page {
+            Shape::Page {
                 params,
                 next_cursor,
                 total,
@@ -35,24 +35,24 @@ pub(crate) fn success(dialect: Dialect, status: StatusCode, payload: Payload) ->
             if let Some(total) = total {
                 pagination["total"] = total.into();
                 pagination["totalPages"] = total.div_ceil(size).into();
-                if total == REACH {
+                if total == MAX_OFFSET {
                     pagination["total_capped"] = true.into();
                 }
             }
             json_response(status, envelope(&data, Some(&pagination)))
         }
-        (Dialect::Prowpt, Face::One) => json_response(status, data),
-        (Dialect::AgentPlatform, Face::One) => {
+        (Dialect::Prowpt, Shape::One) => json_response(status, data),
+        (Dialect::AgentPlatform, Shape::One) => {
             json_response(status, wrap(b"{\"data\":", &data, b"}"))
         }
-        (Dialect::Prowpt | Dialect::AgentPlatform, Face::Nothing) => {
+        (Dialect::Prowpt | Dialect::AgentPlatform, Shape::Nothing) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
         (
             Dialect::Prowpt,
-            Face::Page {
+            Shape::Page {
                 params,
                 next_cursor,
                 total,
@@ -60,12 +60,12 @@ pub(crate) fn success(dialect: Dialect, status: StatusCode, payload: Payload) ->
         ) => {
             let total = total.unwrap_or_default();
             let mut rest = json!({"total": total, "limit": params.request.limit, "offset": params.request.offset, "next_cursor": next_cursor});
-            if total == REACH {
+            if total == MAX_OFFSET {
                 rest["total_capped"] = true.into();
             }
             json_response(status, beside(b"{\"items\":", &data, &rest))
         }
-        (Dialect::AgentPlatform, Face::Page { next_cursor, .. }) => json_response(
+        (Dialect::AgentPlatform, Shape::Page { next_cursor, .. }) => json_response(
             status,
             beside(
                 b"{\"data\":",

@@ -22,7 +22,7 @@ use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
-use crate::{Failure, idempotency};
+use crate::{ApiError, idempotency};
 
 /// The largest JSON body, in bytes. An agent's parameters and a prompt set may have 100 KB each.
 const MAX_BODY: usize = 512 * 1024;
@@ -38,27 +38,27 @@ pub struct Json<T>(pub T);
 pub struct OptionalJson<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let is_json = is_said_to_be_json(request.headers());
         let body = read_body(request).await?;
         if body.is_empty() {
-            return Err(Failure(Error::Malformed(
+            return Err(ApiError(Error::Malformed(
                 "the request needs a JSON body".to_owned(),
             )));
         }
         if !is_json {
-            return Err(Failure(Error::UnsupportedMediaType));
+            return Err(ApiError(Error::UnsupportedMediaType));
         }
         Ok(Self(parse_json(&body)?))
     }
 }
 
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let is_json = is_said_to_be_json(request.headers());
         let body = read_body(request).await?;
         if body.iter().all(u8::is_ascii_whitespace) {
@@ -66,7 +66,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
         } else if is_json {
             Ok(Self(parse_json(&body)?))
         } else {
-            Err(Failure(Error::UnsupportedMediaType))
+            Err(ApiError(Error::UnsupportedMediaType))
         }
     }
 }
@@ -204,7 +204,7 @@ fn demand(text: &str) -> String {
 }
 
 /// For a member that may be `null`: tells that from one that is left out, which `#[serde(default)]` makes `None`.
-pub fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub fn double_option<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -287,9 +287,9 @@ impl Params {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         Ok(Self::parse(parts.uri.query().unwrap_or_default())?)
     }
 }
@@ -303,29 +303,29 @@ pub struct Id<T>(pub T);
 pub struct IdPair<A, B>(pub A, pub B);
 
 impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let segments = path_variables(parts, state).await;
         let id = segments
             .first()
             .filter(|_| segments.len() == 1)
             .and_then(|segment| segment.parse().ok());
-        id.map(Self).ok_or(Failure(Error::NotFound("resource")))
+        id.map(Self).ok_or(ApiError(Error::NotFound("resource")))
     }
 }
 
 impl<A: FromStr, B: FromStr, S: Send + Sync> FromRequestParts<S> for IdPair<A, B> {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let segments = path_variables(parts, state).await;
         let pair = match segments.as_slice() {
             [first, second] => first.parse().ok().zip(second.parse().ok()),
             _ => None,
         };
         pair.map(|(first, second)| Self(first, second))
-            .ok_or(Failure(Error::NotFound("resource")))
+            .ok_or(ApiError(Error::NotFound("resource")))
     }
 }
 
@@ -407,30 +407,30 @@ impl<S: Send + Sync> FromRequestParts<S> for ComesBack {
 /// The id for what this request creates: a fresh one, or for a request with an `Idempotency-Key` always the same, so that a
 /// repetition after a crash meets the row that the first attempt wrote.
 #[derive(Clone, Copy, Debug)]
-pub struct FreshId {
+pub struct NewId {
     pub(crate) seed: Option<(DateTime<Utc>, [u8; 32])>,
 }
 
-impl FreshId {
+impl NewId {
     /// The id, with the time `now` unless the request was first made earlier. Each type of id has its own.
     pub fn id<T: Identifier>(&self, now: DateTime<Utc>) -> T {
         T::from(self.seed.map_or_else(
-            || ids::fresh(now),
+            || ids::new_v7(now),
             |(first_at, seed)| {
                 let seed = [T::NAME.as_bytes(), &seed].concat();
-                ids::derived(first_at, &Sha256::digest(seed).into())
+                ids::deterministic(first_at, &Sha256::digest(seed).into())
             },
         ))
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for FreshId {
-    type Rejection = Failure;
+impl<S: Send + Sync> FromRequestParts<S> for NewId {
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match parts.extensions.get::<Self>() {
             Some(fresh) => Ok(*fresh),
-            None if parts.extensions.get::<idempotency::Key>().is_some() => Err(Failure(
+            None if parts.extensions.get::<idempotency::Key>().is_some() => Err(ApiError(
                 Error::internal("an id was wanted before the request's key was looked up"),
             )),
             None => Ok(Self { seed: None }),

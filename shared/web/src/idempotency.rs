@@ -21,17 +21,17 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use domain::Error;
-use domain::ids::fresh;
+use domain::ids::new_v7;
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Attempt, StoredResponse};
 
-use crate::Failure;
+use crate::ApiError;
 use crate::encode;
-use crate::extract::{FreshId, largest_body, read_up_to};
-use crate::reply::Payload;
-use crate::serve::Host;
+use crate::extract::{NewId, largest_body, read_up_to};
+use crate::response::Payload;
+use crate::serve::AppContext;
 
 /// How long a request is taken to be worked on, when no response was stored.
 const IN_FLIGHT: TimeDelta = TimeDelta::seconds(60);
@@ -53,7 +53,7 @@ struct Kept {
 pub(crate) struct Key(Arc<Inner>);
 
 struct Inner {
-    host: Host,
+    host: AppContext,
     scope: String,
     body: Bytes,
     claim: Mutex<Option<Claim>>,
@@ -68,7 +68,7 @@ struct Claim {
 
 /// Handles a request that has a key; lets all others pass.
 pub(crate) async fn apply(
-    host: &Host,
+    host: &AppContext,
     principal: &Principal,
     dialect: Dialect,
     request: Request,
@@ -83,7 +83,7 @@ pub(crate) async fn apply(
         _ => return next.run(request).await,
     };
     let Some(text) = text else {
-        return Failure(Error::invalid_header(
+        return ApiError(Error::invalid_header(
             "Idempotency-Key",
             "must have 1 to 255 ASCII characters",
         ))
@@ -91,12 +91,12 @@ pub(crate) async fn apply(
     };
     let (key, request) = match Key::read(host, principal, &text, request).await {
         Ok(read) => read,
-        Err(error) => return Failure(error).into_response(),
+        Err(error) => return ApiError(error).into_response(),
     };
     // A panic frees the key like any other 5xx.
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let response =
-        handled.unwrap_or_else(|_| Failure(Error::internal("a handler panicked")).into_response());
+        handled.unwrap_or_else(|_| ApiError(Error::internal("a handler panicked")).into_response());
     match key.taken_claim() {
         Some(claim) => key.settle(claim, dialect, response).await,
         // The request was refused before its key was looked up, or is answered with what was kept.
@@ -123,18 +123,18 @@ pub(crate) async fn admit(parts: &mut Parts) -> Result<(), Response> {
             Ok(())
         }
         Ok(Found::Answered(response)) => Err(response),
-        Err(error) => Err(Failure(error).into_response()),
+        Err(error) => Err(ApiError(error).into_response()),
     }
 }
 
 enum Found {
-    Claimed(FreshId),
+    Claimed(NewId),
     Answered(Response),
 }
 
 impl Key {
     async fn read(
-        host: &Host,
+        host: &AppContext,
         principal: &Principal,
         text: &str,
         request: Request,
@@ -157,7 +157,7 @@ impl Key {
         } = &*self.0;
         let now = host.services.clock.now();
         let mut attempt = Attempt {
-            nonce: fresh(now),
+            nonce: new_v7(now),
             // Keyed, since a body may have a password in it.
             fingerprint: host.vault.mac(PURPOSE, body).await?,
             first_at: now,
@@ -200,7 +200,7 @@ impl Key {
             }
         }
         let seed: [u8; 32] = Sha256::digest(scope.as_bytes()).into();
-        let fresh = FreshId {
+        let fresh = NewId {
             seed: Some((attempt.first_at, seed)),
         };
         let claim = Claim {
@@ -248,7 +248,7 @@ impl Key {
                         self.keep(attempt, parts.status, &body).await;
                         Response::from_parts(parts, Body::from(body))
                     }
-                    Err(error) => Failure(Error::internal(error)).into_response(),
+                    Err(error) => ApiError(Error::internal(error)).into_response(),
                 }
             }
             // The first attempt was refused, so nothing has happened. A later one cannot tell what those before it have done.
@@ -331,7 +331,7 @@ fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
 
 /// The response that was kept, if it can still be opened.
 async fn replay(
-    host: &Host,
+    host: &AppContext,
     scope: &str,
     stored: &StoredResponse,
 ) -> Result<Option<Response>, Error> {

@@ -1,4 +1,4 @@
-//! The API documents: what the handlers' annotations say, in the face that `encode` gives to answers.
+//! The API documents: what the handlers' annotations say, in the shape that `encode` gives to answers.
 //!
 //! Annotations describe bare data, as handlers return it. [`document`] adds what a dialect adds: envelopes, errors, credentials,
 //! rate-limit headers. An annotation may say more:
@@ -12,8 +12,8 @@
 //! An operation with a `cursor` parameter answers with a page of a list; any other array is one value.
 
 mod components;
+mod envelopes;
 mod errors;
-mod faces;
 mod requests;
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use utoipa::openapi::OpenApi;
 
 /// What a document says of itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Outline<'a> {
+pub struct DocumentInfo<'a> {
     pub title: &'a str,
     pub description: &'a str,
     /// The root of the API as seen from the document, so that it is right behind any domain and stage.
@@ -46,7 +46,7 @@ pub struct Collision(String);
 /// Two groups have the same operation, or different schemas of the same name.
 pub fn document(
     groups: impl IntoIterator<Item = OpenApi>,
-    outline: &Outline<'_>,
+    info: &DocumentInfo<'_>,
     is_wanted: impl Fn(&str) -> bool,
 ) -> Result<Value, Collision> {
     let (mut paths, mut schemas) = (Map::new(), components::schemas());
@@ -67,18 +67,18 @@ pub fn document(
         }
     }
 
-    let mut servers = vec![json!({"url": outline.root, "description": "Where this document is"})];
-    servers.extend(outline.public_url.map(|url| json!({ "url": url })));
+    let mut servers = vec![json!({"url": info.root, "description": "Where this document is"})];
+    servers.extend(info.public_url.map(|url| json!({ "url": url })));
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
-            "title": outline.title,
-            "description": outline.description,
+            "title": info.title,
+            "description": info.description,
             "version": env!("CARGO_PKG_VERSION"),
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": servers,
-        "tags": tags(&paths, outline.tags),
+        "tags": tags(&paths, info.tags),
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -97,7 +97,7 @@ fn complete(dialect: Dialect, method: &str, operation: &mut Value) {
     let access = requests::secure(dialect, operation);
     requests::tell_role(operation);
     requests::add_parameters(dialect, method, access, operation);
-    faces::wrap(dialect, access, operation);
+    envelopes::wrap(dialect, access, operation);
     errors::add(dialect, method, access, operation);
 }
 

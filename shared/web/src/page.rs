@@ -6,10 +6,10 @@ use auth::Dialect;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use domain::Error;
-use domain::page::{PageRequest, REACH};
+use domain::page::{MAX_OFFSET, PageRequest};
 use utoipa::IntoParams;
 
-use crate::{Failure, Params};
+use crate::{ApiError, Params};
 
 /// The most rows of a page.
 const MAX_ROWS: u32 = 200;
@@ -63,7 +63,7 @@ impl PageParams {
                 "cannot be combined with a page or offset",
             ));
         }
-        if offset.saturating_add(limit) > REACH && offset > 0 {
+        if offset.saturating_add(limit) > MAX_OFFSET && offset > 0 {
             let name = if dialect == Dialect::Prowpt {
                 "offset"
             } else {
@@ -71,7 +71,7 @@ impl PageParams {
             };
             return Err(Error::invalid_query(
                 name,
-                format!("reaches the first {REACH} rows; go on with cursor"),
+                format!("reaches the first {MAX_OFFSET} rows; go on with cursor"),
             ));
         }
         let limit = NonZeroU32::new(limit).unwrap_or(NonZeroU32::MIN);
@@ -136,9 +136,9 @@ pub struct CursorPaging {
 type CursorId = domain::ids::AuditId;
 
 impl<S: Send + Sync> FromRequestParts<S> for PageParams {
-    type Rejection = Failure;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let params = Params::from_request_parts(parts, state).await?;
         Ok(Self::read(Dialect::of(parts.uri.path()), &params)?)
     }

@@ -1,11 +1,11 @@
-//! The way of a request: trailing slash, CORS, routing, authentication, handler, face, one log line.
+//! The way of a request: trailing slash, CORS, routing, authentication, handler, shape, one log line.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use auth::{
-    Authenticated, Authenticator, Batch, Counting, Dialect, Incoming, KnownKey, Vault, is_strict,
+    AuthRequest, AuthResult, Authenticator, Batch, Counting, Dialect, TokenRef, Vault, is_strict,
 };
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -15,7 +15,7 @@ use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use domain::Error;
-use domain::activity::{Activity, kept_path};
+use domain::activity::{RequestLogEntry, kept_path};
 use domain::error::RateLimit;
 use domain::ids::{ActivityId, WorkspaceId};
 use domain::token::Token;
@@ -28,19 +28,19 @@ use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::extract::{Client, ComesBack, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params};
-use crate::reply::Payload;
-use crate::{Failure, cors, encode, idempotency};
+use crate::response::Payload;
+use crate::{ApiError, cors, encode, idempotency};
 
 /// What serving takes, beside the routes.
 #[derive(Clone)]
-pub struct Host {
+pub struct AppContext {
     pub services: Services,
     pub store: Store,
     pub authenticator: Authenticator,
     pub vault: Vault,
 }
 
-impl Host {
+impl AppContext {
     pub fn new(services: Services) -> Self {
         let store = Store::new(&services);
         Self {
@@ -54,7 +54,7 @@ impl Host {
 
 /// Builds a function's router: `open` routes for all callers, `guarded` ones for authenticated callers.
 pub fn serve<S: Clone + Send + Sync + 'static>(
-    host: Host,
+    host: AppContext,
     open: OpenApiRouter<S>,
     guarded: OpenApiRouter<S>,
     state: S,
@@ -67,8 +67,8 @@ pub fn serve<S: Clone + Send + Sync + 'static>(
     let routes = open
         .merge(guarded)
         .route_layer(axum::middleware::from_fn(note_route))
-        .fallback(async || Failure(Error::NotFound("resource")))
-        .method_not_allowed_fallback(async || Failure(Error::MethodNotAllowed))
+        .fallback(async || ApiError(Error::NotFound("resource")))
+        .method_not_allowed_fallback(async || ApiError(Error::MethodNotAllowed))
         .with_state(state);
     // Outside the routes, since a path must be put right before it is matched.
     Router::new().fallback(handle).with_state((host, routes))
@@ -92,7 +92,7 @@ struct Learned {
     limit: Option<RateLimit>,
     route: Option<MatchedPath>,
     organization: Option<domain::ids::OrganizationId>,
-    key: Option<KnownKey>,
+    key: Option<TokenRef>,
     /// The batch of an organization's requests that this request completes.
     batch: Option<Batch>,
     /// Takes the work that runs beside the handler.
@@ -105,7 +105,7 @@ impl Facts {
     }
 }
 
-async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) -> Response {
+async fn handle(State((host, routes)): State<(AppContext, Router)>, request: Request) -> Response {
     let started = Instant::now();
     let received_at = host.services.clock.now();
     let (mut parts, body) = request.into_parts();
@@ -135,7 +135,7 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
             facts.with(|learned| learned.beside = None);
             match outcome {
                 Ok(Ok(response)) => response,
-                Err(_) => Failure(Error::internal("a handler panicked")).into_response(),
+                Err(_) => ApiError(Error::internal("a handler panicked")).into_response(),
             }
         };
         let beside = async {
@@ -166,7 +166,7 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
     if let Some(batch) = facts.with(|learned| learned.batch.take()) {
         let guard = host.authenticator.guard().clone();
         let write = async move { guard.write(batch).await };
-        host.services.afterwards.run(write);
+        host.services.background.run(write);
     }
     let over = match failed.as_deref() {
         Some(Error::RateLimited(limit)) => Some(*limit),
@@ -191,7 +191,7 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
         let duration = started.elapsed().as_micros();
         keep(
             &host,
-            Activity {
+            RequestLogEntry {
                 id: ActivityId::new(received_at),
                 key_id: key.id,
                 workspace_id: key.workspace_id,
@@ -221,7 +221,11 @@ async fn handle(State((host, routes)): State<(Host, Router)>, request: Request) 
 }
 
 /// Finds out who calls. It runs for routes that exist, so that every caller is told of a wrong path as such.
-async fn authenticate(State(host): State<Host>, mut request: Request, next: Next) -> Response {
+async fn authenticate(
+    State(host): State<AppContext>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path();
     let dialect = Dialect::of(path);
     let (parts, body) = request.into_parts();
@@ -234,7 +238,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         Ok(None)
     };
     let strict = is_strict(&parts.method, parts.uri.path());
-    let incoming = Incoming {
+    let auth_request = AuthRequest {
         dialect,
         strict,
         headers: &parts.headers,
@@ -242,12 +246,12 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
         product_id: product_id.as_ref().ok().copied().flatten(),
         counting: counting(&parts),
     };
-    let Authenticated {
+    let AuthResult {
         outcome,
         limit,
         used,
         key,
-    } = host.authenticator.authenticate(incoming).await;
+    } = host.authenticator.authenticate(auth_request).await;
     let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
     facts.with(|learned| {
         learned.limit = limit;
@@ -255,7 +259,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     });
     let principal = match outcome.and_then(|principal| product_id.map(|_| principal)) {
         Ok(principal) => principal,
-        Err(error) => return Failure(error).into_response(),
+        Err(error) => return ApiError(error).into_response(),
     };
     facts.with(|learned| learned.organization = Some(principal.organization_id));
     // What a super admin does in another organization counts for the super admin's own.
@@ -263,7 +267,7 @@ async fn authenticate(State(host): State<Host>, mut request: Request, next: Next
     let guard = host.authenticator.guard();
     match guard.admit(organization, host.services.clock.now()) {
         Ok(batch) => facts.with(|learned| learned.batch = batch),
-        Err(error) => return Failure(error).into_response(),
+        Err(error) => return ApiError(error).into_response(),
     }
     if let Some(token) = used {
         record_use_beside(&host, &facts, token, &principal);
@@ -286,8 +290,8 @@ fn counting(parts: &Parts) -> Counting {
 }
 
 /// Has the use of a token written while the handler works.
-fn record_use_beside(host: &Host, facts: &Facts, token: Token, principal: &auth::Principal) {
-    let (authenticator, caller) = (host.authenticator.clone(), principal.caller.clone());
+fn record_use_beside(host: &AppContext, facts: &Facts, token: Token, principal: &auth::Principal) {
+    let (authenticator, caller) = (host.authenticator.clone(), principal.audit_context.clone());
     let work: BoxFuture<'static, ()> =
         Box::pin(async move { authenticator.record_use(&token, &caller).await });
     if let Some(sender) = facts.with(|learned| learned.beside.take()) {
@@ -297,9 +301,9 @@ fn record_use_beside(host: &Host, facts: &Facts, token: Token, principal: &auth:
 }
 
 /// Has a request kept in the request log once its answer is on the way. The answer does not depend on it.
-fn keep(host: &Host, row: Activity) {
+fn keep(host: &AppContext, row: RequestLogEntry) {
     let store = host.store.clone();
-    host.services.afterwards.run(async move {
+    host.services.background.run(async move {
         if let Err(error) = store.record_activity(&row).await {
             let source = std::error::Error::source(&error).map(ToString::to_string);
             tracing::warn!(%error, source, request.id = row.request_id, "a request was not kept in the request log");

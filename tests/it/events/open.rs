@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ::events::Pace;
 use chrono::TimeDelta;
-use testkit::{Answer, DynamoDbRecorder};
+use testkit::{DynamoDbRecorder, TestResponse};
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn short() -> Pace {
 
 impl Desk {
     /// What comes of an attempt to open a stream. The stream is read to its end, if it is one.
-    async fn try_to_open(&self, run: &str, token: &str, last: Option<&str>) -> Answer {
+    async fn try_to_open(&self, run: &str, token: &str, last: Option<&str>) -> TestResponse {
         let path = format!("/api/workflow/{run}/events");
         let mut request = self.app.get(&path).bearer(token);
         if let Some(last) = last {
@@ -94,7 +94,7 @@ async fn a_workspace_has_as_many_streams_as_it_may() {
 
     // A client that leaves frees a place at once.
     drop(newer);
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + MAX_WAIT;
     let mut last = loop {
         let url = desk.app.url(&format!("/api/workflow/{}/events", runs[3]));
         let response = desk.app.client.get(url).bearer_auth(&desk.token);
@@ -365,7 +365,7 @@ async fn silence_is_broken_by_comments() {
     }
     // An open stream does not keep the platform from stopping.
     let (stopped, rest) = tokio::join!(
-        tokio::time::timeout(PATIENCE, desk.app.platform.stop()),
+        tokio::time::timeout(MAX_WAIT, desk.app.platform.stop()),
         stream.read_all()
     );
     stopped.unwrap();

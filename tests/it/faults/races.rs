@@ -6,7 +6,7 @@ use futures::future::join;
 use reqwest::Method;
 use serde_json::{Value, json};
 use store::Store;
-use testkit::{Account, Answer, Calls, DynamoDbFaults, Held, TestApp};
+use testkit::{Account, Calls, DynamoDbFaults, Held, TestApp, TestResponse};
 
 const MEMBERS: &str = "/api/organization/members";
 
@@ -41,7 +41,7 @@ impl Office {
         self.faults.hold(writes.containing(text))
     }
 
-    async fn send(&self, by: &Account, method: Method, path: &str, body: Value) -> Answer {
+    async fn send(&self, by: &Account, method: Method, path: &str, body: Value) -> TestResponse {
         let request = self.app.request(method, path).json(body);
         request.bearer(&by.access_token).send().await
     }
@@ -60,10 +60,10 @@ impl Office {
 
     /// The answer to `request`, whose held calls go on once `meanwhile` is done.
     async fn change_while(
-        request: impl Future<Output = Answer>,
+        request: impl Future<Output = TestResponse>,
         mut held: Held,
         meanwhile: impl Future<Output = ()>,
-    ) -> Answer {
+    ) -> TestResponse {
         let meanwhile = async {
             held.arrived(1).await;
             meanwhile.await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use testkit::{Account, Answer, Calls, DynamoDbFaults, Fault, TestApp};
+use testkit::{Account, Calls, DynamoDbFaults, Fault, TestApp, TestResponse};
 
-async fn demote(app: &TestApp, owner: &Account, member: &Account) -> Answer {
+async fn demote(app: &TestApp, owner: &Account, member: &Account) -> TestResponse {
     let path = format!("/api/organization/members/{}", member.user_id);
     let patch = app.request(Method::PATCH, &path);
     let patch = patch.json(json!({"role": "USER"}));

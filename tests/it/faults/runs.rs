@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Partial, PartialEvent};
+use domain::run::{StreamChunk, StreamChunkEvent};
 use serde_json::{Value, json};
-use store::{EventCursor, RunEntry, Store};
+use store::{EventCursor, JournalEntry, Store};
 use testkit::fakes::{ModelApi, Target, Turn};
 use testkit::{Account, Calls, DynamoDbFaults, Fault, TestApp, eventually};
 
@@ -238,11 +238,11 @@ async fn pieces_of_an_answer_that_cannot_be_shown_cost_a_run_nothing() {
     let shown = async || {
         let seen = store.run_events(workspace, id, EventCursor::Start).await;
         let entries = seen.unwrap().unwrap().entries.into_iter();
-        let partials = entries.filter_map(|entry| match entry {
-            RunEntry::Partial(partial) => Some(partial),
-            RunEntry::Step(_) => None,
+        let chunks = entries.filter_map(|entry| match entry {
+            JournalEntry::StreamChunk(chunk) => Some(chunk),
+            JournalEntry::Step(_) => None,
         });
-        partials.collect::<Vec<_>>()
+        chunks.collect::<Vec<_>>()
     };
     let last = loop {
         match shown().await.last() {
@@ -250,16 +250,16 @@ async fn pieces_of_an_answer_that_cannot_be_shown_cost_a_run_nothing() {
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     };
-    let planted = Partial {
+    let planted = StreamChunk {
         sequence: last.sequence + 2,
-        event: PartialEvent::Text {
+        event: StreamChunkEvent::Text {
             text: "planted".to_owned(),
         },
         ..last
     };
     let add = async || {
         let held = store.run_head(workspace, id).await.unwrap().unwrap();
-        store.add_partial(&held, &planted).await.is_ok()
+        store.append_chunk(&held, &planted).await.is_ok()
     };
     eventually("a planted piece", add).await;
     let ended = desk.ended(&run, SOON).await;

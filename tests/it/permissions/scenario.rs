@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use store::Store;
 use testkit::fakes::{ModelApi, Target, Turn};
-use testkit::{Account, Answer, TestApp};
+use testkit::{Account, TestApp, TestResponse};
 
 use crate::template::operations;
 
@@ -644,7 +644,7 @@ impl Scenario {
         again.body
     }
 
-    async fn send(&self, credential: &str, path: &str, key: &str, body: Value) -> Answer {
+    async fn send(&self, credential: &str, path: &str, key: &str, body: Value) -> TestResponse {
         let request = self.app.post(path, body).bearer(credential);
         request.header("idempotency-key", key).send().await
     }

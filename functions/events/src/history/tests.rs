@@ -18,7 +18,7 @@ fn run(status: RunStatus, steps: u32) -> Run {
         steps,
         trigger: RunTrigger::Manual,
         signal: None,
-        ancestry: None,
+        lineage: None,
         input: None,
         output: (status == RunStatus::Completed).then(|| json!({"text": "It rains."})),
         error: (status == RunStatus::Failed).then(|| "no model answered".to_owned()),
@@ -28,7 +28,7 @@ fn run(status: RunStatus, steps: u32) -> Run {
         lost_leases: 0,
         abandoned_leases: 0,
         counts_in_plan: false,
-        wanted: None,
+        pause_requested: false,
         worked_millis: 0,
         showing: None,
         due_at: None,
@@ -38,13 +38,13 @@ fn run(status: RunStatus, steps: u32) -> Run {
     }
 }
 
-fn step(index: u32, event: StepEvent) -> RunEntry {
+fn step(index: u32, event: StepEvent) -> JournalEntry {
     let at = DateTime::UNIX_EPOCH + TimeDelta::seconds(2);
-    RunEntry::Step(Step { index, at, event })
+    JournalEntry::Step(Step { index, at, event })
 }
 
-fn partial(position: u32, sequence: u32, event: PartialEvent) -> RunEntry {
-    RunEntry::Partial(Partial {
+fn partial(position: u32, sequence: u32, event: StreamChunkEvent) -> JournalEntry {
+    JournalEntry::StreamChunk(StreamChunk {
         position,
         sequence,
         at: DateTime::UNIX_EPOCH + TimeDelta::seconds(2),
@@ -67,14 +67,14 @@ fn answered(text: &str, tool_calls: &[&str]) -> StepEvent {
     }
 }
 
-fn asked(attempt: u32) -> PartialEvent {
+fn asked(attempt: u32) -> StreamChunkEvent {
     let model = "openai/gpt-5-mini".parse().unwrap();
-    PartialEvent::ModelAsked { model, attempt }
+    StreamChunkEvent::ModelAsked { model, attempt }
 }
 
-fn text(text: &str) -> PartialEvent {
+fn text(text: &str) -> StreamChunkEvent {
     let text = text.to_owned();
-    PartialEvent::Text { text }
+    StreamChunkEvent::Text { text }
 }
 
 fn intended(call_id: &str) -> StepEvent {
@@ -90,7 +90,7 @@ fn returned(call_id: &str, outcome: ToolOutcome) -> StepEvent {
 }
 
 /// A run with everything in it: a tool call, a refused one, pauses, an answer that began twice, one that was not announced.
-fn everything() -> Vec<RunEntry> {
+fn everything() -> Vec<JournalEntry> {
     vec![
         partial(0, 0, asked(1)),
         partial(0, 1, text("I shall ")),
@@ -114,7 +114,7 @@ fn everything() -> Vec<RunEntry> {
     ]
 }
 
-fn read(history: &mut History, run: Run, entries: &[RunEntry]) -> Vec<RunEvent> {
+fn read(history: &mut History, run: Run, entries: &[JournalEntry]) -> Vec<RunEvent> {
     let entries = entries.to_vec();
     history.read(&RunEvents { run, entries })
 }

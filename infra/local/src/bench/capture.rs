@@ -77,7 +77,7 @@ impl Capture {
         self.tenant.send(request).await?;
         let mut calls = self.recorder.take();
         // No response waits for those, so they may be those of the request before.
-        calls.retain(|call| !call.is_afterwards());
+        calls.retain(|call| !call.is_background());
         Ok(calls)
     }
 }

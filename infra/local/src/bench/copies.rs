@@ -115,7 +115,7 @@ impl Pattern {
             let fresh: Vec<_> = self
                 .own
                 .iter()
-                .map(|_| ids::fresh(clock.now()).to_string())
+                .map(|_| ids::new_v7(clock.now()).to_string())
                 .collect();
             for item in &self.items {
                 let pairs = self.own.iter().zip(&fresh);

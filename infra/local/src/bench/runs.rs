@@ -29,7 +29,7 @@ const ONE_BY_ONE: usize = 50;
 const AT_ONCE: usize = 200;
 /// How many send the signals of `AT_ONCE`.
 const SENDERS: usize = 8;
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The path at which the outside service is slow, and how long it takes there.
 const SLOW_PATH: &str = "/slow";
 pub(super) const SLOW: Duration = Duration::from_secs(19);
@@ -232,7 +232,7 @@ pub(super) async fn finished(tenant: &Tenant, run: &str, pause: Duration) -> any
             }
         }
     };
-    let run = tokio::time::timeout(PATIENCE, looking).await;
+    let run = tokio::time::timeout(MAX_WAIT, looking).await;
     let run = run.context("a run did not end")??;
     ensure!(run["data"]["status"] == "completed", "a run failed: {run}");
     Ok(run)

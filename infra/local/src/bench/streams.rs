@@ -17,7 +17,7 @@ use crate::TemplateSource;
 const AT_ONCE: [usize; 2] = [1, 200];
 /// How often one stream alone is measured.
 const ALONE: usize = 20;
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
     let platform = super::child(template).await?;
@@ -87,7 +87,7 @@ async fn watch_many(tenant: &Arc<Tenant>, count: usize) -> anyhow::Result<Vec<Wa
         let (tenant, execution) = (tenant.clone(), execution??);
         watchers.spawn(async move {
             let watching = watch(&tenant, &execution);
-            let watched = tokio::time::timeout(PATIENCE, watching).await;
+            let watched = tokio::time::timeout(MAX_WAIT, watching).await;
             let (events, watched) = watched.context("a stream did not end")??;
             anyhow::Ok((execution, events, watched))
         });

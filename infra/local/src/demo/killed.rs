@@ -21,7 +21,7 @@ use crate::child::ChildPlatform;
 use crate::embedded::connections;
 
 /// How long the call may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The idempotency keys of the requests that have arrived.
 type Keys = Arc<Mutex<Vec<String>>>;
@@ -96,7 +96,7 @@ async fn steps(
     let accepted = client.post(&signals, &key, &signal, 202).await?;
     let run = format!("/api/v1/runs/{}", text(&accepted, "/data/run_id")?);
     let arrived = || keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + MAX_WAIT;
     while arrived().is_empty() {
         ensure!(Instant::now() < until, "the service was not asked");
         tokio::time::sleep(Duration::from_millis(10)).await;

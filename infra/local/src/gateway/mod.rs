@@ -27,11 +27,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::hosts::Hosts;
 use self::limits::Limits;
-use self::responses::{Responses, Situation};
+use self::responses::{GatewayResponseType, Responses};
 use self::routing::Routing;
 use self::streaming::{StreamEnd, streamed};
 use crate::embedded::connections::{self, Ends};
-use crate::hosting::{Failure, Hosted, HttpCall};
+use crate::hosting::{Failure, FunctionHandle, HttpCall};
 use crate::invocation;
 use crate::runtime_api::BootstrapError;
 use crate::template::{Deployment, Route};
@@ -43,7 +43,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// A function that answers requests.
 pub(crate) struct HttpFunction {
     pub(crate) logical_id: String,
-    pub(crate) hosted: Hosted,
+    pub(crate) hosted: FunctionHandle,
     /// Whether its responses reach the client as they are made.
     pub(crate) streams: bool,
 }
@@ -127,10 +127,11 @@ impl Gateway {
         let answered = if self.hosts.has(&head, ends.local) {
             self.integrate(&head, body, &mut context).await
         } else {
-            Err(Situation::ForeignHost)
+            Err(GatewayResponseType::ForeignHost)
         };
-        let mut response = answered
-            .unwrap_or_else(|situation| self.responses.response(situation, &context, &head));
+        let mut response = answered.unwrap_or_else(|response_type| {
+            self.responses.response(response_type, &context, &head)
+        });
         if let Some(id) = id {
             response.headers_mut().entry(REQUEST_ID).or_insert(id);
         }
@@ -143,21 +144,21 @@ impl Gateway {
         head: &request::Parts,
         body: Incoming,
         context: &mut ApiGatewayProxyRequestContext,
-    ) -> Result<Response<Body>, Situation> {
+    ) -> Result<Response<Body>, GatewayResponseType> {
         if self.limits.refuse_headers(head) {
-            return Err(Situation::HeadersTooLarge);
+            return Err(GatewayResponseType::HeadersTooLarge);
         }
         let matched = self
             .routing
             .find(head.uri.path(), &head.method)
-            .ok_or(Situation::MissingAuthenticationToken)?;
+            .ok_or(GatewayResponseType::MissingAuthenticationToken)?;
         context.resource_path = Some(matched.resource_path.to_owned());
         let function = &self.functions[matched.function];
         // Lambda gets whole bodies: one that breaks off never reaches a function.
         let body = self.whole_body(head, body).await?;
         let limits = &self.limits;
         if limits.refuse_event(head, context, &body, &self.binary_media_types) {
-            return Err(Situation::RequestTooLarge);
+            return Err(GatewayResponseType::RequestTooLarge);
         }
 
         let patience = matched.timeout.or(limits.timeout);
@@ -181,7 +182,7 @@ impl Gateway {
             Ok(response) => Ok(response),
             Err(error) => {
                 tracing::error!(function = function.logical_id, path = matched.resource_path, %error, "request failed");
-                Err(situation(&error))
+                Err(response_type(&error))
             }
         }
     }
@@ -190,12 +191,12 @@ impl Gateway {
         &self,
         head: &request::Parts,
         mut body: Incoming,
-    ) -> Result<Bytes, Situation> {
+    ) -> Result<Bytes, GatewayResponseType> {
         let limit = self.limits.body_of(head);
         let too_large = if limit < self.limits.body {
-            Situation::TooLargeUnauthenticated { limit }
+            GatewayResponseType::TooLargeUnauthenticated { limit }
         } else {
-            Situation::RequestTooLarge
+            GatewayResponseType::RequestTooLarge
         };
         if body.size_hint().lower() > limit as u64 {
             // A client that asked first has sent nothing yet.
@@ -209,10 +210,10 @@ impl Gateway {
         loop {
             let until = started + self.limits.arrival_of(whole.len());
             match tokio::time::timeout_at(until, body.frame()).await {
-                Err(_) => return Err(Situation::SlowBody),
+                Err(_) => return Err(GatewayResponseType::SlowBody),
                 Ok(None) => return Ok(whole.freeze()),
                 // Either it is in no form that there is, or the client went away and does not read this answer.
-                Ok(Some(Err(_))) => return Err(Situation::BadBody),
+                Ok(Some(Err(_))) => return Err(GatewayResponseType::BadBody),
                 Ok(Some(Ok(frame))) => {
                     // Trailers are nothing that a function gets.
                     let Ok(data) = frame.into_data() else {
@@ -246,14 +247,14 @@ fn check_transfer(route: &Route, function: &HttpFunction) -> anyhow::Result<()> 
 }
 
 /// What a client gets to see of a failure.
-fn situation(failure: &Failure) -> Situation {
+fn response_type(failure: &Failure) -> GatewayResponseType {
     match failure {
         Failure::Library(invocation::Failure::TimedOut)
         | Failure::Process(BootstrapError::TimedOut(_))
-        | Failure::GatewayTimedOut => Situation::IntegrationTimeout,
-        Failure::Process(BootstrapError::EventTooLarge(_)) => Situation::RequestTooLarge,
+        | Failure::GatewayTimedOut => GatewayResponseType::IntegrationTimeout,
+        Failure::Process(BootstrapError::EventTooLarge(_)) => GatewayResponseType::RequestTooLarge,
         // Also where Lambda throttles: API Gateway does not pass that on.
-        _ => Situation::IntegrationFailure,
+        _ => GatewayResponseType::IntegrationFailure,
     }
 }
 

@@ -17,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::runtime_api::Pieces;
+use crate::runtime_api::ResponseStream;
 
 /// What stands between the head of a streamed response and its body.
 const DELIMITER: [u8; 8] = [0; 8];
@@ -171,7 +171,9 @@ struct Prelude {
 }
 
 /// Reads what a function streams: waits for the head, and leaves the body to come.
-pub(crate) async fn streamed_response(mut pieces: Pieces) -> Result<Response<Body>, Malformed> {
+pub(crate) async fn streamed_response(
+    mut pieces: ResponseStream,
+) -> Result<Response<Body>, Malformed> {
     let mut beginning = BytesMut::new();
     let prelude = loop {
         let piece = match pieces.next().await {
@@ -246,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_streamed_response_has_its_head_wherever_its_pieces_end() {
-        let pieces = Pieces::of([
+        let pieces = ResponseStream::of([
             br#"{"statusCode":201,"headers":{"x-one":"1","x-two":["2","3"],"#.as_slice(),
             b"\"content-length\":\"9\"},\"cookies\":[\"a=1\",\"b=2\"]}\0\0\0",
             b"\0\0\0\0",
@@ -271,7 +273,7 @@ mod tests {
             b"{\"statusCode\":200,\"headers\":{\"a b\":\"\"}}\0\0\0\0\0\0\0\0",
         ];
         for piece in pieces {
-            let read = streamed_response(Pieces::of([piece])).await;
+            let read = streamed_response(ResponseStream::of([piece])).await;
             assert!(read.is_err(), "{}", String::from_utf8_lossy(piece));
         }
         let wholes: [&[u8]; 4] = [

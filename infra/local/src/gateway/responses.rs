@@ -15,7 +15,7 @@ const DEFAULT_BODY: &str = r#"{"message":$context.error.messageString}"#;
 
 /// The situations in which no function answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Situation {
+pub(super) enum GatewayResponseType {
     /// What API Gateway calls a route that does not exist.
     MissingAuthenticationToken,
     RequestTooLarge,
@@ -35,7 +35,7 @@ pub(super) enum Situation {
     IntegrationTimeout,
 }
 
-impl Situation {
+impl GatewayResponseType {
     /// API Gateway's name of it, the response that stands in when the template has none of that name, the usual status
     /// and the usual message.
     fn description(self) -> (&'static str, &'static str, StatusCode, &'static str) {
@@ -109,16 +109,16 @@ impl Responses {
         Self { declared }
     }
 
-    /// The answer to a request in this situation.
+    /// The answer to a request of this type.
     pub(super) fn response(
         &self,
-        situation: Situation,
+        response_type: GatewayResponseType,
         context: &ApiGatewayProxyRequestContext,
         request: &request::Parts,
     ) -> Response<Body> {
-        let (name, fallback, status, message) = situation.description();
+        let (name, fallback, status, message) = response_type.description();
         let id = context.request_id.as_deref().unwrap_or_default();
-        if let Situation::TooLargeUnauthenticated { limit } = situation {
+        if let GatewayResponseType::TooLargeUnauthenticated { limit } = response_type {
             // As the function would refuse it.
             return web::refusal(request.uri.path(), &domain::Error::TooLarge { limit }, id);
         }
@@ -233,7 +233,8 @@ mod tests {
         let mut context = ApiGatewayProxyRequestContext::default();
         context.request_id = Some("r1".to_owned());
         let (request, ()) = http::Request::new(()).into_parts();
-        let response = responses.response(Situation::IntegrationTimeout, &context, &request);
+        let response =
+            responses.response(GatewayResponseType::IntegrationTimeout, &context, &request);
         assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(response.headers()["x-request-id"], "r1");
         let facts = Facts {
@@ -245,7 +246,11 @@ mod tests {
             facts.fill_in("$context.error.messageString, $context.requestId. $context.nothing$"),
             r#""too \"late\"", r1. $"#
         );
-        let missing = responses.response(Situation::MissingAuthenticationToken, &context, &request);
+        let missing = responses.response(
+            GatewayResponseType::MissingAuthenticationToken,
+            &context,
+            &request,
+        );
         assert_eq!(
             (missing.status(), missing.headers().get("x-request-id")),
             (StatusCode::FORBIDDEN, None)

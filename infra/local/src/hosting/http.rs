@@ -14,10 +14,10 @@ use lambda_http::request::RequestContext;
 use runtime::Lambda;
 use tower::ServiceExt;
 
-use super::{Code, Failure, Hosted, Patience, Pool};
+use super::{Code, Failure, FunctionHandle, Pool, QueueWait};
 use crate::gateway::limits::Limits;
 use crate::gateway::proxy;
-use crate::runtime_api::{Answer, BootstrapError};
+use crate::runtime_api::{BootstrapError, InvocationResponse};
 
 /// A request, whole, and what the gateway says of it.
 pub(crate) struct HttpCall {
@@ -32,7 +32,7 @@ pub(crate) struct HttpCall {
     pub(crate) patience: Option<Duration>,
 }
 
-impl Hosted {
+impl FunctionHandle {
     /// Has the function answer a request. A streamed response is there as soon as its head is.
     pub(crate) async fn respond(&self, call: HttpCall) -> Result<Response<Body>, Failure> {
         match &self.code {
@@ -105,8 +105,10 @@ async fn invoke(pool: &Arc<Pool>, call: HttpCall) -> Result<Response<Body>, Fail
     } = call;
     let event = proxy::event(&head, context, path_parameters, &body, &binary);
     let event = serde_json::to_vec(&event).map_err(BootstrapError::Unreadable)?;
-    match pool.invoke(Bytes::from(event), Patience::Brief).await? {
-        Answer::Whole(result) => Ok(proxy::whole_response(&result, &head.headers, &binary)?),
-        Answer::Streamed(pieces) => Ok(proxy::streamed_response(pieces).await?),
+    match pool.invoke(Bytes::from(event), QueueWait::Brief).await? {
+        InvocationResponse::Whole(result) => {
+            Ok(proxy::whole_response(&result, &head.headers, &binary)?)
+        }
+        InvocationResponse::Streamed(pieces) => Ok(proxy::streamed_response(pieces).await?),
     }
 }

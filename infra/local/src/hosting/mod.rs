@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 pub(crate) use self::http::HttpCall;
-pub(crate) use self::pool::{Patience, Pool, Pools, Program};
+pub(crate) use self::pool::{Pool, Pools, Program, QueueWait};
 
 use crate::gateway::proxy::Malformed;
 use crate::invocation::{self, Invoker};
@@ -24,7 +24,7 @@ use crate::runtime_api::BootstrapError;
 
 /// A function that runs.
 #[derive(Clone)]
-pub(crate) struct Hosted {
+pub(crate) struct FunctionHandle {
     code: Code,
     timeout: Duration,
     invoker: Invoker,
@@ -78,7 +78,7 @@ pub(crate) enum Failure {
     Ending,
 }
 
-impl Hosted {
+impl FunctionHandle {
     pub(crate) fn library(lambda: Lambda, timeout: Duration, invoker: Invoker) -> Self {
         Self {
             code: Code::Library(lambda),
@@ -156,7 +156,7 @@ async fn json_result<T: DeserializeOwned>(
     event: &impl Serialize,
 ) -> Result<T, Failure> {
     let event = serde_json::to_vec(event).map_err(BootstrapError::Unreadable)?;
-    let answer = pool.invoke(Bytes::from(event), Patience::Endless).await?;
+    let answer = pool.invoke(Bytes::from(event), QueueWait::Endless).await?;
     let whole = answer.collect().await?;
     Ok(serde_json::from_slice(&whole).map_err(BootstrapError::Unreadable)?)
 }

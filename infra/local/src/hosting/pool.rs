@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::invocation::Invoker;
-use crate::runtime_api::{Answer, Bootstrap, BootstrapError, PAYLOAD_LIMIT, RuntimeApi};
+use crate::runtime_api::{
+    Bootstrap, BootstrapError, InvocationResponse, PAYLOAD_LIMIT, RuntimeApi,
+};
 
 /// How many processes a function may have where the template says nothing.
 const DEFAULT_CONCURRENCY: usize = 10;
@@ -33,7 +35,7 @@ const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long an invocation waits while all processes of its function are busy.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
+pub(crate) enum QueueWait {
     /// A client waits for the answer.
     Brief,
     /// The event can wait.
@@ -113,8 +115,8 @@ impl Pool {
     pub(crate) async fn invoke(
         self: &Arc<Self>,
         event: Bytes,
-        patience: Patience,
-    ) -> Result<Answer, Failure> {
+        patience: QueueWait,
+    ) -> Result<InvocationResponse, Failure> {
         if event.len() > PAYLOAD_LIMIT {
             return Err(BootstrapError::EventTooLarge(event.len()).into());
         }
@@ -129,11 +131,11 @@ impl Pool {
         answer.await.unwrap_or(Err(Failure::Ending))
     }
 
-    async fn slot(&self, patience: Patience) -> Result<OwnedSemaphorePermit, Failure> {
+    async fn slot(&self, patience: QueueWait) -> Result<OwnedSemaphorePermit, Failure> {
         let slot = self.slots.clone().acquire_owned();
         let slot = match patience {
-            Patience::Endless => slot.await,
-            Patience::Brief => tokio::time::timeout(self.patience, slot)
+            QueueWait::Endless => slot.await,
+            QueueWait::Brief => tokio::time::timeout(self.patience, slot)
                 .await
                 .map_err(|_| Failure::Throttled(self.concurrency))?,
         };
@@ -144,7 +146,7 @@ impl Pool {
     async fn work(
         &self,
         event: Bytes,
-        sender: oneshot::Sender<Result<Answer, Failure>>,
+        sender: oneshot::Sender<Result<InvocationResponse, Failure>>,
         _slot: OwnedSemaphorePermit,
     ) {
         let process = match self.process().await {
@@ -154,7 +156,7 @@ impl Pool {
         let started = tokio::time::Instant::now();
         let answer = process.answer(event, self.program.timeout).await;
         let is_alive = matches!(answer, Ok(_) | Err(BootstrapError::Function(_)));
-        let is_streamed = matches!(answer, Ok(Answer::Streamed(_)));
+        let is_streamed = matches!(answer, Ok(InvocationResponse::Streamed(_)));
         // A stream may take its time.
         let finishing = usize::from(!is_streamed);
         self.finishing.fetch_add(finishing, Ordering::SeqCst);

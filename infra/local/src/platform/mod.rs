@@ -27,7 +27,7 @@ use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::DynamoDb;
 use crate::embedded::s3::Objects;
 use crate::embedded::secrets_manager::Secrets;
-use crate::hosting::{Hosted, Kind, Pools};
+use crate::hosting::{FunctionHandle, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::template::Deployment;
 
@@ -41,7 +41,7 @@ pub struct Platform {
     clock: Clock,
     invoker: Invoker,
     drain: Duration,
-    intake: Tasks,
+    listeners: Tasks,
     services: Tasks,
     pools: Pools,
     // The order of the rest is the order of their end: the functions, what they write to, the lock around it.
@@ -56,7 +56,7 @@ pub struct Platform {
 /// A function as it was started.
 struct Running {
     environment: HashMap<String, String>,
-    hosted: Hosted,
+    hosted: FunctionHandle,
 }
 
 /// Tasks that end together.
@@ -163,7 +163,7 @@ impl Platform {
     /// Takes no more work in, lets what runs finish within the drain time, and closes the data directory.
     pub async fn stop(mut self) {
         let drained = async {
-            self.intake.stop().await;
+            self.listeners.stop().await;
             self.invoker.drained().await;
         };
         if tokio::time::timeout(self.drain, drained).await.is_err() {

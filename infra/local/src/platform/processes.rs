@@ -8,7 +8,7 @@ use runtime::Config;
 use tokio_util::sync::CancellationToken;
 
 use super::{Bootstraps, Running};
-use crate::hosting::{Hosted, Kind, Pool, Pools, Program};
+use crate::hosting::{FunctionHandle, Kind, Pool, Pools, Program};
 use crate::invocation::Invoker;
 use crate::runtime_api::{RuntimeApi, find_binary};
 use crate::template::{Deployment, Function, Template, TemplateError};
@@ -65,7 +65,7 @@ pub(super) fn prepare(
         };
         let pool = Arc::new(Pool::new(program, stop.clone(), invoker.clone()));
         pools.add(pool.clone());
-        let hosted = Hosted::processes(pool, kind, invoker.clone());
+        let hosted = FunctionHandle::processes(pool, kind, invoker.clone());
         let running = Running {
             environment,
             hosted,

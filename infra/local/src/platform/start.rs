@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use runtime::services::http_client;
-use runtime::{Afterwards, Config, Services};
+use runtime::{BackgroundTasks, Config, Services};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -22,7 +22,7 @@ use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
 use crate::gateway::hosts::Hosts;
 use crate::gateway::{Gateway, HttpFunction};
-use crate::hosting::{Hosted, Kind, Pools};
+use crate::hosting::{FunctionHandle, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::runtime_api::RuntimeApi;
 use crate::schedules::{Scheduled, Timetable};
@@ -84,7 +84,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         .map(|function| environment(function, &endpoints, address, &keys))
         .collect();
     let invoker = Invoker::new(options.clock.clone(), runtime.clone());
-    let mut intake = Tasks::default();
+    let mut listeners = Tasks::default();
     let (functions, config, pools) = match &options.bootstraps {
         Some(bootstraps) => {
             let listener = attach(listen(LOOPBACK, 0)?, runtime)?;
@@ -97,7 +97,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
                 bootstraps,
                 &runtime_api,
                 &invoker,
-                &intake.stop,
+                &listeners.stop,
             )?
         }
         None => {
@@ -143,7 +143,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         parts.http_functions(),
         options.limits,
         options.clock.clone(),
-        intake.stop.clone(),
+        listeners.stop.clone(),
     );
     let gateway = gateway.map_err(|refused| {
         let (route, problem) = *refused;
@@ -155,19 +155,19 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
     })?;
     let sources = parts.event_sources(&queues)?;
     let schedules = parts.schedules()?;
-    intake.tasks.spawn_on(
+    listeners.tasks.spawn_on(
         gateway.serve(attach(gateway_listener, runtime)?, options.drain),
         runtime,
     );
     for source in sources.into_iter().filter(|_| options.event_sources) {
-        intake
+        listeners
             .tasks
-            .spawn_on(source.run(intake.stop.clone()), runtime);
+            .spawn_on(source.run(listeners.stop.clone()), runtime);
     }
     for schedule in schedules.into_iter().filter(|_| options.schedules) {
-        intake
+        listeners
             .tasks
-            .spawn_on(schedule.run(started_at, intake.stop.clone()), runtime);
+            .spawn_on(schedule.run(started_at, listeners.stop.clone()), runtime);
     }
 
     let invoker = parts.invoker;
@@ -179,7 +179,7 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         clock: options.clock,
         invoker,
         drain: options.drain,
-        intake,
+        listeners,
         services,
         pools,
         _threads: threads,
@@ -249,12 +249,12 @@ async fn build(
     invoker: &Invoker,
     runtime: &Handle,
 ) -> anyhow::Result<(HashMap<String, Running>, Option<Config>)> {
-    let afterwards = {
+    let background = {
         let (invoker, turns) = (
             invoker.clone(),
             Arc::new(Semaphore::new(AFTERWARDS_AT_ONCE)),
         );
-        Afterwards::started_by(move |work| {
+        BackgroundTasks::spawned_by(move |work| {
             let turns = turns.clone();
             invoker.spawn(async move {
                 let _turn = turns.acquire().await;
@@ -272,7 +272,7 @@ async fn build(
         })?;
         let (_, http) = shared.get_or_insert_with(|| (config.clone(), http_client(&config)));
         let mut services = Services::with_http_client(config, clock.clone(), http.clone());
-        services.afterwards = afterwards.clone();
+        services.background = background.clone();
         let built = registry
             .build(&function.bin, services)
             .with_context(|| format!("there is no code for {}", function.bin))?;
@@ -291,7 +291,7 @@ async fn build(
             function.logical_id.clone(),
             Running {
                 environment,
-                hosted: Hosted::library(lambda, function.timeout, invoker.clone()),
+                hosted: FunctionHandle::library(lambda, function.timeout, invoker.clone()),
             },
         );
     }
@@ -308,7 +308,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     /// The function, if it takes this.
-    fn hosted(&self, function: &str, kind: Kind) -> Option<Hosted> {
+    fn hosted(&self, function: &str, kind: Kind) -> Option<FunctionHandle> {
         let hosted = &self.functions.get(function)?.hosted;
         (hosted.kind() == kind).then(|| hosted.clone())
     }

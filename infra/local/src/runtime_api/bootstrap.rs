@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::answer::Answer;
 use super::child::{self, Ending, Group};
-use super::desk::{Delivery, Desk, Phase};
 use super::error::BootstrapError;
+use super::invocation_channel::{Delivery, InvocationChannel, Phase};
+use super::invocation_response::InvocationResponse;
 use super::log::Log;
 use super::server::{Access, PAYLOAD_LIMIT, RuntimeApi};
 use crate::process;
@@ -42,7 +42,7 @@ pub struct FirstNext {
 pub struct Bootstrap {
     process_id: Option<Pid>,
     first_next: FirstNext,
-    desk: Arc<Desk>,
+    channel: Arc<InvocationChannel>,
     ending: Arc<Ending>,
     clock: Clock,
     /// Lambda gives a process one event at a time.
@@ -92,10 +92,10 @@ impl Bootstrap {
             binary: binary.to_owned(),
             source,
         };
-        let desk = Arc::new(Desk::new());
+        let channel = Arc::new(InvocationChannel::new());
         let name = environment.get("AWS_LAMBDA_FUNCTION_NAME");
         let function = name.map_or("function", String::as_str);
-        let access = api.admit(desk.clone(), function);
+        let access = api.admit(channel.clone(), function);
         let mut tasks = JoinSet::new();
         tasks.spawn(serving);
 
@@ -104,9 +104,9 @@ impl Bootstrap {
         let group = Group::spawn(command).map_err(unable)?;
         let process_id = group.id();
         let ending = Arc::new(Ending::new(log));
-        tasks.spawn(group.attend(desk.clone(), ending.clone()));
+        tasks.spawn(group.attend(channel.clone(), ending.clone()));
 
-        let asked = first_next(&desk, &ending).await?;
+        let asked = first_next(&channel, &ending).await?;
         let first_next = FirstNext {
             after: asked.duration_since(started),
             resident_bytes: resident_bytes(process_id).ok(),
@@ -114,7 +114,7 @@ impl Bootstrap {
         Ok(Self {
             process_id,
             first_next,
-            desk,
+            channel,
             ending,
             clock: Clock::system(),
             turn: tokio::sync::Mutex::default(),
@@ -152,7 +152,7 @@ impl Bootstrap {
         &self,
         event: Bytes,
         timeout: Duration,
-    ) -> Result<Answer, BootstrapError> {
+    ) -> Result<InvocationResponse, BootstrapError> {
         if event.len() > PAYLOAD_LIMIT {
             return Err(BootstrapError::EventTooLarge(event.len()));
         }
@@ -166,7 +166,7 @@ impl Bootstrap {
             result: sender,
         };
         let answered = async {
-            self.desk.deliver(delivery).await;
+            self.channel.deliver(delivery).await;
             result.await
         };
         tokio::select! {
@@ -187,14 +187,14 @@ impl Bootstrap {
     /// The process ends instead.
     pub(crate) async fn free(&self) -> Result<(), BootstrapError> {
         tokio::select! {
-            () = self.desk.free() => Ok(()),
+            () = self.channel.free() => Ok(()),
             () = self.ended() => Err(self.ending.error()),
         }
     }
 
     /// Resolves once the process takes no events any more.
     pub(crate) async fn ended(&self) {
-        let mut phase = self.desk.phase();
+        let mut phase = self.channel.phase();
         let ended = phase.wait_for(|phase| matches!(phase, Phase::Ended | Phase::InitFailed(_)));
         // The sender lives as long as `self`.
         drop(ended.await);
@@ -235,8 +235,11 @@ fn resident_bytes(process_id: Option<Pid>) -> io::Result<u64> {
     process::resident_bytes(id.ok_or(io::ErrorKind::NotFound)?)
 }
 
-async fn first_next(desk: &Desk, ending: &Ending) -> Result<Instant, BootstrapError> {
-    let mut phase = desk.phase();
+async fn first_next(
+    channel: &InvocationChannel,
+    ending: &Ending,
+) -> Result<Instant, BootstrapError> {
+    let mut phase = channel.phase();
     let settled = phase.wait_for(|phase| !matches!(phase, Phase::Starting));
     match tokio::time::timeout(INIT_LIMIT, settled).await {
         Err(_) => Err(BootstrapError::InitTimeout(INIT_LIMIT)),

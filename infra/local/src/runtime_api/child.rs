@@ -13,8 +13,8 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::Desk;
 use super::error::BootstrapError;
+use super::invocation_channel::InvocationChannel;
 use super::log::Log;
 
 /// How long the last output of an ended process is waited for: a process that inherited it may keep it open.
@@ -70,7 +70,7 @@ impl Group {
     }
 
     /// Stays with the process to its end.
-    pub(super) async fn attend(mut self, desk: Arc<Desk>, ending: Arc<Ending>) {
+    pub(super) async fn attend(mut self, channel: Arc<InvocationChannel>, ending: Arc<Ending>) {
         let mut readers = JoinSet::new();
         if let Some(output) = self.child.stdout.take() {
             readers.spawn(ending.log.clone().follow(output));
@@ -92,7 +92,7 @@ impl Group {
             tracing::debug!("the output of an ended process is still open");
         }
         ending.status.get_or_init(|| status);
-        desk.ended();
+        channel.ended();
     }
 }
 

@@ -3,20 +3,20 @@
 //! [`Bootstrap`] is a started binary. What to invoke it with: [`RestRequest`] makes the event of a request that came
 //! through API Gateway and [`RestResponse`] reads what it was answered; [`sqs_event`] makes the event of queue messages.
 
-mod answer;
 mod bootstrap;
 mod child;
-mod desk;
 mod error;
+mod invocation_channel;
+mod invocation_response;
 mod log;
 mod queue;
 mod rest;
 mod server;
 
-pub(crate) use answer::{Answer, Pieces};
 pub(crate) use bootstrap::find_binary;
 pub use bootstrap::{Bootstrap, FirstNext};
 pub use error::{BootstrapError, FunctionError};
+pub(crate) use invocation_response::{InvocationResponse, ResponseStream};
 pub use queue::{QueueMessage, sqs_event};
 pub use rest::{RestRequest, RestResponse};
 pub(crate) use server::{PAYLOAD_LIMIT, RuntimeApi};

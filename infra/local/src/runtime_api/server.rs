@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::answer::{Answer, Pieces};
-use super::desk::Desk;
 use super::error::{BootstrapError, FunctionError};
+use super::invocation_channel::InvocationChannel;
+use super::invocation_response::{InvocationResponse, ResponseStream};
 use crate::embedded::access_keys::random;
 use crate::embedded::connections;
 use crate::embedded::front::{host, is_sent_to};
@@ -41,7 +41,7 @@ const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 /// What the interface knows of a process's function.
 #[derive(Clone)]
 struct Served {
-    desk: Arc<Desk>,
+    channel: Arc<InvocationChannel>,
     function: Arc<str>,
 }
 
@@ -93,12 +93,12 @@ impl RuntimeApi {
     }
 
     /// Lets a process of `function` in that is about to be started.
-    pub(super) fn admit(&self, desk: Arc<Desk>, function: &str) -> Access {
+    pub(super) fn admit(&self, channel: Arc<InvocationChannel>, function: &str) -> Access {
         let secret = random(SECRET_LENGTH);
         let router = runtime_routes()
             .layer(DefaultBodyLimit::disable())
             .with_state(Served {
-                desk,
+                channel,
                 function: function.into(),
             });
         lock(&self.processes).insert(secret.clone(), router);
@@ -156,7 +156,7 @@ fn runtime_routes() -> Router<Served> {
 }
 
 async fn next(State(served): State<Served>) -> Response {
-    let Some((event, request_id, deadline_millis)) = served.desk.next().await else {
+    let Some((event, request_id, deadline_millis)) = served.channel.next().await else {
         return StatusCode::GONE.into_response();
     };
     let function = &served.function;
@@ -186,26 +186,26 @@ async fn response(
     }
     match Limited::new(body, PAYLOAD_LIMIT).collect().await {
         Ok(whole) => {
-            let answer = Answer::Whole(whole.to_bytes());
-            accepted(served.desk.finish(&request_id, Ok(answer)))
+            let answer = InvocationResponse::Whole(whole.to_bytes());
+            accepted(served.channel.finish(&request_id, Ok(answer)))
         }
         Err(error) if error.is::<LengthLimitError>() => {
             let too_large = BootstrapError::ResponseTooLarge;
-            served.desk.finish(&request_id, Err(too_large));
+            served.channel.finish(&request_id, Err(too_large));
             too_large_response()
         }
         Err(_) => {
             let broken_off = BootstrapError::BrokenOff;
-            accepted(served.desk.finish(&request_id, Err(broken_off)))
+            accepted(served.channel.finish(&request_id, Err(broken_off)))
         }
     }
 }
 
 /// Hands the response on while it comes. The process is told that it arrived only when all of it did.
 async fn streamed_response(served: &Served, request_id: &str, body: Body) -> Response {
-    let (sender, pieces) = Pieces::new();
-    let answer = Answer::Streamed(pieces);
-    if !served.desk.finish(request_id, Ok(answer)) {
+    let (sender, pieces) = ResponseStream::new();
+    let answer = InvocationResponse::Streamed(pieces);
+    if !served.channel.finish(request_id, Ok(answer)) {
         return accepted(false);
     }
     match sender.pass_on(body).await {
@@ -226,11 +226,11 @@ async fn error(
     body: Bytes,
 ) -> Response {
     let failed = BootstrapError::Function(function_error(&body));
-    accepted(served.desk.finish(&request_id, Err(failed)))
+    accepted(served.channel.finish(&request_id, Err(failed)))
 }
 
 async fn init_error(State(served): State<Served>, body: Bytes) -> Response {
-    served.desk.init_failed(function_error(&body));
+    served.channel.init_failed(function_error(&body));
     accepted(true)
 }
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::deployment::{GatewayHeader, GatewayResponse, Names};
 use super::evaluate::Evaluator;
-use super::place::{Place, Problem};
 use super::properties::{Properties, lenient};
+use super::source_path::{Problem, SourcePath};
 
 pub(super) struct Api {
     pub(super) logical_id: String,
@@ -70,7 +70,7 @@ struct ResponseParameters {
 impl Evaluator<'_> {
     /// The template's API, if it has one.
     pub(super) fn api(&self) -> Result<Option<Api>, Problem> {
-        let resources = Place::section("Resources");
+        let resources = SourcePath::section("Resources");
         let ids = self.resources_of_type("AWS::Serverless::Api")?;
         let id = match ids.as_slice() {
             [] => return Ok(None),
@@ -122,7 +122,7 @@ impl Evaluator<'_> {
 }
 
 impl ResponseProperties {
-    fn into_response(self, place: &Place<'_>) -> Result<GatewayResponse, Problem> {
+    fn into_response(self, place: &SourcePath<'_>) -> Result<GatewayResponse, Problem> {
         let parameters = place.at("ResponseParameters");
         let place = parameters.at("Headers");
         let headers = self

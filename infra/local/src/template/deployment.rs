@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::evaluate::Evaluator;
-use super::place::Problem;
+use super::source_path::Problem;
 use super::{Template, TemplateError, parameters};
 
 /// `AWS::Region`

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::place::Problem;
+use super::source_path::Problem;
 
 /// A template that was read, nothing of it evaluated.
 pub(super) struct Document {

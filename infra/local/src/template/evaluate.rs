@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::deployment::Endpoints;
 use super::document::{Document, is_intrinsic};
-use super::place::{Place, Problem};
+use super::source_path::{Problem, SourcePath};
 
 /// Evaluates what it is asked for, and nothing else.
 pub(super) struct Evaluator<'a> {
@@ -36,7 +36,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn evaluate(
         &self,
         value: &Value,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<Option<Value>, Problem> {
         place.check_depth()?;
         match value {
@@ -65,7 +65,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The value as text, as a function's variable or an argument needs it.
-    pub(super) fn text(&self, value: &Value, place: &Place<'_>) -> Result<String, Problem> {
+    pub(super) fn text(&self, value: &Value, place: &SourcePath<'_>) -> Result<String, Problem> {
         match self.evaluate(value, place)? {
             Some(value) => scalar_text(&value, place).map(Cow::into_owned),
             None => Err(place.problem("has no value")),
@@ -74,7 +74,7 @@ impl<'a> Evaluator<'a> {
 
     /// Whether a resource exists: its condition, if it has one, is true.
     pub(super) fn exists(&self, id: &str) -> Result<bool, Problem> {
-        let resources = Place::section("Resources");
+        let resources = SourcePath::section("Resources");
         let place = resources.at(id);
         match self
             .document
@@ -92,7 +92,7 @@ impl<'a> Evaluator<'a> {
     fn intrinsic(
         &self,
         call: &Map<String, Value>,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<Option<Value>, Problem> {
         let Some((name, argument)) = call.iter().next() else {
             return Ok(None);
@@ -157,14 +157,14 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn items(&self, value: &Value, place: &Place<'_>) -> Result<Vec<Value>, Problem> {
+    fn items(&self, value: &Value, place: &SourcePath<'_>) -> Result<Vec<Value>, Problem> {
         match self.evaluate(value, place)? {
             Some(Value::Array(items)) => Ok(items),
             _ => Err(place.problem("must be a list")),
         }
     }
 
-    fn get_att(&self, argument: &Value, place: &Place<'_>) -> Result<Value, Problem> {
+    fn get_att(&self, argument: &Value, place: &SourcePath<'_>) -> Result<Value, Problem> {
         match argument {
             Value::String(dotted) => match dotted.split_once('.') {
                 Some((id, attribute)) => self.attribute(id, attribute, place),
@@ -180,7 +180,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn sub(&self, argument: &Value, place: &Place<'_>) -> Result<String, Problem> {
+    fn sub(&self, argument: &Value, place: &SourcePath<'_>) -> Result<String, Problem> {
         let none = Map::new();
         let (text, variables) = match argument {
             Value::String(text) => (text, &none),
@@ -212,7 +212,7 @@ impl<'a> Evaluator<'a> {
         &self,
         name: &str,
         variables: &Map<String, Value>,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<String, Problem> {
         if let Some(value) = variables.get(name) {
             return self.text(value, &place.argument());
@@ -227,7 +227,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn find_in_map(&self, keys: &[Value], place: &Place<'_>) -> Result<Value, Problem> {
+    fn find_in_map(&self, keys: &[Value], place: &SourcePath<'_>) -> Result<Value, Problem> {
         let [map, first, second] = keys else {
             return Err(place.problem("Fn::FindInMap takes a map and two keys"));
         };
@@ -246,7 +246,7 @@ impl<'a> Evaluator<'a> {
             .ok_or_else(|| place.problem(format!("Mappings has no {map}.{first}.{second}")))
     }
 
-    fn named_condition(&self, name: &str, place: &Place<'_>) -> Result<bool, Problem> {
+    fn named_condition(&self, name: &str, place: &SourcePath<'_>) -> Result<bool, Problem> {
         if let Some(holds) = self.conditions.borrow().get(name) {
             return Ok(*holds);
         }
@@ -255,13 +255,13 @@ impl<'a> Evaluator<'a> {
         };
         let holds = self.condition(
             condition,
-            &Place::section_from("Conditions", place).at(name),
+            &SourcePath::section_from("Conditions", place).at(name),
         )?;
         self.conditions.borrow_mut().insert(name.to_owned(), holds);
         Ok(holds)
     }
 
-    fn condition(&self, value: &Value, place: &Place<'_>) -> Result<bool, Problem> {
+    fn condition(&self, value: &Value, place: &SourcePath<'_>) -> Result<bool, Problem> {
         place.check_depth()?;
         let call = value
             .as_object()
@@ -295,20 +295,24 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-fn literal<'a>(value: &'a Value, place: &Place<'_>) -> Result<&'a str, Problem> {
+fn literal<'a>(value: &'a Value, place: &SourcePath<'_>) -> Result<&'a str, Problem> {
     value
         .as_str()
         .ok_or_else(|| place.problem("must be a name"))
 }
 
-fn list<'a>(value: &'a Value, function: &str, place: &Place<'_>) -> Result<&'a [Value], Problem> {
+fn list<'a>(
+    value: &'a Value,
+    function: &str,
+    place: &SourcePath<'_>,
+) -> Result<&'a [Value], Problem> {
     value
         .as_array()
         .map(Vec::as_slice)
         .ok_or_else(|| place.problem(format!("{function} takes a list")))
 }
 
-fn scalar_text<'a>(value: &'a Value, place: &Place<'_>) -> Result<Cow<'a, str>, Problem> {
+fn scalar_text<'a>(value: &'a Value, place: &SourcePath<'_>) -> Result<Cow<'a, str>, Problem> {
     match value {
         Value::String(text) => Ok(Cow::Borrowed(text)),
         Value::Number(number) => Ok(Cow::Owned(number.to_string())),

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::deployment::{Queue, QueueSource, Route, Schedule};
 use super::evaluate::Evaluator;
-use super::place::{Place, Problem};
 use super::properties::{Properties, lenient};
+use super::source_path::{Problem, SourcePath};
 
 /// The only word that makes a response stream.
 const STREAMED: &str = "RESPONSE_STREAM";
@@ -104,7 +104,7 @@ impl Evaluator<'_> {
     pub(super) fn events(&self, api: Option<&str>, queues: &[Queue]) -> Result<Events, Problem> {
         let mut events = Events::default();
         for function in self.resources_of_type("AWS::Serverless::Function")? {
-            let resources = Place::section("Resources");
+            let resources = SourcePath::section("Resources");
             let resource = resources.at(function);
             let properties = resource.at("Properties");
             let place = properties.at("Events");
@@ -151,7 +151,7 @@ impl Evaluator<'_> {
         event: &str,
         source: &Value,
         api: Option<&str>,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<Route, Problem> {
         let properties: ApiEvent = self.read(source, place)?;
         // Without RestApiId, SAM makes up an API of its own, which is another one than the template's.
@@ -205,7 +205,7 @@ impl Evaluator<'_> {
         event: &str,
         source: &Value,
         queues: &[Queue],
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<Option<QueueSource>, Problem> {
         let properties: SqsEvent = self.read(source, place)?;
         let Some(queue) = queues.iter().find(|queue| queue.arn == properties.queue) else {
@@ -236,7 +236,7 @@ impl Evaluator<'_> {
         function: &str,
         event: &str,
         source: &Value,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<Schedule, Problem> {
         let properties: ScheduleEvent = self.read(source, place)?;
         let input = match properties.input {
@@ -260,7 +260,7 @@ impl Evaluator<'_> {
 
 /// Refuses what API Gateway refuses: a second owner of a route, a variable that is not a whole segment, and two variable
 /// names beside each other.
-fn check_route(route: &Route, others: &[Route], place: &Place<'_>) -> Result<(), Problem> {
+fn check_route(route: &Route, others: &[Route], place: &SourcePath<'_>) -> Result<(), Problem> {
     let place = place.at("Path");
     let Some(segments) = route
         .path

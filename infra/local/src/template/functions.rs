@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::deployment::Function;
 use super::evaluate::Evaluator;
-use super::place::{Place, Problem};
 use super::properties::{Properties, lenient};
+use super::source_path::{Problem, SourcePath};
 
 /// What SAM takes for a function that says nothing.
 const DEFAULT_TIMEOUT_SECONDS: u64 = 3;
@@ -72,7 +72,7 @@ impl Evaluator<'_> {
     }
 
     fn function(&self, id: &str) -> Result<Function, Problem> {
-        let resources = Place::section("Resources");
+        let resources = SourcePath::section("Resources");
         let resource = resources.at(id);
         let place = resource.at("Properties");
         let properties: FunctionProperties = self.resource(id)?;
@@ -107,7 +107,7 @@ impl Evaluator<'_> {
     fn environment(
         &self,
         id: &str,
-        properties: &Place<'_>,
+        properties: &SourcePath<'_>,
     ) -> Result<BTreeMap<String, String>, Problem> {
         let environment = properties.at("Environment");
         let place = environment.at("Variables");

@@ -10,9 +10,9 @@ mod evaluate;
 mod events;
 mod functions;
 mod parameters;
-mod place;
 mod properties;
 mod references;
+mod source_path;
 mod storage;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub use deployment::{
 };
 
 use document::Document;
-use place::Problem;
+use source_path::Problem;
 
 /// What is wrong with a template: one line that names the file and the place in it.
 #[derive(Debug, thiserror::Error)]

@@ -6,14 +6,14 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::document::Document;
-use super::place::{Place, Problem};
+use super::source_path::{Problem, SourcePath};
 
 /// The values of all parameters.
 pub(super) fn resolve(
     document: &Document,
     given: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Value>, Problem> {
-    let section = Place::section("Parameters");
+    let section = SourcePath::section("Parameters");
     let empty = serde_json::Map::new();
     let declared = document.section("Parameters").as_object().unwrap_or(&empty);
     if let Some(unknown) = given.keys().find(|name| !declared.contains_key(*name)) {
@@ -32,7 +32,7 @@ pub(super) fn resolve(
 
 struct Parameter<'a> {
     declaration: &'a Value,
-    place: Place<'a>,
+    place: SourcePath<'a>,
 }
 
 impl Parameter<'_> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
 use super::evaluate::Evaluator;
-use super::place::{Place, Problem};
+use super::source_path::{Problem, SourcePath};
 
 /// A type that is read from some of the properties of a resource or an event.
 pub(super) trait Properties: DeserializeOwned {
@@ -20,7 +20,7 @@ pub(super) trait Properties: DeserializeOwned {
 impl Evaluator<'_> {
     /// Evaluates those of a resource's properties that `T` names.
     pub(super) fn resource<T: Properties>(&self, id: &str) -> Result<T, Problem> {
-        let resources = Place::section("Resources");
+        let resources = SourcePath::section("Resources");
         self.read(
             self.document.properties(id),
             &resources.at(id).at("Properties"),
@@ -31,7 +31,7 @@ impl Evaluator<'_> {
     pub(super) fn read<T: Properties>(
         &self,
         source: &Value,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<T, Problem> {
         let mut evaluated = Map::new();
         for name in T::NAMES {

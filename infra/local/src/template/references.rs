@@ -4,14 +4,14 @@ use serde_json::Value;
 
 use super::deployment::{ACCOUNT_ID, REGION, STACK_NAME};
 use super::evaluate::Evaluator;
-use super::place::{Place, Problem};
+use super::source_path::{Problem, SourcePath};
 
 impl Evaluator<'_> {
     /// `Ref`: a pseudo parameter, a parameter or a resource. `None` is `AWS::NoValue`.
     pub(super) fn reference(
         &self,
         name: &str,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<Option<Value>, Problem> {
         if let Some(pseudo) = name.strip_prefix("AWS::") {
             return match pseudo {
@@ -47,7 +47,7 @@ impl Evaluator<'_> {
         &self,
         id: &str,
         attribute: &str,
-        place: &Place<'_>,
+        place: &SourcePath<'_>,
     ) -> Result<Value, Problem> {
         let resource_type = self.referenced_type(id, place)?;
         let name = self.physical_name(id, place)?;
@@ -74,7 +74,11 @@ impl Evaluator<'_> {
     }
 
     /// The name that a resource has in its service: as the template says, else made of stack and logical id.
-    pub(super) fn physical_name(&self, id: &str, origin: &Place<'_>) -> Result<String, Problem> {
+    pub(super) fn physical_name(
+        &self,
+        id: &str,
+        origin: &SourcePath<'_>,
+    ) -> Result<String, Problem> {
         let property = match self.document.resource_type(id) {
             "AWS::DynamoDB::Table" => "TableName",
             "AWS::SQS::Queue" => "QueueName",
@@ -85,7 +89,7 @@ impl Evaluator<'_> {
             _ => return Ok(format!("{STACK_NAME}-{id}")),
         };
         let properties = self.document.properties(id);
-        let place = Place::section_from("Resources", origin);
+        let place = SourcePath::section_from("Resources", origin);
         let place = place.at(id);
         let place = place.at("Properties");
         let place = place.at(property);
@@ -107,7 +111,7 @@ impl Evaluator<'_> {
         format!("{}/{ACCOUNT_ID}/{name}", self.endpoints.sqs)
     }
 
-    fn referenced_type(&self, id: &str, place: &Place<'_>) -> Result<&str, Problem> {
+    fn referenced_type(&self, id: &str, place: &SourcePath<'_>) -> Result<&str, Problem> {
         if self.document.resource(id).is_none() {
             return Err(place.problem(format!("{id} is neither a parameter nor a resource")));
         }

@@ -10,9 +10,9 @@ use super::deployment::{
     Table,
 };
 use super::evaluate::Evaluator;
-use super::place::{Place, Problem};
 use super::properties::{Properties, lenient};
 use super::references::{arn, secret_arn};
+use super::source_path::{Problem, SourcePath};
 
 /// The properties of a queue that are attributes of the same name in `CreateQueue`.
 const QUEUE_ATTRIBUTES: [&str; 9] = [
@@ -146,7 +146,7 @@ impl Evaluator<'_> {
                 let properties: TableProperties = self.resource(id)?;
                 Ok(Table {
                     logical_id: id.to_owned(),
-                    name: self.physical_name(id, &Place::section("Resources"))?,
+                    name: self.physical_name(id, &SourcePath::section("Resources"))?,
                     key_schema: properties.key_schema,
                     attributes: properties.attribute_definitions,
                     global_indexes: properties.global_secondary_indexes,
@@ -168,7 +168,7 @@ impl Evaluator<'_> {
     }
 
     fn bucket(&self, id: &str) -> Result<Bucket, Problem> {
-        let resources = Place::section("Resources");
+        let resources = SourcePath::section("Resources");
         let resource = resources.at(id);
         let place = resource.at("Properties");
         let given = self.document.properties(id).as_object();
@@ -211,7 +211,7 @@ impl Evaluator<'_> {
     }
 
     fn queue(&self, id: &str) -> Result<Queue, Problem> {
-        let resources = Place::section("Resources");
+        let resources = SourcePath::section("Resources");
         let resource = resources.at(id);
         let place = resource.at("Properties");
         let name = self.physical_name(id, &resources)?;
@@ -257,7 +257,7 @@ impl Evaluator<'_> {
     }
 
     fn secret(&self, id: &str) -> Result<Secret, Problem> {
-        let resources = Place::section("Resources");
+        let resources = SourcePath::section("Resources");
         let resource = resources.at(id);
         let place = resource.at("Properties");
         let name = self.physical_name(id, &resources)?;
@@ -291,7 +291,7 @@ fn is_bucket_name(name: &str) -> bool {
 }
 
 impl GenerateSecretString {
-    fn into_generated(self, place: &Place<'_>) -> Result<GeneratedSecret, Problem> {
+    fn into_generated(self, place: &SourcePath<'_>) -> Result<GeneratedSecret, Problem> {
         let template = match (self.secret_string_template, self.generate_string_key) {
             (Some(template), Some(key)) => {
                 let object: Map<String, Value> =

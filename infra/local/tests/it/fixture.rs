@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) const TEMPLATE: &str = include_str!("fixture.yaml");
 
 /// How long a test waits for what should happen at once. Only a failing test waits that long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// What functions saw, in the order in which they saw it.
 pub(crate) struct Seen {
@@ -214,7 +214,7 @@ pub(crate) async fn start_error(options: Options) -> String {
 
 /// The next value, which must come soon.
 pub(crate) async fn next<T>(receiver: &mut UnboundedReceiver<T>) -> T {
-    tokio::time::timeout(PATIENCE, receiver.recv())
+    tokio::time::timeout(MAX_WAIT, receiver.recv())
         .await
         .expect("nothing came")
         .expect("the function is gone")

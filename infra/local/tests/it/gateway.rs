@@ -6,7 +6,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use signalbox::{Limits, Options, Platform};
 
-use crate::fixture::{PATIENCE, next, options, start, start_error, template};
+use crate::fixture::{MAX_WAIT, next, options, start, start_error, template};
 
 /// What has the form of a session's credential.
 pub(crate) const SESSION: &str = "a.b.c";
@@ -176,7 +176,7 @@ async fn a_stream_reaches_its_client_as_it_is_made_and_ends_when_the_client_leav
     let url = format!("{}/streams/endless", platform.url());
     let mut response = reqwest::get(url).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let first = tokio::time::timeout(PATIENCE, response.chunk()).await;
+    let first = tokio::time::timeout(MAX_WAIT, response.chunk()).await;
     assert_eq!(first.unwrap().unwrap().unwrap(), "first");
     assert!(seen.dropped.try_recv().is_err());
     drop(response);
@@ -191,7 +191,7 @@ async fn a_stopping_platform_ends_streams_in_good_order() {
     let mut response = reqwest::get(url).await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), "first");
     let (stopped, rest) = tokio::join!(
-        tokio::time::timeout(PATIENCE, platform.stop()),
+        tokio::time::timeout(MAX_WAIT, platform.stop()),
         response.chunk()
     );
     stopped.unwrap();
@@ -204,7 +204,7 @@ async fn a_stream_breaks_off_at_its_functions_timeout() {
     let url = format!("{}/streams/endless", platform.url());
     let mut response = reqwest::get(url).await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), "first");
-    let rest = tokio::time::timeout(PATIENCE, response.chunk()).await;
+    let rest = tokio::time::timeout(MAX_WAIT, response.chunk()).await;
     rest.unwrap().unwrap_err();
     next(&mut seen.dropped).await;
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::fixture::PATIENCE;
+use crate::fixture::MAX_WAIT;
 
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
 
@@ -178,7 +178,7 @@ impl Client {
 
     /// A run that AgentPlatform knows, once it is over.
     pub(crate) async fn finished(&self, run: &str) -> Value {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + MAX_WAIT;
         loop {
             let run = self.get(&format!("/api/v1/runs/{run}")).await;
             if matches!(run["data"]["status"].as_str(), Some("completed" | "failed")) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::fixture::PATIENCE;
+use crate::fixture::MAX_WAIT;
 use crate::process::{Client, Home, Running};
 
 /// How soon after `ready` everything that was interrupted has gone on.
@@ -142,7 +142,7 @@ async fn a_killed_platform_has_lost_nothing_and_goes_on_at_once() {
     let mut at_work = Vec::new();
     for (agent, path) in [(&reading, "/read"), (&writing, "/write")] {
         at_work.push(signal(&client, agent).await);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + MAX_WAIT;
         while target.keys(path).is_empty() {
             assert!(Instant::now() < until, "{path} is not called");
             tokio::time::sleep(Duration::from_millis(5)).await;

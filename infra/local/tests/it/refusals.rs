@@ -8,7 +8,7 @@ use signalbox::{Limits, Options, Platform};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{PATIENCE, options, start};
+use crate::fixture::{MAX_WAIT, options, start};
 use crate::gateway::SESSION;
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn answered(platform: &Platform, bytes: &str) -> (String, Duration) {
     connection.write_all(bytes.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let read = connection.read_to_end(&mut answer);
-    tokio::time::timeout(PATIENCE, read).await.unwrap().unwrap();
+    tokio::time::timeout(MAX_WAIT, read).await.unwrap().unwrap();
     (String::from_utf8(answer).unwrap(), started.elapsed())
 }
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::PATIENCE;
+use crate::fixture::MAX_WAIT;
 
 /// Says where the Runtime API is and what it was started with, then does nothing.
 const IDLE: &str = "#!/bin/sh
@@ -47,7 +47,7 @@ impl Process {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, written).await.unwrap();
+        tokio::time::timeout(MAX_WAIT, written).await.unwrap();
         let address = fs::read_to_string(file).unwrap();
         Self {
             client: Client::builder().no_proxy().build().unwrap(),

@@ -21,7 +21,7 @@ const UNREPEATABLE: usize = 250;
 /// Requests that are sent at once.
 const CLIENTS: usize = 16;
 /// How long all of it may take on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(240);
+const MAX_WAIT: Duration = Duration::from_secs(240);
 
 /// How often each key of each method has arrived.
 type Effects = Arc<Mutex<BTreeMap<(String, String), usize>>>;
@@ -120,7 +120,7 @@ async fn runs_of(client: &Client, agent: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_thousand_runs_outlive_three_kills_without_a_second_effect() {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + MAX_WAIT;
     let home = Home::new();
     let world = World::start().await;
     let mut platform = start(&home).await;

@@ -6,7 +6,7 @@ use utoipa::PartialSchema as _;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::MAX_DEFINITION;
-use super::catalogue::AgentType;
+use super::catalog::AgentType;
 use super::triage;
 use crate::error::{FieldError, Result, all_valid};
 use crate::ids::AgentId;
@@ -151,9 +151,9 @@ impl ParameterSpec {
             ParameterKind::Number => match value.as_f64() {
                 None => Err("must be a number".to_owned()),
                 Some(number) => match self.name {
-                    "max_steps" => whole(value, 50),
-                    "max_tokens" => whole(value, 1_000_000_000),
-                    "max_seconds" => whole(value, 86_400),
+                    "max_steps" => integer_in_range(value, 50),
+                    "max_tokens" => integer_in_range(value, 1_000_000_000),
+                    "max_seconds" => integer_in_range(value, 86_400),
                     "max_cost_usd" if !(0.000_001..=10_000.0).contains(&number) => {
                         Err("must be from 0.000001 to 10000".to_owned())
                     }
@@ -198,7 +198,7 @@ pub const SECTIONS: [&str; 4] = ["weather", "activity", "calendar", "email"];
 /// The most agents that one may be allowed to start by name or id.
 const MAX_ALLOWED_AGENTS: usize = 20;
 
-fn whole(value: &Value, most: u64) -> Result<(), String> {
+fn integer_in_range(value: &Value, most: u64) -> Result<(), String> {
     if value
         .as_u64()
         .is_some_and(|number| (1..=most).contains(&number))

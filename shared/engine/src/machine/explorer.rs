@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::DateTime;
 use domain::run::{Step, StepEvent, ToolCall, ToolOutcome};
-use llm::ModelAnswer;
+use llm::ModelResponse;
 use serde::Serialize;
 use serde_json::json;
 
@@ -51,17 +51,17 @@ struct Worker {
 type Script = &'static [&'static [&'static str]];
 
 /// What the model answers.
-fn answer(script: Script, turn: usize) -> ModelAnswer {
+fn answer(script: Script, turn: usize) -> ModelResponse {
     let tools = script.get(turn).copied().unwrap_or_default();
     let call = |tool: &&str| ToolCall {
         id: "same".to_owned(),
         tool: (*tool).to_owned(),
         arguments: json!({}),
     };
-    ModelAnswer {
+    ModelResponse {
         text: format!("turn {turn}"),
         tool_calls: tools.iter().map(call).collect(),
-        ..ModelAnswer::default()
+        ..ModelResponse::default()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use domain::payload::{self, MAX_DEPTH, MAX_PAYLOAD, is_deeper, is_too_large};
 use domain::run::{Step, StepEvent, TokenUsage, ToolOutcome};
-use llm::{ModelAnswer, Stop};
+use llm::{ModelResponse, Stop};
 use serde_json::{Value, json};
 
 use super::{Call, Stage, State, Turn};
@@ -55,15 +55,15 @@ impl State {
     }
 
     /// The model has answered. An answer that cannot be used ends the run; what it cost is kept.
-    pub fn answered(&mut self, mut answer: ModelAnswer) {
-        let ModelAnswer {
+    pub fn answered(&mut self, mut answer: ModelResponse) {
+        let ModelResponse {
             usage, cost_micros, ..
         } = answer;
         let unusable = self.unusable(&answer);
         if unusable.is_some() {
-            answer = ModelAnswer::default();
+            answer = ModelResponse::default();
         }
-        let ModelAnswer {
+        let ModelResponse {
             text,
             mut tool_calls,
             mut content,
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    fn unusable(&self, answer: &ModelAnswer) -> Option<String> {
+    fn unusable(&self, answer: &ModelResponse) -> Option<String> {
         let calls = answer.tool_calls.len();
         match answer.stop {
             Stop::Cut => {

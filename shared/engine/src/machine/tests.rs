@@ -1,5 +1,5 @@
 use domain::run::{Step, StepEvent, ToolCall, ToolOutcome};
-use llm::ModelAnswer;
+use llm::ModelResponse;
 use serde_json::json;
 
 use super::journal::MAX_ERROR;
@@ -24,13 +24,13 @@ fn state(max_steps: u32, result: ResultKind) -> State {
     State::replay(definition, &[]).unwrap()
 }
 
-fn answer(text: &str, tools: &[&str]) -> ModelAnswer {
+fn answer(text: &str, tools: &[&str]) -> ModelResponse {
     let call = |tool: &&str| ToolCall {
         id: "1".to_owned(),
         tool: (*tool).to_owned(),
         arguments: json!({}),
     };
-    ModelAnswer {
+    ModelResponse {
         text: text.to_owned(),
         tool_calls: tools.iter().map(call).collect(),
         usage: TokenUsage {
@@ -38,7 +38,7 @@ fn answer(text: &str, tools: &[&str]) -> ModelAnswer {
             output: 2,
         },
         cost_micros: 5,
-        ..ModelAnswer::default()
+        ..ModelResponse::default()
     }
 }
 

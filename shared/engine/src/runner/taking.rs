@@ -9,9 +9,9 @@ use futures::future::{join, join3};
 use store::LoadedRun;
 
 use super::{Progress, Runner};
-use crate::calls::Patience;
+use crate::calls::Deadlines;
 use crate::finish::Ending;
-use crate::held::{Blame, Held, is_held};
+use crate::lease::{Blame, LeasedRun, is_held};
 use crate::places::TRIES;
 use crate::stop::{in_doubt, stop_note};
 
@@ -23,7 +23,7 @@ type Follows = (
 );
 
 /// A run that was taken, and what it follows.
-type Taken<'a> = (Held<'a>, Follows);
+type Taken<'a> = (LeasedRun<'a>, Follows);
 
 impl Runner {
     /// Takes the lease on a run, with a place for it, and reads what it follows; `None` when it has to wait for a place.
@@ -34,7 +34,7 @@ impl Runner {
         blame: Blame,
     ) -> Result<Option<Taken<'_>>> {
         let (store, clock, places) = (&self.store, &self.clock, &self.places);
-        let take = |place| Held::take(store, clock, self.lease, run.clone(), blame, place);
+        let take = |place| LeasedRun::take(store, clock, self.lease, run.clone(), blame, place);
         let read = || {
             join3(
                 store.agent_version(run.workspace_id, run.agent_version_id),
@@ -70,9 +70,9 @@ impl Runner {
     /// Goes on with a run that was taken, and leaves its place at the end.
     pub(super) async fn carry_on(
         &self,
-        mut held: Held<'_>,
+        mut held: LeasedRun<'_>,
         (version, journal, deletion): Follows,
-        patience: Patience<'_>,
+        deadlines: Deadlines<'_>,
     ) -> Result<Progress> {
         let done = async {
             if let Some(target) = deletion? {
@@ -87,7 +87,7 @@ impl Runner {
                 return Ok(Progress::Finished);
             }
             let (version, journal) = (version?, journal?);
-            self.begin(&mut held, version, journal, patience).await
+            self.begin(&mut held, version, journal, deadlines).await
         };
         let done = done.await;
         match &done {

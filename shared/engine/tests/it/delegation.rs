@@ -45,7 +45,7 @@ async fn a_call_whose_worker_died_has_started_one_run_and_finds_it_again() {
         (
             child.status,
             child.trigger,
-            child.ancestry.as_ref().unwrap().parent
+            child.lineage.as_ref().unwrap().parent
         ),
         (RunStatus::Queued, RunTrigger::Agent, run.id)
     );
@@ -108,7 +108,7 @@ async fn agents_that_start_each_other_come_to_an_end() {
             _ = platform.advance(&run) => break,
         }
         depth += 1;
-        assert_eq!(run.ancestry.as_ref().unwrap().agents.len(), depth);
+        assert_eq!(run.lineage.as_ref().unwrap().agents.len(), depth);
     }
     assert_eq!(depth, MAX_DEPTH);
     assert!(said(&platform, &run).await.contains("5 runs deep"));

@@ -19,7 +19,7 @@ use domain::ids::{AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, 
 use domain::message::Advance;
 use domain::model::Provider;
 use domain::page::PageRequest;
-use domain::plan::Standing;
+use domain::plan::PlanUsage;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
 use engine::{
@@ -81,7 +81,7 @@ pub(crate) struct Platform {
     pub(crate) address: SocketAddr,
     world: World,
     caller: Caller,
-    standing: Standing,
+    plan: PlanUsage,
 }
 
 impl Platform {
@@ -152,7 +152,7 @@ impl Platform {
             runner: Runner::new(store.clone(), clock.clone(), toolbox, models, places, lease),
             starter,
             caller,
-            standing: Standing::unlimited(now),
+            plan: PlanUsage::unlimited(now),
             store,
             clock,
             address,
@@ -285,7 +285,7 @@ impl Platform {
             input,
             input_field: "payload",
             caller: &self.caller,
-            standing: &self.standing,
+            plan: &self.plan,
         }
     }
 

@@ -2,19 +2,21 @@
 
 use chrono::TimeDelta;
 use domain::Error;
-use domain::run::{Lease, Partial, PartialEvent, Run, RunStatus, Step, StepEvent, TokenUsage};
+use domain::run::{
+    Lease, Run, RunStatus, Step, StepEvent, StreamChunk, StreamChunkEvent, TokenUsage,
+};
 use engine::Progress;
 use serde_json::json;
 use store::{EventCursor, RunWrite};
 
 use crate::platform::Platform;
 
-fn piece(platform: &Platform, position: u32, sequence: u32) -> Partial {
-    Partial {
+fn piece(platform: &Platform, position: u32, sequence: u32) -> StreamChunk {
+    StreamChunk {
         position,
         sequence,
         at: platform.clock.now(),
-        event: PartialEvent::Text {
+        event: StreamChunkEvent::Text {
             text: sequence.to_string(),
         },
     }
@@ -45,7 +47,7 @@ async fn shown(platform: &Platform, run: &Run, holder: u64) -> Run {
 
 async fn is_refused(platform: &Platform, held: &Run, sequence: u32) -> bool {
     let late = piece(platform, held.showing.unwrap(), sequence);
-    let added = platform.store.add_partial(held, &late).await;
+    let added = platform.store.append_chunk(held, &late).await;
     matches!(added, Err(Error::Conflict(_)))
 }
 
@@ -56,9 +58,9 @@ async fn a_watcher_reads_on_from_where_it_was() {
     let run = platform.run_of(&agent, json!({})).await;
     let held = shown(&platform, &run, 1).await;
     let second = piece(&platform, 0, 1);
-    assert!(platform.store.add_partial(&held, &second).await.unwrap());
+    assert!(platform.store.append_chunk(&held, &second).await.unwrap());
     assert!(
-        !platform.store.add_partial(&held, &second).await.unwrap(),
+        !platform.store.append_chunk(&held, &second).await.unwrap(),
         "its place is taken"
     );
     platform.clock.advance(TimeDelta::seconds(31));
@@ -108,7 +110,13 @@ async fn no_piece_lands_after_its_step_or_in_another_workers_time_or_after_the_e
     let renewed = platform.stored(&run).await;
     assert_eq!((renewed.version, renewed.showing), (2, Some(0)));
     let second = piece(&platform, 0, 1);
-    assert!(platform.store.add_partial(&renewed, &second).await.unwrap());
+    assert!(
+        platform
+            .store
+            .append_chunk(&renewed, &second)
+            .await
+            .unwrap()
+    );
     let step = Step {
         index: 0,
         at: platform.clock.now(),

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use domain::Error;
 use domain::agent::{Agent, AgentState, AgentType};
-use domain::plan::Standing;
+use domain::plan::PlanUsage;
 use domain::run::{Run, RunTrigger};
 use serde_json::json;
 
@@ -22,14 +22,14 @@ async fn runs(platform: &Platform, agent: &Agent) -> Vec<Run> {
 async fn starting_a_run_again_gives_the_run_that_exists() {
     let platform = Platform::start().await;
     let agent = freeform(&platform).await;
-    let mut limited = Standing::unlimited(platform.clock.now());
+    let mut limited = PlanUsage::unlimited(platform.clock.now());
     limited.limits.runs = Some(10);
     let mut start = platform.start_run(&agent, json!({ "a": 1 }));
-    start.standing = &limited;
+    start.plan = &limited;
     let id = start.id;
     let first = platform.starter.start(start).await.unwrap();
     let mut again = platform.start_run(&agent, json!({ "b": 2 }));
-    (again.id, again.standing) = (id, &limited);
+    (again.id, again.plan) = (id, &limited);
     let second = platform.starter.start(again).await.unwrap();
     assert_eq!(
         (second.id, &second.input),
@@ -40,15 +40,15 @@ async fn starting_a_run_again_gives_the_run_that_exists() {
 
     // It counts once, and is there also when no other may start any more.
     let organization = agent.organization_id;
-    let standing = platform.store.plan(organization, platform.clock.now());
-    let mut standing = standing.await.unwrap();
-    assert_eq!(standing.runs, 1);
-    standing.limits.runs = Some(1);
+    let plan = platform.store.plan(organization, platform.clock.now());
+    let mut plan = plan.await.unwrap();
+    assert_eq!(plan.runs, 1);
+    plan.limits.runs = Some(1);
     let mut again = platform.start_run(&agent, json!({}));
-    (again.id, again.standing) = (id, &standing);
+    (again.id, again.plan) = (id, &plan);
     assert_eq!(platform.starter.start(again).await.unwrap().id, id);
     let mut other = platform.start_run(&agent, json!({}));
-    other.standing = &standing;
+    other.plan = &plan;
     let refused = platform.starter.start(other).await;
     assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
 }

@@ -6,12 +6,12 @@ use domain::payload;
 use serde_json::{Map, Value, json};
 
 use crate::failure::unreadable;
-use crate::secrecy::Telling;
+use crate::redact::RedactingSink;
 use crate::stream::{Assembly, Fault, taken};
 
 /// A message as far as it has come.
 #[derive(Default)]
-pub(crate) struct Pieces {
+pub(crate) struct StreamAccumulator {
     blocks: BTreeMap<u64, Block>,
     stop_reason: Value,
     usage: Map<String, Value>,
@@ -24,8 +24,8 @@ struct Block {
     input: String,
 }
 
-impl Assembly for Pieces {
-    fn take(&mut self, mut event: Value, telling: &mut Telling<'_>) -> Result<(), Fault> {
+impl Assembly for StreamAccumulator {
+    fn take(&mut self, mut event: Value, sink: &mut RedactingSink<'_>) -> Result<(), Fault> {
         let index = event["index"].as_u64().unwrap_or_default();
         match event["type"].as_str().unwrap_or_default() {
             "message_start" => self.count(taken(&mut event, "/message/usage")),
@@ -40,13 +40,13 @@ impl Assembly for Pieces {
                 if let Some(text) = block.value.get("text").and_then(Value::as_str)
                     && block.is_text()
                 {
-                    telling.say(text)?;
+                    sink.say(text)?;
                 }
                 self.blocks.insert(index, block);
             }
             "content_block_delta" => {
                 if let Some(block) = self.blocks.get_mut(&index) {
-                    block.take(taken(&mut event, "/delta"), telling)?;
+                    block.take(taken(&mut event, "/delta"), sink)?;
                 }
             }
             "message_delta" => {
@@ -69,12 +69,12 @@ impl Assembly for Pieces {
     }
 
     fn body(self) -> Value {
-        let blocks: Vec<Value> = self.blocks.into_values().map(Block::whole).collect();
+        let blocks: Vec<Value> = self.blocks.into_values().map(Block::finish).collect();
         json!({ "content": blocks, "stop_reason": self.stop_reason, "usage": self.usage })
     }
 }
 
-impl Pieces {
+impl StreamAccumulator {
     /// Takes new counts: they are those of the whole answer so far.
     fn count(&mut self, usage: Value) {
         if let Value::Object(usage) = usage {
@@ -89,12 +89,12 @@ impl Block {
         self.value.get("type").is_some_and(|kind| kind == "text")
     }
 
-    fn take(&mut self, mut delta: Value, telling: &mut Telling<'_>) -> Result<(), Fault> {
+    fn take(&mut self, mut delta: Value, sink: &mut RedactingSink<'_>) -> Result<(), Fault> {
         match delta["type"].as_str().unwrap_or_default() {
             "text_delta" => {
                 let text = delta["text"].as_str().unwrap_or_default();
                 if self.is_text() {
-                    telling.say(text)?;
+                    sink.say(text)?;
                 }
                 self.append("text", text);
             }
@@ -127,7 +127,7 @@ impl Block {
         }
     }
 
-    fn whole(mut self) -> Value {
+    fn finish(mut self) -> Value {
         if !self.input.is_empty() {
             let input = payload::read_or_text(self.input);
             self.value.insert("input".to_owned(), input);

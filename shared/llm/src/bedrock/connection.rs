@@ -21,7 +21,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use crate::hosted::LIMITS;
+use crate::http_model::LIMITS;
 
 /// A client whose requests may take `timeout` each.
 pub(super) fn through(outbound: OutboundClient, timeout: Duration) -> SharedHttpClient {
@@ -44,7 +44,7 @@ impl HttpConnector for Connection {
             let failed = |error: OutboundError| ConnectorError::io(error.into());
             let reply = outbound.open(request, LIMITS).await.map_err(failed)?;
             let (status, headers) = (reply.status, reply.headers.clone());
-            let body = SdkBody::from_body_1_x(Pieces(Mutex::new(reply.chunks().boxed())));
+            let body = SdkBody::from_body_1_x(ReplyBody(Mutex::new(reply.chunks().boxed())));
             let status = status.as_u16().try_into();
             let mut response = HttpResponse::new(
                 status.map_err(|error| ConnectorError::io(Box::new(error)))?,
@@ -78,9 +78,9 @@ fn outgoing(request: &HttpRequest, timeout: Duration) -> Option<OutboundRequest>
 }
 
 /// The body of a reply. Only ever used by one at a time, which the lock makes known to the compiler.
-struct Pieces(Mutex<BoxStream<'static, Result<Bytes, OutboundError>>>);
+struct ReplyBody(Mutex<BoxStream<'static, Result<Bytes, OutboundError>>>);
 
-impl Body for Pieces {
+impl Body for ReplyBody {
     type Data = Bytes;
     type Error = OutboundError;
 

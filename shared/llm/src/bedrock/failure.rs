@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Bedrock, BedrockAccess};
 use crate::ModelError;
 use crate::failure::{MAX_ERROR, of_status, unreadable};
-use crate::secrecy::hide;
+use crate::redact::hide;
 
 impl Bedrock {
     /// Why there is no answer at all.

@@ -22,7 +22,7 @@ use super::{Bedrock, BedrockAccess};
 use crate::golden::{
     cases, compare, compare_streamed, folder, images, name, plain, structured, tools, verbatim,
 };
-use crate::{Message, ModelAnswer, ModelError, ModelRequest};
+use crate::{Message, ModelError, ModelRequest, ModelResponse};
 
 const SECRET: &str = "bedrock-api-key-0123456789";
 
@@ -90,7 +90,7 @@ fn frames(events: &Value) -> Vec<u8> {
 async fn ask(
     wire: &Wire,
     request: &ModelRequest,
-) -> (Result<ModelAnswer, ModelError>, Vec<String>) {
+) -> (Result<ModelResponse, ModelError>, Vec<String>) {
     let access = BedrockAccess::Key {
         secret: ProviderSecret::try_from(SECRET.to_owned()).unwrap(),
         base_url: "https://bedrock-runtime.eu-west-1.amazonaws.com".to_owned(),

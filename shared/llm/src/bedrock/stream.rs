@@ -13,11 +13,11 @@ use domain::run::{ProviderContent, TokenUsage, ToolCall};
 use serde_json::{Value, json};
 
 use crate::failure::{broken_off, unavailable, unreadable};
-use crate::{ModelAnswer, ModelError, Stop};
+use crate::{ModelError, ModelResponse, Stop};
 
 /// An answer as far as it has come.
 #[derive(Default)]
-pub(super) struct Pieces {
+pub(super) struct StreamAccumulator {
     blocks: BTreeMap<i32, Block>,
     stop: Option<StopReason>,
     usage: TokenUsage,
@@ -39,7 +39,7 @@ enum Block {
     Redacted(Vec<u8>),
 }
 
-impl Pieces {
+impl StreamAccumulator {
     /// Takes the next event; gives the text in it.
     pub(super) fn take(&mut self, event: ConverseStreamOutput) -> String {
         match event {
@@ -136,7 +136,7 @@ impl Pieces {
         }
     }
 
-    pub(super) fn answer(self, name: &ModelName) -> Result<ModelAnswer, ModelError> {
+    pub(super) fn answer(self, name: &ModelName) -> Result<ModelResponse, ModelError> {
         let stop = match &self.stop {
             None => return Err(self.broken()),
             // It may well do better next time.
@@ -162,7 +162,7 @@ impl Pieces {
             }
             blocks.push(block.kept());
         }
-        Ok(ModelAnswer {
+        Ok(ModelResponse {
             text,
             tool_calls,
             usage: self.usage,
@@ -171,7 +171,7 @@ impl Pieces {
                 content: Value::Array(blocks),
             }),
             stop,
-            ..ModelAnswer::default()
+            ..ModelResponse::default()
         })
     }
 }

@@ -31,7 +31,7 @@ fn answer(request: &ModelRequest) -> String {
 
 /// Has the model make its next call, and gives it this outcome.
 fn carry_out(request: &mut ModelRequest, outcome: ToolOutcome) -> ToolCall {
-    let ModelAnswer {
+    let ModelResponse {
         text, tool_calls, ..
     } = Extractive.answer(request);
     let [call] = tool_calls.as_slice() else {

@@ -4,12 +4,12 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::{id_of, text_of};
-use crate::secrecy::Telling;
+use crate::redact::RedactingSink;
 use crate::stream::{Assembly, Fault, taken};
 
 /// A completion as far as it has come.
 #[derive(Default)]
-pub(crate) struct Pieces {
+pub(crate) struct StreamAccumulator {
     message: Map<String, Value>,
     calls: Vec<Call>,
     finish_reason: Option<String>,
@@ -27,8 +27,8 @@ struct Call {
     rest: Map<String, Value>,
 }
 
-impl Assembly for Pieces {
-    fn take(&mut self, mut event: Value, telling: &mut Telling<'_>) -> Result<(), Fault> {
+impl Assembly for StreamAccumulator {
+    fn take(&mut self, mut event: Value, sink: &mut RedactingSink<'_>) -> Result<(), Fault> {
         if !event["error"].is_null() {
             return Err(Fault::Told(taken(&mut event, "/error")));
         }
@@ -50,7 +50,7 @@ impl Assembly for Pieces {
                 (_, Value::Null) => {}
                 ("content", value) => {
                     let text = text_of(Some(&value));
-                    telling.say(&text)?;
+                    sink.say(&text)?;
                     self.merge(key, Value::String(text));
                 }
                 ("tool_calls", Value::Array(calls)) => {
@@ -69,7 +69,7 @@ impl Assembly for Pieces {
 
     fn body(mut self) -> Value {
         if !self.calls.is_empty() {
-            let calls = self.calls.into_iter().map(Call::whole).collect();
+            let calls = self.calls.into_iter().map(Call::finish).collect();
             self.message.insert("tool_calls".to_owned(), calls);
         }
         json!({
@@ -79,7 +79,7 @@ impl Assembly for Pieces {
     }
 }
 
-impl Pieces {
+impl StreamAccumulator {
     /// Adds a piece to what there is: texts and lists go on, anything else is replaced.
     fn merge(&mut self, key: String, piece: Value) {
         match (self.message.get_mut(&key), piece) {
@@ -159,7 +159,7 @@ impl Call {
         }
     }
 
-    fn whole(self) -> Value {
+    fn finish(self) -> Value {
         let mut call = self.rest;
         let arguments = match self.arguments {
             Value::Null => json!(""),

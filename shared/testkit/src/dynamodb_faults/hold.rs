@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::{Call, Calls};
 
 /// How long a test waits for the calls.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Calls that are held back until [`Self::let_go`]. They are let go also when this is dropped.
 pub struct Held {
@@ -21,7 +21,7 @@ impl Held {
     /// Waits until this many of the calls have come, repetitions not counted.
     pub async fn arrived(&mut self, calls: usize) {
         let arrived = self.arrived.wait_for(|arrived| arrived.len() >= calls);
-        let arrived = timeout(PATIENCE, arrived).await;
+        let arrived = timeout(MAX_WAIT, arrived).await;
         let arrived = arrived.expect("the calls that are to be held, in time");
         arrived.expect("a proxy that serves");
     }

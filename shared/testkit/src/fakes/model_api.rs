@@ -283,9 +283,9 @@ async fn answer(
         }
         Turn::Refuses(told) => return failure(api, 400, None, told),
         Turn::AtOnce(text) if api == Api::ChatCompletions => {
-            return Json(chat_completions::whole(text)).into_response();
+            return Json(chat_completions::finished_response(text)).into_response();
         }
-        Turn::AtOnce(text) => return Json(messages::whole(text)).into_response(),
+        Turn::AtOnce(text) => return Json(messages::finished_response(text)).into_response(),
         Turn::NotJson => return "<html>Bad gateway</html>".into_response(),
         Turn::Slow(time) => tokio::time::sleep(*time).await,
         _ => {}

@@ -1,11 +1,11 @@
 //! What operations refer to: the bodies of errors, common parameters and headers, and the credentials.
 
 use auth::Dialect;
-use domain::page::REACH;
+use domain::page::MAX_OFFSET;
 use serde_json::{Map, Value, json};
 
+use super::envelopes::{headers as answer_headers, next_cursor};
 use super::errors::prefix;
-use super::faces::{headers as answer_headers, next_cursor};
 use super::requests::Access;
 
 const DIALECTS: [Dialect; 3] = [Dialect::Prodgy, Dialect::Prowpt, Dialect::AgentPlatform];
@@ -200,7 +200,7 @@ pub(super) fn schemas() -> Map<String, Value> {
             "properties": {
                 "page": {"type": "integer", "minimum": 1, "examples": [1]},
                 "pageSize": {"type": "integer", "minimum": 1, "maximum": 200, "examples": [50]},
-                "total": {"type": "integer", "minimum": 0, "maximum": REACH, "examples": [1]},
+                "total": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "examples": [1]},
                 "totalPages": {"type": "integer", "minimum": 0, "examples": [1]},
                 "total_capped": {"type": "boolean", "const": true, "description": "There are more than `total`"},
                 "next_cursor": next_cursor(),

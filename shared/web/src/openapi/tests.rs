@@ -55,7 +55,7 @@ operation!(
 #[openapi(paths(list_prodgy, catalog, end, sign_in, list_prowpt, remove, page))]
 struct Group;
 
-const OUTLINE: Outline<'_> = Outline {
+const INFO: DocumentInfo<'_> = DocumentInfo {
     title: "Things",
     description: "",
     root: ".",
@@ -70,7 +70,7 @@ fn statuses(operation: &Value) -> Vec<&str> {
 
 #[test]
 fn every_dialect_has_its_envelope_and_its_errors() {
-    let document = document([Group::openapi()], &OUTLINE, |_| true).unwrap();
+    let document = document([Group::openapi()], &INFO, |_| true).unwrap();
     let paths = &document["paths"];
     let success = |path: &str, method: &str, status: &str| {
         paths[path][method]["responses"][status]["content"]["application/json"]["schema"].clone()
@@ -118,7 +118,7 @@ fn every_dialect_has_its_envelope_and_its_errors() {
 
 #[test]
 fn a_document_has_what_its_paths_refer_to_and_nothing_else() {
-    let document = document([Group::openapi()], &OUTLINE, |path| path == "/api/things").unwrap();
+    let document = document([Group::openapi()], &INFO, |path| path == "/api/things").unwrap();
     let names = |kind: &str| {
         let all = document["components"][kind].as_object().unwrap();
         all.keys().cloned().collect::<Vec<_>>()
@@ -138,7 +138,7 @@ fn two_things_of_one_name_are_not_mixed_up() {
     other["paths"] = json!({});
     other["components"]["schemas"]["Thing"] = json!({"type": "string"});
     let other = serde_json::from_value(other).unwrap();
-    let collision = document([Group::openapi(), other], &OUTLINE, |_| true).unwrap_err();
+    let collision = document([Group::openapi(), other], &INFO, |_| true).unwrap_err();
     assert_eq!(
         collision.to_string(),
         "Thing is described twice, differently"

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::fixture::{PATIENCE, start_error};
+use crate::fixture::{MAX_WAIT, start_error};
 
 const TEMPLATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/bootstraps.yaml");
 
@@ -76,7 +76,7 @@ fn is_alive(process: u32) -> bool {
 }
 
 async fn gone(process: u32) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + MAX_WAIT;
     while is_alive(process) {
         assert!(Instant::now() < until, "{process} is still there");
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -299,7 +299,7 @@ async fn only_messages_that_were_handled_leave_their_queue() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let mut dead = BTreeSet::new();
-    let until = Instant::now() + 2 * PATIENCE;
+    let until = Instant::now() + 2 * MAX_WAIT;
     while dead.len() < 3 {
         assert!(Instant::now() < until, "only {dead:?} failed");
         let receive = sqs.receive_message();

@@ -42,7 +42,7 @@ pub(super) fn more(text: &str) -> Bytes {
     delta(&json!({ "content": text }), None)
 }
 
-pub(super) fn whole(text: &str) -> Value {
+pub(super) fn finished_response(text: &str) -> Value {
     completion(&json!({ "role": "assistant", "content": text }))
 }
 

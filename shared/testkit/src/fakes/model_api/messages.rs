@@ -70,7 +70,7 @@ pub(super) fn more(text: &str) -> Bytes {
     event(&json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
 }
 
-pub(super) fn whole(text: &str) -> Value {
+pub(super) fn finished_response(text: &str) -> Value {
     json!({
         "id": "msg_1", "type": "message", "role": "assistant", "stop_reason": "end_turn",
         "content": [{ "type": "text", "text": text }],

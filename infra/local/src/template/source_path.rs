@@ -7,13 +7,13 @@ const DEEPEST: usize = 100;
 
 /// A position in the template, as a path from its root. Costs nothing until a problem is found there.
 #[derive(Clone, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct SourcePath<'a> {
     parent: Option<&'a Self>,
     segment: Cow<'a, str>,
     depth: usize,
 }
 
-impl<'a> Place<'a> {
+impl<'a> SourcePath<'a> {
     /// A top-level section.
     pub(super) fn section(name: &'a str) -> Self {
         Self {
@@ -24,7 +24,7 @@ impl<'a> Place<'a> {
     }
 
     /// A top-level section that an evaluation at `origin` leads to.
-    pub(super) fn section_from(name: &'a str, origin: &Place<'_>) -> Self {
+    pub(super) fn section_from(name: &'a str, origin: &SourcePath<'_>) -> Self {
         Self {
             parent: None,
             segment: Cow::Borrowed(name),

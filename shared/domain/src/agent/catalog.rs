@@ -17,7 +17,7 @@ pub enum AgentType {
     SupportTriage,
 }
 
-/// What can be installed: an agent type with its face in the catalogue.
+/// What can be installed: an agent type with its face in the catalog.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AgentTemplate {
     /// The `agent_template_id` of an install.

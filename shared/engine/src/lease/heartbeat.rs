@@ -6,14 +6,14 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use domain::run::{Partial, PartialEvent, Run};
+use domain::run::{Run, StreamChunk, StreamChunkEvent};
 use domain::{Error, Result};
-use store::{EventCursor, RunEntry};
+use store::{EventCursor, JournalEntry};
 use tokio::time::Instant;
 
 use super::writing::unanswered;
-use super::{Held, Place, Shown, is_lost};
-use crate::telling::Telling;
+use super::{LeasedRun, Place, Shown, is_lost};
+use crate::stream_buffer::StreamBuffer;
 
 /// When the first of an answer is shown, and how often more of it.
 const SHOWN_FIRST: Duration = Duration::from_millis(50);
@@ -23,12 +23,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often a piece is tried whose place was taken, or whose run was renewed meanwhile.
 const ATTEMPTS: u32 = 3;
 
-impl Held<'_> {
+impl LeasedRun<'_> {
     /// Waits for work that may outlast the lease, renewing it meanwhile.
     ///
     /// # Errors
     /// `Conflict` when another worker has the run by now; the work is dropped then.
-    pub(crate) async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+    pub(crate) async fn with_heartbeat<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
         self.wait(work, None).await
     }
 
@@ -36,22 +36,22 @@ impl Held<'_> {
     /// not shown before it is there.
     ///
     /// # Errors
-    /// Like [`Self::keep_while`].
-    pub(crate) async fn show_while<T>(
+    /// Like [`Self::with_heartbeat`].
+    pub(crate) async fn with_heartbeat_streaming<T>(
         &mut self,
-        telling: &Telling,
+        buffer: &StreamBuffer,
         work: impl Future<Output = T>,
     ) -> Result<T> {
-        self.wait(work, Some(telling)).await
+        self.wait(work, Some(buffer)).await
     }
 
     async fn wait<T>(
         &mut self,
         work: impl Future<Output = T>,
-        telling: Option<&Telling>,
+        buffer: Option<&StreamBuffer>,
     ) -> Result<T> {
         let mut work = pin!(work);
-        let mut keeping = pin!(self.keep(telling));
+        let mut keeping = pin!(self.keep(buffer));
         tokio::select! {
             biased;
             done = &mut work => Ok(done),
@@ -60,8 +60,8 @@ impl Held<'_> {
     }
 
     /// Renews and shows until the run is lost.
-    async fn keep(&mut self, telling: Option<&Telling>) -> Error {
-        let mut showing = telling.map(|telling| (telling, Instant::now() + SHOWN_FIRST));
+    async fn keep(&mut self, buffer: Option<&StreamBuffer>) -> Error {
+        let mut showing = buffer.map(|buffer| (buffer, Instant::now() + SHOWN_FIRST));
         loop {
             let mut wake = self.renewal;
             if let Some((_, at)) = showing {
@@ -71,10 +71,10 @@ impl Held<'_> {
                 wake = wake.min(renewal);
             }
             tokio::time::sleep_until(wake).await;
-            if let Some((telling, at)) = &mut showing
+            if let Some((buffer, at)) = &mut showing
                 && *at <= Instant::now()
             {
-                for event in telling.take() {
+                for event in buffer.take() {
                     if let Err(lost) = self.show(event).await {
                         return lost;
                     }
@@ -147,18 +147,18 @@ impl Held<'_> {
     ///
     /// # Errors
     /// `Conflict` when another worker has the run by now.
-    async fn show(&mut self, event: PartialEvent) -> Result<()> {
-        if let PartialEvent::ModelAsked { attempt, .. } = &event {
+    async fn show(&mut self, event: StreamChunkEvent) -> Result<()> {
+        if let StreamChunkEvent::ModelAsked { attempt, .. } = &event {
             self.shown.attempts = *attempt;
         }
-        let mut partial = Partial {
+        let mut chunk = StreamChunk {
             position: self.shown.position,
             sequence: self.shown.pieces,
             at: self.clock.now(),
             event,
         };
         for _ in 0..ATTEMPTS {
-            match tokio::time::timeout(self.third(), self.try_to_show(&partial)).await {
+            match tokio::time::timeout(self.third(), self.try_to_show(&chunk)).await {
                 Ok(Ok(Tried::Shown)) => {
                     self.shown.pieces += 1;
                     return Ok(());
@@ -166,7 +166,7 @@ impl Held<'_> {
                 Ok(Ok(Tried::Again)) => continue,
                 Ok(Ok(Tried::PlaceIsTaken)) => match self.read_shown().await {
                     Ok(()) => {
-                        partial.sequence = self.shown.pieces;
+                        chunk.sequence = self.shown.pieces;
                         continue;
                     }
                     Err(error) => self.log_not_shown(&error),
@@ -188,13 +188,13 @@ impl Held<'_> {
 
     /// # Errors
     /// `Conflict` when another worker has the run by now.
-    async fn try_to_show(&mut self, partial: &Partial) -> Result<Tried> {
+    async fn try_to_show(&mut self, chunk: &StreamChunk) -> Result<Tried> {
         let tried = |is_shown| match is_shown {
             true => Tried::Shown,
             false => Tried::PlaceIsTaken,
         };
-        if self.run.showing == Some(partial.position) {
-            match self.store.add_partial(&self.run, partial).await {
+        if self.run.showing == Some(chunk.position) {
+            match self.store.append_chunk(&self.run, chunk).await {
                 // The head tells whose the run is.
                 Err(error) if is_lost(&error) => {}
                 result => return result.map(tried),
@@ -202,13 +202,16 @@ impl Held<'_> {
         }
         // The first piece of an answer is a write of the head, after which a small fence stands for it.
         let next = Run {
-            showing: Some(partial.position),
+            showing: Some(chunk.position),
             ..self.renewed()
         };
-        match self.store.show_answer(&self.run, &next, partial).await {
-            Err(error) if is_lost(&error) => self.learn(&next, error).await.map(|_| Tried::Again),
+        match self.store.show_answer(&self.run, &next, chunk).await {
+            Err(error) if is_lost(&error) => self
+                .resolve_conflict(&next, error)
+                .await
+                .map(|_| Tried::Again),
             Ok(true) => {
-                self.take_over(&next);
+                self.commit_head(&next);
                 Ok(Tried::Shown)
             }
             result => result.map(tried),
@@ -224,14 +227,14 @@ impl Held<'_> {
         };
         let seen = self.store.run_events(workspace, id, after).await?;
         let entries = seen.map(|seen| seen.entries).unwrap_or_default();
-        let partials: Vec<Partial> = entries
+        let chunks: Vec<StreamChunk> = entries
             .into_iter()
             .filter_map(|entry| match entry {
-                RunEntry::Partial(partial) => Some(partial),
-                RunEntry::Step(_) => None,
+                JournalEntry::StreamChunk(chunk) => Some(chunk),
+                JournalEntry::Step(_) => None,
             })
             .collect();
-        let there = Shown::of(self.shown.position, &partials);
+        let there = Shown::of(self.shown.position, &chunks);
         self.shown.pieces = self.shown.pieces.max(there.pieces);
         Ok(())
     }

@@ -8,7 +8,7 @@ use rand::RngExt;
 use store::{RunWrite, WantedPlace};
 use tokio::time::Instant;
 
-use super::{Held, is_lost};
+use super::{LeasedRun, is_lost};
 
 /// How long to wait before a write is tried again, at first; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -41,7 +41,7 @@ impl Pauses {
     }
 }
 
-impl Held<'_> {
+impl LeasedRun<'_> {
     /// Writes that this worker has the run, as `taken`, with its place where one is `wanted`; `false` when that is another's.
     pub(super) async fn put_first(
         &mut self,
@@ -54,22 +54,24 @@ impl Held<'_> {
         let mut pauses = Pauses::until(self.until);
         loop {
             taken.version = self.run.version;
-            taken.wanted = self.run.wanted;
+            taken.pause_requested = self.run.pause_requested;
             let now = self.clock.now();
             let write = self.writing(&taken, &[]);
             let until = now + self.lease;
             let write = self.store.write_run_with_place(write, wanted, now, until);
             let error = match tokio::time::timeout(self.third(), write).await {
                 Ok(Ok(true)) => {
-                    self.take_over(&taken);
+                    self.commit_head(&taken);
                     return Ok(true);
                 }
                 Ok(Ok(false)) => return Ok(false),
-                Ok(Err(error)) if is_lost(&error) => match self.learn(&taken, error).await {
-                    Ok(true) => return Ok(true),
-                    Ok(false) => continue,
-                    Err(error) => error,
-                },
+                Ok(Err(error)) if is_lost(&error) => {
+                    match self.resolve_conflict(&taken, error).await {
+                        Ok(true) => return Ok(true),
+                        Ok(false) => continue,
+                        Err(error) => error,
+                    }
+                }
                 Ok(Err(error)) => error,
                 Err(_) => unanswered(),
             };
@@ -84,7 +86,7 @@ impl Held<'_> {
         next.worked_millis = self.worked_millis();
         while !self.try_put(&next, steps).await? {
             next.version = self.run.version;
-            next.wanted = self.run.wanted;
+            next.pause_requested = self.run.pause_requested;
         }
         Ok(())
     }
@@ -110,10 +112,10 @@ impl Held<'_> {
         // A short lease has no time for all that a call to the store may take.
         match tokio::time::timeout(self.third(), write).await {
             Ok(Ok(())) => {
-                self.take_over(next);
+                self.commit_head(next);
                 Ok(true)
             }
-            Ok(Err(error)) if is_lost(&error) => self.learn(next, error).await,
+            Ok(Err(error)) if is_lost(&error) => self.resolve_conflict(next, error).await,
             Ok(Err(error)) => Err(error),
             Err(_) => Err(unanswered()),
         }
@@ -130,7 +132,7 @@ impl Held<'_> {
         }
     }
 
-    pub(super) fn take_over(&mut self, next: &Run) {
+    pub(super) fn commit_head(&mut self, next: &Run) {
         self.run = Run {
             version: next.version + 1,
             ..next.clone()
@@ -144,30 +146,30 @@ impl Held<'_> {
 
     /// Finds out why `next` was refused: it is written already, and only the answer got lost; then this is `true`. Or an earlier
     /// renewal is, or what is wanted of this worker has changed: that is known now. Else `refusal` stands.
-    pub(super) async fn learn(&mut self, next: &Run, refusal: Error) -> Result<bool> {
+    pub(super) async fn resolve_conflict(&mut self, next: &Run, refusal: Error) -> Result<bool> {
         let run = &self.run;
         let stored = self.store.run_head(run.workspace_id, run.id).await?;
         let Some(stored) = stored else {
             return Err(refusal);
         };
         if stored.version == run.version {
-            if stored.wanted == run.wanted {
+            if stored.pause_requested == run.pause_requested {
                 return Err(refusal);
             }
-            self.run.wanted = stored.wanted;
+            self.run.pause_requested = stored.pause_requested;
             Ok(false)
         } else if is_as(&stored, next) {
-            self.take_over(&Run {
+            self.commit_head(&Run {
                 version: stored.version - 1,
                 showing: stored.showing,
-                wanted: stored.wanted,
+                pause_requested: stored.pause_requested,
                 ..next.clone()
             });
             Ok(true)
         } else if is_as(&stored, run) {
             self.run.version = stored.version;
             self.run.showing = stored.showing;
-            self.run.wanted = stored.wanted;
+            self.run.pause_requested = stored.pause_requested;
             Ok(false)
         } else {
             Err(refusal)

@@ -19,10 +19,10 @@ use serde_json::Value;
 use url::Url;
 
 use crate::failure::{of_status, unreadable};
-use crate::secrecy::{Telling, hide_in_answer, hide_in_error, hide_in_value};
+use crate::redact::{RedactingSink, hide_in_answer, hide_in_error, hide_in_value};
 use crate::structure::{in_words, without_frame};
 use crate::unsupported::{Member, Unsupported, refused};
-use crate::{ModelAnswer, ModelError, ModelRequest, anthropic, openai, prices, stream};
+use crate::{ModelError, ModelRequest, ModelResponse, anthropic, openai, prices, stream};
 
 /// What a model is told when there is nothing to tell it: providers refuse empty messages.
 pub(crate) const NO_INPUT: &str = "(There is no input.)";
@@ -44,7 +44,7 @@ pub enum Api {
 
 /// A model behind a provider's API, with the key to it.
 #[derive(Clone, Debug)]
-pub struct Hosted {
+pub struct HttpModel {
     name: ModelName,
     api: Api,
     /// The provider's word for the model.
@@ -63,7 +63,7 @@ struct Without {
     learned: Vec<Member>,
 }
 
-impl Hosted {
+impl HttpModel {
     /// The model that a provider calls `model`, at the provider's own address or at `base_url`.
     pub fn new(
         api: Api,
@@ -112,17 +112,17 @@ impl Hosted {
         request: &ModelRequest,
         timeout: Duration,
         on_text: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<ModelAnswer, ModelError> {
+    ) -> Result<ModelResponse, ModelError> {
         let (reply, is_in_words) = self.ask(request, timeout).await?;
-        let mut telling = Telling::new(Some(&self.secret), on_text);
+        let mut sink = RedactingSink::new(Some(&self.secret), on_text);
         let hidden = |error| hide_in_error(error, &self.secret);
         let body = if is_in_words {
             // A code fence is taken off the whole answer, and text that was told cannot be taken back.
             let unheard = &mut |_: &str| {};
-            let mut unheard = Telling::new(Some(&self.secret), unheard);
+            let mut unheard = RedactingSink::new(Some(&self.secret), unheard);
             self.read(reply, &mut unheard).await
         } else {
-            self.read(reply, &mut telling).await
+            self.read(reply, &mut sink).await
         };
         let body = body.map_err(hidden)?;
         if body.to_string().len() > MAX_REPLY {
@@ -136,10 +136,10 @@ impl Hosted {
         if is_in_words {
             answer.text = without_frame(&answer.text).to_owned();
         }
-        if !telling.has_begun() {
-            telling.say(&answer.text)?;
+        if !sink.has_begun() {
+            sink.say(&answer.text)?;
         }
-        telling.end();
+        sink.end();
         hide_in_answer(&mut answer, Some(&self.secret));
         answer.cost_micros = prices::cost_micros(&self.name, answer.usage);
         Ok(answer)
@@ -168,7 +168,7 @@ impl Hosted {
             if reply.status.is_success() {
                 return Ok((reply, is_in_words));
             }
-            let reply = reply.whole(MAX_REPLY).await?;
+            let reply = reply.collect(MAX_REPLY).await?;
             if !refused(&reply, &body).is_some_and(|member| self.learn(member)) {
                 return Err(self.failure(&reply));
             }
@@ -203,7 +203,7 @@ impl Hosted {
     async fn read(
         &self,
         mut reply: OutboundStream,
-        telling: &mut Telling<'_>,
+        sink: &mut RedactingSink<'_>,
     ) -> Result<Value, ModelError> {
         let mut begun = BytesMut::new();
         let is_json = loop {
@@ -217,7 +217,7 @@ impl Hosted {
             }
         };
         if is_json {
-            let rest = reply.whole(MAX_REPLY).await?;
+            let rest = reply.collect(MAX_REPLY).await?;
             begun.extend_from_slice(&rest.body);
             if begun.len() > MAX_REPLY {
                 return Err(OutboundError::TooLarge(MAX_REPLY).into());
@@ -226,8 +226,12 @@ impl Hosted {
         }
         let chunks = once(async move { Ok(begun.freeze()) }).chain(reply.chunks());
         match self.api {
-            Api::ChatCompletions => stream::read(chunks, openai::Pieces::default(), telling).await,
-            Api::Messages => stream::read(chunks, anthropic::Pieces::default(), telling).await,
+            Api::ChatCompletions => {
+                stream::read(chunks, openai::StreamAccumulator::default(), sink).await
+            }
+            Api::Messages => {
+                stream::read(chunks, anthropic::StreamAccumulator::default(), sink).await
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A response, read whole.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct TestResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// The body as it came.
@@ -15,7 +15,7 @@ pub struct Answer {
     pub body: Value,
 }
 
-impl Answer {
+impl TestResponse {
     pub(crate) async fn read(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.expect("a whole response");

@@ -4,7 +4,7 @@ use domain::credential::ProviderSecret;
 use outbound::MAX_REPLY;
 use serde_json::Value;
 
-use crate::{ModelAnswer, ModelError};
+use crate::{ModelError, ModelResponse};
 
 /// What stands where the key was.
 const HIDDEN: &str = "…";
@@ -18,7 +18,7 @@ pub(crate) fn hide(text: &str, secret: Option<&ProviderSecret>) -> String {
 }
 
 /// Takes the key out of everything that an answer says.
-pub(crate) fn hide_in_answer(answer: &mut ModelAnswer, secret: Option<&ProviderSecret>) {
+pub(crate) fn hide_in_answer(answer: &mut ModelResponse, secret: Option<&ProviderSecret>) {
     let Some(secret) = secret.map(ProviderSecret::expose) else {
         return;
     };
@@ -73,7 +73,7 @@ pub(crate) fn hide_in_value(value: &mut Value, secret: &str) {
 }
 
 /// Tells of an answer's text as it comes, less the key, even where its letters come in different pieces.
-pub(crate) struct Telling<'a> {
+pub(crate) struct RedactingSink<'a> {
     secret: Option<&'a str>,
     /// What may be the beginning of the key.
     held: String,
@@ -81,7 +81,7 @@ pub(crate) struct Telling<'a> {
     on_text: &'a mut (dyn FnMut(&str) + Send),
 }
 
-impl<'a> Telling<'a> {
+impl<'a> RedactingSink<'a> {
     /// Takes the key out of something that is not text of the answer.
     pub(crate) fn hide(&self, value: &mut Value) {
         if let Some(secret) = self.secret {
@@ -171,11 +171,11 @@ mod tests {
         for size in 1..text.len() {
             let mut told = String::new();
             let (secret, mut on_text) = (secret(), |piece: &str| told.push_str(piece));
-            let mut telling = Telling::new(Some(&secret), &mut on_text);
+            let mut sink = RedactingSink::new(Some(&secret), &mut on_text);
             for piece in text.as_bytes().chunks(size) {
-                telling.say(std::str::from_utf8(piece).unwrap()).unwrap();
+                sink.say(std::str::from_utf8(piece).unwrap()).unwrap();
             }
-            telling.end();
+            sink.end();
             assert_eq!(told, expected, "in pieces of {size}");
         }
     }
@@ -185,24 +185,24 @@ mod tests {
         let mut told = 0;
         let mut on_text = |piece: &str| told += piece.len();
         let secret = secret();
-        let mut telling = Telling::new(Some(&secret), &mut on_text);
+        let mut sink = RedactingSink::new(Some(&secret), &mut on_text);
         let piece = "ä".repeat(MAX_REPLY / 4);
-        assert_eq!(telling.say(&piece), Ok(()));
-        assert_eq!(telling.say(&piece), Ok(()));
-        assert!(matches!(telling.say("x"), Err(ModelError::Refused(_))));
+        assert_eq!(sink.say(&piece), Ok(()));
+        assert_eq!(sink.say(&piece), Ok(()));
+        assert!(matches!(sink.say("x"), Err(ModelError::Refused(_))));
         assert_eq!(told, MAX_REPLY);
     }
 
     #[test]
     fn nothing_that_is_kept_has_the_key_in_it() {
-        let mut answer = ModelAnswer {
+        let mut answer = ModelResponse {
             text: "It is sk-sk-sk-1234.".to_owned(),
             tool_calls: vec![ToolCall {
                 id: "sk-sk-sk-1234".to_owned(),
                 tool: "sk-sk-sk-1234".to_owned(),
                 arguments: json!({ "sk-sk-sk-1234": ["sk-sk-sk-1234", 1] }),
             }],
-            ..ModelAnswer::default()
+            ..ModelResponse::default()
         };
         hide_in_answer(&mut answer, Some(&secret()));
         assert!(!format!("{answer:?}").contains("1234"), "{answer:?}");

@@ -1,18 +1,18 @@
 //! A run in a worker's hands: every write moves it on, renews the lease, and fails when another writer was first.
 //!
 //! That the store is not available for a while is not the run's fault. A write that it cannot take is tried again until the lease
-//! ends ([`writing`]); work that is waited for goes on meanwhile ([`keeping`]); and a worker that cannot go on gives the run back, so
+//! ends ([`writing`]); work that is waited for goes on meanwhile ([`heartbeat`]); and a worker that cannot go on gives the run back, so
 //! that its lease does not count as lost.
 
 mod blame;
-mod keeping;
+mod heartbeat;
 mod writing;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
-use domain::run::{Lease, Partial, PartialEvent, Run, RunStatus, Step, StepEvent};
+use domain::run::{Lease, Run, RunStatus, Step, StepEvent, StreamChunk, StreamChunkEvent};
 use domain::{Error, Result};
 use futures::future::join;
 use runtime::Clock;
@@ -32,7 +32,7 @@ const SLACK: TimeDelta = TimeDelta::seconds(2);
 /// How long a worker tries to give a run back that it cannot go on with.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
-pub(crate) struct Held<'a> {
+pub(crate) struct LeasedRun<'a> {
     pub(crate) run: Run,
     /// What has been shown of the answer that the journal waits for.
     shown: Shown,
@@ -73,20 +73,20 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(position: u32, partials: &[Partial]) -> Self {
-        let attempts = partials.iter().map(|partial| match &partial.event {
-            PartialEvent::ModelAsked { attempt, .. } => *attempt,
-            PartialEvent::Text { .. } => 0,
+    fn of(position: u32, chunks: &[StreamChunk]) -> Self {
+        let attempts = chunks.iter().map(|chunk| match &chunk.event {
+            StreamChunkEvent::ModelAsked { attempt, .. } => *attempt,
+            StreamChunkEvent::Text { .. } => 0,
         });
         Self {
             position,
-            pieces: partials.last().map_or(0, |last| last.sequence + 1),
+            pieces: chunks.last().map_or(0, |last| last.sequence + 1),
             attempts: attempts.max().unwrap_or(0),
         }
     }
 }
 
-impl<'a> Held<'a> {
+impl<'a> LeasedRun<'a> {
     /// Takes the lease on a run that is free to be taken, and a `place` for it where one is needed; `None` when that is another's.
     pub(crate) async fn take(
         store: &'a Store,
@@ -159,9 +159,9 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// `partials` were shown of an answer that never came.
-    pub(crate) fn has_shown(&mut self, partials: &[Partial]) {
-        self.shown = Shown::of(self.run.steps, partials);
+    /// `chunks` were shown of an answer that never came.
+    pub(crate) fn has_shown(&mut self, chunks: &[StreamChunk]) {
+        self.shown = Shown::of(self.run.steps, chunks);
     }
 
     /// Stores what has happened. When what is wanted of this worker has changed meanwhile, calls that are about to be made are left
@@ -210,10 +210,10 @@ impl<'a> Held<'a> {
     /// taken back; nothing is stored then.
     pub(crate) async fn pause(&mut self, state: &mut State) -> Result<bool> {
         let now = self.clock.now();
-        while self.run.wanted.is_some() {
+        while self.run.pause_requested {
             let mut paused = Run {
                 status: RunStatus::Paused,
-                wanted: None,
+                pause_requested: false,
                 lease: None,
                 due_at: None,
                 tokens: state.usage(),
@@ -222,7 +222,7 @@ impl<'a> Held<'a> {
                 ..self.run.clone()
             };
             let events = [state.unwritten(), &[StepEvent::Paused]].concat();
-            let steps = number(&mut paused, &events, now);
+            let steps = append_events(&mut paused, &events, now);
             if self.try_put(&paused, &steps).await? {
                 state.written();
                 return Ok(true);
@@ -296,7 +296,7 @@ impl<'a> Held<'a> {
 
     /// `next` with what has happened, and the steps that tell of it.
     fn with_state(&self, mut next: Run, state: &State) -> (Run, Vec<Step>) {
-        let steps = number(&mut next, state.unwritten(), self.clock.now());
+        let steps = append_events(&mut next, state.unwritten(), self.clock.now());
         next.tokens = state.usage();
         next.cost_micros = state.cost_micros();
         next.worked_millis = self.worked_millis();
@@ -321,7 +321,7 @@ pub fn wake_at(run: &Run) -> Option<DateTime<Utc>> {
 }
 
 /// Appends events to a run's journal: gives them their places and moves the head on.
-pub(crate) fn number(run: &mut Run, events: &[StepEvent], now: DateTime<Utc>) -> Vec<Step> {
+pub(crate) fn append_events(run: &mut Run, events: &[StepEvent], now: DateTime<Utc>) -> Vec<Step> {
     let steps: Vec<Step> = (run.steps..)
         .zip(events)
         .map(|(index, event)| Step {

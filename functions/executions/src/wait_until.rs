@@ -9,7 +9,7 @@ use store::Store;
 use tokio::time::{Instant, sleep};
 
 /// How long a caller may have to wait. API Gateway gives up after 29 seconds.
-const PATIENCE: Duration = Duration::from_secs(25);
+const MAX_WAIT: Duration = Duration::from_secs(25);
 /// What is left before the host's deadline for giving an answer.
 const MARGIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The head of the run once `is_settled`, or as it stands when the time is up. The host, if it told its `deadline`, is answered
 /// before that.
-pub(crate) async fn settled(
+pub(crate) async fn wait_until(
     store: &Store,
     mut run: Run,
     deadline: Option<DateTime<Utc>>,
@@ -44,7 +44,7 @@ pub(crate) async fn settled(
 }
 
 /// A run that is over, as a whole: its head has no room for a large input or output.
-pub(crate) async fn whole(store: &Store, run: Run) -> Result<Run> {
+pub(crate) async fn with_payloads(store: &Store, run: Run) -> Result<Run> {
     let lacks_output = run.status == RunStatus::Completed && run.output.is_none();
     if run.input.is_some() && !lacks_output {
         return Ok(run);
@@ -55,7 +55,7 @@ pub(crate) async fn whole(store: &Store, run: Run) -> Result<Run> {
 
 fn patience(deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
     let left = deadline.map(|deadline| (deadline - now).to_std().unwrap_or_default());
-    left.map_or(PATIENCE, |left| left.saturating_sub(MARGIN).min(PATIENCE))
+    left.map_or(MAX_WAIT, |left| left.saturating_sub(MARGIN).min(MAX_WAIT))
 }
 
 #[cfg(test)]

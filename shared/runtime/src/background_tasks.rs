@@ -15,39 +15,41 @@ type Work = BoxFuture<'static, ()>;
 /// the request for the next event, since Lambda freezes whatever still runs then; on one machine in a task that the end of the
 /// platform waits for. Cheap to clone.
 #[derive(Clone)]
-pub struct Afterwards(Arc<Host>);
+pub struct BackgroundTasks(Arc<Mode>);
 
-enum Host {
-    Holds(Mutex<Vec<Work>>),
-    Starts(Box<dyn Fn(Work) + Send + Sync>),
+enum Mode {
+    Deferred(Mutex<Vec<Work>>),
+    Spawned(Box<dyn Fn(Work) + Send + Sync>),
 }
 
-impl Afterwards {
-    /// Holds work until [`Self::finish`].
-    pub fn held() -> Self {
-        Self(Arc::new(Host::Holds(Mutex::default())))
+impl BackgroundTasks {
+    /// Holds work until [`Self::drain`].
+    pub fn deferred() -> Self {
+        Self(Arc::new(Mode::Deferred(Mutex::default())))
     }
 
     /// Gives work to `start` at once.
-    pub fn started_by(start: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Host::Starts(Box::new(start))))
+    pub fn spawned_by(start: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Mode::Spawned(Box::new(start))))
     }
 
     /// Has `work` done. Its outcome is not returned, so it logs its own failures.
     pub fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
         let work: Work = Box::pin(work);
         match &*self.0 {
-            Host::Holds(held) => held
+            Mode::Deferred(held) => held
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(work),
-            Host::Starts(start) => start(work),
+            Mode::Spawned(start) => start(work),
         }
     }
 
     /// Does what is held, side by side.
-    pub async fn finish(&self) {
-        let Host::Holds(held) = &*self.0 else { return };
+    pub async fn drain(&self) {
+        let Mode::Deferred(held) = &*self.0 else {
+            return;
+        };
         let work = std::mem::take(&mut *held.lock().unwrap_or_else(PoisonError::into_inner));
         if work.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! What handlers return: data or an error, without a face yet.
+//! What handlers return: data or an error, without a shape yet.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::PageParams;
 
 /// One thing: 200, 201 or 202.
 #[derive(Debug)]
-pub struct Reply<T> {
+pub struct ApiResponse<T> {
     status: StatusCode,
     data: T,
     bare: bool,
 }
 
-impl<T> Reply<T> {
+impl<T> ApiResponse<T> {
     pub fn ok(data: T) -> Self {
         Self {
             status: StatusCode::OK,
@@ -51,17 +51,17 @@ impl<T> Reply<T> {
     }
 }
 
-impl<T: Serialize> IntoResponse for Reply<T> {
+impl<T: Serialize> IntoResponse for ApiResponse<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.data) {
             Ok(data) => carry(
                 self.status,
                 Payload {
                     data: data.into(),
-                    face: if self.bare { Face::Bare } else { Face::One },
+                    shape: if self.bare { Shape::Bare } else { Shape::One },
                 },
             ),
-            Err(error) => Failure(Error::internal(error)).into_response(),
+            Err(error) => ApiError(Error::internal(error)).into_response(),
         }
     }
 }
@@ -76,7 +76,7 @@ impl IntoResponse for NoContent {
             StatusCode::OK,
             Payload {
                 data: Bytes::from_static(b"{}"),
-                face: Face::Nothing,
+                shape: Shape::Nothing,
             },
         )
     }
@@ -84,23 +84,23 @@ impl IntoResponse for NoContent {
 
 /// A page of a list.
 #[derive(Debug)]
-pub struct Listed<T> {
+pub struct PageResponse<T> {
     page: Page<T>,
     params: PageParams,
 }
 
-impl<T> Listed<T> {
+impl<T> PageResponse<T> {
     /// `page` as it was asked for by `params`.
     pub fn new(page: Page<T>, params: PageParams) -> Self {
         Self { page, params }
     }
 }
 
-impl<T: Serialize> IntoResponse for Listed<T> {
+impl<T: Serialize> IntoResponse for PageResponse<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.page.items) {
             Ok(data) => {
-                let face = Face::Page {
+                let shape = Shape::Page {
                     params: self.params,
                     next_cursor: self.page.next_cursor,
                     total: self.page.total,
@@ -109,26 +109,26 @@ impl<T: Serialize> IntoResponse for Listed<T> {
                     StatusCode::OK,
                     Payload {
                         data: data.into(),
-                        face,
+                        shape,
                     },
                 )
             }
-            Err(error) => Failure(Error::internal(error)).into_response(),
+            Err(error) => ApiError(Error::internal(error)).into_response(),
         }
     }
 }
 
 /// A domain error on its way to the client.
 #[derive(Debug)]
-pub struct Failure(pub Error);
+pub struct ApiError(pub Error);
 
-impl<E: Into<Error>> From<E> for Failure {
+impl<E: Into<Error>> From<E> for ApiError {
     fn from(error: E) -> Self {
         Self(error.into())
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
         response.extensions_mut().insert(Arc::new(self.0));
@@ -140,11 +140,11 @@ impl IntoResponse for Failure {
 #[derive(Clone, Debug)]
 pub(crate) struct Payload {
     pub(crate) data: Bytes,
-    pub(crate) face: Face,
+    pub(crate) shape: Shape,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Face {
+pub(crate) enum Shape {
     One,
     Nothing,
     Bare,

@@ -20,12 +20,12 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 
 /// A result that is no error.
-pub(crate) enum Answer {
+pub(crate) enum InvocationResponse {
     Whole(Bytes),
-    Streamed(Pieces),
+    Streamed(ResponseStream),
 }
 
-impl Answer {
+impl InvocationResponse {
     /// The whole result, waited for.
     pub(crate) async fn collect(self) -> Result<Bytes, BootstrapError> {
         let mut pieces = match self {
@@ -44,12 +44,12 @@ impl Answer {
 }
 
 /// The pieces of a streamed response, as they come.
-pub(crate) struct Pieces {
+pub(crate) struct ResponseStream {
     pushed_back: VecDeque<Bytes>,
     rest: mpsc::Receiver<Result<Bytes, BootstrapError>>,
 }
 
-impl Pieces {
+impl ResponseStream {
     /// The pieces, and where they are to be put in.
     pub(super) fn new() -> (PieceSender, Self) {
         let (sender, rest) = mpsc::channel(PIECES_WAITING);

@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::answer::Answer;
 use super::error::{BootstrapError, FunctionError};
+use super::invocation_response::InvocationResponse;
 
 /// How far the process has come.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ pub(super) struct Delivery {
     pub(super) result: ResultSender,
 }
 
-pub(super) type ResultSender = oneshot::Sender<Result<Answer, BootstrapError>>;
+pub(super) type ResultSender = oneshot::Sender<Result<InvocationResponse, BootstrapError>>;
 
 /// Where the caller and the process meet.
-pub(super) struct Desk {
+pub(super) struct InvocationChannel {
     phase: watch::Sender<Phase>,
     deliveries: mpsc::Sender<Delivery>,
     // Held across an await: its holder waits for the next event.
@@ -41,7 +41,7 @@ pub(super) struct Desk {
     waits: watch::Sender<bool>,
 }
 
-impl Desk {
+impl InvocationChannel {
     pub(super) fn new() -> Self {
         let (deliveries, waiting) = mpsc::channel(1);
         Self {
@@ -86,7 +86,11 @@ impl Desk {
     }
 
     /// The process gave the result of an event. `false` when it is not the one that it works on.
-    pub(super) fn finish(&self, request_id: &str, result: Result<Answer, BootstrapError>) -> bool {
+    pub(super) fn finish(
+        &self,
+        request_id: &str,
+        result: Result<InvocationResponse, BootstrapError>,
+    ) -> bool {
         let current = self.current().take_if(|(id, _)| id == request_id);
         match current {
             Some((_, sender)) => {

@@ -26,7 +26,7 @@ pub(super) fn wrap(dialect: Dialect, access: Access, operation: &mut Value) {
             continue;
         }
         let schema = response["content"]["application/json"]["schema"].take();
-        match face(dialect, schema, is_list) {
+        match shape(dialect, schema, is_list) {
             Some(schema) => response["content"] = json!({"application/json": {"schema": schema}}),
             None => {
                 response
@@ -69,7 +69,7 @@ pub(super) fn headers(dialect: Dialect, access: Access) -> Value {
 }
 
 /// `None` where the answer has no body. `data` is null where the handler returns nothing.
-fn face(dialect: Dialect, data: Value, is_list: bool) -> Option<Value> {
+fn shape(dialect: Dialect, data: Value, is_list: bool) -> Option<Value> {
     Some(match (dialect, is_list) {
         (Dialect::Prodgy | Dialect::Account, _) => {
             let data = if data.is_null() {
@@ -100,7 +100,7 @@ fn face(dialect: Dialect, data: Value, is_list: bool) -> Option<Value> {
             "required": ["items", "total", "limit", "offset", "next_cursor"],
             "properties": {
                 "items": data,
-                "total": {"type": "integer", "minimum": 0, "maximum": domain::page::REACH, "examples": [1]},
+                "total": {"type": "integer", "minimum": 0, "maximum": domain::page::MAX_OFFSET, "examples": [1]},
                 "total_capped": {"type": "boolean", "const": true, "description": "There are more than `total`"},
                 "limit": {"type": "integer", "minimum": 1, "maximum": 200, "examples": [50]},
                 "offset": {"type": "integer", "minimum": 0, "examples": [0]},

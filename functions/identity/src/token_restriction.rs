@@ -34,7 +34,7 @@ pub fn least_of(before: &Member, after: &Member) -> Member {
 ///
 /// # Errors
 /// `Conflict` when others kept changing a token, which is then not in line.
-pub async fn bring_tokens_in_line(
+pub async fn restrict_tokens_to_member(
     store: &Store,
     user: UserId,
     standing: Option<&Member>,
@@ -45,12 +45,12 @@ pub async fn bring_tokens_in_line(
     // Those that have run out as well: they can be renewed.
     stream::iter(tokens.into_iter().map(Ok))
         .try_for_each_concurrent(AT_ONCE, |token| {
-            bring_in_line(store, token, standing, caller, now)
+            restrict_token(store, token, standing, caller, now)
         })
         .await
 }
 
-async fn bring_in_line(
+async fn restrict_token(
     store: &Store,
     token: Token,
     standing: Option<&Member>,

@@ -9,14 +9,14 @@ use domain::text::{Description, Name};
 
 /// A user with an organization, a workspace and a membership of their own, ready for `Store::register`.
 #[derive(Clone, Debug)]
-pub struct Founding {
+pub struct NewAccount {
     pub user: User,
     pub organization: Organization,
     pub workspace: Workspace,
     pub member: Member,
 }
 
-impl Founding {
+impl NewAccount {
     /// The user becomes the organization's administrator.
     pub fn new(
         email: Email,

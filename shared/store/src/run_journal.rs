@@ -2,31 +2,31 @@
 
 use chrono::TimeDelta;
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Partial, Run, Step};
+use domain::run::{Run, Step, StreamChunk};
 use domain::{Error, Result};
 use serde::Serialize;
 
 use crate::item::{Item, NewItem, entity, sort_key};
 use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
-use crate::run_heads::{moved_on, read_head};
-use crate::runs::whole;
+use crate::run_heads::{read_head, stale_run};
+use crate::runs::read_consistent;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
 /// One thing that has happened in a run.
 #[derive(Clone, Debug, PartialEq)]
-pub enum RunEntry {
+pub enum JournalEntry {
     Step(Step),
-    Partial(Partial),
+    StreamChunk(StreamChunk),
 }
 
-impl RunEntry {
+impl JournalEntry {
     pub fn cursor(&self) -> EventCursor {
         match self {
             Self::Step(step) => EventCursor::Step(step.index),
-            Self::Partial(partial) => EventCursor::Partial {
-                position: partial.position,
-                sequence: partial.sequence,
+            Self::StreamChunk(chunk) => EventCursor::StreamChunk {
+                position: chunk.position,
+                sequence: chunk.sequence,
             },
         }
     }
@@ -40,7 +40,7 @@ pub enum EventCursor {
     /// Up to this step of the journal.
     Step(u32),
     /// Up to this piece of the answer that becomes the step of `position`.
-    Partial { position: u32, sequence: u32 },
+    StreamChunk { position: u32, sequence: u32 },
 }
 
 /// What has happened in a run after a cursor, and how the run stands now.
@@ -49,7 +49,7 @@ pub struct RunEvents {
     /// Large inputs and outputs are left out.
     pub run: Run,
     /// In order.
-    pub entries: Vec<RunEntry>,
+    pub entries: Vec<JournalEntry>,
 }
 
 impl Store {
@@ -63,14 +63,14 @@ impl Store {
         let first = match after {
             EventCursor::Start => 0,
             EventCursor::Step(index) => index + 1,
-            EventCursor::Partial { position, .. } => position,
+            EventCursor::StreamChunk { position, .. } => position,
         };
-        whole(|| async {
+        read_consistent(|| async {
             let events = self.try_run_events(workspace, id, after).await?;
             let is_whole = events.as_ref().is_none_or(|events| {
                 let steps = events.entries.iter().filter_map(|entry| match entry {
-                    RunEntry::Step(step) => Some(step.index),
-                    RunEntry::Partial(_) => None,
+                    JournalEntry::Step(step) => Some(step.index),
+                    JournalEntry::StreamChunk(_) => None,
                 });
                 steps.eq(first..events.run.steps)
             });
@@ -88,8 +88,8 @@ impl Store {
         // A key's shortest successor: '!' sorts before everything that keys go on with.
         let first = match after {
             EventCursor::Start => RUN_STEP.to_owned(),
-            EventCursor::Step(index) => format!("{}!", keys::step_place(index)),
-            EventCursor::Partial { position, sequence } => {
+            EventCursor::Step(index) => format!("{}!", keys::step_sort_key(index)),
+            EventCursor::StreamChunk { position, sequence } => {
                 format!("{}!", keys::partial_place(position, sequence))
             }
         };
@@ -115,26 +115,26 @@ impl Store {
     }
 
     /// Shows the first piece of an answer: writes the head `run`, which says so in `showing`, over the one that was `read`, and the
-    /// fence behind which [`Self::add_partial`] shows the others. `false` when the piece's place is taken.
+    /// fence behind which [`Self::append_chunk`] shows the others. `false` when the piece's place is taken.
     ///
     /// # Errors
     /// `Conflict` when the run has been written since, or something is wanted of its worker that `read` does not know of.
-    pub async fn show_answer(&self, read: &Run, run: &Run, partial: &Partial) -> Result<bool> {
+    pub async fn show_answer(&self, read: &Run, run: &Run, chunk: &StreamChunk) -> Result<bool> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         transaction.replace_head(read, run);
         let fence = Fence {
             holder: holder(run),
-            position: partial.position,
+            position: chunk.position,
         };
         let key = keys::run_fence(run.workspace_id, run.id);
         let item = NewItem::new(key, "run_fence", &fence).map(|item| {
             item.number("holder", fence.holder)
                 .number("place", fence.position)
-                .expires(partial.at + FENCED_FOR)
+                .expires(chunk.at + FENCED_FOR)
         });
         transaction.overwrite(records, item);
-        transaction.show(run, partial).await
+        transaction.show(run, chunk).await
     }
 
     /// Shows another piece of an answer, as long as the worker of `run` holds it and the answer is not over. `false` when the
@@ -142,25 +142,25 @@ impl Store {
     ///
     /// # Errors
     /// `Conflict` when another worker has the run by now, or it has gone on.
-    pub async fn add_partial(&self, run: &Run, partial: &Partial) -> Result<bool> {
+    pub async fn append_chunk(&self, run: &Run, chunk: &StreamChunk) -> Result<bool> {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         // `position` is a reserved word.
         let condition = Condition::that("holder = :holder AND place = :place")
             .number(":holder", holder(run))
-            .number(":place", partial.position);
+            .number(":place", chunk.position);
         let fence = keys::run_fence(run.workspace_id, run.id);
-        transaction.check(records, &fence, condition, moved_on);
-        transaction.show(run, partial).await
+        transaction.check(records, &fence, condition, stale_run);
+        transaction.show(run, chunk).await
     }
 }
 
 impl Transaction<'_> {
     /// Does it all with a piece of an answer, or nothing, which is `false` when the piece's place is taken.
-    async fn show(mut self, run: &Run, partial: &Partial) -> Result<bool> {
+    async fn show(mut self, run: &Run, chunk: &StreamChunk) -> Result<bool> {
         let records = self.store().tables.records.clone();
-        let key = keys::run_partial(run.workspace_id, run.id, partial.position, partial.sequence);
-        let item = NewItem::new(key, "run_partial", partial);
+        let key = keys::run_partial(run.workspace_id, run.id, chunk.position, chunk.sequence);
+        let item = NewItem::new(key, "run_partial", chunk);
         self.create(&records, item, || {
             Error::Refused("there is a piece already".to_owned())
         });
@@ -187,15 +187,15 @@ fn holder(run: &Run) -> u64 {
 }
 
 /// What an item of a run tells its watchers; `None` for what is no part of the journal.
-pub(crate) fn entry(item: &Item) -> Result<Option<RunEntry>> {
+pub(crate) fn entry(item: &Item) -> Result<Option<JournalEntry>> {
     let sort = sort_key(item);
     if !sort.starts_with(RUN_STEP) {
         return Ok(None);
     }
     let entry = if sort.ends_with('~') {
-        RunEntry::Step(entity(item)?)
+        JournalEntry::Step(entity(item)?)
     } else {
-        RunEntry::Partial(entity(item)?)
+        JournalEntry::StreamChunk(entity(item)?)
     };
     Ok(Some(entry))
 }

@@ -3,26 +3,26 @@
 use std::sync::{Mutex, PoisonError};
 
 use domain::model::ModelName;
-use domain::run::PartialEvent;
+use domain::run::StreamChunkEvent;
 
 /// How much text goes into one stored piece, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
 /// What has come of an answer and is not stored.
 #[derive(Debug, Default)]
-pub(crate) struct Telling(Mutex<Told>);
+pub(crate) struct StreamBuffer(Mutex<Buffered>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct Buffered {
     /// How often a model was asked for this answer.
     attempts: u32,
-    events: Vec<PartialEvent>,
+    events: Vec<StreamChunkEvent>,
 }
 
-impl Telling {
+impl StreamBuffer {
     /// Of an answer that was asked for `attempts` times before.
     pub(crate) fn after(attempts: u32) -> Self {
-        Self(Mutex::new(Told {
+        Self(Mutex::new(Buffered {
             attempts,
             events: Vec::new(),
         }))
@@ -33,11 +33,11 @@ impl Telling {
         if *model == ModelName::Extractive {
             return;
         }
-        self.with(|told| {
-            told.attempts += 1;
-            told.events.push(PartialEvent::ModelAsked {
+        self.with(|buffered| {
+            buffered.attempts += 1;
+            buffered.events.push(StreamChunkEvent::ModelAsked {
                 model: model.clone(),
-                attempt: told.attempts,
+                attempt: buffered.attempts,
             });
         });
     }
@@ -54,24 +54,24 @@ impl Telling {
     }
 
     fn piece(&self, more: &str) {
-        self.with(|told| match told.events.last_mut() {
+        self.with(|buffered| match buffered.events.last_mut() {
             // No model has been asked over the network.
-            None if told.attempts == 0 => {}
-            Some(PartialEvent::Text { text }) if text.len() + more.len() <= MAX_TEXT => {
+            None if buffered.attempts == 0 => {}
+            Some(StreamChunkEvent::Text { text }) if text.len() + more.len() <= MAX_TEXT => {
                 text.push_str(more);
             }
-            _ => told.events.push(PartialEvent::Text {
+            _ => buffered.events.push(StreamChunkEvent::Text {
                 text: more.to_owned(),
             }),
         });
     }
 
     /// Takes what is to be stored next.
-    pub(crate) fn take(&self) -> Vec<PartialEvent> {
-        self.with(|told| std::mem::take(&mut told.events))
+    pub(crate) fn take(&self) -> Vec<StreamChunkEvent> {
+        self.with(|buffered| std::mem::take(&mut buffered.events))
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Told) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut Buffered) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -83,29 +83,32 @@ mod tests {
     #[test]
     fn text_is_collected_between_attempts() {
         let model: ModelName = "openai/gpt".parse().unwrap();
-        let asked = |attempt| PartialEvent::ModelAsked {
+        let asked = |attempt| StreamChunkEvent::ModelAsked {
             model: model.clone(),
             attempt,
         };
-        let text = |text: &str| PartialEvent::Text {
+        let text = |text: &str| StreamChunkEvent::Text {
             text: text.to_owned(),
         };
-        let telling = Telling::after(1);
-        telling.asked(&model);
-        telling.text("One ");
-        telling.text("two");
-        telling.asked(&model);
-        telling.text("Three");
-        let told = telling.take();
-        assert_eq!(told, [asked(2), text("One two"), asked(3), text("Three")]);
-        telling.text(" four");
-        assert_eq!(telling.take(), [text(" four")]);
+        let buffer = StreamBuffer::after(1);
+        buffer.asked(&model);
+        buffer.text("One ");
+        buffer.text("two");
+        buffer.asked(&model);
+        buffer.text("Three");
+        let buffered = buffer.take();
+        assert_eq!(
+            buffered,
+            [asked(2), text("One two"), asked(3), text("Three")]
+        );
+        buffer.text(" four");
+        assert_eq!(buffer.take(), [text(" four")]);
 
-        telling.text(&"é".repeat(MAX_TEXT));
-        let pieces = telling.take();
+        buffer.text(&"é".repeat(MAX_TEXT));
+        let pieces = buffer.take();
         assert_eq!(pieces.len(), 2, "a long piece has to fit into items");
 
-        let within = Telling::default();
+        let within = StreamBuffer::default();
         within.asked(&ModelName::Extractive);
         within.text("All at once.");
         assert!(within.take().is_empty());
