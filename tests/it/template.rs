@@ -3,34 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use signalbox::all_groups;
 use signalbox::template::{Deployment, Endpoints, Template};
 use testkit::TestApp;
 
-/// The operations of every HTTP function, as its router has them: binary, then method and path.
+/// The operations of every group, as its router has them: binary, then method and path.
 pub(crate) fn operations() -> Vec<(&'static str, Vec<(String, String)>)> {
-    vec![
-        (
-            "identity",
-            operations_of(&identity::routes().into_openapi()),
-        ),
-        ("tokens", operations_of(&tokens::routes().into_openapi())),
-        ("agents", operations_of(&agents::routes().into_openapi())),
-        (
-            "executions",
-            operations_of(&executions::routes().into_openapi()),
-        ),
-        ("events", operations_of(&events::routes().into_openapi())),
-        ("docs", operations_of(&docs::routes().into_openapi())),
-        (
-            "integrations",
-            operations_of(&integrations::routes().into_openapi()),
-        ),
-        (
-            "triggers",
-            operations_of(&triggers::routes().into_openapi()),
-        ),
-        ("usage", operations_of(&usage::routes().into_openapi())),
-    ]
+    all_groups()
+        .filter_map(|group| {
+            let document = (group.operations?.describe)();
+            Some((group.binaries[0].0, operations_of(&document)))
+        })
+        .collect()
 }
 
 fn operations_of(document: &impl serde::Serialize) -> Vec<(String, String)> {

@@ -7,15 +7,15 @@ use domain::agent::{Agent, AgentState, AgentType, Prompt};
 use domain::audit::Caller;
 use domain::ids::{AgentId, AgentVersionId, OrganizationId, WorkspaceId};
 use domain::text::{Description, Name};
+use engine::agents::template;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Authenticated;
 use web::{
-    ApiResponse, Authorized, Id, Json, NewId, NoContent, PageParams, PageResponse, ProdgyPaging,
-    Result, double_option,
+    ApiResponse, AppContext, Authorized, Found, Id, Json, NewId, NoContent, PageParams,
+    PageResponse, ProdgyPaging, Result, Routes, Store, double_option,
 };
 
 use crate::State;
@@ -178,15 +178,11 @@ impl From<UpdateAgentBase> for AgentChange {
     responses((status = 200, body = Vec<AgentBase>)),
 )]
 async fn list_agent_bases(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     params: PageParams,
 ) -> Result<PageResponse<AgentBase>> {
-    let agents = state
-        .host
-        .store
-        .agents(caller.workspace_id, &params.request)
-        .await?;
+    let agents = store.agents(caller.workspace_id, &params.request).await?;
     Ok(PageResponse::new(agents.map(AgentBase::from), params))
 }
 
@@ -197,17 +193,16 @@ async fn list_agent_bases(
     responses((status = 200, body = Vec<AgentBase>)),
 )]
 async fn list_agent_bases_of_product(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
     caller: Authorized<Authenticated>,
     Id(product): Id<WorkspaceId>,
     params: PageParams,
 ) -> Result<PageResponse<AgentBase>> {
-    let host = &state.host;
-    let workspace = host
+    let workspace = context
         .authenticator
         .workspace_for(&caller, Some(product))
         .await?;
-    let agents = host.store.agents(workspace, &params.request).await?;
+    let agents = context.store.agents(workspace, &params.request).await?;
     Ok(PageResponse::new(agents.map(AgentBase::from), params))
 }
 
@@ -218,12 +213,12 @@ async fn list_agent_bases_of_product(
     responses((status = 201, body = AgentBase), (status = 403, description = "The plan allows no more agents")),
 )]
 async fn create_agent_base(
-    extract: Extract<State>,
+    context: Extract<AppContext>,
     caller: Authorized<Authenticated>,
     fresh: NewId,
     body: Json<InstallAgentBase>,
 ) -> Result<ApiResponse<AgentBase>> {
-    install_agent_base(extract, caller, fresh, body).await
+    install_agent_base(context, caller, fresh, body).await
 }
 
 /// Installs an agent from the catalog on a product.
@@ -233,13 +228,13 @@ async fn create_agent_base(
     responses((status = 201, body = AgentBase), (status = 403, description = "The plan allows no more agents")),
 )]
 async fn install_agent_base(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
     caller: Authorized<Authenticated>,
     fresh: NewId,
     Json(body): Json<InstallAgentBase>,
 ) -> Result<ApiResponse<AgentBase>> {
     let agent_type = body.agent_type()?;
-    let authenticator = &state.host.authenticator;
+    let authenticator = &context.authenticator;
     let workspace_id = authenticator
         .workspace_for(&caller, body.product_id)
         .await?;
@@ -251,7 +246,7 @@ async fn install_agent_base(
         agent_type,
         name: match body.name {
             Some(name) => name,
-            None => Name::for_field("name", agent_type.template().name)?,
+            None => Name::for_field("name", template(agent_type).name)?,
         },
         description: body.description,
         parameters: body.parameters,
@@ -260,7 +255,7 @@ async fn install_agent_base(
         schedule: body.schedule,
         timezone: body.timezone,
     };
-    let agent = create(&state.host, &caller, fresh, new).await?;
+    let agent = create(&context, &caller, fresh, new).await?;
     Ok(ApiResponse::created(agent.into()))
 }
 
@@ -271,14 +266,10 @@ async fn install_agent_base(
     responses((status = 200, body = AgentBase)),
 )]
 async fn get_agent_base(
-    Extract(state): Extract<State>,
-    caller: Authorized<Authenticated>,
-    Id(id): Id<AgentId>,
+    _: Authorized<Authenticated>,
+    Found(agent): Found<Agent>,
 ) -> Result<ApiResponse<AgentBase>> {
-    let agent = state.host.store.agent(caller.workspace_id, id).await?;
-    Ok(ApiResponse::ok(
-        agent.ok_or(Error::NotFound("agent"))?.into(),
-    ))
+    Ok(ApiResponse::ok(agent.into()))
 }
 
 /// Changes an agent. Another name, other parameters or prompts make a new version of it.
@@ -289,12 +280,12 @@ async fn get_agent_base(
     responses((status = 200, body = AgentBase)),
 )]
 async fn update_agent_base(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
     caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     Json(body): Json<UpdateAgentBase>,
 ) -> Result<ApiResponse<AgentBase>> {
-    let agent = update(&state.host, &caller, id, &body.into()).await?;
+    let agent = update(&context, &caller, id, &body.into()).await?;
     Ok(ApiResponse::ok(agent.into()))
 }
 
@@ -305,20 +296,20 @@ async fn update_agent_base(
     responses((status = 200, description = "The agent is gone")),
 )]
 async fn delete_agent_base(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
     caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
 ) -> Result<NoContent> {
-    delete(&state.host, &caller, id).await?;
+    delete(&context, &caller, id).await?;
     Ok(NoContent)
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_agent_bases, create_agent_base))
-        .routes(routes!(install_agent_base))
-        .routes(routes!(list_agent_bases_of_product))
-        .routes(routes!(
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_agent_bases, create_agent_base))
+        .authenticated(routes!(install_agent_base))
+        .authenticated(routes!(list_agent_bases_of_product))
+        .authenticated(routes!(
             get_agent_base,
             update_agent_base,
             delete_agent_base

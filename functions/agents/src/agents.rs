@@ -2,7 +2,6 @@
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
-use domain::Error;
 use domain::agent::{self, AgentType, Prompt};
 use domain::ids::AgentId;
 use domain::text::{Description, Name};
@@ -10,12 +9,11 @@ use futures::future::try_join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AgentsRead, AgentsWrite};
 use web::{
-    ApiResponse, Authorized, CursorPaging, Id, Json, NewId, NoContent, PageParams, PageResponse,
-    Result, double_option,
+    ApiResponse, AppContext, Authorized, CursorPaging, Id, Json, NewId, NoContent, PageParams,
+    PageResponse, Result, Routes, Store, double_option, found,
 };
 
 use crate::State;
@@ -128,11 +126,10 @@ impl From<UpdateAgent> for AgentChange {
     responses((status = 200, body = Vec<Agent>)),
 )]
 async fn list_agents(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<AgentsRead>,
     params: PageParams,
 ) -> Result<PageResponse<Agent>> {
-    let store = &state.host.store;
     let workspace = caller.workspace_id;
     let (agents, at_work) = store
         .agents_at_work(workspace, &AT_WORK, &params.request)
@@ -153,7 +150,7 @@ async fn list_agents(
     responses((status = 201, body = Agent)),
 )]
 async fn create_agent(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
     caller: Authorized<AgentsWrite>,
     fresh: NewId,
     Json(body): Json<CreateAgent>,
@@ -168,7 +165,7 @@ async fn create_agent(
         schedule: body.schedule,
         timezone: body.timezone,
     };
-    let agent = create(&state.host, &caller.audit_context, fresh, new).await?;
+    let agent = create(&context, &caller.audit_context, fresh, new).await?;
     Ok(ApiResponse::created(Agent::new(agent, false)))
 }
 
@@ -180,15 +177,14 @@ async fn create_agent(
     responses((status = 200, body = Agent)),
 )]
 async fn get_agent(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<AgentsRead>,
     Id(id): Id<AgentId>,
 ) -> Result<ApiResponse<Agent>> {
-    let store = &state.host.store;
     let workspace = caller.workspace_id;
     let is_at_work = store.is_at_work(workspace, &AT_WORK, id);
-    let (agent, is_at_work) = try_join(store.agent(workspace, id), is_at_work).await?;
-    let agent = agent.ok_or(Error::NotFound("agent"))?;
+    let agent = found(store.agent(workspace, id));
+    let (agent, is_at_work) = try_join(agent, is_at_work).await?;
     Ok(ApiResponse::ok(Agent::new(agent, is_at_work)))
 }
 
@@ -217,11 +213,11 @@ async fn update_agent(
     responses((status = 204, description = "The agent is gone")),
 )]
 async fn delete_agent(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
     caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
 ) -> Result<NoContent> {
-    delete(&state.host, &caller, id).await?;
+    delete(&context, &caller, id).await?;
     Ok(NoContent)
 }
 
@@ -261,17 +257,17 @@ async fn change(
     id: AgentId,
     change: AgentChange,
 ) -> Result<ApiResponse<Agent>> {
-    let store = &state.host.store;
+    let store = &state.context.store;
     let is_at_work = store.is_at_work(caller.workspace_id, &AT_WORK, id);
-    let update = update(&state.host, caller, id, &change);
+    let update = update(&state.context, caller, id, &change);
     let (agent, is_at_work) = try_join(update, is_at_work).await?;
     Ok(ApiResponse::ok(Agent::new(agent, is_at_work)))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_agents, create_agent))
-        .routes(routes!(get_agent, update_agent, delete_agent))
-        .routes(routes!(pause_agent))
-        .routes(routes!(resume_agent))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_agents, create_agent))
+        .authenticated(routes!(get_agent, update_agent, delete_agent))
+        .authenticated(routes!(pause_agent))
+        .authenticated(routes!(resume_agent))
 }

@@ -1,10 +1,10 @@
 //! What can be installed.
 
 use domain::agent::{AgentTemplate, AgentType};
-use utoipa_axum::router::OpenApiRouter;
+use engine::agents::template;
 use utoipa_axum::routes;
 use web::access::Authenticated;
-use web::{ApiResponse, Authorized, Result};
+use web::{ApiResponse, Authorized, Result, Routes};
 
 use crate::State;
 
@@ -17,10 +17,10 @@ async fn list_agent_templates(
     _: Authorized<Authenticated>,
 ) -> Result<ApiResponse<Vec<AgentTemplate>>> {
     Ok(ApiResponse::ok(
-        AgentType::ALL.map(AgentType::template).into(),
+        AgentType::ALL.iter().copied().map(template).collect(),
     ))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(list_agent_templates))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(list_agent_templates))
 }

@@ -7,9 +7,10 @@ use domain::audit::{Actor, AuditEntry};
 use domain::ids::{AgentId, AgentVersionId};
 use domain::text::{Description, Name};
 use domain::{Error, Result};
+use engine::agents::validate_parameters;
 use futures::future::{OptionFuture, try_join};
 use serde_json::{Map, Value};
-use web::AppContext;
+use web::{AppContext, found};
 
 use crate::creation::{all_fine, check_output_schema, current_version};
 
@@ -69,14 +70,14 @@ impl From<Decision> for AgentChange {
 
 /// Changes an agent, on top of what others have made of it by then.
 pub(crate) async fn update(
-    host: &AppContext,
+    context: &AppContext,
     caller: &Principal,
     id: AgentId,
     change: &AgentChange,
 ) -> Result<Agent> {
     let mut attempt = 1;
     loop {
-        match change.write(host, caller, id).await {
+        match change.write(context, caller, id).await {
             Err(Error::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
             outcome => return outcome,
         }
@@ -93,16 +94,16 @@ struct Changed {
 }
 
 impl AgentChange {
-    async fn write(&self, host: &AppContext, caller: &Principal, id: AgentId) -> Result<Agent> {
+    async fn write(&self, context: &AppContext, caller: &Principal, id: AgentId) -> Result<Agent> {
         let workspace = caller.workspace_id;
         let chosen = self
             .version_id
-            .map(|id| host.store.agent_version(workspace, id));
+            .map(|id| context.store.agent_version(workspace, id));
         let chosen = async { OptionFuture::from(chosen).await.transpose() };
-        let (agent, chosen) = try_join(host.store.agent(workspace, id), chosen).await?;
-        let agent = agent.ok_or(Error::NotFound("agent"))?;
+        let agent = found(context.store.agent(workspace, id));
+        let (agent, chosen) = try_join(agent, chosen).await?;
 
-        let now = host.services.clock.now();
+        let now = context.services.clock.now();
         let Some(changed) =
             self.apply(&agent, chosen.flatten(), caller.audit_context.actor, now)?
         else {
@@ -112,7 +113,8 @@ impl AgentChange {
             check_output_schema(parameters.field(), &changed.agent.parameters).await?;
         }
         let audit = AuditEntry::new(&caller.audit_context, changed.action, "agent", id, now);
-        host.store
+        context
+            .store
             .update_agent(&changed.agent, changed.version.as_ref(), &audit)
             .await?;
         Ok(changed.agent)
@@ -171,7 +173,7 @@ impl AgentChange {
                         merged
                     }
                 };
-                agent.agent_type.validate_parameters(change.field(), given)
+                validate_parameters(agent.agent_type, change.field(), given)
             }
             None => Ok(agent.parameters.clone()),
         };

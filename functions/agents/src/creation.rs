@@ -9,6 +9,7 @@ use domain::error::all_valid;
 use domain::ids::{AgentId, AgentVersionId};
 use domain::text::{Description, Name};
 use domain::{Error, Result};
+use engine::agents::validate_parameters;
 use serde_json::{Map, Value};
 use web::{AppContext, NewId};
 
@@ -32,9 +33,7 @@ impl NewAgent {
     fn build(self, id: AgentId, caller: &Caller, now: DateTime<Utc>) -> Result<Agent> {
         let timezone = self.timezone.unwrap_or_else(|| "UTC".to_owned());
         let mut parameters = Map::new();
-        let complete = self
-            .agent_type
-            .validate_parameters(self.parameters_field, self.parameters);
+        let complete = validate_parameters(self.agent_type, self.parameters_field, self.parameters);
         all_fine([
             complete.map(|complete| parameters = complete),
             validate_prompts(&self.prompts),
@@ -71,21 +70,21 @@ impl NewAgent {
 
 /// Creates an agent with its first version in the caller's workspace.
 pub(crate) async fn create(
-    host: &AppContext,
+    context: &AppContext,
     caller: &Caller,
     fresh: NewId,
     new: NewAgent,
 ) -> Result<Agent> {
-    let now = host.services.clock.now();
+    let now = context.services.clock.now();
     let field = new.parameters_field;
     let agent = new.build(fresh.id(now), caller, now)?;
     check_output_schema(field, &agent.parameters).await?;
     let version = current_version(&agent, caller.actor, now);
     let audit = AuditEntry::new(caller, "agent.created", "agent", agent.id, now);
-    match host.store.create_agent(&agent, &version, &audit).await {
+    match context.store.create_agent(&agent, &version, &audit).await {
         // The same request, sent again after it got no answer.
         Err(conflict @ Error::Conflict(_)) => {
-            let existing = host.store.agent(agent.workspace_id, agent.id).await?;
+            let existing = context.store.agent(agent.workspace_id, agent.id).await?;
             existing.ok_or(conflict)
         }
         outcome => outcome.map(|()| agent),
@@ -107,17 +106,14 @@ pub(crate) async fn check_output_schema(
 /// The type that the text in `field` names.
 ///
 /// # Errors
-/// `Invalid` when there is none, and when it is still to come.
+/// `Invalid` when there is none.
 pub(crate) fn installable(field: &str, reference: &str) -> Result<AgentType> {
-    let Some(agent_type) = AgentType::find(reference) else {
-        let known = AgentType::ALL.map(AgentType::slug).join(", ");
+    AgentType::find(reference).ok_or_else(|| {
+        let known: Vec<_> = AgentType::ALL.iter().map(|kind| kind.slug()).collect();
+        let known = known.join(", ");
         let message = format!("is not a known agent type; there are {known}");
-        return Err(Error::invalid(field, message));
-    };
-    if !agent_type.template().available {
-        return Err(Error::invalid(field, "is not available yet"));
-    }
-    Ok(agent_type)
+        Error::invalid(field, message)
+    })
 }
 
 /// What the agent is now, as the version that its row already names.

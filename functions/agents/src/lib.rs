@@ -9,36 +9,33 @@ mod creation;
 mod deletion;
 mod versions;
 
-use auth::Keyring;
+use keyring::Keyring;
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
 }
+
+web::app_state!(State);
 
 /// The function, ready to serve. Fetches the secret, which the first session needs.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = AppContext::new(services);
-    let state = State { host: host.clone() };
-    let router = web::serve(host, OpenApiRouter::new(), routes(), state);
+    let context = AppContext::new(services);
+    let state = State {
+        context: context.clone(),
+    };
+    let router = web::serve(context, routes(), state);
     Ok(Lambda::Http(router))
 }
 
 /// All operations of the group. Each needs a credential.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     catalog::routes()
         .merge(agent_base::routes())
         .merge(versions::routes())
         .merge(agents::routes())
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

@@ -2,7 +2,6 @@
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
-use domain::Error;
 use domain::agent::{AgentType, AgentVersion, Prompt};
 use domain::audit::Actor;
 use domain::ids::{AgentId, AgentVersionId};
@@ -12,10 +11,9 @@ use futures::future::try_join;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Authenticated;
-use web::{Authorized, Id, PageParams, PageResponse, ProdgyPaging, Result};
+use web::{Authorized, Id, PageParams, PageResponse, ProdgyPaging, Result, Routes, Store, found};
 
 use crate::State;
 
@@ -57,20 +55,19 @@ impl From<AgentVersion> for AgentBaseVersion {
     responses((status = 200, body = Vec<AgentBaseVersion>)),
 )]
 async fn list_agent_base_versions(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     params: PageParams,
 ) -> Result<PageResponse<AgentBaseVersion>> {
-    let store = &state.host.store;
     let workspace = caller.workspace_id;
     let uncounted = PageRequest {
         wants_total: false,
         ..params.request.clone()
     };
     let versions = store.agent_versions(workspace, id, &uncounted);
-    let (agent, mut versions) = try_join(store.agent(workspace, id), versions).await?;
-    let agent = agent.ok_or(Error::NotFound("agent"))?;
+    let agent = found(store.agent(workspace, id));
+    let (agent, mut versions) = try_join(agent, versions).await?;
     // They are numbered, and none is ever deleted.
     versions.total = params
         .request
@@ -82,6 +79,6 @@ async fn list_agent_base_versions(
     ))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(list_agent_base_versions))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(list_agent_base_versions))
 }

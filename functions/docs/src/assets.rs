@@ -5,9 +5,8 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use domain::Error;
 use swagger_ui_redist::SwaggerUi;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::Result;
+use web::{PublicLimit, Result, RoutePolicy, Routes};
 
 use crate::State;
 
@@ -48,6 +47,9 @@ async fn get_explorer_file(Path(file): Path<String>) -> Result<Response> {
     Ok((headers, content).into_response())
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(get_explorer_file))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().with(
+        RoutePolicy::public(PublicLimit::Memory),
+        routes!(get_explorer_file),
+    )
 }

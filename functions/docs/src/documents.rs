@@ -6,10 +6,10 @@ use axum::extract::State as Extract;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use domain::Error;
-use utoipa_axum::router::OpenApiRouter;
+use groups::GROUPS;
 use utoipa_axum::routes;
-use web::Result;
 use web::openapi::{Collision, DocumentInfo, document};
+use web::{PublicLimit, Result, RoutePolicy, Routes};
 
 use crate::State;
 
@@ -97,17 +97,10 @@ impl Documents {
         root: &str,
         is_wanted: fn(&str) -> bool,
     ) -> Result<String, Collision> {
-        let groups = [
-            identity::api(),
-            tokens::api(),
-            agents::api(),
-            executions::api(),
-            events::api(),
-            triggers::api(),
-            integrations::api(),
-            usage::api(),
-            crate::api(),
-        ];
+        let operations = GROUPS.iter().filter_map(|group| group.operations);
+        let groups = operations
+            .map(|operations| (operations.describe)())
+            .chain([crate::routes().into_openapi()]);
         let info = DocumentInfo {
             title,
             description,
@@ -159,8 +152,14 @@ fn sent(text: &Result<String, Collision>) -> Result<Response> {
     Ok((headers, text.clone()).into_response())
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(get_document))
-        .routes(routes!(get_agentplatform_document))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .with(
+            RoutePolicy::public(PublicLimit::Memory),
+            routes!(get_document),
+        )
+        .with(
+            RoutePolicy::public(PublicLimit::Memory),
+            routes!(get_agentplatform_document),
+        )
 }

@@ -1,6 +1,6 @@
 //! The API documents and the pages to read and try them on.
 //!
-//! This group is the one that depends on the others: on what their operations are, and on nothing that they do.
+//! This group reads the list of the others: what their operations are, and nothing of what they do.
 
 mod assets;
 mod documents;
@@ -9,9 +9,7 @@ mod pages;
 use std::sync::Arc;
 
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 use crate::documents::Documents;
 
@@ -27,23 +25,13 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     let state = State {
         documents: Arc::new(Documents::new(public_url)),
     };
-    let router = web::serve(
-        AppContext::new(services),
-        routes(),
-        OpenApiRouter::new(),
-        state,
-    );
+    let router = web::serve(AppContext::new(services), routes(), state);
     Ok(Lambda::Http(router))
 }
 
 /// All operations of the group. They are open to all callers.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     documents::routes()
         .merge(pages::routes())
         .merge(assets::routes())
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

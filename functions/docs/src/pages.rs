@@ -7,10 +7,10 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_FRAME_OPTIONS,
 };
 use axum::response::{IntoResponse, Response};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::State;
+use web::{PublicLimit, RoutePolicy, Routes};
 
 /// Nothing from elsewhere, and no script in the page itself. Swagger UI draws with style attributes and `data:` images.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -67,8 +67,14 @@ fn page(title: &str, path: &str, document: &str) -> Response {
     (headers, html).into_response()
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(get_explorer))
-        .routes(routes!(get_agentplatform_explorer))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .with(
+            RoutePolicy::public(PublicLimit::Memory),
+            routes!(get_explorer),
+        )
+        .with(
+            RoutePolicy::public(PublicLimit::Memory),
+            routes!(get_agentplatform_explorer),
+        )
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth::{Dialect, Lasting};
+use auth::Lasting;
 use axum::extract::State as Extract;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::sse::Sse;
@@ -13,11 +13,11 @@ use domain::ids::RunId;
 use futures::future::join;
 use rand::RngExt;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Authenticated;
 use web::{
-    Authorized, ComesBack, Deadline, Id, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params, Result,
+    Authorized, Deadline, Id, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params, RequestScope, Result,
+    RoutePolicy, Routes,
 };
 
 use crate::follow::Following;
@@ -89,17 +89,17 @@ async fn stream_execution_events(
     caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
     Deadline(deadline): Deadline,
-    ComesBack(comes_back): ComesBack,
+    scope: RequestScope,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response> {
     let last = LastEventId::of(&headers, &params)?;
-    let (host, now) = (&state.host, state.host.services.clock.now());
+    let (context, now) = (&state.context, state.context.services.clock.now());
     let product = params.parsed("product_id")?;
-    let lasting = Lasting::new(Dialect::Prodgy, headers, product, &caller);
+    let lasting = Lasting::new(scope.dialect.credentials(), headers, product, &caller);
     let time = lasts(state.pace, deadline, now);
-    let following = Following::start(host.store.clone(), caller.workspace_id, id, last.id);
-    let place = Place::take(host, lasting, caller.workspace_id, id, now + time);
+    let following = Following::start(context.store.clone(), caller.workspace_id, id, last.id);
+    let place = Place::take(context, lasting, caller.workspace_id, id, now + time);
     // A place that is not needed is given back when it is dropped.
     let (following, place) = join(following, place).await;
     let following = following?.ok_or(Error::NotFound("execution"))?;
@@ -109,7 +109,7 @@ async fn stream_execution_events(
     if following.is_read_to_its_end() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = Sse::new(following.stream(place?, !comes_back, state.pace, time));
+    let events = Sse::new(following.stream(place?, !scope.is_resumed, state.pace, time));
     Ok(([(ACCEL_BUFFERING, "no")], events).into_response())
 }
 
@@ -157,6 +157,9 @@ impl LastEventId {
     }
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(stream_execution_events))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().with(
+        RoutePolicy::authenticated().event_stream(),
+        routes!(stream_execution_events),
+    )
 }

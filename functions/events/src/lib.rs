@@ -11,11 +11,9 @@ mod place;
 
 use std::time::Duration;
 
-use auth::Keyring;
+use keyring::Keyring;
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 /// The timing of streams.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +40,11 @@ impl Default for Pace {
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
     pace: Pace,
 }
+
+web::app_state!(State);
 
 /// The function, ready to serve.
 ///
@@ -60,25 +60,15 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
 /// The secret cannot be had.
 pub async fn lambda_at(pace: Pace, services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = AppContext::new(services);
+    let context = AppContext::new(services);
     let state = State {
-        host: host.clone(),
+        context: context.clone(),
         pace,
     };
-    Ok(Lambda::Stream(web::serve(
-        host,
-        OpenApiRouter::new(),
-        routes(),
-        state,
-    )))
+    Ok(Lambda::Stream(web::serve(context, routes(), state)))
 }
 
 /// All operations of the group. Each needs a credential.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     events::routes()
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

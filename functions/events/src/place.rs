@@ -16,7 +16,7 @@ const BACK_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
 /// The place of an open stream. Dropping it gives the place back.
 pub(crate) struct Place {
-    host: AppContext,
+    context: AppContext,
     lasting: Lasting,
     credential: String,
     run: RunId,
@@ -32,22 +32,22 @@ impl Place {
     /// # Errors
     /// `Throttled` when the workspace has as many streams open as it may.
     pub(crate) async fn take(
-        host: &AppContext,
+        context: &AppContext,
         lasting: Lasting,
         workspace: WorkspaceId,
         run: RunId,
         until: DateTime<Utc>,
     ) -> Result<Self> {
-        let most = host.services.config.limits.event_streams;
-        let opened = host.services.clock.now();
+        let most = context.services.config.limits.event_streams;
+        let opened = context.services.clock.now();
         let credential = lasting.credential()?;
         let holder = format!("{}{}", tail(&credential), tail(&run.to_string()));
-        let opening = host
+        let opening = context
             .store
             .take_stream_place(workspace, &holder, most, opened, until);
         match opening.await? {
             Opening::Place(place) => Ok(Self {
-                host: host.clone(),
+                context: context.clone(),
                 lasting,
                 credential,
                 run,
@@ -72,7 +72,7 @@ impl Place {
             self.until.min(self.opened + BACK_AFTER)
         };
         let until = self.until + BACK_WITHIN;
-        let store = &self.host.store;
+        let store = &self.context.store;
         let allowed = store.allow_comeback(&self.credential, self.run, from, until);
         if let Err(error) = allowed.await {
             tracing::warn!(run.id = %self.run, %error, "could not remember the open stream; coming back to it will count against the limit");
@@ -85,7 +85,7 @@ impl Place {
     /// That cannot be found out now.
     pub(crate) async fn is_good(&self) -> Result<bool> {
         let looked = async {
-            match self.host.authenticator.look_again(&self.lasting).await {
+            match self.context.authenticator.look_again(&self.lasting).await {
                 Ok(()) => Ok(true),
                 Err(error) if error.is_retryable() => Err(error),
                 Err(error) => {
@@ -94,7 +94,7 @@ impl Place {
                 }
             }
         };
-        let held = self.host.store.holds_stream_place(&self.place);
+        let held = self.context.store.holds_stream_place(&self.place);
         let (is_good, is_held) = try_join(looked, held).await?;
         Ok(is_good && is_held)
     }
@@ -110,8 +110,8 @@ impl Drop for Place {
         if self.is_kept {
             return;
         }
-        let (store, place) = (self.host.store.clone(), self.place.clone());
-        self.host.services.background.run(async move {
+        let (store, place) = (self.context.store.clone(), self.place.clone());
+        self.context.services.background.run(async move {
             if let Err(error) = store.free_stream_place(&place).await {
                 tracing::warn!(%error, "the place of a stream stays taken until it runs out");
             }

@@ -2,15 +2,13 @@
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
-use domain::Error;
 use domain::ids::{AgentId, RunId};
 use domain::run::{Run, TokenUsage};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Authenticated;
-use web::{ApiResponse, Authorized, Deadline, Id, Result};
+use web::{ApiResponse, Authorized, Clock, Deadline, Id, Result, Routes, Store, found};
 
 use crate::State;
 use crate::executions::ExecutionStatus;
@@ -69,14 +67,12 @@ impl From<Run> for ExecutionState {
     responses((status = 200, body = ExecutionState)),
 )]
 async fn execution_status(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
 ) -> Result<ApiResponse<ExecutionState>> {
-    let run = state.host.store.run_head(caller.workspace_id, id).await?;
-    Ok(ApiResponse::ok(
-        run.ok_or(Error::NotFound("execution"))?.into(),
-    ))
+    let run = found(store.run_head(caller.workspace_id, id)).await?;
+    Ok(ApiResponse::ok(run.into()))
 }
 
 /// Ends an execution where it stands. A call that is under way may still take effect; `error` says so then.
@@ -105,6 +101,8 @@ async fn stop_execution(
 )]
 async fn pause_execution(
     Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
     Deadline(deadline): Deadline,
@@ -113,10 +111,10 @@ async fn pause_execution(
     let run = control
         .pause(caller.workspace_id, id, &caller.audit_context)
         .await?;
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     // Also when the pause was taken back meanwhile.
     let is_settled = |run: &Run| !run.pause_requested;
-    let run = wait_until(&state.host.store, run, deadline, now, is_settled).await?;
+    let run = wait_until(&store, run, deadline, now, is_settled).await?;
     Ok(ApiResponse::ok(run.into()))
 }
 
@@ -137,10 +135,10 @@ async fn continue_execution(
     Ok(ApiResponse::ok(resumed.await?.into()))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(execution_status))
-        .routes(routes!(stop_execution))
-        .routes(routes!(pause_execution))
-        .routes(routes!(continue_execution))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(execution_status))
+        .authenticated(routes!(stop_execution))
+        .authenticated(routes!(pause_execution))
+        .authenticated(routes!(continue_execution))
 }

@@ -3,21 +3,20 @@
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use domain::Error;
 use domain::ids::{AgentId, AgentVersionId, RunId};
 use domain::run::{Run, RunStatus, RunTrigger};
-use engine::StartRun;
+use engine::NewRun;
 use futures::future::try_join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use store::RunFilter;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Authenticated;
 use web::{
-    ApiResponse, Authorized, Deadline, Id, IdPair, NewId, OptionalJson, PageParams, PageResponse,
-    Params, ProdgyPaging, Result,
+    ApiResponse, Authorized, Clock, Deadline, Entity, Id, IdPair, MAX_INPUT_BODY, NewId,
+    OptionalJson, PageParams, PageResponse, Params, ProdgyPaging, Result, RoutePolicy, Routes,
+    Store, found,
 };
 
 use crate::State;
@@ -136,7 +135,8 @@ struct ExecutionFilter {
     responses((status = 200, body = Vec<Execution>)),
 )]
 async fn list_executions(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     params: Params,
@@ -148,12 +148,11 @@ async fn list_executions(
         from: params.time("from")?,
         to: params.time("to")?,
     };
-    let now = state.host.services.clock.now();
-    let store = &state.host.store;
+    let now = clock.now();
     let workspace = caller.workspace_id;
     let runs = store.runs(workspace, id, &filter, &paging.request, now);
-    let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
-    agent.ok_or(Error::NotFound("agent"))?;
+    let agent = found(store.agent(workspace, id));
+    let (_, runs) = try_join(agent, runs).await?;
     Ok(PageResponse::new(runs.map(Execution::from), paging))
 }
 
@@ -176,45 +175,19 @@ async fn start_execution(
     fresh: NewId,
     OptionalJson(body): OptionalJson<StartExecution>,
 ) -> Result<Response> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
-    let (agent, plan) = try_join(
-        store.agent(caller.workspace_id, id),
-        store.plan(caller.organization_id, now),
-    )
-    .await?;
-    let run_id = fresh.id(now);
-    let mut run = match &agent {
-        Some(agent) => {
-            let start = StartRun {
-                id: run_id,
-                agent,
-                trigger: RunTrigger::Manual,
-                signal: None,
-                input: Value::Object(body.input),
-                input_field: "input",
-                caller: &caller.audit_context,
-                plan: &plan,
-            };
-            state.starter.start(start).await?
-        }
-        None => {
-            let refusal = Error::NotFound("agent");
-            let started = state
-                .starter
-                .started_or(refusal, caller.workspace_id, run_id);
-            started.await?
-        }
+    let (store, clock) = (&state.context.store, &state.context.services.clock);
+    let new = NewRun {
+        id: fresh.id(clock.now()),
+        trigger: RunTrigger::Manual,
+        signal: None,
+        input: Value::Object(body.input),
+        input_field: "input",
+        caller: &caller.audit_context,
     };
+    let mut run = state.starter.start(caller.workspace_id, id, new).await?;
     if body.wait {
-        run = wait_until(
-            store,
-            run,
-            deadline,
-            state.host.services.clock.now(),
-            |run| run.status.is_final(),
-        )
-        .await?;
+        let is_over = |run: &Run| run.status.is_final();
+        run = wait_until(store, run, deadline, clock.now(), is_over).await?;
         if run.status.is_final() {
             let run = with_payloads(store, run).await?;
             return Ok(ApiResponse::ok(Execution::from(run)).into_response());
@@ -234,19 +207,20 @@ async fn start_execution(
     responses((status = 200, body = Execution)),
 )]
 async fn get_execution(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     IdPair(agent, id): IdPair<AgentId, RunId>,
 ) -> Result<ApiResponse<Execution>> {
-    let run = state.host.store.run(caller.workspace_id, id).await?;
-    let run = run.filter(|run| run.agent_id == agent);
-    Ok(ApiResponse::ok(
-        run.ok_or(Error::NotFound("execution"))?.into(),
-    ))
+    let run = store.run(caller.workspace_id, id).await?;
+    let run = Run::or_not_found(run.filter(|run| run.agent_id == agent))?;
+    Ok(ApiResponse::ok(run.into()))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_executions, start_execution))
-        .routes(routes!(get_execution))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .with(
+            RoutePolicy::authenticated().max_body(MAX_INPUT_BODY),
+            routes!(list_executions, start_execution),
+        )
+        .authenticated(routes!(get_execution))
 }

@@ -5,7 +5,6 @@ pub mod dead_letters;
 mod executions;
 mod listing;
 mod messages;
-mod provider_keys;
 mod runs;
 mod wait_until;
 pub mod worker;
@@ -13,20 +12,20 @@ pub mod worker;
 pub use dead_letters::dead_letters;
 pub use worker::worker;
 
-use auth::Keyring;
 use engine::{Control, RunQueue, Starter};
+use keyring::Keyring;
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
     starter: Starter,
     control: Control,
 }
+
+web::app_state!(State);
 
 /// Builds the function that starts executions and shows them. Fetches the secret, which the first session needs.
 ///
@@ -36,26 +35,21 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
     let queue = RunQueue::new(&services)?;
     let clock = services.clock.clone();
-    let host = AppContext::new(services);
-    let starter = Starter::new(host.store.clone(), queue, clock.clone());
+    let context = AppContext::new(services);
+    let starter = Starter::new(context.store.clone(), queue, clock.clone());
     let state = State {
-        control: Control::new(host.store.clone(), clock, starter.clone()),
-        host: host.clone(),
+        control: Control::new(context.store.clone(), clock, starter.clone()),
+        context: context.clone(),
         starter,
     };
-    let router = web::serve(host, OpenApiRouter::new(), routes(), state);
+    let router = web::serve(context, routes(), state);
     Ok(Lambda::Http(router))
 }
 
 /// All operations of the group. Each needs a credential.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     executions::routes()
         .merge(control::routes())
         .merge(runs::routes())
         .merge(messages::routes())
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

@@ -2,16 +2,14 @@
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
-use domain::Error;
 use domain::ids::{AgentId, MessageId, RunId};
 use domain::run::{DisplayMessage, MessageKind, MessageLevel};
 use futures::future::try_join;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AgentsRead;
-use web::{Authorized, CursorPaging, Id, PageParams, PageResponse, Result};
+use web::{Authorized, CursorPaging, Id, PageParams, PageResponse, Result, Routes, Store, found};
 
 use crate::State;
 
@@ -52,16 +50,15 @@ impl From<DisplayMessage> for Message {
     responses((status = 200, body = Vec<Message>)),
 )]
 async fn list_messages_of_agent(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<AgentsRead>,
     Id(id): Id<AgentId>,
     params: PageParams,
 ) -> Result<PageResponse<Message>> {
-    let store = &state.host.store;
     let workspace = caller.workspace_id;
     let messages = store.messages_of_agent(workspace, id, &params.request);
-    let (agent, messages) = try_join(store.agent(workspace, id), messages).await?;
-    agent.ok_or(Error::NotFound("agent"))?;
+    let agent = found(store.agent(workspace, id));
+    let (_, messages) = try_join(agent, messages).await?;
     Ok(PageResponse::new(messages.map(Message::from), params))
 }
 
@@ -73,21 +70,20 @@ async fn list_messages_of_agent(
     responses((status = 200, body = Vec<Message>)),
 )]
 async fn list_messages_of_run(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<AgentsRead>,
     Id(id): Id<RunId>,
     params: PageParams,
 ) -> Result<PageResponse<Message>> {
-    let store = &state.host.store;
     let workspace = caller.workspace_id;
     let messages = store.messages_of_run(workspace, id, &params.request);
-    let (run, messages) = try_join(store.run_head(workspace, id), messages).await?;
-    run.ok_or(Error::NotFound("run"))?;
+    let run = found(store.run_head(workspace, id));
+    let (_, messages) = try_join(run, messages).await?;
     Ok(PageResponse::new(messages.map(Message::from), params))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_messages_of_agent))
-        .routes(routes!(list_messages_of_run))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_messages_of_agent))
+        .authenticated(routes!(list_messages_of_run))
 }

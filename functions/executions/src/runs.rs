@@ -2,7 +2,6 @@
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
-use domain::Error;
 use domain::ids::{AgentId, RunId};
 use domain::run::{self, RunTrigger, TokenUsage};
 use futures::future::try_join;
@@ -10,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::RunFilter;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::RunsRead;
-use web::{ApiResponse, Authorized, CursorPaging, Id, PageParams, PageResponse, Params, Result};
+use web::{
+    ApiResponse, Authorized, Clock, CursorPaging, Found, Id, PageParams, PageResponse, Params,
+    Result, Routes, Store, found,
+};
 
 use crate::State;
 use crate::listing::statuses_shown_as;
@@ -115,7 +116,8 @@ struct RunListFilter {
     responses((status = 200, body = Vec<Run>)),
 )]
 async fn list_runs(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<RunsRead>,
     Id(id): Id<AgentId>,
     params: Params,
@@ -126,12 +128,11 @@ async fn list_runs(
         statuses: status.map_or_else(Vec::new, statuses_shown_as),
         ..RunFilter::default()
     };
-    let now = state.host.services.clock.now();
-    let store = &state.host.store;
+    let now = clock.now();
     let workspace = caller.workspace_id;
     let runs = store.runs(workspace, id, &filter, &paging.request, now);
-    let (agent, runs) = try_join(store.agent(workspace, id), runs).await?;
-    agent.ok_or(Error::NotFound("agent"))?;
+    let agent = found(store.agent(workspace, id));
+    let (_, runs) = try_join(agent, runs).await?;
     Ok(PageResponse::new(runs.map(Run::from), paging))
 }
 
@@ -142,17 +143,12 @@ async fn list_runs(
     security(("AgentPlatformKey" = ["runs:read"])),
     responses((status = 200, body = Run)),
 )]
-async fn get_run(
-    Extract(state): Extract<State>,
-    caller: Authorized<RunsRead>,
-    Id(id): Id<RunId>,
-) -> Result<ApiResponse<Run>> {
-    let run = state.host.store.run(caller.workspace_id, id).await?;
-    Ok(ApiResponse::ok(run.ok_or(Error::NotFound("run"))?.into()))
+async fn get_run(_: Authorized<RunsRead>, Found(run): Found<run::Run>) -> Result<ApiResponse<Run>> {
+    Ok(ApiResponse::ok(run.into()))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_runs))
-        .routes(routes!(get_run))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_runs))
+        .authenticated(routes!(get_run))
 }

@@ -10,13 +10,11 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Result;
 use domain::message::{Advance, RunMessage};
-use engine::{Models, Places, Progress, RunQueue, Runner, Starter, WorkspaceTools};
+use engine::{Models, Places, Progress, ProviderKeys, RunQueue, Runner, Starter, WorkspaceTools};
 use outbound::OutboundClient;
 use runtime::{Invocation, Lambda, Services, queue};
 use store::Store;
-use tools::{ToolSettings, Toolbox};
-
-use crate::provider_keys::SealedKeys;
+use tools::{ToolCatalog, ToolSettings};
 
 /// How often in a row a run may find something unavailable that it needs: for ten minutes in all. Its message fails then.
 const ATTEMPTS: u32 = 14;
@@ -39,7 +37,7 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
     let workspace = WorkspaceTools::new(store.clone(), starter, places.clone(), clock.clone());
     let settings = &config.outbound;
     let outbound = OutboundClient::guarding(settings.allow_loopback, settings.own_ports.clone());
-    let toolbox = Toolbox::new(ToolSettings {
+    let tools = ToolCatalog::new(ToolSettings {
         outbound: outbound.clone(),
         geocoding_url: config.outbound.open_meteo_geocoding_url.clone(),
         forecast_url: config.outbound.open_meteo_forecast_url.clone(),
@@ -48,10 +46,10 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
     let lease = TimeDelta::seconds(config.run_lease_seconds.into());
     let models = Models::new(
         outbound,
-        Arc::new(SealedKeys::new(services.clone(), store.clone())),
+        ProviderKeys::new(services.clone(), store.clone()),
         Duration::from_secs(config.outbound.model_timeout_seconds.into()),
     );
-    let runner = Runner::new(store, clock, toolbox, models, places, lease);
+    let runner = Runner::new(store, clock, tools, models, places, lease);
     Ok(Lambda::queue(move |batch, invocation| {
         let (runner, queue) = (runner.clone(), queue.clone());
         async move {

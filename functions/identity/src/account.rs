@@ -1,16 +1,20 @@
 //! Signing out and changing the password.
 
-use auth::{Guess, Keyring, Policy, begin_session, hash_password, network_of, verify_password};
+use auth::{
+    Guess, Policy, begin_session, hash_password, issue_device_token, network_of, verify_password,
+};
 use axum::extract::State as Extract;
 use domain::Error;
 use domain::audit::AuditEntry;
 use domain::identity::{Member, NewPassword, User};
+use keyring::Keyring;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
-use web::{ApiResponse, Authorized, Client, Json, NoContent, Result};
+use web::{
+    ApiResponse, AppContext, Authorized, Client, Json, NoContent, Result, Routes, Store, found,
+};
 
 use crate::State;
 use crate::sign_in::{SignedIn, signed_in};
@@ -26,7 +30,7 @@ struct ChangePassword {
 #[utoipa::path(post, path = "/api/auth/logout", tag = "Account", security(("Session" = [])), responses((status = 200)))]
 async fn logout(Extract(state): Extract<State>, caller: Authorized<Session>) -> Result<NoContent> {
     state
-        .host
+        .context
         .store
         .end_session(caller.require_session()?)
         .await?;
@@ -37,18 +41,16 @@ async fn logout(Extract(state): Extract<State>, caller: Authorized<Session>) -> 
 #[utoipa::path(post, path = "/api/auth/password", tag = "Account", request_body = ChangePassword, security(("Session" = [])), responses((status = 200, body = SignedIn)))]
 async fn change_password(
     Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Session>,
     client: Client,
     Json(body): Json<ChangePassword>,
 ) -> Result<ApiResponse<SignedIn>> {
-    let services = &state.host.services;
-    let store = &state.host.store;
+    let services = &context.services;
     let now = services.clock.now();
-    let user = store
-        .user(caller.user_id)
-        .await?
-        .ok_or(Error::NotFound("user"))?;
-    let limiter = state.host.authenticator.limiter().clone();
+    let user = found(store.user(caller.user_id)).await?;
+    let limiter = context.authenticator.limiter().clone();
     let mut guess = Guess::new(limiter, now);
     let policy = Policy::password_change(&services.config.limits, caller.user_id);
     guess.count(policy).await?;
@@ -58,10 +60,7 @@ async fn change_password(
     if !is_right {
         return Err(Error::invalid("current_password", "is wrong").into());
     }
-    let member = store
-        .member(user.organization_id, user.id)
-        .await?
-        .ok_or(Error::NotFound("member"))?;
+    let member = found(store.member(user.organization_id, user.id)).await?;
     let user = User {
         password_hash: hash_password(body.new_password.expose().to_owned()).await?,
         ..user
@@ -80,7 +79,7 @@ async fn change_password(
         user.id,
         now,
     );
-    let device_token = state.host.vault.issue_device_token(&user).await?;
+    let device_token = issue_device_token(&context.vault, &user).await?;
     let signed_in = signed_in(&state, &user, &member, tokens, device_token).await?;
     store
         .change_password(&user, &member, Some(&session), &audit)
@@ -88,8 +87,8 @@ async fn change_password(
     Ok(ApiResponse::ok(signed_in))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(logout))
-        .routes(routes!(change_password))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(logout))
+        .authenticated(routes!(change_password))
 }

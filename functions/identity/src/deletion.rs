@@ -14,7 +14,7 @@ use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::access::Role;
 use domain::audit::{AuditEntry, Caller};
-use domain::identity::{Member, MemberStatus, Organization};
+use domain::identity::{Member, MemberStatus, Organization, Workspace};
 use domain::ids::WorkspaceId;
 use domain::text::Name;
 use domain::{Error, Result as DomainResult};
@@ -23,11 +23,10 @@ use futures::future::try_join;
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 use web::access::AdminSession;
-use web::{ApiResponse, Authorized, Id, Params, Result};
+use web::{ApiResponse, Authorized, Entity, Id, Params, Result, Routes};
 
 use crate::State;
 use crate::members::{holding_now, read_membership};
@@ -92,7 +91,7 @@ async fn try_delete_workspace(
     params: &Params,
     until: Instant,
 ) -> DomainResult<AcceptedDeletion> {
-    let store = &state.host.store;
+    let store = &state.context.store;
     let organization_id = caller.organization_id;
     let (organization, members) = read_membership(state, caller).await?;
     let holding = holding_now(caller, &members)?;
@@ -101,9 +100,7 @@ async fn try_delete_workspace(
         store.oldest_workspaces(organization_id),
     )
     .await?;
-    let workspace = workspace
-        .filter(|_| holding.may_use(id))
-        .ok_or(Error::NotFound("workspace"))?;
+    let workspace = Workspace::or_not_found(workspace.filter(|_| holding.may_use(id)))?;
     confirmed(params, &workspace.name)?;
     let default = oldest.iter().find(|other| other.id != id);
     let default = default
@@ -113,7 +110,7 @@ async fn try_delete_workspace(
         default_workspace_id: default.id,
         ..organization
     };
-    let now = state.host.services.clock.now();
+    let now = state.context.services.clock.now();
     let audit_caller = Caller {
         workspace_id: default.id,
         ..caller.audit_context.clone()
@@ -165,8 +162,8 @@ async fn try_delete_organization(
     params: &Params,
     until: Instant,
 ) -> DomainResult<AcceptedDeletion> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let store = &state.context.store;
+    let now = state.context.services.clock.now();
     let (organization, members) = read_membership(state, caller).await?;
     let holding = holding_now(caller, &members)?;
     holding.require_role_everywhere(Role::Admin)?;
@@ -210,7 +207,7 @@ async fn audit_at_home(
     if home == deleted.id {
         return Ok(None);
     }
-    let home = state.host.store.organization(home).await?;
+    let home = state.context.store.organization(home).await?;
     Ok(home.map(|home| {
         let at_home = Caller {
             organization_id: home.id,
@@ -228,7 +225,10 @@ async fn audit_at_home(
 }
 
 fn endings(state: &State) -> Endings {
-    Endings::new(state.host.store.clone(), state.host.services.clock.clone())
+    Endings::new(
+        state.context.store.clone(),
+        state.context.services.clock.clone(),
+    )
 }
 
 /// `Ok` when the query names what is to be deleted.
@@ -268,8 +268,8 @@ fn leave_an_administrator(
     }
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(delete_workspace))
-        .routes(routes!(delete_organization))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(delete_workspace))
+        .authenticated(routes!(delete_organization))
 }

@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::ApiResponse;
+use web::{ApiResponse, PublicLimit, RoutePolicy, Routes};
 
 use crate::State;
 
@@ -23,6 +22,9 @@ async fn get_health() -> ApiResponse<Health> {
     })
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(get_health))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().with(
+        RoutePolicy::public(PublicLimit::Memory),
+        routes!(get_health),
+    )
 }

@@ -17,10 +17,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use store::Invitation;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AdminSession;
-use web::{ApiResponse, Authorized, Json, NewId, Result};
+use web::{ApiResponse, AppContext, Authorized, Clock, Json, NewId, Result, Routes};
 
 use crate::State;
 use crate::members::{
@@ -70,14 +69,16 @@ struct Invited {
 )]
 async fn invite_member(
     Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AdminSession>,
     fresh: NewId,
     Json(body): Json<Invite>,
 ) -> Result<ApiResponse<Invited>> {
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     grantable(body.role)?;
-    let policy = Policy::invitation(&state.host.services.config.limits, caller.organization_id);
-    let limiter = state.host.authenticator.limiter();
+    let policy = Policy::invitation(&context.services.config.limits, caller.organization_id);
+    let limiter = context.authenticator.limiter();
     limiter.require_counted_in_hour(&policy, now).await?;
     let mut attempt = 1;
     loop {
@@ -94,8 +95,8 @@ async fn invite(
     fresh: NewId,
     body: Invite,
 ) -> Result<Invited, Error> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let store = &state.context.store;
+    let now = state.context.services.clock.now();
     let (organization, members) = read_membership(state, caller).await?;
     let holding = holding_now(caller, &members)?;
     check_workspaces(state, caller, body.workspaces.as_deref()).await?;
@@ -164,6 +165,6 @@ fn new_code() -> String {
     URL_SAFE_NO_PAD.encode(random)
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(invite_member))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(invite_member))
 }

@@ -14,11 +14,9 @@ mod sign_in;
 mod token_restriction;
 mod workspaces;
 
-use auth::Keyring;
+use keyring::Keyring;
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 pub use new_account::NewAccount;
 pub use token_restriction::{least_of, restrict_tokens_to_member};
@@ -26,39 +24,27 @@ pub use token_restriction::{least_of, restrict_tokens_to_member};
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
 }
+
+web::app_state!(State);
 
 /// The function, ready to serve. Fetches the secret, which the first request needs.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = AppContext::new(services);
-    Ok(Lambda::Http(web::serve(
-        host.clone(),
-        open_routes(),
-        guarded_routes(),
-        State { host },
-    )))
+    let context = AppContext::new(services);
+    let state = State {
+        context: context.clone(),
+    };
+    Ok(Lambda::Http(web::serve(context, routes(), state)))
 }
 
 /// All operations of the group.
-pub fn routes() -> OpenApiRouter<State> {
-    open_routes().merge(guarded_routes())
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
-}
-
-fn open_routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     health::routes()
         .merge(registration::routes())
         .merge(sign_in::routes())
-}
-
-fn guarded_routes() -> OpenApiRouter<State> {
-    account::routes()
+        .merge(account::routes())
         .merge(deletion::routes())
         .merge(invitations::routes())
         .merge(me::routes())

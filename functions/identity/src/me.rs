@@ -2,16 +2,14 @@
 
 use auth::Identity;
 use axum::extract::State as Extract;
-use domain::Error;
 use domain::identity::Email;
 use domain::ids::{OrganizationId, TokenId, UserId, WorkspaceId};
 use domain::text::Name;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Authenticated;
-use web::{ApiResponse, Authorized, Result};
+use web::{ApiResponse, AppContext, Authorized, Result, Routes, Store, found};
 
 use crate::State;
 
@@ -46,15 +44,11 @@ struct Key {
 /// Tells who the caller is and what the caller may do.
 #[utoipa::path(get, path = "/api/auth/me", tag = "Account", responses((status = 200, body = Me)))]
 async fn get_me(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
 ) -> Result<ApiResponse<Me>> {
-    let user = state
-        .host
-        .store
-        .user(caller.user_id)
-        .await?
-        .ok_or(Error::NotFound("user"))?;
+    let user = found(store.user(caller.user_id)).await?;
     let key = match caller.identity {
         Identity::Session(_) => None,
         Identity::Token(id, _) => Some(Key {
@@ -72,12 +66,12 @@ async fn get_me(
         workspace_id: caller.workspace_id,
         tier: "self_hosted",
         limits: AccountLimits {
-            requests_per_minute: state.host.services.config.limits.prowpt,
+            requests_per_minute: context.services.config.limits.prowpt,
         },
         key,
     }))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(get_me))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(get_me))
 }

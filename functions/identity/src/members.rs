@@ -10,11 +10,11 @@ use domain::ids::{UserId, WorkspaceId};
 use domain::text::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
 use web::{
-    ApiResponse, Authorized, Id, Json, NoContent, PageParams, PageResponse, ProdgyPaging, Result,
+    ApiResponse, Authorized, Clock, Entity, Id, Json, NoContent, PageParams, PageResponse,
+    ProdgyPaging, Result, Routes, Store, found,
 };
 
 use crate::State;
@@ -58,13 +58,11 @@ impl From<Member> for MemberData {
 /// The members of the organization, newest first.
 #[utoipa::path(get, path = "/api/organization/members", tag = "Organization", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<MemberData>)))]
 async fn list_members(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Session>,
     params: PageParams,
 ) -> Result<PageResponse<MemberData>> {
-    let page = state
-        .host
-        .store
+    let page = store
         .members(caller.organization_id, &params.request)
         .await?;
     Ok(PageResponse::new(page.map(MemberData::from), params))
@@ -84,12 +82,13 @@ async fn list_members(
 )]
 async fn update_member(
     Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AdminSession>,
     Id(id): Id<UserId>,
     Json(body): Json<UpdateMember>,
 ) -> Result<ApiResponse<MemberData>> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     if let Some(role) = body.role {
         grantable(role)?;
     }
@@ -109,7 +108,7 @@ async fn update_member(
     may_grant(holding, Grant::Workspaces(changed.workspaces.as_deref()))?;
     keep_an_administrator_of_all(&members, id, Some(&changed))?;
     let align = async |standing: &Member| {
-        restrict_tokens_to_member(store, id, Some(standing), &caller.audit_context, now).await
+        restrict_tokens_to_member(&store, id, Some(standing), &caller.audit_context, now).await
     };
     align(&least_of(&member, &changed)).await?;
     let audit = AuditEntry::new(&caller.audit_context, "member.updated", "member", id, now)
@@ -131,11 +130,12 @@ async fn update_member(
 )]
 async fn remove_member(
     Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AdminSession>,
     Id(id): Id<UserId>,
 ) -> Result<NoContent> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let (organization, members) = read_membership(&state, &caller).await?;
     let holding = holding_now(&caller, &members)?;
     let member = find(&members, id)?;
@@ -154,7 +154,7 @@ async fn remove_member(
             .await?;
         return Ok(NoContent);
     }
-    let align = || restrict_tokens_to_member(store, id, None, &caller.audit_context, now);
+    let align = || restrict_tokens_to_member(&store, id, None, &caller.audit_context, now);
     align().await?;
     let audit = AuditEntry::new(&caller.audit_context, "member.removed", "member", id, now)
         .of_organization();
@@ -164,23 +164,17 @@ async fn remove_member(
 }
 
 fn find(members: &[Member], id: UserId) -> Result<Member, Error> {
-    members
-        .iter()
-        .find(|member| member.user_id == id)
-        .cloned()
-        .ok_or(Error::NotFound("member"))
+    let mut members = members.iter();
+    Member::or_not_found(members.find(|member| member.user_id == id).cloned())
 }
 
 pub(crate) async fn read_membership(
     state: &State,
     caller: &Authorized<AdminSession>,
 ) -> Result<(domain::identity::Organization, Vec<Member>), Error> {
-    let store = &state.host.store;
+    let store = &state.context.store;
     // The organization first: a change of the members or workspaces in between then fails the write on its revision.
-    let organization = store
-        .organization(caller.organization_id)
-        .await?
-        .ok_or(Error::NotFound("organization"))?;
+    let organization = found(store.organization(caller.organization_id)).await?;
     Ok((
         organization,
         store.all_members(caller.organization_id).await?,
@@ -269,7 +263,7 @@ pub(crate) async fn check_workspaces(
     }
     let found = workspaces
         .iter()
-        .map(|id| state.host.store.workspace(caller.organization_id, *id));
+        .map(|id| state.context.store.workspace(caller.organization_id, *id));
     match futures::future::try_join_all(found)
         .await?
         .iter()
@@ -283,8 +277,8 @@ pub(crate) async fn check_workspaces(
     }
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_members))
-        .routes(routes!(update_member, remove_member))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_members))
+        .authenticated(routes!(update_member, remove_member))
 }

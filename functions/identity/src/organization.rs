@@ -1,17 +1,15 @@
 //! The caller's organization.
 
 use axum::extract::State as Extract;
-use domain::Error;
 use domain::access::Role;
 use domain::audit::AuditEntry;
 use domain::identity::Organization;
 use domain::text::Name;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
-use web::{ApiResponse, Authorized, Json, Result};
+use web::{ApiResponse, Authorized, Clock, Json, Result, Routes, Store, found};
 
 use crate::State;
 
@@ -24,32 +22,23 @@ struct UpdateOrganization {
 /// The organization that the session belongs to.
 #[utoipa::path(get, path = "/api/organization", tag = "Organization", security(("Session" = [])), responses((status = 200, body = Organization)))]
 async fn get_organization(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Session>,
 ) -> Result<ApiResponse<Organization>> {
-    let organization = state
-        .host
-        .store
-        .organization(caller.organization_id)
-        .await?;
-    Ok(ApiResponse::ok(
-        organization.ok_or(Error::NotFound("organization"))?,
-    ))
+    let organization = found(store.organization(caller.organization_id)).await?;
+    Ok(ApiResponse::ok(organization))
 }
 
 /// Renames the organization. This is for administrators of all workspaces.
 #[utoipa::path(patch, path = "/api/organization", tag = "Organization", request_body = UpdateOrganization, security(("Session" = ["ADMIN"])), responses((status = 200, body = Organization)))]
 async fn update_organization(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AdminSession>,
     Json(body): Json<UpdateOrganization>,
 ) -> Result<ApiResponse<Organization>> {
     caller.require_role_everywhere(Role::Admin)?;
-    let store = &state.host.store;
-    let organization = store
-        .organization(caller.organization_id)
-        .await?
-        .ok_or(Error::NotFound("organization"))?;
+    let organization = found(store.organization(caller.organization_id)).await?;
     let Some(name) = body.name else {
         return Ok(ApiResponse::ok(organization));
     };
@@ -57,7 +46,7 @@ async fn update_organization(
         name,
         ..organization
     };
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let audit = AuditEntry::new(
         &caller.audit_context,
         "organization.updated",
@@ -70,6 +59,6 @@ async fn update_organization(
     Ok(ApiResponse::ok(organization))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(get_organization, update_organization))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(get_organization, update_organization))
 }

@@ -8,10 +8,9 @@ use domain::plan::{PlanLimits, PlanOverride, PlanUsage};
 use domain::{Error, FieldError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{Session, SuperAdminSession};
-use web::{ApiResponse, Authorized, Json, Result};
+use web::{ApiResponse, Authorized, Clock, Json, Result, Routes, Store};
 
 use crate::State;
 
@@ -69,6 +68,8 @@ async fn get_plan(
 #[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = ["SUPERADMIN"])), responses((status = 200, body = PlanData)))]
 async fn set_plan_override(
     Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<SuperAdminSession>,
     Json(body): Json<DecidePlan>,
 ) -> Result<ApiResponse<PlanData>> {
@@ -87,7 +88,7 @@ async fn set_plan_override(
         runs: body.runs,
         tokens: body.tokens,
     };
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let organization = caller.organization_id;
     let audit = AuditEntry::new(
         &caller.audit_context,
@@ -97,16 +98,15 @@ async fn set_plan_override(
         now,
     )
     .of_organization();
-    let store = &state.host.store;
     store.set_plan_override(organization, &own, &audit).await?;
     Ok(ApiResponse::ok(standing(&state, &caller).await?.into()))
 }
 
 async fn standing(state: &State, caller: &Principal) -> Result<PlanUsage, Error> {
-    let now = state.host.services.clock.now();
-    state.host.store.plan(caller.organization_id, now).await
+    let now = state.context.services.clock.now();
+    state.context.store.plan(caller.organization_id, now).await
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(get_plan, set_plan_override))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(get_plan, set_plan_override))
 }

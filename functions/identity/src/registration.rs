@@ -1,6 +1,6 @@
 //! Registering: with an organization of one's own, or by an invitation into another. Registrations are counted per address.
 
-use auth::{Keyring, Policy, begin_session, hash_password, network_of};
+use auth::{NamedLimit, begin_session, hash_password, issue_device_token, network_of};
 use axum::extract::State as Extract;
 use domain::Error;
 use domain::audit::{Actor, AuditEntry, Caller};
@@ -8,12 +8,12 @@ use domain::digest::sha256_hex;
 use domain::identity::{Email, Member, MemberStatus, NewPassword, User};
 use domain::ids::WorkspaceId;
 use domain::text::Name;
+use keyring::Keyring;
 use runtime::config::Registration;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::{ApiResponse, Client, Json, Result};
+use web::{ApiResponse, AppContext, Client, Json, PublicLimit, Result, RoutePolicy, Routes};
 
 use crate::State;
 use crate::new_account::NewAccount;
@@ -35,14 +35,11 @@ struct Register {
 #[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, security(()), responses((status = 201, body = SignedIn), (status = 403), (status = 429)))]
 async fn register(
     Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
     client: Client,
     Json(body): Json<Register>,
 ) -> Result<ApiResponse<SignedIn>> {
-    let now = state.host.services.clock.now();
-    let policy = Policy::registration_from(&state.host.services.config.limits, &client.ip);
-    let limiter = state.host.authenticator.limiter();
-    limiter.require_counted(&policy, now).await?;
-    let mode = state.host.services.config.registration;
+    let mode = context.services.config.registration;
     match (mode, &body.invitation) {
         (Registration::Closed, _) => {
             return Err(Error::Forbidden("registration is closed".to_owned()).into());
@@ -52,7 +49,7 @@ async fn register(
         }
         _ => {}
     }
-    let keyring = Keyring::load(&state.host.services).await?;
+    let keyring = Keyring::load(&context.services).await?;
     let password_hash = hash_password(body.password.expose().to_owned()).await?;
     let signed_in = match &body.invitation {
         Some(code) => {
@@ -70,7 +67,7 @@ async fn create_organization(
     body: &Register,
     password_hash: String,
 ) -> Result<SignedIn, Error> {
-    let now = state.host.services.clock.now();
+    let now = state.context.services.clock.now();
     let organization = body
         .organization
         .clone()
@@ -97,9 +94,9 @@ async fn create_organization(
         now,
     );
     // What can fail comes first: a registration is not made twice.
-    let device_token = state.host.vault.issue_device_token(&user).await?;
+    let device_token = issue_device_token(&state.context.vault, &user).await?;
     state
-        .host
+        .context
         .store
         .register(
             &user,
@@ -127,8 +124,8 @@ async fn join_organization(
     code: &str,
     password_hash: String,
 ) -> Result<SignedIn, Error> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let store = &state.context.store;
+    let now = state.context.services.clock.now();
     let invalid = || Error::invalid("invitation", "is not valid any more");
     let hash = sha256_hex(code);
     let invitation = store
@@ -178,7 +175,7 @@ async fn join_organization(
         now,
     )
     .of_organization();
-    let device_token = state.host.vault.issue_device_token(&user).await?;
+    let device_token = issue_device_token(&state.context.vault, &user).await?;
     let signed_in = signed_in(state, &user, &member, tokens, device_token).await?;
     store
         .accept_invitation(&organization, &hash, &user, &member, &session, &audit)
@@ -196,6 +193,10 @@ fn caller(client: &Client, user: &User, workspace_id: WorkspaceId) -> Caller {
     }
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(register))
+pub(crate) fn routes() -> Routes<State> {
+    let limit = PublicLimit::PerAddress(NamedLimit {
+        name: "registration_ip",
+        of: |limits| limits.sign_in,
+    });
+    Routes::new().with(RoutePolicy::public(limit), routes!(register))
 }

@@ -2,8 +2,8 @@
 //! do not lock an account's owner out.
 
 use auth::{
-    Exchange, Guess, Keyring, Policy, SessionTokens, begin_session, exchange, network_of,
-    session_of, verify_password,
+    Exchange, Guess, NamedLimit, Policy, SessionTokens, begin_session, exchange,
+    issue_device_token, known_device, network_of, session_of, verify_password,
 };
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
@@ -12,11 +12,14 @@ use domain::access::Role;
 use domain::identity::{Email, Member, Organization, User, Workspace};
 use domain::ids::{OrganizationId, UserId};
 use domain::text::Name;
+use keyring::Keyring;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use web::{ApiResponse, Client, Json, Result};
+use web::{
+    ApiResponse, AppContext, Client, Clock, Json, PublicLimit, Result, RoutePolicy, Routes, Store,
+    found,
+};
 
 use crate::State;
 
@@ -77,12 +80,14 @@ impl UserData {
 #[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, security(()), responses((status = 200, body = SignedIn), (status = 401), (status = 429)))]
 async fn login(
     Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     client: Client,
     Json(body): Json<Login>,
 ) -> Result<ApiResponse<SignedIn>> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
-    let keyring = Keyring::load(&state.host.services).await?;
+    let now = clock.now();
+    let keyring = Keyring::load(&context.services).await?;
     let Login {
         email,
         password,
@@ -93,9 +98,9 @@ async fn login(
         Ok(email) => store.user_by_email(&email).await?,
         Err(_) => None,
     };
-    let vault = &state.host.vault;
+    let vault = &context.vault;
     let device = match (&user, &device_token) {
-        (Some(user), Some(token)) => vault.known_device(user, token).await?,
+        (Some(user), Some(token)) => known_device(vault, user, token).await?,
         _ => None,
     };
     let guess = begin_guess(&state, &client, &tried, user.as_ref(), device).await?;
@@ -115,7 +120,7 @@ async fn login(
     store.create_session(&session, &user).await?;
     let device_token = match device_token {
         Some(known) => known,
-        None => vault.issue_device_token(&user).await?,
+        None => issue_device_token(vault, &user).await?,
     };
     let signed_in = signed_in(&state, &user, &member, tokens, device_token);
     Ok(ApiResponse::ok(signed_in.await?))
@@ -130,9 +135,9 @@ async fn begin_guess(
     user: Option<&User>,
     device: Option<&str>,
 ) -> Result<Guess, Error> {
-    let limits = &state.host.services.config.limits;
-    let now = state.host.services.clock.now();
-    let mut guess = Guess::new(state.host.authenticator.limiter().clone(), now);
+    let limits = &state.context.services.config.limits;
+    let now = state.context.services.clock.now();
+    let mut guess = Guess::new(state.context.authenticator.limiter().clone(), now);
     if let Some(device) = device {
         guess.count(Policy::sign_in_with(limits, device)).await?;
         return Ok(guess);
@@ -147,7 +152,7 @@ async fn begin_guess(
             // This is asked for an unknown e-mail address too, so that the time of the answer does not tell.
             let no_user = UserId::first_at(DateTime::UNIX_EPOCH);
             let id = user.map_or(no_user, |user| user.id);
-            let is_known = state.host.store.is_known_network(id, &network, now);
+            let is_known = state.context.store.is_known_network(id, &network, now);
             if is_known.await? {
                 Ok(guess)
             } else {
@@ -164,17 +169,12 @@ async fn begin_guess(
 /// or a client that has lost the answer. One that comes later is taken for stolen, and ends the session.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "Account", request_body = Refresh, security(()), responses((status = 200, body = SessionTokens), (status = 401), (status = 429)))]
 async fn refresh_session(
-    Extract(state): Extract<State>,
-    client: Client,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
     Json(body): Json<Refresh>,
 ) -> Result<ApiResponse<SessionTokens>> {
-    let services = &state.host.services;
-    let store = &state.host.store;
+    let services = &context.services;
     let now = services.clock.now();
-    let policy = Policy::account_from(&services.config.limits, &client.ip);
-    let limiter = state.host.authenticator.limiter();
-    limiter.require_counted(&policy, now).await?;
-
     let refused = || Error::Unauthenticated("the refresh token is not valid any more".to_owned());
     let mut keyring = Keyring::load(services).await?;
     let token = &body.refresh_token;
@@ -219,26 +219,30 @@ pub(crate) async fn signed_in(
     tokens: SessionTokens,
     device_token: String,
 ) -> Result<SignedIn, Error> {
-    let store = &state.host.store;
+    let store = &state.context.store;
     let workspace = member
         .default_workspace()
         .ok_or(Error::NotFound("workspace"))?;
     let (organization, workspace) = futures::future::try_join(
-        store.organization(member.organization_id),
-        store.workspace(member.organization_id, workspace),
+        found(store.organization(member.organization_id)),
+        found(store.workspace(member.organization_id, workspace)),
     )
     .await?;
     Ok(SignedIn {
         tokens,
         device_token,
         user: UserData::new(user, member.role),
-        organization: organization.ok_or(Error::NotFound("organization"))?,
-        workspace: workspace.ok_or(Error::NotFound("workspace"))?,
+        organization,
+        workspace,
     })
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(login))
-        .routes(routes!(refresh_session))
+pub(crate) fn routes() -> Routes<State> {
+    let refreshes = PublicLimit::PerAddress(NamedLimit {
+        name: "account_ip",
+        of: |limits| limits.account,
+    });
+    Routes::new()
+        .with(RoutePolicy::public(PublicLimit::Handler), routes!(login))
+        .with(RoutePolicy::public(refreshes), routes!(refresh_session))
 }

@@ -9,11 +9,11 @@ use domain::ids::WorkspaceId;
 use domain::text::{Description, Name};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{AdminSession, Session};
 use web::{
-    ApiResponse, Authorized, Id, Json, NewId, PageParams, PageResponse, ProdgyPaging, Result,
+    ApiResponse, Authorized, Clock, Entity, Id, Json, NewId, PageParams, PageResponse,
+    ProdgyPaging, Result, Routes, Store, found,
 };
 
 use crate::State;
@@ -36,11 +36,10 @@ struct UpdateWorkspace {
 /// The workspaces that the caller may use, newest first.
 #[utoipa::path(get, path = "/api/workspaces", tag = "Workspaces", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<Workspace>)))]
 async fn list_workspaces(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Session>,
     params: PageParams,
 ) -> Result<PageResponse<Workspace>> {
-    let store = &state.host.store;
     let organization = caller.organization_id;
     let page = match &caller.workspaces {
         None => store.workspaces(organization, &params.request).await?,
@@ -57,14 +56,14 @@ async fn list_workspaces(
 /// Creates a workspace: an organization has at most 100. This is for administrators of all workspaces.
 #[utoipa::path(post, path = "/api/workspaces", tag = "Workspaces", request_body = CreateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 201, body = Workspace)))]
 async fn create_workspace(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AdminSession>,
     fresh: NewId,
     Json(body): Json<CreateWorkspace>,
 ) -> Result<ApiResponse<Workspace>> {
     caller.require_role_everywhere(Role::Admin)?;
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let workspace = Workspace {
         id: fresh.id(now),
         organization_id: caller.organization_id,
@@ -84,12 +83,8 @@ async fn create_workspace(
     match store.create_workspace(&workspace, &audit).await {
         // The same request, sent again after it got no answer.
         Err(Error::Conflict(_)) => {
-            let existing = store
-                .workspace(caller.organization_id, workspace.id)
-                .await?;
-            Ok(ApiResponse::created(
-                existing.ok_or(Error::NotFound("workspace"))?,
-            ))
+            let existing = found(store.workspace(caller.organization_id, workspace.id));
+            Ok(ApiResponse::created(existing.await?))
         }
         outcome => {
             outcome?;
@@ -101,30 +96,26 @@ async fn create_workspace(
 /// One workspace.
 #[utoipa::path(get, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), security(("Session" = [])), responses((status = 200, body = Workspace)))]
 async fn get_workspace(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
     caller: Authorized<Session>,
     Id(id): Id<WorkspaceId>,
 ) -> Result<ApiResponse<Workspace>> {
-    let workspace = state.host.store.workspace(caller.organization_id, id);
+    let workspace = store.workspace(caller.organization_id, id);
     let visible = workspace.await?.filter(|_| caller.may_use(id));
-    Ok(ApiResponse::ok(
-        visible.ok_or(Error::NotFound("workspace"))?,
-    ))
+    Ok(ApiResponse::ok(Workspace::or_not_found(visible)?))
 }
 
 /// Changes a workspace's name or description. This is for administrators.
 #[utoipa::path(patch, path = "/api/workspaces/{id}", tag = "Workspaces", params(("id" = WorkspaceId, Path)), request_body = UpdateWorkspace, security(("Session" = ["ADMIN"])), responses((status = 200, body = Workspace)))]
 async fn update_workspace(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AdminSession>,
     Id(id): Id<WorkspaceId>,
     Json(body): Json<UpdateWorkspace>,
 ) -> Result<ApiResponse<Workspace>> {
-    let store = &state.host.store;
     let workspace = store.workspace(caller.organization_id, id).await?;
-    let workspace = workspace
-        .filter(|_| caller.may_use(id))
-        .ok_or(Error::NotFound("workspace"))?;
+    let workspace = Workspace::or_not_found(workspace.filter(|_| caller.may_use(id)))?;
     let workspace = Workspace {
         name: body.name.unwrap_or(workspace.name),
         description: body.description.unwrap_or(workspace.description),
@@ -135,15 +126,15 @@ async fn update_workspace(
         "workspace.updated",
         "workspace",
         id,
-        state.host.services.clock.now(),
+        clock.now(),
     )
     .of_organization();
     store.update_workspace(&workspace, &audit).await?;
     Ok(ApiResponse::ok(workspace))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_workspaces, create_workspace))
-        .routes(routes!(get_workspace, update_workspace))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_workspaces, create_workspace))
+        .authenticated(routes!(get_workspace, update_workspace))
 }

@@ -14,11 +14,11 @@ use futures::future::{try_join, try_join_all};
 use serde::Deserialize;
 use url::Url;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::{CredentialsRead, CredentialsWrite};
 use web::{
-    ApiResponse, Authorized, CursorPaging, Id, Json, NewId, PageParams, PageResponse, Result,
+    ApiResponse, AppContext, Authorized, Clock, CursorPaging, Entity, Id, Json, NewId, PageParams,
+    PageResponse, Result, Routes, Store,
 };
 
 use crate::State;
@@ -57,11 +57,12 @@ struct CreateCredential {
     responses((status = 200, body = Vec<Credential>)),
 )]
 async fn list_credentials(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
     caller: Authorized<CredentialsRead>,
     params: PageParams,
 ) -> Result<PageResponse<Credential>> {
-    let (store, vault) = (&state.host.store, &state.host.vault);
+    let (store, vault) = (&store, &context.vault);
     let request = &params.request;
     let defaults = store.default_credentials(caller.organization_id);
     let page = if View::is_whole(&caller) {
@@ -98,11 +99,13 @@ async fn list_credentials(
 )]
 async fn create_credential(
     Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
     caller: Authorized<CredentialsWrite>,
     fresh: NewId,
     Json(body): Json<CreateCredential>,
 ) -> Result<ApiResponse<Credential>> {
-    let services = &state.host.services;
+    let services = &context.services;
     let now = services.clock.now();
     let (organization, id) = (caller.organization_id, fresh.id(now));
     let workspace_id = match body.scope {
@@ -121,7 +124,7 @@ async fn create_credential(
         .base_url
         .map(|text| base_url(&state, body.provider, &text))
         .transpose()?;
-    let vault = &state.host.vault;
+    let vault = &context.vault;
     let sealed = vault
         .seal_provider_key(organization, id, &body.secret)
         .await?;
@@ -151,7 +154,6 @@ async fn create_credential(
     if body.default {
         audit.push(done("credential.made_default"));
     }
-    let store = &state.host.store;
     let mut attempt = 1;
     loop {
         let defaults = store.default_credentials(organization).await?;
@@ -187,21 +189,21 @@ async fn create_credential(
     responses((status = 200, body = Credential)),
 )]
 async fn get_credential(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
     caller: Authorized<CredentialsRead>,
     Id(id): Id<CredentialId>,
 ) -> Result<ApiResponse<Credential>> {
-    let store = &state.host.store;
     let (mut credential, defaults) = try_join(
         store.credential(caller.organization_id, id),
         store.default_credentials(caller.organization_id),
     )
     .await?;
-    let vault = &state.host.vault;
+    let vault = &context.vault;
     vault.try_provider_keys(credential.as_mut_slice()).await?;
     let view = View::new(&caller, &defaults);
     let shown = credential.and_then(|credential| view.of(credential));
-    Ok(ApiResponse::ok(shown.ok_or(Error::NotFound("credential"))?))
+    Ok(ApiResponse::ok(Credential::or_not_found(shown)?))
 }
 
 /// Revokes a credential for good: its secret is deleted, and agents that name it cannot reach their model, nor can those that use
@@ -214,12 +216,12 @@ async fn get_credential(
     responses((status = 200, body = Credential)),
 )]
 async fn revoke_credential(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<CredentialsWrite>,
     Id(id): Id<CredentialId>,
 ) -> Result<ApiResponse<Credential>> {
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let mut audit = AuditEntry::new(
         &caller.audit_context,
         "credential.revoked",
@@ -235,9 +237,8 @@ async fn revoke_credential(
         )
         .await?;
         let view = View::new(&caller, &defaults);
-        let credential = credential
-            .filter(|credential| view.shows(credential))
-            .ok_or(Error::NotFound("credential"))?;
+        let credential = credential.filter(|credential| view.shows(credential));
+        let credential = credential::Credential::or_not_found(credential)?;
         if credential.workspace_id.is_none() {
             caller.require_role_everywhere(Role::Admin)?;
             audit = audit.of_organization();
@@ -276,9 +277,9 @@ fn base_url(state: &State, provider: Provider, text: &str) -> Result<String, Err
     Ok(base_url.to_owned())
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_credentials, create_credential))
-        .routes(routes!(get_credential))
-        .routes(routes!(revoke_credential))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_credentials, create_credential))
+        .authenticated(routes!(get_credential))
+        .authenticated(routes!(revoke_credential))
 }

@@ -8,10 +8,9 @@ use domain::audit::AuditEntry;
 use domain::credential::{self, CredentialStatus, DefaultCredentials};
 use domain::ids::CredentialId;
 use futures::future::try_join;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::CredentialsWrite;
-use web::{ApiResponse, Authorized, Id, NoContent, Result};
+use web::{ApiResponse, Authorized, Id, NoContent, Result, Routes, found};
 
 use crate::State;
 use crate::credentials::ATTEMPTS;
@@ -61,8 +60,8 @@ async fn choose(
     is_wanted: bool,
 ) -> Result<(credential::Credential, DefaultCredentials), Error> {
     caller.require_role_everywhere(Role::Admin)?;
-    let store = &state.host.store;
-    let now = state.host.services.clock.now();
+    let store = &state.context.store;
+    let now = state.context.services.clock.now();
     let action = if is_wanted {
         "credential.made_default"
     } else {
@@ -73,11 +72,10 @@ async fn choose(
     let mut attempt = 1;
     loop {
         let (credential, defaults) = try_join(
-            store.credential(caller.organization_id, id),
+            found(store.credential(caller.organization_id, id)),
             store.default_credentials(caller.organization_id),
         )
         .await?;
-        let credential = credential.ok_or(Error::NotFound("credential"))?;
         if is_wanted {
             check(&credential)?;
         }
@@ -109,6 +107,6 @@ fn check(credential: &credential::Credential) -> Result<(), Error> {
     Err(Error::Refused(why.to_owned()))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(make_default_credential, remove_default_credential))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(make_default_credential, remove_default_credential))
 }

@@ -4,19 +4,19 @@ mod credentials;
 mod default_credentials;
 mod view;
 
-use auth::Keyring;
+use keyring::Keyring;
 use outbound::OutboundClient;
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
     outbound: OutboundClient,
 }
+
+web::app_state!(State);
 
 /// The function, ready to serve. Fetches the secret, which credentials are sealed with.
 ///
@@ -26,25 +26,15 @@ pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
     let settings = &services.config.outbound;
     let outbound = OutboundClient::guarding(settings.allow_loopback, settings.own_ports.clone());
-    let host = AppContext::new(services);
+    let context = AppContext::new(services);
     let state = State {
-        host: host.clone(),
+        context: context.clone(),
         outbound,
     };
-    Ok(Lambda::Http(web::serve(
-        host,
-        OpenApiRouter::new(),
-        routes(),
-        state,
-    )))
+    Ok(Lambda::Http(web::serve(context, routes(), state)))
 }
 
 /// All operations of the group. Each needs a credential.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     credentials::routes().merge(default_credentials::routes())
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

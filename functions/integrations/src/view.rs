@@ -45,6 +45,10 @@ pub(crate) struct Credential {
     last_used_at: Option<DateTime<Utc>>,
 }
 
+impl web::Entity for Credential {
+    const NAME: &'static str = "credential";
+}
+
 /// What one caller sees.
 pub(crate) struct View<'a> {
     caller: &'a Principal,

@@ -10,10 +10,12 @@ use futures::future::try_join;
 use serde::Serialize;
 use store::ActivityFilter;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::FullAccess;
-use web::{ApiResponse, Authorized, PageParams, PageResponse, Params, ProwptPaging, Result};
+use web::{
+    ApiResponse, Authorized, Clock, PageParams, PageResponse, Params, ProwptPaging, Result, Routes,
+    Store,
+};
 
 use crate::State;
 
@@ -100,6 +102,8 @@ impl From<RequestLogEntry> for ActivityData {
 )]
 async fn list_activity(
     Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<FullAccess>,
     query: Params,
     params: PageParams,
@@ -113,8 +117,7 @@ async fn list_activity(
         to: query.time("to")?,
     };
     let workspace = workspace(&state, &caller, &query).await?;
-    let now = state.host.services.clock.now();
-    let store = &state.host.store;
+    let now = clock.now();
     let page = store.activity(workspace, &filter, &params.request, now);
     let page = page.await?;
     Ok(PageResponse::new(page.map(ActivityData::from), params))
@@ -131,12 +134,13 @@ async fn list_activity(
 )]
 async fn get_activity_stats(
     Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<FullAccess>,
     query: Params,
 ) -> Result<ApiResponse<ActivityStats>> {
     let workspace = workspace(&state, &caller, &query).await?;
-    let now = state.host.services.clock.now();
-    let store = &state.host.store;
+    let now = clock.now();
     let (days, active) = try_join(
         store.activity_counts(workspace, now),
         store.good_tokens(workspace, now),
@@ -160,7 +164,7 @@ async fn workspace(
     query: &Params,
 ) -> Result<WorkspaceId, Error> {
     let requested = query.parsed("workspace_id")?;
-    let authenticator = &state.host.authenticator;
+    let authenticator = &state.context.authenticator;
     authenticator.workspace_for(caller, requested).await
 }
 
@@ -196,10 +200,10 @@ fn statuses(text: &str) -> Result<(u16, u16), Error> {
         })
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_activity))
-        .routes(routes!(get_activity_stats))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_activity))
+        .authenticated(routes!(get_activity_stats))
 }
 
 #[cfg(test)]

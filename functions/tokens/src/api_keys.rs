@@ -10,12 +10,11 @@ use domain::token::{NewToken, Token, TokenKind, TokenState, TokenStatus};
 use domain::{Error, FieldError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
 use web::{
-    ApiResponse, Authorized, Id, Json, NewId, NoContent, OptionalJson, PageParams, PageResponse,
-    Params, ProwptPaging, Result,
+    ApiResponse, AppContext, Authorized, Clock, Id, Json, NewId, NoContent, OptionalJson,
+    PageParams, PageResponse, Params, ProwptPaging, Result, Routes, Store,
 };
 
 use crate::State;
@@ -178,20 +177,19 @@ impl KeyData {
 /// The keys of a workspace (`workspace_id`, default the session's), newest first.
 #[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query), ProwptPaging), security(("Session" = [])), responses((status = 200, body = Vec<KeyData>)))]
 async fn list_keys(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     query: Params,
     params: PageParams,
 ) -> Result<PageResponse<KeyData>> {
-    let workspace = state
-        .host
+    let workspace = context
         .authenticator
         .workspace_for(&caller, query.parsed("workspace_id")?)
         .await?;
-    let now = state.host.services.clock.now();
-    let page = state
-        .host
-        .store
+    let now = clock.now();
+    let page = store
         .tokens(workspace, TokenKind::Prowpt, &params.request)
         .await?;
     Ok(PageResponse::new(
@@ -205,11 +203,13 @@ async fn list_keys(
 #[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, security(("Session" = [])), responses((status = 201, body = KeyWithSecret)))]
 async fn create_key(
     Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     fresh: NewId,
     Json(body): Json<CreateKey>,
 ) -> Result<ApiResponse<KeyWithSecret>> {
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     check_scopes(body.kind.into(), &body.scopes)?;
     may_grant(caller.holding(), Grant::Scopes(&body.scopes))?;
     let common = common_limit(&state, body.kind.into());
@@ -240,8 +240,7 @@ async fn create_key(
         kind: body.kind.into(),
         organization_id: caller.organization_id,
         user_id: caller.user_id,
-        workspace_id: state
-            .host
+        workspace_id: context
             .authenticator
             .workspace_for(&caller, body.workspace_id)
             .await?,
@@ -264,6 +263,7 @@ async fn create_key(
 #[utoipa::path(patch, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), request_body = UpdateKey, security(("Session" = [])), responses((status = 200, body = KeyData)))]
 async fn update_key(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateKey>,
@@ -310,10 +310,7 @@ async fn update_key(
         None => {}
     }
     let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
-    Ok(ApiResponse::ok(KeyData::new(
-        token,
-        state.host.services.clock.now(),
-    )))
+    Ok(ApiResponse::ok(KeyData::new(token, clock.now())))
 }
 
 /// Deletes a key: it is refused from the next request on.
@@ -333,6 +330,7 @@ async fn delete_key(
 #[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), request_body = Option<RotateKey>, security(("Session" = [])), responses((status = 200, body = KeyWithSecret)))]
 async fn rotate_key(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     fresh: NewId,
     Id(id): Id<TokenId>,
@@ -343,7 +341,7 @@ async fn rotate_key(
         let message = format!("must be from 0 to {MAX_GRACE_SECONDS}");
         return Err(Error::invalid("grace_seconds", message).into());
     }
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let grace = (seconds > 0).then(|| Grace {
         lasts: TimeDelta::seconds(seconds),
         rotation: fresh.id(now),
@@ -381,16 +379,16 @@ fn check_scopes(kind: TokenKind, scopes: &[String]) -> Result<(), Error> {
 
 /// The limit of keys that have none of their own, per minute.
 fn common_limit(state: &State, kind: TokenKind) -> u32 {
-    let limits = &state.host.services.config.limits;
+    let limits = &state.context.services.config.limits;
     match kind {
         TokenKind::AgentPlatform => limits.agentplatform,
         TokenKind::Prodgy | TokenKind::Prowpt => limits.prowpt,
     }
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(list_keys, create_key))
-        .routes(routes!(update_key, delete_key))
-        .routes(routes!(rotate_key))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(list_keys, create_key))
+        .authenticated(routes!(update_key, delete_key))
+        .authenticated(routes!(rotate_key))
 }

@@ -10,12 +10,11 @@ use domain::token::{NewToken, Token, TokenAction, TokenKind, TokenState, TokenSt
 use serde::{Deserialize, Serialize};
 use store::TokenAuditEntry;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Session;
 use web::{
-    ApiResponse, Authorized, Id, Json, NewId, NoContent, OptionalJson, PageParams, PageResponse,
-    ProdgyPaging, Result,
+    ApiResponse, AppContext, Authorized, Clock, Id, Json, NewId, NoContent, OptionalJson,
+    PageParams, PageResponse, ProdgyPaging, Result, RoutePolicy, Routes, Store,
 };
 
 use crate::State;
@@ -134,20 +133,21 @@ impl From<TokenAuditEntry> for TokenAuditData {
 #[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, security(("Session" = [])), responses((status = 201, body = TokenWithSecret)))]
 async fn create_token(
     Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     fresh: NewId,
     Json(body): Json<CreateToken>,
 ) -> Result<ApiResponse<TokenWithSecret>> {
     let role = body.role.unwrap_or(Role::User);
     may_grant(caller.holding(), Grant::Role(role))?;
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let new = NewToken {
         id: fresh.id(now),
         kind: TokenKind::Prodgy,
         organization_id: caller.organization_id,
         user_id: caller.user_id,
-        workspace_id: state
-            .host
+        workspace_id: context
             .authenticator
             .workspace_for(&caller, body.product_id)
             .await?,
@@ -169,20 +169,19 @@ async fn create_token(
 /// The tokens of a workspace, newest first.
 #[utoipa::path(get, path = "/api/api-tokens/product/{id}", tag = "API Tokens", params(("id" = WorkspaceId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenData>)))]
 async fn list_tokens(
-    Extract(state): Extract<State>,
+    Extract(context): Extract<AppContext>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(product): Id<WorkspaceId>,
     params: PageParams,
 ) -> Result<PageResponse<TokenData>> {
-    let workspace = state
-        .host
+    let workspace = context
         .authenticator
         .workspace_for(&caller, Some(product))
         .await?;
-    let now = state.host.services.clock.now();
-    let page = state
-        .host
-        .store
+    let now = clock.now();
+    let page = store
         .tokens(workspace, TokenKind::Prodgy, &params.request)
         .await?;
     Ok(PageResponse::new(
@@ -195,20 +194,19 @@ async fn list_tokens(
 #[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn get_token(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<ApiResponse<TokenData>> {
     let token = changes::find(&state, &caller, id, KIND).await?;
-    Ok(ApiResponse::ok(TokenData::new(
-        token,
-        state.host.services.clock.now(),
-    )))
+    Ok(ApiResponse::ok(TokenData::new(token, clock.now())))
 }
 
 /// Renames a token, or switches it on or off.
 #[utoipa::path(put, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = UpdateToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn update_token(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateToken>,
@@ -227,20 +225,18 @@ async fn update_token(
         None => {}
     }
     let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
-    Ok(ApiResponse::ok(TokenData::new(
-        token,
-        state.host.services.clock.now(),
-    )))
+    Ok(ApiResponse::ok(TokenData::new(token, clock.now())))
 }
 
 /// Ends a token for good. Revoking a revoked one changes nothing.
 #[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn revoke_token(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<ApiResponse<TokenData>> {
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let seen = changes::find_to_end(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
         return Ok(ApiResponse::ok(TokenData::new(seen, now)));
@@ -265,11 +261,12 @@ async fn revoke_token(
 #[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
 async fn renew_token(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<RenewToken>,
 ) -> Result<ApiResponse<TokenData>> {
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     changes::check_expiry(body.expires_at, now)?;
     let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
@@ -296,11 +293,12 @@ async fn renew_token(
 #[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = Option<RegenerateToken>, security(("Session" = [])), responses((status = 200, body = TokenWithSecret)))]
 async fn regenerate_token(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     OptionalJson(body): OptionalJson<RegenerateToken>,
 ) -> Result<ApiResponse<TokenWithSecret>> {
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     changes::check_expiry(body.expires_at, now)?;
     let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
     let token = Token {
@@ -331,27 +329,28 @@ async fn delete_token(
 #[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenAuditData>)))]
 async fn list_token_audit_logs(
     Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     params: PageParams,
 ) -> Result<PageResponse<TokenAuditData>> {
     changes::find_for_log(&state, &caller, id, KIND).await?;
-    let now = state.host.services.clock.now();
-    let page = state
-        .host
-        .store
-        .token_audit_log(id, &params.request, now)
-        .await?;
+    let now = clock.now();
+    let page = store.token_audit_log(id, &params.request, now).await?;
     Ok(PageResponse::new(page.map(TokenAuditData::from), params))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(create_token))
-        .routes(routes!(list_tokens))
-        .routes(routes!(get_token, update_token, delete_token))
-        .routes(routes!(revoke_token))
-        .routes(routes!(renew_token))
-        .routes(routes!(regenerate_token))
-        .routes(routes!(list_token_audit_logs))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .with(RoutePolicy::authenticated().strict(), routes!(create_token))
+        .authenticated(routes!(list_tokens))
+        .authenticated(routes!(get_token, update_token, delete_token))
+        .authenticated(routes!(revoke_token))
+        .authenticated(routes!(renew_token))
+        .with(
+            RoutePolicy::authenticated().strict(),
+            routes!(regenerate_token),
+        )
+        .authenticated(routes!(list_token_audit_logs))
 }

@@ -9,10 +9,11 @@ use domain::ids::AuditId;
 use serde::Serialize;
 use store::AuditFilter;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::AuditLogsRead;
-use web::{Authorized, CursorPaging, PageParams, PageResponse, Params, Result};
+use web::{
+    Authorized, Clock, CursorPaging, PageParams, PageResponse, Params, Result, Routes, Store,
+};
 
 use crate::State;
 
@@ -57,7 +58,8 @@ impl From<AuditEntry> for AuditData {
     responses((status = 200, body = Vec<AuditData>))
 )]
 async fn list_audit_logs(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AuditLogsRead>,
     query: Params,
     params: PageParams,
@@ -67,16 +69,15 @@ async fn list_audit_logs(
         from: query.time("from")?,
         to: query.time("to")?,
     };
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let is_administrator = caller.role >= Role::Admin;
     let organization = is_administrator.then_some(caller.organization_id);
-    let store = &state.host.store;
     let workspace = caller.workspace_id;
     let page = store.audit_log(workspace, organization, &filter, &params.request, now);
     let page = page.await?;
     Ok(PageResponse::new(page.map(AuditData::from), params))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(list_audit_logs))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(list_audit_logs))
 }

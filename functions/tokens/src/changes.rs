@@ -12,6 +12,7 @@ use domain::{Error, Result};
 use store::TokenAuditEntry;
 
 use crate::State;
+use web::Entity;
 
 /// The caller as the maker of a token: a super admin is an administrator in other organizations.
 pub(crate) fn maker(caller: &Principal) -> Maker {
@@ -31,7 +32,7 @@ pub(crate) async fn create(
     caller: &Principal,
     new: NewToken,
 ) -> Result<(Token, TokenSecret)> {
-    let now = state.host.services.clock.now();
+    let now = state.context.services.clock.now();
     check_expiry(new.expires_at, now)?;
     // Members of another organization could not tell where such a token comes from.
     if new.own_role > Some(new.maker.role) {
@@ -49,7 +50,7 @@ pub(crate) async fn create(
         token.id,
         now,
     );
-    let store = &state.host.store;
+    let store = &state.context.store;
     let created = store.create_token(&token, caller.member_revision, &log, &audit);
     match created.await {
         Ok(token) => Ok((token, secret)),
@@ -71,7 +72,11 @@ pub(crate) async fn find(
     id: TokenId,
     kinds: &[TokenKind],
 ) -> Result<Token> {
-    let token = state.host.store.token(caller.organization_id, id).await?;
+    let token = state
+        .context
+        .store
+        .token(caller.organization_id, id)
+        .await?;
     visible(state, caller, token, kinds).await
 }
 
@@ -84,7 +89,7 @@ pub(crate) async fn find_for_log(
 ) -> Result<Token> {
     let organization = caller.organization_id;
     let token = state
-        .host
+        .context
         .store
         .token_or_tombstone(organization, id)
         .await?;
@@ -97,12 +102,10 @@ async fn visible(
     token: Option<Token>,
     kinds: &[TokenKind],
 ) -> Result<Token> {
-    let token = token
-        .filter(|token| kinds.contains(&token.kind))
-        .ok_or(Error::NotFound("token"))?;
+    let token = Token::or_not_found(token.filter(|token| kinds.contains(&token.kind)))?;
     let workspace = Some(token.workspace_id);
     match state
-        .host
+        .context
         .authenticator
         .workspace_for(caller, workspace)
         .await
@@ -157,7 +160,7 @@ pub(crate) async fn update(
     action: Option<TokenAction>,
     audit: &str,
 ) -> Result<Token> {
-    let now = state.host.services.clock.now();
+    let now = state.context.services.clock.now();
     let previous = token.previous_at(now).cloned();
     let token = Token {
         previous: previous.filter(|_| token.state == TokenState::Active),
@@ -166,7 +169,7 @@ pub(crate) async fn update(
     let log = action.map(|action| TokenAuditEntry::new(action, &caller.audit_context, now));
     let audit = AuditEntry::new(&caller.audit_context, audit, "api_key", token.id, now);
     state
-        .host
+        .context
         .store
         .update_token(seen, &token, log.as_ref(), Some(&audit), now)
         .await?;
@@ -194,7 +197,7 @@ pub(crate) async fn regenerate(
     if token.state == TokenState::Revoked {
         return Err(revoked());
     }
-    let now = state.host.services.clock.now();
+    let now = state.context.services.clock.now();
     check_expiry(token.expires_at, now)?;
     let secret = TokenSecret::generate(token.kind);
     let grace = grace.filter(|_| token.state == TokenState::Active);
@@ -226,7 +229,7 @@ pub(crate) async fn regenerate(
         now,
     );
     state
-        .host
+        .context
         .store
         .update_token(seen, &token, Some(&log), Some(&audit), now)
         .await?;
@@ -235,7 +238,7 @@ pub(crate) async fn regenerate(
 
 /// Deletes a token. Unless it was revoked before, its log says that it is now.
 pub(crate) async fn delete(state: &State, caller: &Principal, token: &Token) -> Result<()> {
-    let now = state.host.services.clock.now();
+    let now = state.context.services.clock.now();
     let log = (token.state != TokenState::Revoked)
         .then(|| TokenAuditEntry::new(TokenAction::Revoked, &caller.audit_context, now));
     let audit = AuditEntry::new(
@@ -246,7 +249,7 @@ pub(crate) async fn delete(state: &State, caller: &Principal, token: &Token) -> 
         now,
     );
     state
-        .host
+        .context
         .store
         .delete_token(token, log.as_ref(), &audit)
         .await

@@ -7,40 +7,34 @@ mod audit_logs;
 mod changes;
 mod validate;
 
-use auth::Keyring;
+use keyring::Keyring;
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
 }
+
+web::app_state!(State);
 
 /// The function, ready to serve. Fetches the secret, which sessions are checked with.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = AppContext::new(services);
+    let context = AppContext::new(services);
     Ok(Lambda::Http(web::serve(
-        host.clone(),
-        OpenApiRouter::new(),
+        context.clone(),
         routes(),
-        State { host },
+        State { context },
     )))
 }
 
 /// All operations of the group.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     api_tokens::routes()
         .merge(api_keys::routes())
         .merge(activity::routes())
         .merge(audit_logs::routes())
         .merge(validate::routes())
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

@@ -6,10 +6,9 @@ use domain::access::Role;
 use domain::ids::{OrganizationId, TokenId, WorkspaceId};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::Authenticated;
-use web::{ApiResponse, Authorized};
+use web::{ApiResponse, Authorized, Routes};
 
 use crate::State;
 
@@ -47,8 +46,8 @@ fn validity(caller: &Principal) -> ApiResponse<Validity> {
     })
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new()
-        .routes(routes!(validate_token))
-        .routes(routes!(validate_token_plural))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new()
+        .authenticated(routes!(validate_token))
+        .authenticated(routes!(validate_token_plural))
 }

@@ -7,16 +7,16 @@ pub use tick::tick;
 
 use engine::{RunQueue, Starter};
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
     starter: Starter,
 }
+
+web::app_state!(State);
 
 /// Builds the function that takes signals.
 ///
@@ -25,22 +25,17 @@ pub struct State {
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     let queue = RunQueue::new(&services)?;
     let clock = services.clock.clone();
-    let host = AppContext::new(services);
-    let starter = Starter::new(host.store.clone(), queue, clock);
+    let context = AppContext::new(services);
+    let starter = Starter::new(context.store.clone(), queue, clock);
     let state = State {
-        host: host.clone(),
+        context: context.clone(),
         starter,
     };
-    let router = web::serve(host, OpenApiRouter::new(), routes(), state);
+    let router = web::serve(context, routes(), state);
     Ok(Lambda::Http(router))
 }
 
 /// All operations of the group. Each needs a credential.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     signals::routes()
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

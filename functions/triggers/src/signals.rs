@@ -1,19 +1,18 @@
 //! Signals: events of other systems that make an agent run.
 
 use axum::extract::State as Extract;
-use domain::Error;
 use domain::ids::{AgentId, RunId, SignalId};
 use domain::run::{RunTrigger, Signal};
 use domain::text::{NO_CONTROLS, is_control};
-use engine::StartRun;
-use futures::future::try_join;
+use engine::NewRun;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::SignalsWrite;
-use web::{ApiResponse, Authorized, Id, Json, NewId, Result};
+use web::{
+    ApiResponse, Authorized, Clock, Id, Json, MAX_INPUT_BODY, NewId, Result, RoutePolicy, Routes,
+};
 
 use crate::State;
 
@@ -76,45 +75,26 @@ enum SignalStatus {
 )]
 async fn send_signal(
     Extract(state): Extract<State>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<SignalsWrite>,
     Id(id): Id<AgentId>,
     fresh: NewId,
     Json(body): Json<SendSignal>,
 ) -> Result<ApiResponse<AcceptedSignal>> {
-    let now = state.host.services.clock.now();
-    let store = &state.host.store;
-    let (agent, plan) = try_join(
-        store.agent(caller.workspace_id, id),
-        store.plan(caller.organization_id, now),
-    )
-    .await?;
+    let now = clock.now();
     let signal = Signal {
         id: fresh.id(now),
         kind: body.kind.0,
     };
-    let run_id = fresh.id(now);
-    let run = match &agent {
-        Some(agent) => {
-            let start = StartRun {
-                id: run_id,
-                agent,
-                trigger: RunTrigger::Signal,
-                signal: Some(signal.clone()),
-                input: body.payload.unwrap_or_else(|| json!({})),
-                input_field: "payload",
-                caller: &caller.audit_context,
-                plan: &plan,
-            };
-            state.starter.start(start).await?
-        }
-        None => {
-            let refusal = Error::NotFound("agent");
-            let started = state
-                .starter
-                .started_or(refusal, caller.workspace_id, run_id);
-            started.await?
-        }
+    let new = NewRun {
+        id: fresh.id(now),
+        trigger: RunTrigger::Signal,
+        signal: Some(signal.clone()),
+        input: body.payload.unwrap_or_else(|| json!({})),
+        input_field: "payload",
+        caller: &caller.audit_context,
     };
+    let run = state.starter.start(caller.workspace_id, id, new).await?;
     Ok(ApiResponse::accepted(AcceptedSignal {
         id: signal.id,
         agent_id: id,
@@ -124,8 +104,11 @@ async fn send_signal(
     }))
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(send_signal))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().with(
+        RoutePolicy::authenticated().max_body(MAX_INPUT_BODY),
+        routes!(send_signal),
+    )
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use auth::Vault;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::Caller;
 use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
@@ -25,6 +24,7 @@ use domain::{Error, Result};
 use engine::{RunQueue, Starter};
 use futures::StreamExt;
 use futures::future::join;
+use keyring::Vault;
 use runtime::{Clock, Lambda, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -2,17 +2,17 @@
 
 mod report;
 
-use auth::Keyring;
+use keyring::Keyring;
 use runtime::{Lambda, Services};
-use utoipa::openapi::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use web::AppContext;
+use web::{AppContext, Routes};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct State {
-    host: AppContext,
+    context: AppContext,
 }
+
+web::app_state!(State);
 
 /// The function, ready to serve.
 ///
@@ -20,22 +20,14 @@ pub struct State {
 /// The secret cannot be had.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     Keyring::load(&services).await?;
-    let host = AppContext::new(services);
-    let state = State { host: host.clone() };
-    Ok(Lambda::Http(web::serve(
-        host,
-        OpenApiRouter::new(),
-        routes(),
-        state,
-    )))
+    let context = AppContext::new(services);
+    let state = State {
+        context: context.clone(),
+    };
+    Ok(Lambda::Http(web::serve(context, routes(), state)))
 }
 
 /// All operations of the group. Each needs a credential.
-pub fn routes() -> OpenApiRouter<State> {
+pub fn routes() -> Routes<State> {
     report::routes()
-}
-
-/// What the operations are, for readers.
-pub fn api() -> OpenApi {
-    routes().into_openapi()
 }

@@ -10,10 +10,9 @@ use futures::future::try_join;
 use serde::Serialize;
 use store::DayUsage;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use web::access::UsageRead;
-use web::{ApiResponse, Authorized, Params, Result};
+use web::{ApiResponse, Authorized, Clock, Params, Result, Routes, Store};
 
 use crate::State;
 
@@ -90,11 +89,12 @@ struct UsagePeriod {
     responses((status = 200, body = UsageReport)),
 )]
 async fn get_usage(
-    Extract(state): Extract<State>,
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<UsageRead>,
     params: Params,
 ) -> Result<ApiResponse<UsageReport>> {
-    let now = state.host.services.clock.now();
+    let now = clock.now();
     let today = now.date_naive();
     let to = params.day("to")?.unwrap_or(today);
     let month = to.with_day(1).unwrap_or(to);
@@ -103,7 +103,6 @@ async fn get_usage(
         let message = format!("must be up to {} days before to", MAX_DAYS - 1);
         return Err(Error::invalid_query("from", message).into());
     }
-    let store = &state.host.store;
     let standing = store.plan(caller.organization_id, now);
     let used = async {
         match params.parsed::<AgentId>("agent_id")? {
@@ -163,6 +162,6 @@ impl UsageReport {
     }
 }
 
-pub(crate) fn routes() -> OpenApiRouter<State> {
-    OpenApiRouter::new().routes(routes!(get_usage))
+pub(crate) fn routes() -> Routes<State> {
+    Routes::new().authenticated(routes!(get_usage))
 }

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use anyhow::bail;
-use auth::Vault;
 use clap::{Args, Subcommand, ValueEnum};
 use domain::access::Role;
 use domain::plan::PlanOverride;
 use domain::token::TokenKind;
+use keyring::Vault;
 use store::Store;
 
 use crate::accounts::Accounts;

@@ -5,7 +5,23 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use groups::{GROUPS, Group, group};
 use runtime::{Lambda, Services};
+use web::RoutePolicies;
+
+/// All groups, with those that read the list of the others.
+pub fn all_groups() -> impl Iterator<Item = Group> {
+    let docs = group!(docs: docs::routes, "docs" => docs::lambda);
+    GROUPS.iter().copied().chain([docs])
+}
+
+/// What the routes of all groups take.
+pub(crate) fn route_policies() -> RoutePolicies {
+    let operations = all_groups().filter_map(|group| group.operations);
+    operations.fold(RoutePolicies::default(), |all, operations| {
+        all.merge(&(operations.policies)())
+    })
+}
 
 type Builder =
     Arc<dyn Fn(Services) -> BoxFuture<'static, Result<Lambda, runtime::Error>> + Send + Sync>;
@@ -19,20 +35,10 @@ pub struct Registry {
 impl Registry {
     /// Every function of this workspace.
     pub fn standard() -> Self {
-        Self::default()
-            .with("agents", agents::lambda)
-            .with("deletions", deletions::lambda)
-            .with("docs", docs::lambda)
-            .with("events", events::lambda)
-            .with("executions", executions::lambda)
-            .with("executions-dead-letters", executions::dead_letters)
-            .with("executions-worker", executions::worker)
-            .with("identity", identity::lambda)
-            .with("integrations", integrations::lambda)
-            .with("tokens", tokens::lambda)
-            .with("triggers", triggers::lambda)
-            .with("triggers-tick", triggers::tick)
-            .with("usage", usage::lambda)
+        let binaries = all_groups().flat_map(|group| group.binaries);
+        binaries.fold(Self::default(), |registry, (bin, build)| {
+            registry.with(bin, build)
+        })
     }
 
     /// Adds a function, by what its `main` gives to `runtime::bootstrap::run`.

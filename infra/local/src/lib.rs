@@ -28,7 +28,7 @@ mod schedules;
 pub mod template;
 
 pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder, caller};
-pub use functions::Registry;
+pub use functions::{Registry, all_groups};
 pub use gateway::limits::Limits;
 pub use platform::{Bootstraps, Data, Options, Platform, Proxy, TemplateSource, Upstream};
 pub use s3_recorder::{S3Call, S3Recorder};

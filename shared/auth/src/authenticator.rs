@@ -6,10 +6,11 @@ use domain::audit::{Actor, Caller};
 use domain::error::RateLimit;
 use domain::identity::{Member, Workspace};
 use domain::ids::{OrganizationId, TokenId, WorkspaceId};
-use domain::token::{Token, TokenKind, TokenSecret};
+use domain::token::{Token, TokenSecret};
 use domain::{Error, Result};
 use futures::future::{OptionFuture, join, try_join3};
 use http::HeaderMap;
+use keyring::Keyring;
 use runtime::Services;
 use store::Store;
 
@@ -18,13 +19,15 @@ use crate::limits::Count;
 use crate::limits::Counting;
 use crate::session::{AUDIENCE, AccessClaims};
 use crate::{
-    Credential, Dialect, Identity, Keyring, Limiter, OrganizationGuard, Policy, Principal,
+    Credential, CredentialPolicy, Identity, Limiter, OrganizationGuard, Policy, Principal,
+    RateSubject,
 };
 
 /// What a request shows of itself.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthRequest<'a> {
-    pub dialect: Dialect,
+    /// What the path of the request takes.
+    pub policy: &'static CredentialPolicy,
     /// Whether it counts against the stricter limit.
     pub strict: bool,
     pub headers: &'a HeaderMap,
@@ -94,7 +97,7 @@ impl Authenticator {
 
     /// Finds out who calls, and whether they may call now. Malformed credentials are refused without any I/O.
     pub async fn authenticate(&self, request: AuthRequest<'_>) -> AuthResult {
-        match Credential::read(request.dialect, request.headers) {
+        match Credential::read(request.policy, request.headers) {
             Err(error) => AuthResult::refused(error, None),
             Ok(Credential::Token(secret)) => self.token(request, &secret).await,
             Ok(Credential::Session(token)) => self.session(request, &token).await,
@@ -153,10 +156,8 @@ impl Authenticator {
         let now = self.services.clock.now();
         let limits = &self.services.config.limits;
         let hash = secret.hash();
-        let policy = match request.dialect {
-            Dialect::Prodgy => Policy::prodgy(limits, request.ip, request.strict),
-            dialect => Policy::key(dialect, limits, hash),
-        };
+        let by = request.policy.limit_of_tokens;
+        let policy = by.policy(limits, request.strict, request.ip, hash);
         let (count, token) = join(
             self.count(request, &policy, hash, now),
             self.store.token_by_hash(hash),
@@ -177,7 +178,7 @@ impl Authenticator {
         let (state, over) = measured(count, limit);
         // An address over its limit learns nothing else. Over the limit of a key, only callers with an existing key learn that.
         if let Some(limit) = over
-            && (request.dialect == Dialect::Prodgy || token.is_some())
+            && (by.subject == RateSubject::Address || token.is_some())
         {
             return AuthResult {
                 key,
@@ -213,7 +214,7 @@ impl Authenticator {
     async fn token_principal(&self, request: AuthRequest<'_>, token: &Token) -> Result<Principal> {
         // The keys of the other dialects have scopes, which say nothing of other organizations.
         let own = (token.organization_id, token.workspace_id);
-        let crosses = token.kind == TokenKind::Prodgy && token.role == Role::SuperAdmin;
+        let crosses = token.kind.has_role() && token.role == Role::SuperAdmin;
         let (organization, workspace) = match chosen_organization(request, crosses)? {
             Some(chosen) if chosen != token.organization_id => {
                 self.workspace_in(chosen, request.product_id).await?
@@ -256,10 +257,8 @@ impl Authenticator {
         };
 
         let limits = &self.services.config.limits;
-        let policy = match request.dialect {
-            Dialect::Prodgy => Policy::prodgy(limits, request.ip, request.strict),
-            _ => Policy::account(limits, claims.sub),
-        };
+        let by = request.policy.limit_of_sessions;
+        let policy = by.policy(limits, request.strict, request.ip, claims.sub);
         let workspace = OptionFuture::from(
             request
                 .product_id
@@ -366,7 +365,7 @@ impl Authenticator {
             Err(error @ Error::RateLimited(limit)) => {
                 return AuthResult::refused(error, Some(limit));
             }
-            _ if request.dialect == Dialect::Prodgy => state,
+            _ if request.policy.limit_of_tokens.subject == RateSubject::Address => state,
             _ => None,
         };
         AuthResult::refused(refused(), limited_to)

@@ -6,12 +6,13 @@ use futures::future::BoxFuture;
 use http::HeaderMap;
 
 use crate::{
-    AuthRequest, AuthResult, Authenticator, Counting, Credential, Dialect, Identity, Principal,
+    AuthRequest, AuthResult, Authenticator, Counting, Credential, CredentialPolicy, Identity,
+    Principal,
 };
 
 /// What a request showed, kept for as long as its answer takes. `Debug` does not show it.
 pub struct Lasting {
-    dialect: Dialect,
+    policy: &'static CredentialPolicy,
     headers: HeaderMap,
     ip: String,
     product: Option<WorkspaceId>,
@@ -22,13 +23,13 @@ pub struct Lasting {
 impl Lasting {
     /// `product`: the workspace that the request names, as for [`AuthRequest`].
     pub fn new(
-        dialect: Dialect,
+        policy: &'static CredentialPolicy,
         headers: HeaderMap,
         product: Option<WorkspaceId>,
         principal: &Principal,
     ) -> Self {
         Self {
-            dialect,
+            policy,
             headers,
             ip: principal.audit_context.ip.clone().unwrap_or_default(),
             product,
@@ -44,7 +45,7 @@ impl Lasting {
     pub fn credential(&self) -> Result<String> {
         Ok(match self.identity {
             Identity::Session(id) => id.to_string(),
-            Identity::Token(..) => match Credential::read(self.dialect, &self.headers)? {
+            Identity::Token(..) => match Credential::read(self.policy, &self.headers)? {
                 Credential::Token(secret) => secret.hash().to_string(),
                 Credential::Session(_) => return Err(crate::credential::refused()),
             },
@@ -59,7 +60,7 @@ impl Authenticator {
     /// Those that a request with the credential would get now; `NotFound` when the credential leads to another workspace by now.
     pub async fn look_again(&self, lasting: &Lasting) -> Result<()> {
         let request = AuthRequest {
-            dialect: lasting.dialect,
+            policy: lasting.policy,
             strict: false,
             headers: &lasting.headers,
             ip: &lasting.ip,

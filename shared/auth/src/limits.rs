@@ -6,11 +6,10 @@ use chrono::{DateTime, Utc};
 use domain::error::RateLimit;
 use domain::ids::RunId;
 use domain::{Error, Result};
-use http::Method;
 use runtime::config::Limits;
 use store::{Store, Tries, Window};
 
-use crate::Dialect;
+use crate::NamedLimit;
 
 /// Which limit a request counts against, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,48 +20,12 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Prodgy limits by address (Prodgy's REST introduction).
-    pub(crate) fn prodgy(limits: &Limits, ip: &str, strict: bool) -> Self {
-        let (name, limit) = if strict {
-            ("prodgy_strict", limits.prodgy_strict)
-        } else {
-            ("prodgy", limits.prodgy)
-        };
+    /// Requests of an address.
+    pub fn of_address(limit: NamedLimit, limits: &Limits, ip: &str) -> Self {
         Self {
-            name,
+            name: limit.name,
             subject: network_of(ip),
-            limit,
-        }
-    }
-
-    /// The others by key (Prowpt's agent integration page, AgentPlatform's API reference).
-    pub(crate) fn key(dialect: Dialect, limits: &Limits, key: impl ToString) -> Self {
-        let (name, limit) = match dialect {
-            Dialect::AgentPlatform => ("agentplatform", limits.agentplatform),
-            _ => ("prowpt", limits.prowpt),
-        };
-        Self {
-            name,
-            subject: key.to_string(),
-            limit,
-        }
-    }
-
-    /// Account routes by user.
-    pub(crate) fn account(limits: &Limits, user: impl ToString) -> Self {
-        Self {
-            name: "account",
-            subject: user.to_string(),
-            limit: limits.account,
-        }
-    }
-
-    /// Account routes that need no session, by address.
-    pub fn account_from(limits: &Limits, ip: &str) -> Self {
-        Self {
-            name: "account_ip",
-            subject: network_of(ip),
-            limit: limits.account,
+            limit: (limit.of)(limits),
         }
     }
 
@@ -72,15 +35,6 @@ impl Policy {
             name: "unauthenticated",
             subject: network_of(ip),
             limit: limits.unauthenticated,
-        }
-    }
-
-    /// Registrations, by address.
-    pub fn registration_from(limits: &Limits, ip: &str) -> Self {
-        Self {
-            name: "registration_ip",
-            subject: network_of(ip),
-            limit: limits.sign_in,
         }
     }
 
@@ -145,28 +99,6 @@ pub fn network_of(ip: &str) -> String {
     }
 }
 
-/// The heavy operations of Prodgy, which have the lower limit. The set is ours; the document names none.
-pub fn is_strict(method: &Method, path: &str) -> bool {
-    if method != Method::POST {
-        return false;
-    }
-    let segments: Vec<&str> = path
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .collect();
-    matches!(
-        segments.as_slice(),
-        ["api", "api-tokens"]
-            | ["api", "api-tokens", _, "regenerate"]
-            | ["api", "agent-base", "triggers", _, "execute"]
-            | ["api", "assistant", "chat"]
-            | ["api", "knowledge-base", "embeddings"]
-            | ["api", "knowledge-base", "storage", "upload"]
-            | ["api", "transcription"]
-            | ["api", "workflow", "execute"]
-    )
-}
-
 /// How a request counts against the limit of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
@@ -176,19 +108,6 @@ pub enum Counting {
     UnlessItComesBack(RunId),
     /// The request was counted before, and its credential is checked again.
     Never,
-}
-
-impl Counting {
-    /// How a request counts. `has_seen_events` tells whether it names the last event that its client has seen.
-    pub fn of(method: &Method, path: &str, has_seen_events: bool) -> Self {
-        let run = path
-            .strip_prefix("/api/workflow/")
-            .and_then(|rest| rest.strip_suffix("/events"));
-        match run.and_then(|run| run.parse().ok()) {
-            Some(run) if has_seen_events && method == Method::GET => Self::UnlessItComesBack(run),
-            _ => Self::Always,
-        }
-    }
 }
 
 /// Counts requests.

@@ -44,7 +44,8 @@ impl Principal {
     /// `Ok` when the key carries the scope and the caller has the role that it needs. Sessions have roles alone.
     pub fn require_scope(&self, scope: &str) -> Result<()> {
         match self.identity {
-            Identity::Session(_) | Identity::Token(_, TokenKind::Prodgy) => {}
+            Identity::Session(_) => {}
+            Identity::Token(_, kind) if kind.has_role() => {}
             Identity::Token(..) if grants(&self.scopes, scope) => {}
             Identity::Token(..) => {
                 return Err(Error::Forbidden(format!("Missing scope: {scope}")));

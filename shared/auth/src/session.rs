@@ -15,7 +15,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::Keyring;
+use keyring::Keyring;
 
 /// The audience of console sessions.
 pub(crate) const AUDIENCE: &str = "session";

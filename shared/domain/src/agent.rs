@@ -1,7 +1,7 @@
 //! Agents: what they are, what they can be told, and when they run by themselves.
 
 mod catalog;
-mod parameters;
+pub mod parameters;
 pub mod triage;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use crate::schedule::{self, Schedule};
 use crate::text::{Description, Name};
 
 pub use self::catalog::{AgentTemplate, AgentType};
-pub use self::parameters::{ParameterKind, ParameterSpec, SECTIONS, TOOLS};
+pub use self::parameters::{ParameterKind, ParameterSpec, TOOLS, validate_parameters};
 
 /// So many failures in a row disable an agent (AgentPlatform's notifications page).
 pub const MAX_CONSECUTIVE_FAILURES: u32 = 5;

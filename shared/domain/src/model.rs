@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::agent::parameters::integer_in_range;
 use crate::ids::CredentialId;
 use crate::schema;
 
@@ -136,37 +137,44 @@ const MAX_FALLBACKS: usize = 5;
 /// The most that a model may be asked to write at once, in tokens.
 const MAX_OUTPUT_TOKENS: u64 = 128_000;
 
-/// Whether an agent's parameter about models has a good value; `None` when `name` is none of these parameters.
-pub(crate) fn check_parameter(name: &str, value: &Value) -> Option<Result<(), String>> {
-    let model = |value: &Value| {
-        let text = value.as_str().ok_or("must be a text")?;
-        text.parse::<ModelName>().map(drop)
-    };
-    Some(match name {
-        "model" => model(value),
-        "fallbacks" => match value.as_array() {
-            Some(names) if names.len() <= MAX_FALLBACKS => names.iter().try_for_each(model),
-            _ => Err(format!("must be a list of at most {MAX_FALLBACKS} models")),
-        },
-        "credential_id" => match value.as_str().map(str::parse::<CredentialId>) {
-            Some(Ok(_)) => Ok(()),
-            _ => Err("must be the id of a credential".to_owned()),
-        },
-        "max_output_tokens" => match value.as_u64() {
-            Some(1..=MAX_OUTPUT_TOKENS) => Ok(()),
-            _ => Err(format!(
-                "must be a whole number from 1 to {MAX_OUTPUT_TOKENS}"
-            )),
-        },
-        "output_schema" if !value.is_object() => Err("must be a JSON Schema object".to_owned()),
-        // Whether it can be compiled is found out by a thread of its own, which is not for here.
-        "output_schema" => schema::check(value),
-        _ => return None,
-    })
+/// Whether a parameter names a model.
+pub fn check_name(value: &Value) -> Result<(), String> {
+    let text = value.as_str().ok_or("must be a text")?;
+    text.parse::<ModelName>().map(drop)
+}
+
+/// Whether a parameter is a list of fallback models.
+pub fn check_fallbacks(value: &Value) -> Result<(), String> {
+    match value.as_array() {
+        Some(names) if names.len() <= MAX_FALLBACKS => names.iter().try_for_each(check_name),
+        _ => Err(format!("must be a list of at most {MAX_FALLBACKS} models")),
+    }
+}
+
+/// Whether a parameter is the id of a credential.
+pub fn check_credential(value: &Value) -> Result<(), String> {
+    match value.as_str().map(str::parse::<CredentialId>) {
+        Some(Ok(_)) => Ok(()),
+        _ => Err("must be the id of a credential".to_owned()),
+    }
+}
+
+/// Whether a parameter is a limit on the tokens of one answer.
+pub fn check_max_output_tokens(value: &Value) -> Result<(), String> {
+    integer_in_range(value, MAX_OUTPUT_TOKENS)
+}
+
+/// Whether a parameter is a JSON Schema within bounds. Whether it can be compiled is found out by a thread of its own, which is not
+/// for here.
+pub fn check_output_schema(value: &Value) -> Result<(), String> {
+    if !value.is_object() {
+        return Err("must be a JSON Schema object".to_owned());
+    }
+    schema::check(value)
 }
 
 /// Why an agent with these parameters cannot have an output schema.
-pub(crate) fn unfit_schema(parameters: &Map<String, Value>) -> Option<&'static str> {
+pub fn unfit_schema(parameters: &Map<String, Value>) -> Option<&'static str> {
     let model = parameters.get("model").and_then(Value::as_str);
     (parameters.contains_key("output_schema") && model == Some(EXTRACTIVE))
         .then_some("needs another model: builtin/extractive quotes")

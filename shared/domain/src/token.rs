@@ -36,6 +36,11 @@ impl TokenKind {
         }
     }
 
+    /// Whether a token of the kind has a role, as users have. The others have scopes.
+    pub fn has_role(self) -> bool {
+        self == Self::Prodgy
+    }
+
     fn random_length(self) -> usize {
         match self {
             Self::Prodgy => 32,

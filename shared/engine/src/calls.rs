@@ -11,11 +11,12 @@ use llm::{Model, ModelError, ModelRequest, ModelResponse};
 use rand::RngExt;
 use runtime::Clock;
 use tokio::time::Instant;
-use tools::{CallingRun, ToolError, ToolInvocation, Toolbox};
+use tools::{CallingRun, Delegation, ToolError, ToolInvocation, ToolPermissions, ToolSet};
 
 use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
-use crate::models::{Models, Tenant};
+use crate::models::Models;
+use crate::provider_keys::Tenant;
 use crate::stream_buffer::StreamBuffer;
 
 /// How often something unavailable is tried.
@@ -188,7 +189,7 @@ async fn ask_one(
 /// Whether the run may make this call, and if so, whether it may be repeated. `before`: how many calls of this tool the run asked
 /// for before; `max_children`: how many runs it may start. The error is for the model.
 pub(crate) fn check(
-    toolbox: &Toolbox,
+    tools: &ToolSet,
     definition: &Definition,
     call: &ToolCall,
     before: usize,
@@ -197,7 +198,11 @@ pub(crate) fn check(
     if !definition.tools.contains(&call.tool) {
         return Err(format!("this agent may not call {}", call.tool));
     }
-    if call.tool == "trigger_agent" && before >= max_children {
+    let delegation = tools
+        .get(&call.tool)
+        .map(|tool| tool.delegation(&call.arguments));
+    let starts_a_run = delegation.is_some_and(|delegation| delegation != Delegation::None);
+    if starts_a_run && before >= max_children {
         return Err(format!(
             "this run may start {max_children} others, and has tried so many"
         ));
@@ -207,31 +212,28 @@ pub(crate) fn check(
             "the arguments are not a JSON object of at most {MAX_DEPTH} levels"
         ));
     }
-    toolbox.validate(&call.tool, &call.arguments)?;
-    Ok(toolbox.is_idempotent(&call.tool, &call.arguments))
+    tools.validate(&call.tool, &call.arguments)?;
+    Ok(is_idempotent(tools, call))
+}
+
+fn is_idempotent(tools: &ToolSet, call: &ToolCall) -> bool {
+    let tool = tools.get(&call.tool);
+    tool.is_some_and(|tool| tool.is_idempotent(&call.arguments))
 }
 
 /// What a run's calls may use.
-pub(crate) struct Allowed {
-    tools: Vec<String>,
-    hosts: Vec<String>,
-    agents: Vec<String>,
-}
-
-impl Allowed {
-    pub(crate) fn by(definition: &Definition) -> Self {
-        Self {
-            tools: definition.tools.clone(),
-            hosts: definition.allowed_hosts.clone(),
-            agents: definition.allowed_agents.clone(),
-        }
+pub(crate) fn permissions(definition: &Definition) -> ToolPermissions {
+    ToolPermissions {
+        tools: definition.tools.clone(),
+        hosts: definition.allowed_hosts.clone(),
+        agents: definition.allowed_agents.clone(),
     }
 }
 
 /// Makes a call whose intent is stored.
 pub(crate) async fn call(
-    toolbox: &Toolbox,
-    allowed: &Allowed,
+    tools: &ToolSet,
+    permissions: &ToolPermissions,
     run: &CallingRun,
     call: &ToolCall,
     deadlines: Deadlines<'_>,
@@ -241,16 +243,14 @@ pub(crate) async fn call(
     let invocation = ToolInvocation {
         tool: &call.tool,
         arguments: &call.arguments,
-        allowed_tools: &allowed.tools,
-        allowed_hosts: &allowed.hosts,
-        allowed_agents: &allowed.agents,
+        permissions,
         run: Some(run),
         idempotency_key: &idempotency_key,
     };
-    let idempotent = toolbox.is_idempotent(&call.tool, &call.arguments);
+    let idempotent = is_idempotent(tools, call);
     let mut attempt = 1;
     loop {
-        match toolbox.call(invocation).await {
+        match Box::pin(tools::call(tools, &invocation)).await {
             Ok(value) => return ToolOutcome::Ok(value),
             Err(ToolError::Unavailable(_) | ToolError::Unanswered(_))
                 if idempotent && deadlines.before_another(attempt).await =>

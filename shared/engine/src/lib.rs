@@ -1,5 +1,6 @@
 //! Durable agent runs: a state machine without I/O, and the runner that carries it out.
 //!
+//! * [`agents`] — the types of agents: a file each, with its parameters, what it makes of a run, and its output.
 //! * [`definition`] — what a run follows: an agent's version and the run's input, made into instructions and rules.
 //! * [`machine`] — what a run does next, given what has happened. Pure and serialisable.
 //! * [`Models`] — what runs may ask, with the organization's keys.
@@ -12,7 +13,7 @@
 //! * [`give_up`] — ends a run that no worker could carry on.
 //! * [`goes_alone`] — whether a run may have ended its worker.
 
-mod briefing;
+pub mod agents;
 mod calls;
 mod control;
 pub mod definition;
@@ -23,7 +24,9 @@ mod limits;
 pub mod machine;
 mod model_choice;
 mod models;
+mod outcome;
 mod places;
+mod provider_keys;
 mod queue;
 mod result;
 mod runner;
@@ -31,7 +34,6 @@ mod start;
 mod stop;
 mod stream_buffer;
 mod structured;
-mod triage;
 mod workspace;
 
 pub use control::Control;
@@ -40,10 +42,11 @@ pub use finish::give_up;
 pub use lease::{goes_alone, wake_at};
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
-pub use models::{KeySource, Models, ProviderKey, Tenant};
+pub use models::Models;
 pub use places::Places;
+pub use provider_keys::ProviderKeys;
 pub use queue::RunQueue;
 pub use runner::{Progress, Runner};
-pub use start::{StartRun, Starter};
+pub use start::{NewRun, StartRun, Starter};
 pub use structured::accept_output_schema;
 pub use workspace::WorkspaceTools;

@@ -17,11 +17,10 @@
 use domain::payload::{MAX_PAYLOAD, is_too_large};
 use domain::run::{ProviderContent, StepEvent, TokenUsage, ToolCall, ToolOutcome};
 use llm::{Message, ModelRequest, ToolSpec};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::definition::Definition;
-use crate::result;
 
 #[cfg(test)]
 mod explorer;
@@ -29,6 +28,7 @@ mod journal;
 #[cfg(test)]
 mod tests;
 
+pub use crate::outcome::Outcome;
 pub use journal::BrokenJournal;
 
 /// How many events may wait to be written together: each may have 100 KiB in the table, and a transaction 4 MB.
@@ -37,7 +37,7 @@ const MAX_UNWRITTEN: usize = 25;
 const MAX_CALLS_AT_ONCE: usize = 8;
 
 /// How a run stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct State {
     definition: Definition,
     turns: Vec<Turn>,
@@ -57,20 +57,20 @@ pub struct State {
 }
 
 /// A model's answer, and what became of the calls that it asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 struct Turn {
     text: String,
     calls: Vec<Call>,
     content: Option<ProviderContent>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 struct Call {
     request: ToolCall,
     stage: Stage,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 enum Stage {
     Asked,
     /// `found` in the journal: it is not known whether the call was made then.
@@ -105,30 +105,6 @@ pub struct PendingCall {
     pub call: ToolCall,
     /// It may have been made before.
     pub repeat: bool,
-}
-
-/// How a run ends.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    Completed {
-        output: Value,
-    },
-    Failed {
-        error: String,
-    },
-    /// It was stopped. `note`: what became of a call that was under way.
-    Stopped {
-        note: Option<String>,
-    },
-}
-
-impl Outcome {
-    fn failed(error: impl Into<String>) -> Self {
-        Self::Failed {
-            error: journal::shortened(error.into()),
-        }
-    }
 }
 
 impl State {
@@ -211,7 +187,8 @@ impl State {
 
     /// The answer that is not checked yet, and the schema that it has to fit.
     pub fn to_check(&self) -> Option<(&Value, &str)> {
-        let schema = result::schema(&self.definition).filter(|_| self.checked.is_none());
+        let Definition { model, result, .. } = &self.definition;
+        let schema = result.schema(model).filter(|_| self.checked.is_none());
         schema.zip(self.turns.last().map(|turn| turn.text.as_str()))
     }
 
@@ -265,16 +242,13 @@ impl State {
 
     /// The error of a tool that the run cannot do without.
     fn fatal_error(&self) -> Option<&str> {
-        result::fatal_error(&self.definition.result, self.outcomes())
+        self.definition.result.fatal_error(&self.outcomes())
     }
 
     fn outcome(&self, text: &str) -> Outcome {
-        let output = match result::of(
-            &self.definition,
-            text,
-            self.checked.as_ref(),
-            self.outcomes(),
-        ) {
+        let Definition { model, result, .. } = &self.definition;
+        let checked = self.checked.as_ref();
+        let output = match result.output(model, text, checked, &self.outcomes()) {
             Ok(output) => output,
             Err(why) => return Outcome::failed(why),
         };
@@ -293,12 +267,13 @@ impl State {
             .count()
     }
 
-    fn outcomes(&self) -> impl Iterator<Item = (&ToolCall, &ToolOutcome)> {
+    fn outcomes(&self) -> Vec<(&ToolCall, &ToolOutcome)> {
         let calls = self.turns.iter().flat_map(|turn| &turn.calls);
-        calls.filter_map(|call| match &call.stage {
+        let returned = calls.filter_map(|call| match &call.stage {
             Stage::Returned(outcome) => Some((&call.request, outcome)),
             Stage::Asked | Stage::Intended { .. } => None,
-        })
+        });
+        returned.collect()
     }
 
     /// The conversation so far, for a model that may ask for `tools`.

@@ -1,67 +1,14 @@
 //! The models that runs may ask, and the keys to them.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Result;
-use domain::credential::ProviderSecret;
-use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
+use domain::ids::CredentialId;
 use domain::model::{ModelName, Provider};
-use futures::future::BoxFuture;
-use llm::{Api, Bedrock, BedrockAccess, BedrockRole, HttpModel, Member, Model};
+use llm::{Api, Bedrock, BedrockAccess, HttpModel, Member, Model};
 use outbound::OutboundClient;
 
-/// A key to a provider.
-#[derive(Clone, Debug)]
-pub enum ProviderKey {
-    /// One that the organization has given us.
-    Own {
-        credential: CredentialId,
-        secret: ProviderSecret,
-        /// Where the provider is reached, when not at its own address. Bedrock's has a region, so it is always there.
-        base_url: Option<String>,
-        /// What was remembered with [`KeySource::remember_unsupported`].
-        unsupported: BTreeSet<String>,
-    },
-    /// One that the organization has given us, and that cannot be opened any more.
-    Unreadable(CredentialId),
-    /// The platform's own role in AWS, for Bedrock alone.
-    Role(BedrockRole),
-}
-
-/// Whose runs ask.
-#[derive(Clone, Copy, Debug)]
-pub struct Tenant {
-    pub organization_id: OrganizationId,
-    pub workspace_id: WorkspaceId,
-}
-
-/// Where the keys of workspaces and organizations come from.
-pub trait KeySource: Send + Sync {
-    /// The key for a provider: the credential that is wanted if it is one of this provider, else the workspace's own, else the
-    /// organization's default; `None` when there is none that is active.
-    ///
-    /// # Errors
-    /// `Unavailable` when it cannot be read now.
-    fn key(
-        &self,
-        tenant: Tenant,
-        provider: Provider,
-        wanted: Option<CredentialId>,
-    ) -> BoxFuture<'_, Result<Option<ProviderKey>>>;
-
-    /// Remembers what the service behind a credential refuses, so that it is not asked for again.
-    ///
-    /// # Errors
-    /// `Unavailable` when it cannot be written now.
-    fn remember_unsupported(
-        &self,
-        organization: OrganizationId,
-        credential: CredentialId,
-        entries: Vec<String>,
-    ) -> BoxFuture<'_, Result<()>>;
-}
+use crate::provider_keys::{ProviderKey, ProviderKeys, Tenant};
 
 /// A model to ask, and the credential that it is asked with, unless it is the platform's own.
 pub(crate) struct FoundModel {
@@ -73,14 +20,14 @@ pub(crate) struct FoundModel {
 #[derive(Clone)]
 pub struct Models {
     outbound: OutboundClient,
-    keys: Arc<dyn KeySource>,
+    keys: ProviderKeys,
     /// How long a hosted model may take for one answer.
     pub(crate) timeout: Duration,
 }
 
 impl Models {
     /// `timeout`: how long a hosted model may take for one answer.
-    pub fn new(outbound: OutboundClient, keys: Arc<dyn KeySource>, timeout: Duration) -> Self {
+    pub fn new(outbound: OutboundClient, keys: ProviderKeys, timeout: Duration) -> Self {
         Self {
             outbound,
             keys,
@@ -105,7 +52,7 @@ impl Models {
             |access| Model::Bedrock(Bedrock::new(model.clone(), access, outbound.clone()));
         let (credential, secret, base_url, unsupported) = match (
             provider,
-            self.keys.key(tenant, provider, wanted).await?,
+            Box::pin(self.keys.key(tenant, provider, wanted)).await?,
         ) {
             (_, None) => {
                 return Ok(Err(format!("there is no active credential for {provider}")));

@@ -1,82 +1,80 @@
-//! What a run that has come to its end results in, by the kind of its result. Pure, like the machine that asks.
+//! What the result of a run is made of. Pure, like the machine that asks.
+
+use std::fmt::Debug;
 
 use domain::run::{MessageKind, MessageLevel, ToolCall, ToolOutcome};
 use serde_json::{Value, json};
 
-use crate::definition::{Definition, ResultKind};
-use crate::machine::Outcome;
-use crate::{briefing, triage};
+use crate::model_choice::ModelChoice;
+use crate::outcome::Outcome;
 
-/// The error of a tool that the run cannot do without.
-pub(crate) fn fatal_error<'a>(
-    kind: &ResultKind,
-    mut outcomes: impl Iterator<Item = (&'a ToolCall, &'a ToolOutcome)>,
-) -> Option<&'a str> {
-    match kind {
-        ResultKind::Text | ResultKind::Briefing(_) | ResultKind::Triage(_) => None,
-        ResultKind::Weather => outcomes.find_map(|(_, outcome)| match outcome {
-            ToolOutcome::Error(error) => Some(error.as_str()),
-            ToolOutcome::Ok(_) => None,
-        }),
+/// The calls of a run that came back.
+pub(crate) type Outcomes<'a> = [(&'a ToolCall, &'a ToolOutcome)];
+
+/// What the result of a run is made of. Each type of agent has its own.
+pub(crate) trait RunResult: Debug + Send + Sync {
+    /// The error of a tool that the run cannot do without.
+    fn fatal_error<'a>(&self, _outcomes: &Outcomes<'a>) -> Option<&'a str> {
+        None
+    }
+
+    /// The schema that the last answer has to be checked against before there is an output.
+    fn schema<'a>(&self, _model: &'a ModelChoice) -> Option<&'a Value> {
+        None
+    }
+
+    /// The output of a run whose model has said its last `text`, and what that comes to under the schema, if there is one.
+    ///
+    /// # Errors
+    /// The text for people: why there is none.
+    fn output(
+        &self,
+        model: &ModelChoice,
+        text: &str,
+        checked: Option<&Result<Value, String>>,
+        outcomes: &Outcomes<'_>,
+    ) -> Result<Value, String>;
+
+    /// How the text of an outcome is shown.
+    fn shown(&self, outcome: &Outcome) -> (MessageKind, MessageLevel) {
+        shown_by_default(outcome)
     }
 }
 
-/// The schema that the last answer has to be checked against before there is an output.
-pub(crate) fn schema(definition: &Definition) -> Option<&Value> {
-    match &definition.result {
-        ResultKind::Text | ResultKind::Triage(_) => definition.model.output_schema.as_ref(),
-        ResultKind::Weather | ResultKind::Briefing(_) => None,
+/// How outcomes are shown whose result says nothing of it.
+pub(crate) fn shown_by_default(outcome: &Outcome) -> (MessageKind, MessageLevel) {
+    match outcome {
+        Outcome::Failed { .. } => (MessageKind::Alert, MessageLevel::Warning),
+        _ => (MessageKind::Markdown, MessageLevel::Info),
     }
 }
 
-/// The output of a run whose model has said its last `text`, and what that comes to under the schema, if there is one.
-///
-/// # Errors
-/// The text for people: why there is none.
-pub(crate) fn of<'a>(
-    definition: &Definition,
-    text: &str,
-    checked: Option<&Result<Value, String>>,
-    outcomes: impl Iterator<Item = (&'a ToolCall, &'a ToolOutcome)>,
-) -> Result<Value, String> {
-    match &definition.result {
-        ResultKind::Text => match checked {
+/// The model's last text. What a tool could not do is the model's to deal with.
+#[derive(Debug)]
+pub(crate) struct Text;
+
+impl RunResult for Text {
+    fn schema<'a>(&self, model: &'a ModelChoice) -> Option<&'a Value> {
+        model.output_schema.as_ref()
+    }
+
+    fn output(
+        &self,
+        _: &ModelChoice,
+        text: &str,
+        checked: Option<&Result<Value, String>>,
+        _: &Outcomes<'_>,
+    ) -> Result<Value, String> {
+        match checked {
             None => Ok(json!({ "text": text })),
             Some(Ok(data)) => Ok(json!({ "text": text, "data": data })),
             Some(Err(why)) => Err(why.clone()),
-        },
-        ResultKind::Weather => match first_of("get_weather", outcomes) {
-            Some(ToolOutcome::Ok(weather)) => Ok(json!({ "text": text, "weather": weather })),
-            _ => Err("the weather was not looked up".to_owned()),
-        },
-        ResultKind::Briefing(briefing) => Ok(briefing::output(
-            briefing,
-            &definition.model,
-            text,
-            outcomes,
-        )),
-        ResultKind::Triage(triage) => triage::output(triage, &definition.model, text, checked),
+        }
     }
 }
 
 /// What became of the first call of a tool.
-pub(crate) fn first_of<'a>(
-    tool: &str,
-    mut outcomes: impl Iterator<Item = (&'a ToolCall, &'a ToolOutcome)>,
-) -> Option<&'a ToolOutcome> {
-    outcomes.find_map(|(call, outcome)| (call.tool == tool).then_some(outcome))
-}
-
-/// How the text of an outcome is shown.
-pub(crate) fn shown(kind: &ResultKind, outcome: &Outcome) -> (MessageKind, MessageLevel) {
-    match (kind, outcome) {
-        (_, Outcome::Failed { .. }) => (MessageKind::Alert, MessageLevel::Warning),
-        (ResultKind::Weather, _) => (MessageKind::Text, MessageLevel::Info),
-        (ResultKind::Triage(triage), Outcome::Completed { output })
-            if triage.auto_notify && output["triage"]["escalate"] == true =>
-        {
-            (MessageKind::Alert, MessageLevel::Critical)
-        }
-        _ => (MessageKind::Markdown, MessageLevel::Info),
-    }
+pub(crate) fn first_of<'a>(tool: &str, outcomes: &Outcomes<'a>) -> Option<&'a ToolOutcome> {
+    let first = outcomes.iter().find(|(call, _)| call.tool == tool);
+    first.map(|(_, outcome)| *outcome)
 }

@@ -12,16 +12,16 @@ use futures::stream::FuturesUnordered;
 use runtime::Clock;
 use serde_json::Value;
 use store::{LoadedRun, Store};
-use tools::{CallingRun, Toolbox};
+use tools::{CallingRun, Delegation, ToolCatalog, ToolPermissions, ToolScope, ToolSet};
 
-use crate::calls::{self, Allowed, Deadlines};
-use crate::definition::Definition;
+use crate::agents;
+use crate::calls::{self, Deadlines};
 use crate::finish::{Ending, finish_now};
 use crate::lease::{Blame, LeasedRun, goes_alone, is_held, is_lost};
 use crate::machine::{Action, PendingCall, State};
-use crate::models::{Models, Tenant};
+use crate::models::Models;
 use crate::places::Places;
-use crate::result;
+use crate::provider_keys::Tenant;
 use crate::stream_buffer::StreamBuffer;
 use crate::structured;
 
@@ -47,7 +47,7 @@ pub enum Progress {
 pub struct Runner {
     store: Store,
     clock: Clock,
-    toolbox: Toolbox,
+    tools: ToolCatalog,
     models: Models,
     places: Places,
     lease: TimeDelta,
@@ -58,7 +58,7 @@ impl Runner {
     pub fn new(
         store: Store,
         clock: Clock,
-        toolbox: Toolbox,
+        tools: ToolCatalog,
         models: Models,
         places: Places,
         lease: TimeDelta,
@@ -66,7 +66,7 @@ impl Runner {
         Self {
             store,
             clock,
-            toolbox,
+            tools,
             models,
             places,
             lease,
@@ -139,7 +139,7 @@ impl Runner {
         let Some((held, follows)) = self.take(&run, message, blame).await? else {
             return Ok(Progress::Waiting);
         };
-        self.carry_on(held, follows, deadlines).await
+        Box::pin(self.carry_on(held, follows, deadlines)).await
     }
 
     async fn begin(
@@ -170,8 +170,19 @@ impl Runner {
         held: &mut LeasedRun<'_>,
         deadlines: Deadlines<'_>,
     ) -> Result<Progress> {
-        let specs = self.toolbox.specs(&state.definition().tools);
-        let allowed = Allowed::by(state.definition());
+        let run = CallingRun::of(&held.run);
+        let scope = ToolScope {
+            organization_id: run.organization_id,
+            workspace_id: run.workspace_id,
+            run: Some(&run),
+        };
+        let tools = self.tools.resolve(scope, &state.definition().tools).await?;
+        let specs = tools.specs();
+        let caller = ToolCaller {
+            tools: &tools,
+            permissions: &calls::permissions(state.definition()),
+            run: &run,
+        };
         loop {
             let action = state.next();
             match action {
@@ -207,8 +218,7 @@ impl Runner {
                     for call in calls {
                         let before = state.calls_before(&call);
                         let most = Lineage::max_children(held.run.lineage.as_ref());
-                        let (toolbox, definition) = (&self.toolbox, state.definition());
-                        match calls::check(toolbox, definition, &call, before, most) {
+                        match calls::check(&tools, state.definition(), &call, before, most) {
                             Ok(idempotent) => state.intend(&call.id, idempotent),
                             Err(why) => state.refuse(&call.id, why),
                         }
@@ -233,9 +243,10 @@ impl Runner {
                     }
                 }
                 Action::CallTools(calls) => {
-                    let waits = calls.iter().any(|pending| waits_for_a_run(&pending.call));
-                    self.call_tools(calls, &allowed, &mut state, held, deadlines)
-                        .await?;
+                    let waits = calls
+                        .iter()
+                        .any(|pending| caller.waits_for_a_run(&pending.call));
+                    call_tools(calls, caller, &mut state, held, deadlines).await?;
                     if waits {
                         held.look_after_place().await;
                     }
@@ -248,7 +259,7 @@ impl Runner {
                 }
                 Action::Done(outcome) => {
                     let ending = Ending {
-                        shown: result::shown(&state.definition().result, &outcome),
+                        shown: state.definition().result.shown(&outcome),
                         outcome,
                         events: state.unwritten(),
                         tokens: state.usage(),
@@ -272,66 +283,76 @@ impl Runner {
             _ => deadlines.is_left(),
         }
     }
+}
 
-    /// Makes calls side by side.
-    async fn call_tools(
-        &self,
-        calls: Vec<PendingCall>,
-        allowed: &Allowed,
-        state: &mut State,
-        held: &mut LeasedRun<'_>,
-        deadlines: Deadlines<'_>,
-    ) -> Result<()> {
-        let run = CallingRun::of(&held.run);
-        let call = async |PendingCall { call, repeat }: PendingCall| {
-            tracing::debug!(run.id = %run.id, tool = call.tool, repeat, "tool call");
-            let outcome = calls::call(&self.toolbox, allowed, &run, &call, deadlines).await;
-            if let ToolOutcome::Error(_) = outcome {
-                tracing::info!(run.id = %run.id, tool = call.tool, "tool call failed");
-            }
-            (call.id, outcome)
-        };
-        let mut under_way: Vec<_> = calls
-            .iter()
-            .map(|pending| pending.call.id.clone())
-            .collect();
-        let mut running: FuturesUnordered<_> = calls.into_iter().map(call).collect();
-        while !running.is_empty() {
-            let next = tokio::time::timeout(deadlines.rest_of_run(), running.next());
-            match held.with_heartbeat(next).await? {
-                Ok(Some((id, outcome))) => {
-                    under_way.retain(|call| *call != id);
-                    state.returned(&id, outcome);
-                    // Not once: a write that learns that the run shall pause has to be made again.
-                    while state.must_write() && !running.is_empty() {
-                        held.write(state).await?;
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => {
-                    let mut why = state.definition().limits.time_is_up();
-                    let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.clone()).collect();
-                    if !in_doubt.is_empty() {
-                        let tools = in_doubt.join(", ");
-                        why.push_str(&format!(
-                            " during a call of {tools}, which may or may not have taken effect"
-                        ));
-                    }
-                    for id in under_way {
-                        state.returned(&id, ToolOutcome::Error(why.clone()));
-                    }
-                    state.fail(why);
-                    break;
-                }
-            }
-        }
-        Ok(())
+/// What a run calls tools with.
+#[derive(Clone, Copy)]
+struct ToolCaller<'a> {
+    tools: &'a ToolSet,
+    permissions: &'a ToolPermissions,
+    run: &'a CallingRun,
+}
+
+impl ToolCaller<'_> {
+    /// Whether a call may lend its run's place to another run.
+    fn waits_for_a_run(&self, call: &ToolCall) -> bool {
+        let tool = self.tools.get(&call.tool);
+        tool.is_some_and(|tool| tool.delegation(&call.arguments) == Delegation::Waits)
     }
 }
 
-/// Whether a call may have lent its run's place to another run.
-fn waits_for_a_run(call: &ToolCall) -> bool {
-    call.tool == "trigger_agent" && call.arguments["wait"] == true
+/// Makes calls side by side.
+async fn call_tools(
+    calls: Vec<PendingCall>,
+    caller: ToolCaller<'_>,
+    state: &mut State,
+    held: &mut LeasedRun<'_>,
+    deadlines: Deadlines<'_>,
+) -> Result<()> {
+    let run = caller.run;
+    let call = async |PendingCall { call, repeat }: PendingCall| {
+        tracing::debug!(run.id = %run.id, tool = call.tool, repeat, "tool call");
+        let outcome = calls::call(caller.tools, caller.permissions, run, &call, deadlines).await;
+        if let ToolOutcome::Error(_) = outcome {
+            tracing::info!(run.id = %run.id, tool = call.tool, "tool call failed");
+        }
+        (call.id, outcome)
+    };
+    let mut under_way: Vec<_> = calls
+        .iter()
+        .map(|pending| pending.call.id.clone())
+        .collect();
+    let mut running: FuturesUnordered<_> = calls.into_iter().map(call).collect();
+    while !running.is_empty() {
+        let next = tokio::time::timeout(deadlines.rest_of_run(), running.next());
+        match held.with_heartbeat(next).await? {
+            Ok(Some((id, outcome))) => {
+                under_way.retain(|call| *call != id);
+                state.returned(&id, outcome);
+                // Not once: a write that learns that the run shall pause has to be made again.
+                while state.must_write() && !running.is_empty() {
+                    held.write(state).await?;
+                }
+            }
+            Ok(None) => break,
+            Err(_) => {
+                let mut why = state.definition().limits.time_is_up();
+                let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.clone()).collect();
+                if !in_doubt.is_empty() {
+                    let tools = in_doubt.join(", ");
+                    why.push_str(&format!(
+                        " during a call of {tools}, which may or may not have taken effect"
+                    ));
+                }
+                for id in under_way {
+                    state.returned(&id, ToolOutcome::Error(why.clone()));
+                }
+                state.fail(why);
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A run as far as its journal goes. The inner error ends the run; the outer one is a defect of ours.
@@ -340,7 +361,7 @@ fn prepare(version: Option<AgentVersion>, journal: &LoadedRun) -> Result<Result<
         return Ok(Err("the agent's definition is gone".to_owned()));
     };
     let input = journal.run.input.as_ref().unwrap_or(&Value::Null);
-    let definition = match Definition::of(&version, input) {
+    let definition = match agents::define(&version, input) {
         Ok(definition) => definition,
         Err(why) => return Ok(Err(why)),
     };

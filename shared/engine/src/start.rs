@@ -5,13 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::agent::{Agent, AgentState};
 use domain::audit::{AuditEntry, Caller};
-use domain::ids::{self, RunId, WorkspaceId};
+use domain::ids::{self, AgentId, RunId, WorkspaceId};
 use domain::message::Advance;
 use domain::payload;
 use domain::plan::PlanUsage;
 use domain::run::{Lineage, Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
-use futures::future::join;
+use futures::future::{join, try_join};
 use runtime::Clock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,7 +25,21 @@ pub(crate) const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// A firing older than this was missed: its run counts from now, not from then.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(5);
 
-/// A run to be started.
+/// What a caller asks for.
+#[derive(Debug)]
+pub struct NewRun<'a> {
+    /// Chosen by the caller: starting the same run again gives the one that exists.
+    pub id: RunId,
+    pub trigger: RunTrigger,
+    /// The event of a run of trigger `signal`.
+    pub signal: Option<Signal>,
+    pub input: Value,
+    /// What the client calls the input, for the error when it is too large or too deep.
+    pub input_field: &'a str,
+    pub caller: &'a Caller,
+}
+
+/// A run to be started, with what is to be read for it.
 #[derive(Debug)]
 pub struct StartRun<'a> {
     /// Chosen by the caller: starting the same run again gives the one that exists.
@@ -59,35 +73,62 @@ impl Starter {
         }
     }
 
-    /// Accepts a run. From here on it happens, whether or not the workers hear of it at once.
+    /// Accepts a run of an agent, which is read with the plan of its organization. From here on it happens, whether or not the workers
+    /// hear of it at once.
+    ///
+    /// # Errors
+    /// Those of [`Self::accept`]; `NotFound` when there is no such agent. None of them for a run that exists already.
+    pub async fn start(
+        &self,
+        workspace: WorkspaceId,
+        agent: AgentId,
+        new: NewRun<'_>,
+    ) -> Result<Run> {
+        let plan = self
+            .store
+            .plan(new.caller.organization_id, self.clock.now());
+        let (agent, plan) = try_join(self.store.agent(workspace, agent), plan).await?;
+        let Some(agent) = &agent else {
+            let refusal = Error::NotFound("agent");
+            return self.started_or(refusal, workspace, new.id).await;
+        };
+        let start = StartRun {
+            id: new.id,
+            agent,
+            trigger: new.trigger,
+            signal: new.signal,
+            input: new.input,
+            input_field: new.input_field,
+            caller: new.caller,
+            plan: &plan,
+        };
+        self.accept(start).await
+    }
+
+    /// Accepts a run of an agent that was just read.
     ///
     /// # Errors
     /// `Refused` when the agent does not run, `Invalid` when the input is too large or too deep, `Forbidden` when the plan allows no more.
     /// None of them for a run that exists already, which comes without a large input or output.
-    pub async fn start(&self, start: StartRun<'_>) -> Result<Run> {
-        self.accept(start, None).await
+    pub async fn accept(&self, start: StartRun<'_>) -> Result<Run> {
+        self.write(start, None).await
     }
 
     /// The run that was started as `id`; else the `refusal` to start it.
     ///
     /// # Errors
     /// The refusal.
-    pub async fn started_or(
-        &self,
-        refusal: Error,
-        workspace: WorkspaceId,
-        id: RunId,
-    ) -> Result<Run> {
+    async fn started_or(&self, refusal: Error, workspace: WorkspaceId, id: RunId) -> Result<Run> {
         let existing = self.store.run_head(workspace, id).await?;
         existing.ok_or(refusal)
     }
 
-    /// Accepts a run that another run wants; otherwise like [`Self::start`].
+    /// Accepts a run that another run wants; otherwise like [`Self::accept`].
     pub(crate) async fn start_child(&self, lineage: Lineage, start: StartRun<'_>) -> Result<Run> {
-        self.accept(start, Some(lineage)).await
+        self.write(start, Some(lineage)).await
     }
 
-    async fn accept(&self, start: StartRun<'_>, lineage: Option<Lineage>) -> Result<Run> {
+    async fn write(&self, start: StartRun<'_>, lineage: Option<Lineage>) -> Result<Run> {
         let workspace = start.agent.workspace_id;
         if let Err(refusal) = admissible(&start) {
             return self.started_or(refusal, workspace, start.id).await;

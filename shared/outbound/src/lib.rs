@@ -17,12 +17,10 @@ pub use reply::{OutboundResponse, OutboundStream, StreamLimits};
 
 mod address;
 mod reply;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
-// The same servers as in the tests of tools.
-#[cfg(test)]
-#[path = "../../tools/src/wire.rs"]
-mod wire;
 
 /// How long a request may take that does not say, from resolving the name to the last byte of the reply.
 const TIMEOUT: Duration = Duration::from_secs(15);

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use reqwest::StatusCode;
 
 use super::*;
-use crate::wire::Server;
+use crate::testing::FakeServer;
 
 fn url(text: &str) -> Url {
     Url::parse(text).unwrap()
@@ -176,7 +176,7 @@ async fn a_redirect_is_an_answer() {
         "/",
         get(|| async { Redirect::temporary("http://169.254.169.254/") }),
     );
-    let server = Server::start(router).await;
+    let server = FakeServer::start(router).await;
     // By name, so that the guarded resolver of a real client is passed as well.
     let port = server.authority.rsplit_once(':').unwrap().1;
     let target = url(&format!("http://localhost:{port}/"));
@@ -198,7 +198,7 @@ async fn a_reply_beyond_the_cap_is_cut_off() {
         .route("/fits", get(|| async { vec![b'x'; MAX_REPLY] }))
         .route("/declared", get(|| async { vec![b'x'; MAX_REPLY + 1] }))
         .route("/endless", get(endless));
-    let server = Server::start(router).await;
+    let server = FakeServer::start(router).await;
     let client = OutboundClient::new(true);
     let send = |path: &str| {
         client.send(OutboundRequest::get(url(&format!(
@@ -242,7 +242,7 @@ async fn a_body_comes_in_pieces_within_its_limits() {
         .route("/many", get(move || pieces(100)))
         .route("/hanging", get(hanging))
         .route("/broken", get(broken));
-    let server = Server::start(router).await;
+    let server = FakeServer::start(router).await;
     let client = OutboundClient::new(true);
     let limits = StreamLimits {
         bytes: 100,
@@ -274,7 +274,7 @@ async fn a_server_that_does_not_finish_is_given_up() {
     let router = Router::new()
         .route("/silent", get(std::future::pending::<()>))
         .route("/drip", get(drip));
-    let server = Server::start(router).await;
+    let server = FakeServer::start(router).await;
     let client = OutboundClient::build(true, Vec::new(), resolving_to(&[]));
     for path in ["/silent", "/drip"] {
         let target = url(&format!("{}{path}", server.url()));
@@ -292,7 +292,7 @@ async fn a_server_that_does_not_finish_is_given_up() {
 
 #[tokio::test]
 async fn a_host_that_does_not_listen_is_unavailable() {
-    let authority = Server::start(Router::new()).await.authority.clone();
+    let authority = FakeServer::start(Router::new()).await.authority.clone();
     let target = url(&format!("http://{authority}/"));
     let error = OutboundClient::new(true)
         .send(OutboundRequest::get(target))

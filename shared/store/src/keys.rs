@@ -191,13 +191,9 @@ pub(crate) fn token_place(workspace: WorkspaceId, place: u8) -> Key {
     Key::new(token_places(workspace), format!("{place:02}"))
 }
 
-/// Prodgy's tokens are one list, the keys of the two other dialects another.
+/// Tokens with a role are one list, keys with scopes another.
 pub(crate) fn tokens_of(workspace: WorkspaceId, kind: TokenKind) -> String {
-    let list = if kind == TokenKind::Prodgy {
-        "token"
-    } else {
-        "key"
-    };
+    let list = if kind.has_role() { "token" } else { "key" };
     format!("workspace#{workspace}#{list}")
 }
 

@@ -1,16 +1,43 @@
 //! `get_activity`: what the agents of the workspace have done lately.
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use llm::ToolSpec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::toolbox::{ToolError, ToolInvocation};
+use crate::tool::{Tool, ToolError, ToolInvocation};
 use crate::workspace::Workspace;
 
 /// A week.
 const MAX_HOURS: u32 = 168;
 
-pub(crate) fn spec() -> ToolSpec {
+pub(crate) struct GetActivity {
+    spec: ToolSpec,
+    workspace: Arc<dyn Workspace>,
+}
+
+impl GetActivity {
+    pub(crate) fn new(workspace: Arc<dyn Workspace>) -> Self {
+        Self {
+            spec: spec(),
+            workspace,
+        }
+    }
+}
+
+impl Tool for GetActivity {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn call<'a>(&'a self, call: &'a ToolInvocation<'a>) -> BoxFuture<'a, Result<Value, ToolError>> {
+        Box::pin(activity(&*self.workspace, call))
+    }
+}
+
+fn spec() -> ToolSpec {
     ToolSpec {
         name: "get_activity".to_owned(),
         description: "What the other agents of this workspace have done in the last hours: runs completed and failed, by agent, \
@@ -32,13 +59,13 @@ struct Arguments {
     hours: Option<u32>,
 }
 
-pub(crate) async fn call(
-    workspace: Option<&dyn Workspace>,
+async fn activity(
+    workspace: &dyn Workspace,
     call: &ToolInvocation<'_>,
 ) -> Result<Value, ToolError> {
     let Arguments { hours } = Arguments::deserialize(call.arguments)
         .map_err(|error| ToolError::InvalidArguments(error.to_string()))?;
-    let (Some(workspace), Some(by)) = (workspace, call.run) else {
+    let Some(by) = call.run else {
         return Err(ToolError::NotAllowed(
             "activity can be asked for from a run only".to_owned(),
         ));

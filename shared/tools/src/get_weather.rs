@@ -1,5 +1,6 @@
 //! `get_weather`: the weather now and today's forecast, from Open-Meteo.
 
+use futures::future::BoxFuture;
 use llm::ToolSpec;
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -7,11 +8,48 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::place::{Place, Query};
-use crate::toolbox::{ToolError, ToolSettings};
+use crate::catalog::ToolSettings;
+use crate::geocoding::{Place, Query};
+use crate::tool::{Tool, ToolError, ToolInvocation};
 use outbound::{OutboundClient, OutboundRequest};
 
-pub(crate) fn spec() -> ToolSpec {
+pub(crate) struct GetWeather {
+    spec: ToolSpec,
+    outbound: OutboundClient,
+    geocoding_url: String,
+    forecast_url: String,
+}
+
+impl GetWeather {
+    pub(crate) fn new(settings: &ToolSettings) -> Self {
+        Self {
+            spec: spec(),
+            outbound: settings.outbound.clone(),
+            geocoding_url: settings.geocoding_url.clone(),
+            forecast_url: settings.forecast_url.clone(),
+        }
+    }
+
+    async fn report(&self, arguments: &Value) -> Result<Value, ToolError> {
+        let Arguments { location, units } = Arguments::deserialize(arguments)
+            .map_err(|error| ToolError::InvalidArguments(error.to_string()))?;
+        let place = find_place(&self.outbound, &self.geocoding_url, &location).await?;
+        let forecast = forecast(&self.outbound, &self.forecast_url, &place, units).await?;
+        Ok(report(&place, units, &forecast))
+    }
+}
+
+impl Tool for GetWeather {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn call<'a>(&'a self, call: &'a ToolInvocation<'a>) -> BoxFuture<'a, Result<Value, ToolError>> {
+        Box::pin(self.report(call.arguments))
+    }
+}
+
+fn spec() -> ToolSpec {
     ToolSpec {
         name: "get_weather".to_owned(),
         description: "The current weather and today's forecast for a place.".to_owned(),
@@ -82,18 +120,6 @@ struct Daily {
     temperature_2m_max: Vec<Option<f64>>,
     temperature_2m_min: Vec<Option<f64>>,
     precipitation_probability_max: Vec<Option<f64>>,
-}
-
-pub(crate) async fn call(
-    outbound: &OutboundClient,
-    settings: &ToolSettings,
-    arguments: &Value,
-) -> Result<Value, ToolError> {
-    let Arguments { location, units } = Arguments::deserialize(arguments)
-        .map_err(|error| ToolError::InvalidArguments(error.to_string()))?;
-    let place = find_place(outbound, &settings.geocoding_url, &location).await?;
-    let forecast = forecast(outbound, &settings.forecast_url, &place, units).await?;
-    Ok(report(&place, units, &forecast))
 }
 
 async fn find_place(
@@ -265,8 +291,10 @@ mod tests {
     use axum::{Json, Router};
 
     use super::*;
-    use crate::toolbox::{ToolInvocation, Toolbox};
-    use crate::wire::Server;
+    use outbound::testing::FakeServer;
+
+    use crate::testing::{catalog, resolve_all};
+    use crate::{ToolPermissions, call};
 
     type Parameters = Query<HashMap<String, String>>;
 
@@ -295,28 +323,29 @@ mod tests {
         }))
     }
 
-    async fn weather(server: &Server, arguments: Value) -> Result<Value, ToolError> {
-        let toolbox = Toolbox::new(ToolSettings {
+    async fn weather(server: &FakeServer, arguments: Value) -> Result<Value, ToolError> {
+        let catalog = catalog(ToolSettings {
             outbound: OutboundClient::new(true),
             geocoding_url: server.url(),
             forecast_url: server.url(),
         });
-        let allowed_tools = ["get_weather".to_owned()];
-        let call = ToolInvocation {
+        let permissions = ToolPermissions {
+            tools: vec!["get_weather".to_owned()],
+            ..ToolPermissions::default()
+        };
+        let invocation = ToolInvocation {
             tool: "get_weather",
             arguments: &arguments,
-            allowed_tools: &allowed_tools,
-            allowed_hosts: &[],
-            allowed_agents: &[],
+            permissions: &permissions,
             run: None,
             idempotency_key: "k",
         };
-        toolbox.call(call).await
+        call(&resolve_all(&catalog).await, &invocation).await
     }
 
     #[tokio::test]
     async fn a_place_has_weather() {
-        let server = Server::start(
+        let server = FakeServer::start(
             Router::new()
                 .route("/v1/search", get(search))
                 .route("/v1/forecast", get(forecast)),
@@ -364,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn a_service_that_is_down_is_unavailable() {
         let down = || async { (axum::http::StatusCode::SERVICE_UNAVAILABLE, "<html>") };
-        let server = Server::start(Router::new().route("/v1/search", get(down))).await;
+        let server = FakeServer::start(Router::new().route("/v1/search", get(down))).await;
         let error = weather(&server, json!({ "location": "Portland" }))
             .await
             .unwrap_err();

@@ -7,6 +7,7 @@ mod tests;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use llm::ToolSpec;
 use reqwest::Method;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -15,7 +16,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded::Serializer;
 use url::{Host, Url};
 
-use crate::toolbox::{ToolError, ToolInvocation};
+use crate::tool::{Tool, ToolError, ToolInvocation};
 use outbound::{OutboundClient, OutboundRequest};
 
 /// How long a request may be told to take, in seconds: two of them fit into the time that a worker keeps for a call.
@@ -42,7 +43,38 @@ const RESERVED: [&str; 14] = [
     "upgrade",
 ];
 
-pub(crate) fn spec() -> ToolSpec {
+pub(crate) struct HttpRequest {
+    spec: ToolSpec,
+    outbound: OutboundClient,
+}
+
+impl HttpRequest {
+    pub(crate) fn new(outbound: OutboundClient) -> Self {
+        Self {
+            spec: spec(),
+            outbound,
+        }
+    }
+}
+
+impl Tool for HttpRequest {
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    /// PUT and DELETE are idempotent by HTTP's definition and not on every server that people write: only reading is repeated.
+    fn is_idempotent(&self, arguments: &Value) -> bool {
+        arguments
+            .get("method")
+            .is_none_or(|method| method == "GET" || method == "HEAD")
+    }
+
+    fn call<'a>(&'a self, call: &'a ToolInvocation<'a>) -> BoxFuture<'a, Result<Value, ToolError>> {
+        Box::pin(send(&self.outbound, call))
+    }
+}
+
+fn spec() -> ToolSpec {
     ToolSpec {
         name: "http_request".to_owned(),
         description: "Sends an HTTP request to a host that the agent may reach. A reply of any status is a result; \
@@ -86,14 +118,6 @@ fn values() -> Value {
     json!({ "anyOf": [one, { "type": "array", "items": one, "maxItems": 100 }] })
 }
 
-/// PUT and DELETE are idempotent by HTTP's definition and not on every server that people write: only reading
-/// is repeated.
-pub(crate) fn is_idempotent(arguments: &Value) -> bool {
-    arguments
-        .get("method")
-        .is_none_or(|method| method == "GET" || method == "HEAD")
-}
-
 #[derive(Deserialize)]
 struct Arguments {
     method: Option<String>,
@@ -107,16 +131,14 @@ struct Arguments {
     timeout_seconds: Option<u64>,
 }
 
-pub(crate) async fn call(
-    outbound: &OutboundClient,
-    call: &ToolInvocation<'_>,
-) -> Result<Value, ToolError> {
+async fn send(outbound: &OutboundClient, call: &ToolInvocation<'_>) -> Result<Value, ToolError> {
     let arguments = Arguments::deserialize(call.arguments).map_err(invalid)?;
     let request = arguments
         .into_request(call.idempotency_key)
         .map_err(ToolError::InvalidArguments)?;
     if !call
-        .allowed_hosts
+        .permissions
+        .hosts
         .iter()
         .any(|allowed| is_allowed(allowed, &request.url))
     {

@@ -1,14 +1,20 @@
-//! What an agent may call: [`Toolbox`] describes, checks and calls tools.
+//! Tools: [`ToolCatalog`] resolves their names for a caller, and [`call`] is the one way to call them.
+//!
+//! A tool is one file with one implementation of [`Tool`].
 
+mod call;
+mod catalog;
+mod geocoding;
 mod get_activity;
 mod get_weather;
 mod http_request;
-mod place;
-mod toolbox;
-mod trigger_agent;
 #[cfg(test)]
-mod wire;
+mod testing;
+mod tool;
+mod trigger_agent;
 mod workspace;
 
-pub use toolbox::{ToolError, ToolInvocation, ToolSettings, Toolbox};
+pub use call::call;
+pub use catalog::{ToolCatalog, ToolScope, ToolSet, ToolSettings};
+pub use tool::{Delegation, Tool, ToolError, ToolInvocation, ToolPermissions};
 pub use workspace::{AgentCall, CallingRun, Workspace};

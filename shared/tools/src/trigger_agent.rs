@@ -1,13 +1,49 @@
 //! `trigger_agent`: a run of another agent of the same workspace.
 
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
 use llm::ToolSpec;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::toolbox::{ToolError, ToolInvocation};
+use crate::tool::{Delegation, Tool, ToolError, ToolInvocation};
 use crate::workspace::{AgentCall, Workspace};
 
-pub(crate) fn spec() -> ToolSpec {
+pub(crate) struct TriggerAgent {
+    spec: ToolSpec,
+    workspace: Arc<dyn Workspace>,
+}
+
+impl TriggerAgent {
+    pub(crate) fn new(workspace: Arc<dyn Workspace>) -> Self {
+        Self {
+            spec: spec(),
+            workspace,
+        }
+    }
+}
+
+impl Tool for TriggerAgent {
+    /// Its calls are idempotent, since a run is started under an id that the call alone determines.
+    fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    fn delegation(&self, arguments: &Value) -> Delegation {
+        if arguments["wait"] == true {
+            Delegation::Waits
+        } else {
+            Delegation::Starts
+        }
+    }
+
+    fn call<'a>(&'a self, call: &'a ToolInvocation<'a>) -> BoxFuture<'a, Result<Value, ToolError>> {
+        Box::pin(trigger(&*self.workspace, call))
+    }
+}
+
+fn spec() -> ToolSpec {
     ToolSpec {
         name: "trigger_agent".to_owned(),
         description: "Starts a run of another agent of this workspace. Answers with the run's id at once; with `wait`, with the \
@@ -44,18 +80,15 @@ struct Arguments {
     wait: bool,
 }
 
-pub(crate) async fn call(
-    workspace: Option<&dyn Workspace>,
-    call: &ToolInvocation<'_>,
-) -> Result<Value, ToolError> {
+async fn trigger(workspace: &dyn Workspace, call: &ToolInvocation<'_>) -> Result<Value, ToolError> {
     let Arguments { agent, input, wait } = Arguments::deserialize(call.arguments)
         .map_err(|error| ToolError::InvalidArguments(error.to_string()))?;
-    let (Some(workspace), Some(by)) = (workspace, call.run) else {
+    let Some(by) = call.run else {
         return Err(ToolError::NotAllowed(
             "agents can be started from a run only".to_owned(),
         ));
     };
-    if call.allowed_agents.is_empty() {
+    if call.permissions.agents.is_empty() {
         return Err(ToolError::NotAllowed(
             "this agent may start no other: its allowed_agents names none".to_owned(),
         ));
@@ -68,7 +101,7 @@ pub(crate) async fn call(
     let call = AgentCall {
         by,
         agent: &agent,
-        allowed: call.allowed_agents,
+        allowed: &call.permissions.agents,
         input,
         wait,
         key: call.idempotency_key,

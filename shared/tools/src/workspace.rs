@@ -6,7 +6,7 @@ use domain::run::{Lineage, Run};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::toolbox::ToolError;
+use crate::tool::ToolError;
 
 /// The agents and runs of workspaces. Implemented where they are stored; a tool acts in the workspace of its run only.
 pub trait Workspace: Send + Sync {

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use auth::Principal;
 use axum::extract::FromRequestParts;
@@ -22,7 +23,7 @@ pub trait Access {
 /// A caller for whom the rule `A` holds, and whose request has no stored answer. Handlers take it before [`crate::NewId`].
 #[derive(Clone, Debug)]
 pub struct Authorized<A> {
-    principal: Principal,
+    principal: Arc<Principal>,
     rule: PhantomData<A>,
 }
 
@@ -38,7 +39,7 @@ impl<A: Access, S: Send + Sync> FromRequestParts<S> for Authorized<A> {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        let principal = parts.extensions.get::<Principal>().cloned();
+        let principal = parts.extensions.get::<Arc<Principal>>().cloned();
         let permitted = principal
             .ok_or_else(|| Error::internal("the route is not behind authentication"))
             .and_then(|principal| A::permit(&principal).map(|()| principal));

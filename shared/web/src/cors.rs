@@ -1,14 +1,17 @@
-//! Which browsers may call what. Paths that are public by nature are open to every origin, without credentials; all others
-//! to the configured origins only.
+//! Which browsers may call what: pages of the configured origins, and of every origin where the route says so.
 
 use axum::body::Body;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+    VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use runtime::Config;
+
+use crate::RoutePolicy;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, OPTIONS");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
@@ -23,15 +26,11 @@ const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
 /// The origin to allow for a request, if any.
 pub(crate) fn allowed_origin(
     config: &Config,
-    path: &str,
+    policy: Option<RoutePolicy>,
     headers: &HeaderMap,
 ) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
-    let public = path.starts_with("/api/public/")
-        || path.starts_with("/.well-known/")
-        || path == "/mcp"
-        || path == "/mcp/";
-    if public {
+    if policy.is_some_and(|policy| policy.any_origin) {
         return Some(HeaderValue::from_static("*"));
     }
     config
@@ -39,6 +38,12 @@ pub(crate) fn allowed_origin(
         .iter()
         .any(|allowed| allowed.as_bytes() == origin.as_bytes())
         .then(|| origin.clone())
+}
+
+/// The method that a preflight request asks about.
+pub(crate) fn requested_method(parts: &Parts) -> Option<Method> {
+    let method = parts.headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+    Method::from_bytes(method.as_bytes()).ok()
 }
 
 /// The answer to a preflight request.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use auth::{NamedLimit, Policy};
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
@@ -15,19 +16,15 @@ use domain::Error;
 use domain::date::{Day, Moment};
 use domain::ids::{self, Identifier};
 use domain::payload;
-use lambda_http::request::RequestContext;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::de::value::{self, StrDeserializer};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
-use crate::{ApiError, idempotency};
-
-/// The largest JSON body, in bytes. An agent's parameters and a prompt set may have 100 KB each.
-const MAX_BODY: usize = 512 * 1024;
-/// The largest one that starts a run: its input may have 2 MB, and more in a client's spelling. Lambda takes 6 MB.
-const MAX_INPUT_BODY: usize = 4 * 1024 * 1024;
+use crate::scope::RequestScope;
+use crate::serve::EndpointLimit;
+use crate::{ApiError, AppContext, idempotency};
 
 /// A JSON body, whose content type has to say so: a web page can send other types to any origin without a preflight.
 #[derive(Debug)]
@@ -71,6 +68,18 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     }
 }
 
+/// The body as it was received, of whatever content type: what a signature is verified over.
+#[derive(Clone, Debug)]
+pub struct RawBody(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        Ok(Self(read_body(request).await?))
+    }
+}
+
 /// Whether the content type is `application/json`, or another one that is JSON, with whatever parameters.
 fn is_said_to_be_json(headers: &HeaderMap) -> bool {
     let kind = headers
@@ -87,19 +96,8 @@ fn is_said_to_be_json(headers: &HeaderMap) -> bool {
 
 /// The body, up to what its route takes.
 pub(crate) async fn read_body(request: Request) -> Result<Bytes, Error> {
-    let limit = largest_body(request.uri().path());
-    read_up_to(request.into_body(), limit).await
-}
-
-/// The largest body that a path takes, in bytes.
-pub fn largest_body(path: &str) -> usize {
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    match segments.as_slice() {
-        ["api", "agent-base", _, "executions"] | ["api", "v1", "agents", _, "signals"] => {
-            MAX_INPUT_BODY
-        }
-        _ => MAX_BODY,
-    }
+    let (parts, body) = request.into_parts();
+    read_up_to(body, RequestScope::of(&parts).max_body).await
 }
 
 /// The body, up to `limit`.
@@ -337,40 +335,45 @@ async fn path_variables<S: Send + Sync>(parts: &mut Parts, state: &S) -> Vec<Str
     }
 }
 
-/// Where a request comes from, as the gateway saw it.
-#[derive(Clone, Debug)]
-pub struct Client {
-    pub ip: String,
-    pub user_agent: Option<String>,
-    pub request_id: String,
+/// The limit of a signed route ([`crate::RoutePolicy::signed`]), which its handler counts requests against once it has verified their
+/// signature.
+#[derive(Clone)]
+pub struct SignedEndpoint {
+    limit: NamedLimit,
+    context: AppContext,
 }
 
-impl Client {
-    pub(crate) fn of(parts: &Parts) -> Self {
-        let (ip, request_id) = match parts.extensions.get::<RequestContext>() {
-            Some(RequestContext::ApiGatewayV1(context)) => (
-                context.identity.source_ip.clone(),
-                context.request_id.clone(),
-            ),
-            _ => (None, None),
+impl SignedEndpoint {
+    /// Counts a request of the endpoint with this id.
+    ///
+    /// # Errors
+    /// `RateLimited` over the limit; an error of the store when the request cannot be counted.
+    pub async fn count(&self, endpoint: impl ToString) -> Result<(), Error> {
+        let services = &self.context.services;
+        let policy = Policy {
+            name: self.limit.name,
+            subject: endpoint.to_string(),
+            limit: (self.limit.of)(&services.config.limits),
         };
-        let user_agent = parts
-            .headers
-            .get(axum::http::header::USER_AGENT)
-            .and_then(|value| value.to_str().ok());
-        Self {
-            ip: ip.unwrap_or_else(|| "unknown".to_owned()),
-            user_agent: user_agent.map(|text| text.chars().take(256).collect()),
-            request_id: request_id.unwrap_or_default(),
-        }
+        let limiter = self.context.authenticator.limiter();
+        limiter.require_counted(&policy, services.clock.now()).await
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Client {
-    type Rejection = std::convert::Infallible;
+impl<S: Send + Sync> FromRequestParts<S> for SignedEndpoint
+where
+    AppContext: FromRef<S>,
+{
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self::of(parts))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let limit = parts.extensions.get::<EndpointLimit>().copied();
+        let EndpointLimit(limit) =
+            limit.ok_or_else(|| Error::internal("the route is not a signed one"))?;
+        Ok(Self {
+            limit,
+            context: AppContext::from_ref(state),
+        })
     }
 }
 
@@ -391,18 +394,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Deadline {
 /// The header that names the last event of a stream that a client has seen. Clients that cannot set headers use the parameter.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
-
-/// Whether this request was not counted, since it comes back to a stream of events that it was allowed to come back to.
-#[derive(Clone, Copy, Debug)]
-pub struct ComesBack(pub bool);
-
-impl<S: Send + Sync> FromRequestParts<S> for ComesBack {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extensions.get().copied().unwrap_or(Self(false)))
-    }
-}
 
 /// The id for what this request creates: a fresh one, or for a request with an `Idempotency-Key` always the same, so that a
 /// repetition after a crash meets the row that the first attempt wrote.

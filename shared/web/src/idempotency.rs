@@ -5,33 +5,32 @@
 //! corrected. A response of more than 100 KB is not kept: a repetition is handled anew, and by the ids that are derived from its key
 //! finds what the first request made.
 //!
-//! The key is looked up by [`admit`], which [`crate::Permitted`] calls once its rule holds: an earlier answer is given only to
+//! The key is looked up by [`admit`], which [`crate::Authorized`] calls once its rule holds: an earlier answer is given only to
 //! a caller who may make the request now.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use auth::{Dialect, Principal};
+use auth::Principal;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
 use domain::Error;
 use domain::ids::new_v7;
-use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Attempt, StoredResponse};
 
 use crate::ApiError;
-use crate::encode;
-use crate::extract::{NewId, largest_body, read_up_to};
+use crate::dialects::DialectRef;
+use crate::extract::{NewId, read_up_to};
 use crate::response::Payload;
-use crate::serve::AppContext;
+use crate::scope::RequestScope;
+use crate::serve::{AppContext, call};
 
 /// How long a request is taken to be worked on, when no response was stored.
 const IN_FLIGHT: TimeDelta = TimeDelta::seconds(60);
@@ -69,10 +68,10 @@ struct Claim {
 /// Handles a request that has a key; lets all others pass.
 pub(crate) async fn apply(
     host: &AppContext,
+    scope: &RequestScope,
     principal: &Principal,
-    dialect: Dialect,
     request: Request,
-    next: Next,
+    routes: &Router,
 ) -> Response {
     let text = match (request.method(), request.headers().get("idempotency-key")) {
         (&Method::POST, Some(text)) => text
@@ -80,7 +79,7 @@ pub(crate) async fn apply(
             .map(str::to_owned)
             .ok()
             .filter(|text| (1..=255).contains(&text.len())),
-        _ => return next.run(request).await,
+        _ => return call(routes, request).await,
     };
     let Some(text) = text else {
         return ApiError(Error::invalid_header(
@@ -89,21 +88,19 @@ pub(crate) async fn apply(
         ))
         .into_response();
     };
-    let (key, request) = match Key::read(host, principal, &text, request).await {
+    let (key, request) = match Key::read(host, scope, principal, &text, request).await {
         Ok(read) => read,
         Err(error) => return ApiError(error).into_response(),
     };
     // A panic frees the key like any other 5xx.
-    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    let response =
-        handled.unwrap_or_else(|_| ApiError(Error::internal("a handler panicked")).into_response());
+    let response = call(routes, request).await;
     match key.taken_claim() {
-        Some(claim) => key.settle(claim, dialect, response).await,
+        Some(claim) => key.settle(claim, scope.dialect, response).await,
         // The request was refused before its key was looked up, or is answered with what was kept.
         None => {
             let is_replay = response.headers().contains_key(REPLAYED);
             let is_done = response.status().is_success();
-            debug_assert!(is_replay || !is_done, "a handler that takes no Permitted");
+            debug_assert!(is_replay || !is_done, "a handler that takes no Authorized");
             response
         }
     }
@@ -135,12 +132,13 @@ enum Found {
 impl Key {
     async fn read(
         host: &AppContext,
+        scope: &RequestScope,
         principal: &Principal,
         text: &str,
         request: Request,
     ) -> Result<(Self, Request), Error> {
         let (mut parts, body) = request.into_parts();
-        let body = read_up_to(body, largest_body(parts.uri.path())).await?;
+        let body = read_up_to(body, scope.max_body).await?;
         let key = Self(Arc::new(Inner {
             host: host.clone(),
             scope: scope_of(principal, &parts, text),
@@ -232,16 +230,16 @@ impl Key {
     }
 
     /// Ends the claim as the response requires: the response is kept, or the key is given back or forgotten.
-    async fn settle(&self, claim: Claim, dialect: Dialect, response: Response) -> Response {
+    async fn settle(&self, claim: Claim, dialect: DialectRef, response: Response) -> Response {
         let attempt = &claim.attempt;
         let payload = response.extensions().get::<Payload>().cloned();
         let failed = response.extensions().get::<Arc<Error>>().cloned();
         let status = failed
             .as_deref()
-            .map_or(response.status(), |error| encode::status_of(dialect, error));
+            .map_or(response.status(), |error| dialect.status_of(error));
         match payload {
             Some(payload) if failed.is_none() && status.is_success() => {
-                let faced = encode::success(dialect, status, payload);
+                let faced = dialect.success(status, payload);
                 let (parts, body) = faced.into_parts();
                 match axum::body::to_bytes(body, usize::MAX).await {
                     Ok(body) => {

@@ -1,4 +1,4 @@
-//! The API documents: what the handlers' annotations say, in the shape that `encode` gives to answers.
+//! The API documents: what the handlers' annotations say, in the envelopes of their dialects.
 //!
 //! Annotations describe bare data, as handlers return it. [`document`] adds what a dialect adds: envelopes, errors, credentials,
 //! rate-limit headers. An annotation may say more:
@@ -18,9 +18,10 @@ mod requests;
 
 use std::collections::BTreeSet;
 
-use auth::Dialect;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
+
+use crate::dialects::{DialectRef, dialect_of};
 
 /// What a document says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,7 @@ pub fn document(
             if !is_wanted(&path) {
                 continue;
             }
-            let dialect = Dialect::of(&path);
+            let dialect = dialect_of(&path);
             for (method, operation) in item.as_object_mut().into_iter().flatten() {
                 complete(dialect, method, operation);
             }
@@ -67,7 +68,7 @@ pub fn document(
         }
     }
 
-    let mut servers = vec![json!({"url": info.root, "description": "Where this document is"})];
+    let mut servers = vec![json!({"url": info.root, "description": "This deployment"})];
     servers.extend(info.public_url.map(|url| json!({ "url": url })));
     let mut document = json!({
         "openapi": "3.1.0",
@@ -93,7 +94,7 @@ pub fn document(
 }
 
 /// Gives an operation what its dialect adds.
-fn complete(dialect: Dialect, method: &str, operation: &mut Value) {
+fn complete(dialect: DialectRef, method: &str, operation: &mut Value) {
     let access = requests::secure(dialect, operation);
     requests::tell_role(operation);
     requests::add_parameters(dialect, method, access, operation);

@@ -138,13 +138,13 @@ impl IntoResponse for ApiError {
 
 /// Data without an envelope, in a response's extensions.
 #[derive(Clone, Debug)]
-pub(crate) struct Payload {
-    pub(crate) data: Bytes,
-    pub(crate) shape: Shape,
+pub struct Payload {
+    pub data: Bytes,
+    pub shape: Shape,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Shape {
+pub enum Shape {
     One,
     Nothing,
     Bare,

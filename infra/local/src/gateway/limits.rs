@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use auth::{Credential, Dialect};
+use auth::Credential;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{request, response};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyRequestContext;
 use serde_json::{Value, json};
+use web::RoutePolicies;
+use web::dialects::dialect_of;
 
 use super::proxy::{event, media_type, text};
 
@@ -67,14 +69,14 @@ impl Limits {
         arrival: ARRIVAL,
     };
 
-    /// The largest body that a request may have.
-    pub(super) fn body_of(&self, head: &request::Parts) -> usize {
+    /// The largest body that a request may have, where `policies` are those of all routes.
+    pub(super) fn body_of(&self, head: &request::Parts, policies: &RoutePolicies) -> usize {
         let path = head.uri.path();
-        if Credential::read(Dialect::of(path), &head.headers).is_ok() {
+        if Credential::read(dialect_of(path).credentials(), &head.headers).is_ok() {
             self.body
         } else {
             self.body
-                .min(UNAUTHENTICATED_BODY.max(web::largest_body(path)))
+                .min(UNAUTHENTICATED_BODY.max(policies.max_body(&head.method, path)))
         }
     }
 

@@ -31,10 +31,12 @@ use self::responses::{GatewayResponseType, Responses};
 use self::routing::Routing;
 use self::streaming::{StreamEnd, streamed};
 use crate::embedded::connections::{self, Ends};
+use crate::functions::route_policies;
 use crate::hosting::{Failure, FunctionHandle, HttpCall};
 use crate::invocation;
 use crate::runtime_api::BootstrapError;
 use crate::template::{Deployment, Route};
+use web::RoutePolicies;
 
 /// How long the rest of a body that is too large is read and thrown away, so that the client gets to see the answer.
 const DISCARD_FOR: Duration = Duration::from_secs(2);
@@ -56,6 +58,7 @@ pub(crate) struct Gateway {
     stage: String,
     binary_media_types: Arc<[String]>,
     limits: Limits,
+    policies: RoutePolicies,
     clock: Clock,
     hosts: Hosts,
     /// Ends the streams.
@@ -96,6 +99,7 @@ impl Gateway {
             stage: deployment.stage.clone(),
             binary_media_types: deployment.binary_media_types.as_slice().into(),
             limits,
+            policies: route_policies(),
             clock,
             hosts: Hosts::new(host, &deployment.names),
             stop,
@@ -192,7 +196,7 @@ impl Gateway {
         head: &request::Parts,
         mut body: Incoming,
     ) -> Result<Bytes, GatewayResponseType> {
-        let limit = self.limits.body_of(head);
+        let limit = self.limits.body_of(head, &self.policies);
         let too_large = if limit < self.limits.body {
             GatewayResponseType::TooLargeUnauthenticated { limit }
         } else {

@@ -6,11 +6,8 @@ use utoipa::PartialSchema as _;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::MAX_DEFINITION;
-use super::catalog::AgentType;
-use super::triage;
 use crate::error::{FieldError, Result, all_valid};
 use crate::ids::AgentId;
-use crate::model;
 
 /// A kind of value that a parameter takes (Prodgy's agent settings page).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +20,9 @@ pub enum ParameterKind {
     Json,
 }
 
+/// A rule for the value of a parameter. The error is what the value must be.
+pub type ParameterCheck = fn(&Value) -> Result<(), String>;
+
 /// A parameter that an agent of some type takes.
 #[derive(Clone, Debug, Serialize)]
 pub struct ParameterSpec {
@@ -33,6 +33,9 @@ pub struct ParameterSpec {
     pub kind: ParameterKind,
     pub required: bool,
     pub default: Option<Value>,
+    /// A rule beside that of the kind.
+    #[serde(skip)]
+    pub check: Option<ParameterCheck>,
 }
 
 /// A parameter that an agent of some type takes.
@@ -81,106 +84,126 @@ impl utoipa::ToSchema for ParameterSpec {
     }
 }
 
-impl AgentType {
-    /// Checks parameters against the type and fills in defaults. Errors name `<prefix>.<parameter>`.
-    pub fn validate_parameters(
-        self,
-        prefix: &str,
-        mut given: Map<String, Value>,
-    ) -> Result<Map<String, Value>> {
-        let specs = self.parameters();
-        let mut errors = Vec::new();
-        let mut wrong = |name: &str, message: String| {
-            errors.push(FieldError::new(format!("{prefix}.{name}"), message))
-        };
-        for name in given
-            .keys()
-            .filter(|name| !specs.iter().any(|spec| spec.name == name.as_str()))
-        {
-            wrong(
-                &name.chars().take(100).collect::<String>(),
-                format!("is not a parameter of {}", self.slug()),
-            );
-        }
-        for spec in &specs {
-            match given.get(spec.name).filter(|value| !value.is_null()) {
-                None if spec.required => wrong(spec.name, "can't be blank".to_owned()),
-                None => {
-                    given.remove(spec.name);
-                    if let Some(default) = &spec.default {
-                        given.insert(spec.name.to_owned(), default.clone());
-                    }
+/// Checks the parameters of an agent of the type `slug` against its specifications and fills in defaults. Errors name
+/// `<prefix>.<parameter>`. `check` says what else is wrong with parameters that fit, by the name of one.
+pub fn validate_parameters(
+    slug: &str,
+    specs: &[ParameterSpec],
+    check: impl FnOnce(&Map<String, Value>) -> Option<(&'static str, String)>,
+    prefix: &str,
+    mut given: Map<String, Value>,
+) -> Result<Map<String, Value>> {
+    let mut errors = Vec::new();
+    let mut wrong = |name: &str, message: String| {
+        errors.push(FieldError::new(format!("{prefix}.{name}"), message))
+    };
+    for name in given
+        .keys()
+        .filter(|name| !specs.iter().any(|spec| spec.name == name.as_str()))
+    {
+        wrong(
+            &name.chars().take(100).collect::<String>(),
+            format!("is not a parameter of {slug}"),
+        );
+    }
+    for spec in specs {
+        match given.get(spec.name).filter(|value| !value.is_null()) {
+            None if spec.required => wrong(spec.name, "can't be blank".to_owned()),
+            None => {
+                given.remove(spec.name);
+                if let Some(default) = &spec.default {
+                    given.insert(spec.name.to_owned(), default.clone());
                 }
-                Some(value) => {
-                    if let Err(message) = spec.accepts(value) {
-                        wrong(spec.name, message);
-                    }
+            }
+            Some(value) => {
+                if let Err(message) = spec.accepts(value) {
+                    wrong(spec.name, message);
                 }
             }
         }
-        if let Some(message) = model::unfit_schema(&given) {
-            wrong("output_schema", message.to_owned());
-        }
-        if serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len()) > MAX_DEFINITION {
-            errors.push(FieldError::new(
-                prefix,
-                format!("must be at most {MAX_DEFINITION} bytes"),
-            ));
-        }
-        all_valid(errors)?;
-        Ok(given)
     }
+    if let Some((name, message)) = check(&given) {
+        wrong(name, message);
+    }
+    if serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len()) > MAX_DEFINITION {
+        errors.push(FieldError::new(
+            prefix,
+            format!("must be at most {MAX_DEFINITION} bytes"),
+        ));
+    }
+    all_valid(errors)?;
+    Ok(given)
 }
+
 impl ParameterSpec {
-    fn accepts(&self, value: &Value) -> Result<(), String> {
-        if let Some(verdict) = model::check_parameter(self.name, value) {
-            return verdict;
+    /// A parameter without default that may be left out.
+    pub fn new(
+        name: &'static str,
+        label: &'static str,
+        kind: ParameterKind,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            label,
+            description,
+            kind,
+            required: false,
+            default: None,
+            check: None,
         }
-        let text_of = |value: &Value| value.as_str().map(str::to_owned);
+    }
+
+    #[must_use]
+    pub fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub fn default(self, value: impl Into<Value>) -> Self {
+        Self {
+            default: Some(value.into()),
+            ..self
+        }
+    }
+
+    /// With a rule beside that of its kind.
+    #[must_use]
+    pub fn check(self, check: ParameterCheck) -> Self {
+        Self {
+            check: Some(check),
+            ..self
+        }
+    }
+
+    fn accepts(&self, value: &Value) -> Result<(), String> {
         match &self.kind {
-            ParameterKind::Text => match text_of(value) {
-                None => Err("must be a text".to_owned()),
+            ParameterKind::Text => match value.as_str() {
+                None => return Err("must be a text".to_owned()),
                 Some(text) if text.trim().is_empty() && self.required => {
-                    Err("can't be blank".to_owned())
+                    return Err("can't be blank".to_owned());
                 }
                 Some(text) if text.chars().count() > 20_000 => {
-                    Err("must be at most 20000 characters".to_owned())
+                    return Err("must be at most 20000 characters".to_owned());
                 }
-                Some(_) => Ok(()),
+                Some(_) => {}
             },
-            ParameterKind::Number => match value.as_f64() {
-                None => Err("must be a number".to_owned()),
-                Some(number) => match self.name {
-                    "max_steps" => integer_in_range(value, 50),
-                    "max_tokens" => integer_in_range(value, 1_000_000_000),
-                    "max_seconds" => integer_in_range(value, 86_400),
-                    "max_cost_usd" if !(0.000_001..=10_000.0).contains(&number) => {
-                        Err("must be from 0.000001 to 10000".to_owned())
-                    }
-                    _ => Ok(()),
-                },
-            },
-            ParameterKind::Selection { options } => match text_of(value) {
-                Some(choice) if options.contains(&choice.as_str()) => Ok(()),
-                _ => Err(format!("must be one of {}", options.join(", "))),
-            },
-            ParameterKind::Boolean => {
-                if value.is_boolean() {
-                    Ok(())
-                } else {
-                    Err("must be true or false".to_owned())
-                }
+            ParameterKind::Number if !value.is_number() => {
+                return Err("must be a number".to_owned());
             }
-            ParameterKind::Json => match self.name {
-                "tools" => names_within(value, &TOOLS),
-                "allowed_hosts" => hosts(value),
-                "allowed_agents" => agents(value),
-                "sections" => names_within(value, &SECTIONS),
-                "priority_rules" => triage::check_rules(value),
-                "escalation_criteria" => triage::check_criteria(value),
-                _ => Ok(()),
+            ParameterKind::Selection { options } => match value.as_str() {
+                Some(choice) if options.contains(&choice) => {}
+                _ => return Err(format!("must be one of {}", options.join(", "))),
             },
+            ParameterKind::Boolean if !value.is_boolean() => {
+                return Err("must be true or false".to_owned());
+            }
+            ParameterKind::Number | ParameterKind::Boolean | ParameterKind::Json => {}
         }
+        self.check.map_or(Ok(()), |check| check(value))
     }
 }
 
@@ -192,13 +215,11 @@ pub const TOOLS: [&str; 4] = [
     "get_activity",
 ];
 
-/// What a briefing may tell of.
-pub const SECTIONS: [&str; 4] = ["weather", "activity", "calendar", "email"];
-
 /// The most agents that one may be allowed to start by name or id.
 const MAX_ALLOWED_AGENTS: usize = 20;
 
-fn integer_in_range(value: &Value, most: u64) -> Result<(), String> {
+/// Whether a value is a whole number from 1 to `most`.
+pub fn integer_in_range(value: &Value, most: u64) -> Result<(), String> {
     if value
         .as_u64()
         .is_some_and(|number| (1..=most).contains(&number))
@@ -209,7 +230,8 @@ fn integer_in_range(value: &Value, most: u64) -> Result<(), String> {
     }
 }
 
-fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
+/// Whether a value is a list of names among those that are known.
+pub fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
     let fine = value.as_array().is_some_and(|names| {
         names
             .iter()
@@ -222,7 +244,8 @@ fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
     }
 }
 
-fn agents(value: &Value) -> Result<(), String> {
+/// Whether a value is `*` or a list of ids of agents.
+pub fn agents(value: &Value) -> Result<(), String> {
     let is_id = |agent: &Value| {
         agent
             .as_str()
@@ -241,7 +264,8 @@ fn agents(value: &Value) -> Result<(), String> {
     }
 }
 
-fn hosts(value: &Value) -> Result<(), String> {
+/// Whether a value is a list of host names, each with an optional leading `*.`.
+pub fn hosts(value: &Value) -> Result<(), String> {
     let is_host = |host: &str| {
         let name = host.strip_prefix("*.").unwrap_or(host);
         !name.is_empty()
@@ -257,154 +281,5 @@ fn hosts(value: &Value) -> Result<(), String> {
         Ok(())
     } else {
         Err("must be a list of at most 100 host names, each with an optional leading *.".to_owned())
-    }
-}
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::error::Error;
-
-    fn check(kind: AgentType, parameters: Value) -> Result<Map<String, Value>> {
-        kind.validate_parameters("config", parameters.as_object().unwrap().clone())
-    }
-
-    #[test]
-    fn parameters_are_checked_by_kind_and_completed_with_defaults() {
-        let complete = check(AgentType::WeatherCheck, json!({"location": "New York"})).unwrap();
-        assert_eq!(
-            Value::from(complete),
-            json!({"location": "New York", "units": "metric"})
-        );
-
-        for (kind, wrong, field) in [
-            (AgentType::WeatherCheck, json!({}), "config.location"),
-            (
-                AgentType::WeatherCheck,
-                json!({"location": "  "}),
-                "config.location",
-            ),
-            (
-                AgentType::WeatherCheck,
-                json!({"location": 7}),
-                "config.location",
-            ),
-            (
-                AgentType::WeatherCheck,
-                json!({"location": "x", "units": "kelvin"}),
-                "config.units",
-            ),
-            (
-                AgentType::WeatherCheck,
-                json!({"location": "x", "colour": "red"}),
-                "config.colour",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "tools": ["rm"]}),
-                "config.tools",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "model": "elsewhere/gpt"}),
-                "config.model",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "fallbacks": ["openai/gpt-5", 7]}),
-                "config.fallbacks",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "credential_id": "mine"}),
-                "config.credential_id",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "max_output_tokens": 0}),
-                "config.max_output_tokens",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "model": "openai/gpt-5", "output_schema": []}),
-                "config.output_schema",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "output_schema": {}}),
-                "config.output_schema",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "max_steps": 0}),
-                "config.max_steps",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "max_steps": 2.5}),
-                "config.max_steps",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "max_tokens": 0}),
-                "config.max_tokens",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "max_seconds": 86401}),
-                "config.max_seconds",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "max_cost_usd": 0}),
-                "config.max_cost_usd",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "allowed_hosts": ["a/b"]}),
-                "config.allowed_hosts",
-            ),
-            (
-                AgentType::Freeform,
-                json!({"instructions": "x", "allowed_agents": ["*"]}),
-                "config.allowed_agents",
-            ),
-            (
-                AgentType::SupportTriage,
-                json!({"priority_rules": {"urgent": "outage"}}),
-                "config.priority_rules",
-            ),
-            (
-                AgentType::SupportTriage,
-                json!({"priority_rules": [{"priority": "urgent", "when": {"any": []}}]}),
-                "config.priority_rules",
-            ),
-            (
-                AgentType::SupportTriage,
-                json!({"escalation_criteria": 7}),
-                "config.escalation_criteria",
-            ),
-            (
-                AgentType::SupportTriage,
-                json!({"auto_notify": "yes"}),
-                "config.auto_notify",
-            ),
-            (
-                AgentType::MorningBriefing,
-                json!({"sections": ["news"]}),
-                "config.sections",
-            ),
-            (
-                AgentType::MorningBriefing,
-                json!({"style": "poetic"}),
-                "config.style",
-            ),
-        ] {
-            match check(kind, wrong.clone()) {
-                Err(Error::Invalid(errors)) => assert_eq!(errors[0].field, field, "{wrong}"),
-                other => panic!("{wrong}: {other:?}"),
-            }
-        }
     }
 }

@@ -254,14 +254,6 @@ fn known(fields: &Map<String, Value>, names: &[&str]) -> Result<(), String> {
     unknown.map_or(Ok(()), |name| Err(name.chars().take(100).collect()))
 }
 
-pub(super) fn check_rules(value: &Value) -> Result<(), String> {
-    rules(value).map(drop)
-}
-
-pub(super) fn check_criteria(value: &Value) -> Result<(), String> {
-    condition(value).map(drop)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -1,6 +1,6 @@
 //! Tokens follow their makers: a token may do only what the person who made it may do now.
 
-use super::{Token, TokenKind, TokenState};
+use super::{Token, TokenState};
 use crate::access::Role;
 use crate::identity::{Member, MemberStatus};
 use crate::ids::{OrganizationId, WorkspaceId};
@@ -63,7 +63,7 @@ impl Token {
             });
         };
         // A Prodgy token from before it had a role of its own beside the one that it acts with.
-        let is_older = self.maker_organization_id.is_none() && self.kind == TokenKind::Prodgy;
+        let is_older = self.maker_organization_id.is_none() && self.kind.has_role();
         let own_role = self.own_role.or(is_older.then_some(self.role));
         let role = maker.lends(own_role);
         let is_so = (self.role, self.all_workspaces) == (role, maker.all_workspaces)

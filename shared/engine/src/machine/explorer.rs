@@ -11,9 +11,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::*;
-use crate::definition::ResultKind;
-use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
+use crate::result::Text;
 
 /// More steps than a lone worker needs from anywhere to the end.
 const ENOUGH: usize = 60;
@@ -70,20 +69,14 @@ fn is_idempotent(tool: &str) -> bool {
 }
 
 fn definition(model: &str) -> Definition {
+    let model = ModelChoice {
+        name: model.parse().expect("a model's name"),
+        ..ModelChoice::default()
+    };
     Definition {
-        model: ModelChoice {
-            name: model.parse().expect("a model's name"),
-            ..ModelChoice::default()
-        },
-        instructions: String::new(),
-        opening: String::new(),
-        images: Vec::new(),
         tools: vec!["post".to_owned(), "get".to_owned()],
-        allowed_hosts: Vec::new(),
-        allowed_agents: Vec::new(),
         max_steps: 5,
-        limits: Limits::default(),
-        result: ResultKind::Text,
+        ..Definition::new(model, Text)
     }
 }
 

@@ -7,13 +7,12 @@ use serde_json::{Value, json};
 
 use super::{Call, Stage, State, Turn};
 use crate::definition::Definition;
+use crate::outcome::shortened;
 
 /// How many calls a model may ask for in one answer.
 const MAX_CALLS: usize = 32;
 /// How deep a tool's result or a provider's own content may be, both of which have a value from outside within them.
 const MAX_DEPTH_AROUND: usize = MAX_DEPTH + 8;
-/// The longest error text that is kept, in characters.
-pub(super) const MAX_ERROR: usize = 2000;
 
 /// The journal does not tell a story that this machine could have lived.
 #[derive(Debug, thiserror::Error)]
@@ -265,12 +264,4 @@ impl State {
     fn open_call(&self, call_id: &str) -> Option<&Call> {
         self.open_calls().find(|call| call.request.id == call_id)
     }
-}
-
-pub(super) fn shortened(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR) {
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }

@@ -2,24 +2,18 @@ use domain::run::{Step, StepEvent, ToolCall, ToolOutcome};
 use llm::ModelResponse;
 use serde_json::json;
 
-use super::journal::MAX_ERROR;
 use super::*;
-use crate::definition::ResultKind;
+use crate::agents::weather_check::Weather;
 use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
+use crate::outcome::MAX_ERROR;
+use crate::result::{RunResult, Text};
 
-fn state(max_steps: u32, result: ResultKind) -> State {
+fn state(max_steps: u32, result: impl RunResult + 'static) -> State {
     let definition = Definition {
-        model: ModelChoice::default(),
-        instructions: String::new(),
         opening: "hello".to_owned(),
-        images: Vec::new(),
-        tools: Vec::new(),
-        allowed_hosts: Vec::new(),
-        allowed_agents: Vec::new(),
         max_steps,
-        limits: Limits::default(),
-        result,
+        ..Definition::new(ModelChoice::default(), result)
     };
     State::replay(definition, &[]).unwrap()
 }
@@ -51,7 +45,7 @@ fn error_of(state: &State) -> String {
 
 #[test]
 fn a_model_that_keeps_asking_for_the_impossible_meets_the_step_limit() {
-    let mut state = state(3, ResultKind::Text);
+    let mut state = state(3, Text);
     let mut answers = 0;
     loop {
         match state.next() {
@@ -84,7 +78,7 @@ fn a_model_that_keeps_asking_for_the_impossible_meets_the_step_limit() {
 
 #[test]
 fn a_refusal_is_shown_to_the_model() {
-    let mut state = state(20, ResultKind::Text);
+    let mut state = state(20, Text);
     state.answered(answer("", &["rm"]));
     state.refuse("call_1_1", "x".repeat(MAX_ERROR + 1));
     let messages = state.request(Vec::new()).messages;
@@ -110,7 +104,7 @@ fn a_refusal_is_shown_to_the_model() {
 #[test]
 fn the_result_of_a_call_that_must_not_be_repeated_is_stored_at_once() {
     for (idempotent, expected) in [(false, Action::Write), (true, Action::CallModel)] {
-        let mut state = state(20, ResultKind::Text);
+        let mut state = state(20, Text);
         state.answered(answer("", &["http_request"]));
         state.intend("call_1_1", idempotent);
         assert_eq!(state.next(), Action::Write);
@@ -123,7 +117,7 @@ fn the_result_of_a_call_that_must_not_be_repeated_is_stored_at_once() {
 #[test]
 fn what_is_too_large_is_not_kept() {
     let large = "x".repeat(MAX_PAYLOAD);
-    let mut told = state(20, ResultKind::Text);
+    let mut told = state(20, Text);
     told.answered(answer("", &["http_request"]));
     told.returned("call_1_1", ToolOutcome::Ok(json!(large)));
     assert!(
@@ -131,18 +125,18 @@ fn what_is_too_large_is_not_kept() {
         if error == "the result is larger than 2000000 bytes")
     );
 
-    let mut said = state(20, ResultKind::Text);
+    let mut said = state(20, Text);
     said.answered(answer(&large, &[]));
     assert_eq!(
         error_of(&said),
         "the model's answer is larger than 2000000 bytes"
     );
 
-    let mut result = state(20, ResultKind::Text);
+    let mut result = state(20, Text);
     result.answered(answer(&large[..MAX_PAYLOAD - 10], &[]));
     assert_eq!(error_of(&result), "the output is larger than 2000000 bytes");
 
-    let mut asked = state(20, ResultKind::Text);
+    let mut asked = state(20, Text);
     asked.answered(answer("", &["rm"; 33]));
     assert_eq!(
         error_of(&asked),
@@ -154,7 +148,7 @@ fn what_is_too_large_is_not_kept() {
 fn a_weather_check_is_its_weather() {
     let weather = json!({ "temperature": 21 });
     let run = |outcome: Option<ToolOutcome>| {
-        let mut state = state(20, ResultKind::Weather);
+        let mut state = state(20, Weather);
         if let Some(outcome) = outcome {
             state.answered(answer("", &["get_weather"]));
             state.returned("call_1_1", outcome);
@@ -185,7 +179,7 @@ fn a_weather_check_is_its_weather() {
 
 #[test]
 fn calls_of_one_answer_are_made_together_and_come_back_in_any_order() {
-    let mut state = state(20, ResultKind::Text);
+    let mut state = state(20, Text);
     state.answered(answer("", &["get"; 9]));
     let Action::RecordIntents(first) = state.next() else {
         panic!("intents come first");
@@ -230,7 +224,7 @@ fn a_limit_keeps_a_run_from_asking_again_and_not_from_ending() {
         (limits(Some(5), None), "token limit of 5 reached"),
         (limits(None, Some(5)), "cost limit of $0.000005 reached"),
     ] {
-        let mut definition = state(20, ResultKind::Text).definition;
+        let mut definition = state(20, Text).definition;
         definition.limits = limits;
         let mut asking = State::replay(definition, &[]).unwrap();
         let mut ending = asking.clone();
@@ -251,7 +245,7 @@ fn a_hosted_models_answer_is_stored_before_it_is_checked_and_before_the_run_ends
         (Some(json!({"type": "string"})), Action::CheckAnswer),
         (None, Action::Done(Outcome::failed("x"))),
     ] {
-        let mut definition = state(20, ResultKind::Text).definition;
+        let mut definition = state(20, Text).definition;
         definition.model.name = "openai/gpt-5".parse().unwrap();
         definition.model.output_schema = schema;
         let mut state = State::replay(definition, &[]).unwrap();
@@ -304,7 +298,7 @@ fn a_journal_that_makes_no_sense_is_refused() {
             vec![step(0, StepEvent::Stopped), step(1, StepEvent::Paused)],
         ),
     ] {
-        let definition = state(20, ResultKind::Text).definition;
+        let definition = state(20, Text).definition;
         assert!(
             State::replay(definition, &journal).is_err(),
             "{description}"

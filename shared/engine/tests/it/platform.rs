@@ -11,27 +11,23 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::Result;
 use domain::agent::{Agent, AgentState, AgentType, AgentVersion};
 use domain::audit::{Actor, AuditEntry, Caller};
 use domain::identity::Workspace;
-use domain::ids::{AgentId, AgentVersionId, CredentialId, OrganizationId, RunId, WorkspaceId};
+use domain::ids::{AgentId, AgentVersionId, OrganizationId, RunId, WorkspaceId};
 use domain::message::Advance;
-use domain::model::Provider;
 use domain::page::PageRequest;
 use domain::plan::PlanUsage;
 use domain::run::{DisplayMessage, Run, RunTrigger};
 use domain::text::{Description, Name};
 use engine::{
-    KeySource, Models, Places, Progress, ProviderKey, RunQueue, Runner, StartRun, Starter, Tenant,
-    WorkspaceTools,
+    Models, Places, Progress, ProviderKeys, RunQueue, Runner, StartRun, Starter, WorkspaceTools,
 };
-use futures::future::{self, BoxFuture};
 use outbound::OutboundClient;
 use runtime::{Clock, Config, Services};
 use serde_json::{Value, json};
 use store::{RunFilter, Store};
-use tools::{ToolSettings, Toolbox};
+use tools::{ToolCatalog, ToolSettings};
 
 /// How long the world's `/slow` takes.
 pub(crate) const SLOW: Duration = Duration::from_millis(1500);
@@ -48,29 +44,6 @@ struct World {
     hits: Arc<Mutex<Vec<Hit>>>,
     /// The path whose next request fails.
     failing: Arc<Mutex<Option<String>>>,
-}
-
-/// An organization without credentials.
-struct NoKeys;
-
-impl KeySource for NoKeys {
-    fn key(
-        &self,
-        _: Tenant,
-        _: Provider,
-        _: Option<CredentialId>,
-    ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
-        Box::pin(future::ready(Ok(None)))
-    }
-
-    fn remember_unsupported(
-        &self,
-        _: OrganizationId,
-        _: CredentialId,
-        _: Vec<String>,
-    ) -> BoxFuture<'_, Result<()>> {
-        Box::pin(future::ready(Ok(())))
-    }
 }
 
 pub(crate) struct Platform {
@@ -116,7 +89,7 @@ impl Platform {
         let clock = Clock::system();
         let services = Services::new(Config::from_map(&variables).unwrap(), clock.clone());
         let store = Store::new(&services);
-        let toolbox = Toolbox::new(ToolSettings {
+        let tools = ToolCatalog::new(ToolSettings {
             outbound: OutboundClient::new(true),
             geocoding_url: format!("http://{address}"),
             forecast_url: format!("http://{address}"),
@@ -130,10 +103,11 @@ impl Platform {
             places.clone(),
             clock.clone(),
         );
-        let toolbox = toolbox.with_workspace(Arc::new(workspace));
+        let tools = tools.with_workspace(Arc::new(workspace));
         let models = Models::new(
             OutboundClient::new(true),
-            Arc::new(NoKeys),
+            // There are no credentials.
+            ProviderKeys::new(services, store.clone()),
             Duration::from_secs(1),
         );
         let now = clock.now();
@@ -149,7 +123,7 @@ impl Platform {
         let audit = AuditEntry::new(&caller, "workspace.created", "workspace", workspace.id, now);
         store.create_workspace(&workspace, &audit).await.unwrap();
         Self {
-            runner: Runner::new(store.clone(), clock.clone(), toolbox, models, places, lease),
+            runner: Runner::new(store.clone(), clock.clone(), tools, models, places, lease),
             starter,
             caller,
             plan: PlanUsage::unlimited(now),
@@ -291,7 +265,7 @@ impl Platform {
 
     pub(crate) async fn run_of(&self, agent: &Agent, input: Value) -> Run {
         let start = self.start_run(agent, input);
-        self.starter.start(start).await.unwrap()
+        self.starter.accept(start).await.unwrap()
     }
 
     /// One delivery of the run's message.

@@ -110,7 +110,7 @@ async fn five_failures_in_a_row_disable_an_agent() {
 
     let refused = platform
         .starter
-        .start(platform.start_run(&disabled, json!({})))
+        .accept(platform.start_run(&disabled, json!({})))
         .await;
     assert!(matches!(refused, Err(domain::Error::Refused(_))));
 }

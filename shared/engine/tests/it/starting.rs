@@ -27,10 +27,10 @@ async fn starting_a_run_again_gives_the_run_that_exists() {
     let mut start = platform.start_run(&agent, json!({ "a": 1 }));
     start.plan = &limited;
     let id = start.id;
-    let first = platform.starter.start(start).await.unwrap();
+    let first = platform.starter.accept(start).await.unwrap();
     let mut again = platform.start_run(&agent, json!({ "b": 2 }));
     (again.id, again.plan) = (id, &limited);
-    let second = platform.starter.start(again).await.unwrap();
+    let second = platform.starter.accept(again).await.unwrap();
     assert_eq!(
         (second.id, &second.input),
         (first.id, &Some(json!({ "a": 1 })))
@@ -46,10 +46,10 @@ async fn starting_a_run_again_gives_the_run_that_exists() {
     plan.limits.runs = Some(1);
     let mut again = platform.start_run(&agent, json!({}));
     (again.id, again.plan) = (id, &plan);
-    assert_eq!(platform.starter.start(again).await.unwrap().id, id);
+    assert_eq!(platform.starter.accept(again).await.unwrap().id, id);
     let mut other = platform.start_run(&agent, json!({}));
     other.plan = &plan;
-    let refused = platform.starter.start(other).await;
+    let refused = platform.starter.accept(other).await;
     assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
 }
 
@@ -58,13 +58,13 @@ async fn what_cannot_run_is_refused() {
     let platform = Platform::start().await;
     let mut agent = freeform(&platform).await;
     let large = platform.start_run(&agent, json!("x".repeat(2_000_000)));
-    match platform.starter.start(large).await {
+    match platform.starter.accept(large).await {
         Err(Error::Invalid(errors)) => assert_eq!(errors[0].field, "payload"),
         other => panic!("{other:?}"),
     }
     agent.state = AgentState::Paused;
     let paused = platform.start_run(&agent, json!({}));
-    match platform.starter.start(paused).await {
+    match platform.starter.accept(paused).await {
         Err(Error::Refused(why)) => assert_eq!(why, "agent is paused"),
         other => panic!("{other:?}"),
     }

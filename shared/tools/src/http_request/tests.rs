@@ -6,8 +6,10 @@ use rand::{Rng, RngExt};
 
 use super::reply::MAX_BODY;
 use super::*;
-use crate::toolbox::{ToolSettings, Toolbox};
-use crate::wire::Server;
+use outbound::testing::FakeServer;
+
+use crate::testing::{catalog, resolve_all};
+use crate::{ToolPermissions, ToolSettings, call};
 
 fn nowhere() -> ToolSettings {
     ToolSettings {
@@ -18,20 +20,19 @@ fn nowhere() -> ToolSettings {
 }
 
 async fn request(arguments: Value, allowed_hosts: &[&str]) -> Result<Value, ToolError> {
-    Toolbox::new(nowhere())
-        .call(ToolInvocation {
-            tool: "http_request",
-            arguments: &arguments,
-            allowed_tools: &["http_request".to_owned()],
-            allowed_hosts: &allowed_hosts
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>(),
-            allowed_agents: &[],
-            run: None,
-            idempotency_key: "run-7/call_1",
-        })
-        .await
+    let permissions = ToolPermissions {
+        tools: vec!["http_request".to_owned()],
+        hosts: allowed_hosts.iter().map(ToString::to_string).collect(),
+        agents: Vec::new(),
+    };
+    let invocation = ToolInvocation {
+        tool: "http_request",
+        arguments: &arguments,
+        permissions: &permissions,
+        run: None,
+        idempotency_key: "run-7/call_1",
+    };
+    call(&resolve_all(&catalog(nowhere())).await, &invocation).await
 }
 
 /// Answers with what it was sent.
@@ -48,7 +49,7 @@ async fn echo(RawQuery(query): RawQuery, request: Request) -> (StatusCode, axum:
 
 #[tokio::test]
 async fn a_request_is_sent_as_described_and_any_status_is_a_result() {
-    let server = Server::start(Router::new().route("/echo", any(echo))).await;
+    let server = FakeServer::start(Router::new().route("/echo", any(echo))).await;
     let arguments = json!({
         "method": "POST", "url": format!("{}/echo?a=1", server.url()), "query": { "b": "x y", "c": 2 },
         "headers": { "X-Token": "t" }, "body": { "n": 1 },
@@ -80,7 +81,7 @@ async fn a_request_is_sent_as_described_and_any_status_is_a_result() {
 #[tokio::test]
 async fn a_request_takes_no_longer_than_it_was_given() {
     let slow = || async { tokio::time::sleep(Duration::from_secs(5)).await };
-    let server = Server::start(Router::new().route("/", get(slow))).await;
+    let server = FakeServer::start(Router::new().route("/", get(slow))).await;
     let arguments = json!({ "url": server.url(), "timeout_seconds": 1 });
     assert_eq!(
         request(arguments, &["127.0.0.1"]).await,
@@ -144,17 +145,14 @@ fn anything(rng: &mut impl Rng, depth: u32) -> Value {
 #[tokio::test]
 async fn no_arguments_make_it_panic() {
     let mut rng = rand::rng();
+    let tools = resolve_all(&catalog(nowhere())).await;
     let mut valid = 0;
     for _ in 0..20_000 {
         let mut arguments = anything(&mut rng, 3);
         if let Value::Object(fields) = &mut arguments {
             fields.entry("url").or_insert(json!("https://a.example/"));
         }
-        valid += usize::from(
-            Toolbox::new(nowhere())
-                .validate("http_request", &arguments)
-                .is_ok(),
-        );
+        valid += usize::from(tools.validate("http_request", &arguments).is_ok());
         // No host is allowed, so nothing is sent.
         request(arguments.clone(), &[]).await.unwrap_err();
         // What the schema refuses is not met in a run; still.
@@ -195,7 +193,7 @@ async fn a_reply_is_shown_as_far_as_a_model_can_read_it() {
             "/broken",
             get(|| async { ([("content-type", "application/json")], "{") }),
         );
-    let server = Server::start(router).await;
+    let server = FakeServer::start(router).await;
     let fetch = async |path: &str| {
         request(
             json!({ "url": format!("{}{path}", server.url()) }),

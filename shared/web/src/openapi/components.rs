@@ -1,16 +1,11 @@
 //! What operations refer to: the bodies of errors, common parameters and headers, and the credentials.
 
-use auth::Dialect;
-use domain::page::MAX_OFFSET;
+use domain::Error;
 use serde_json::{Map, Value, json};
 
-use super::envelopes::{headers as answer_headers, next_cursor};
-use super::errors::prefix;
+use super::envelopes::headers as answer_headers;
 use super::requests::Access;
-
-const DIALECTS: [Dialect; 3] = [Dialect::Prodgy, Dialect::Prowpt, Dialect::AgentPlatform];
-/// A request id, in examples.
-const REQUEST_ID: &str = "3f0c4a1e-6a52-4c8e-9d0b-2f6f3a7b9c11";
+use crate::dialects;
 
 /// The statuses of errors, with what they mean to a client and an example of their message.
 const ERRORS: [(&str, &str, &str, &str); 9] = [
@@ -72,33 +67,14 @@ const ERRORS: [(&str, &str, &str, &str); 9] = [
 
 pub(super) fn responses() -> Value {
     let mut all = Map::new();
-    for dialect in DIALECTS {
+    for dialect in dialects::described() {
+        let validation = dialect.status_of(&Error::Invalid(Vec::new()));
         for (status, meaning, kind, message) in ERRORS {
-            let is_validation = status
-                == if dialect == Dialect::Prodgy {
-                    "400"
-                } else {
-                    "422"
-                };
+            let is_validation = status == validation.as_str();
             let suffix = if is_validation {
                 "ValidationError"
             } else {
                 "Error"
-            };
-            let example = match (dialect, is_validation) {
-                (Dialect::Prodgy | Dialect::Account, true) => json!({
-                    "success": false, "error": "ValidationError", "message": "name: can't be blank",
-                    "errors": [{"field": "name", "message": "can't be blank"}], "request_id": REQUEST_ID,
-                }),
-                (Dialect::Prodgy | Dialect::Account, false) => {
-                    json!({"success": false, "error": kind, "message": message, "request_id": REQUEST_ID})
-                }
-                (Dialect::Prowpt, true) => json!({
-                    "detail": [{"loc": ["body", "name"], "msg": "can't be blank", "type": "value_error"}], "request_id": REQUEST_ID,
-                }),
-                (Dialect::Prowpt, false) => json!({"detail": message, "request_id": REQUEST_ID}),
-                (Dialect::AgentPlatform, true) => json!({"errors": {"name": ["can't be blank"]}}),
-                (Dialect::AgentPlatform, false) => json!({"errors": {"detail": message}}),
             };
             let access = if status == "401" {
                 Access::Open
@@ -109,16 +85,16 @@ pub(super) fn responses() -> Value {
             if status == "429" {
                 headers["Retry-After"] = json!({"$ref": "#/components/headers/RetryAfter"});
             }
-            if status == "401" && dialect == Dialect::Prowpt {
+            if status == "401" && dialect.challenge().is_some() {
                 headers["WWW-Authenticate"] = json!({"$ref": "#/components/headers/Authenticate"});
             }
-            let name = prefix(dialect);
+            let name = dialect.name();
             let response = json!({
                 "description": meaning,
                 "headers": headers,
                 "content": {"application/json": {
                     "schema": {"$ref": format!("#/components/schemas/{name}{suffix}")},
-                    "example": example,
+                    "example": dialect.error_example(is_validation, kind, message),
                 }},
             });
             all.insert(format!("{name}{status}"), response);
@@ -128,89 +104,9 @@ pub(super) fn responses() -> Value {
 }
 
 pub(super) fn schemas() -> Map<String, Value> {
-    let request_id = json!({"type": "string", "description": "The id that `X-Request-Id` has too"});
-    let prodgy = json!({
-        "type": "object",
-        "required": ["success", "error", "message"],
-        "properties": {
-            "success": {"type": "boolean", "const": false},
-            "error": {"type": "string", "description": "The kind of error, in one word"},
-            "message": {"type": "string", "description": "The same for people"},
-            "request_id": request_id,
-        },
-    });
-    let mut prodgy_validation = prodgy.clone();
-    prodgy_validation["properties"]["errors"] = json!({
-        "type": "array",
-        "description": "The fields that are wrong, if that is what it is about",
-        "items": {
-            "type": "object",
-            "required": ["field", "message"],
-            "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-        },
-    });
-    let located = json!({
-        "type": "object",
-        "required": ["loc", "msg", "type"],
-        "properties": {
-            "loc": {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}},
-            "msg": {"type": "string"},
-            "type": {"type": "string"},
-        },
-    });
-    let schemas = json!({
-        "ProdgyError": prodgy,
-        "ProdgyValidationError": prodgy_validation,
-        "ProwptError": {
-            "type": "object",
-            "required": ["detail"],
-            "properties": {"detail": {"type": "string"}, "request_id": request_id},
-        },
-        "ProwptValidationError": {
-            "type": "object",
-            "required": ["detail"],
-            "properties": {
-                "detail": {"oneOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": located}]},
-                "request_id": request_id,
-            },
-        },
-        "AgentPlatformError": {
-            "type": "object",
-            "required": ["errors"],
-            "properties": {"errors": {
-                "type": "object",
-                "required": ["detail"],
-                "properties": {"detail": {"type": "string"}},
-            }},
-        },
-        "AgentPlatformValidationError": {
-            "type": "object",
-            "required": ["errors"],
-            "properties": {"errors": {
-                "type": "object",
-                "description": "Messages by field, or a `detail` if no field is wrong",
-                "minProperties": 1,
-                "properties": {"detail": {"type": ["string", "array"], "items": {"type": "string"}}},
-                "additionalProperties": {"type": "array", "minItems": 1, "items": {"type": "string"}},
-            }},
-        },
-        "Pagination": {
-            "type": "object",
-            "required": ["page", "pageSize", "next_cursor", "total", "totalPages"],
-            "properties": {
-                "page": {"type": "integer", "minimum": 1, "examples": [1]},
-                "pageSize": {"type": "integer", "minimum": 1, "maximum": 200, "examples": [50]},
-                "total": {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "examples": [1]},
-                "totalPages": {"type": "integer", "minimum": 0, "examples": [1]},
-                "total_capped": {"type": "boolean", "const": true, "description": "There are more than `total`"},
-                "next_cursor": next_cursor(),
-            },
-        },
-    });
-    match schemas {
-        Value::Object(schemas) => schemas,
-        _ => Map::new(),
-    }
+    dialects::described()
+        .flat_map(|dialect| dialect.schemas())
+        .collect()
 }
 
 pub(super) fn parameters() -> Value {

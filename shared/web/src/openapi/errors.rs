@@ -1,13 +1,17 @@
 //! Which errors an operation answers with: by its dialect's status table, and what the operation takes.
 
-use auth::Dialect;
+use domain::Error;
 use serde_json::{Value, json};
 
 use super::requests::{Access, has_parameter};
+use crate::dialects::DialectRef;
 
 /// Adds the errors of an operation to those that its annotation names.
-pub(super) fn add(dialect: Dialect, method: &str, access: Access, operation: &mut Value) {
-    let is_prodgy = matches!(dialect, Dialect::Prodgy | Dialect::Account);
+pub(super) fn add(dialect: DialectRef, method: &str, access: Access, operation: &mut Value) {
+    let status = |error: &Error| dialect.status_of(error);
+    let validation = status(&Error::Invalid(Vec::new()));
+    let conflict = status(&Error::Conflict(String::new()));
+    let media_type = status(&Error::UnsupportedMediaType);
     let is_guarded = access != Access::Open;
     let has_body = operation.get("requestBody").is_some();
     // Also a body that the operation makes nothing of is read for the sake of its `Idempotency-Key`.
@@ -15,24 +19,21 @@ pub(super) fn add(dialect: Dialect, method: &str, access: Access, operation: &mu
     let has_query = has_parameter(operation, |parameter| {
         parameter["in"] == "query" || parameter["$ref"] == "#/components/parameters/ProductId"
     });
-    let has_headers = is_guarded && dialect != Dialect::AgentPlatform;
+    let has_headers = is_guarded && dialect.takes_organization_id();
     let is_checked = reads_body || has_query || has_headers;
     let names_something = has_parameter(operation, |parameter| parameter["in"] == "path");
     // Where workspace or organization can be chosen, the choice may not exist.
-    let chooses_tenant = dialect != Dialect::AgentPlatform;
+    let chooses_tenant = dialect.takes_organization_id();
 
     let wanted = [
-        (
-            "400",
-            (is_prodgy && is_checked) || has_body || (is_guarded && has_query),
-        ),
+        ("400", has_body || (is_guarded && has_query)),
         ("401", is_guarded),
         ("403", access == Access::Some),
         ("404", is_guarded && (names_something || chooses_tenant)),
-        ("409", is_guarded && !is_prodgy && method != "get"),
+        (conflict.as_str(), is_guarded && method != "get"),
         ("413", reads_body),
-        ("415", has_body && !is_prodgy),
-        ("422", !is_prodgy && is_checked),
+        (media_type.as_str(), has_body),
+        (validation.as_str(), is_checked),
         ("429", is_guarded),
     ];
     let Some(responses) = operation["responses"].as_object_mut() else {
@@ -50,15 +51,6 @@ pub(super) fn add(dialect: Dialect, method: &str, access: Access, operation: &mu
     }
 }
 
-fn reference(dialect: Dialect, status: &str) -> Value {
-    json!({"$ref": format!("#/components/responses/{}{status}", prefix(dialect))})
-}
-
-/// What the names of a dialect's components begin with.
-pub(super) fn prefix(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Prodgy | Dialect::Account => "Prodgy",
-        Dialect::Prowpt => "Prowpt",
-        Dialect::AgentPlatform => "AgentPlatform",
-    }
+fn reference(dialect: DialectRef, status: &str) -> Value {
+    json!({"$ref": format!("#/components/responses/{}{status}", dialect.name())})
 }

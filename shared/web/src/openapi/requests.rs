@@ -1,8 +1,9 @@
 //! What an operation takes beside its own parameters and body: a credential, and what every request of its kind may carry.
 
-use auth::Dialect;
 use domain::access::{Role, least_role};
 use serde_json::{Value, json};
+
+use crate::dialects::DialectRef;
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub(super) enum Access {
 }
 
 /// Reads the annotation's security, or writes down that of the dialect.
-pub(super) fn secure(dialect: Dialect, operation: &mut Value) -> Access {
+pub(super) fn secure(dialect: DialectRef, operation: &mut Value) -> Access {
     match operation["security"].as_array().map(Vec::as_slice) {
         Some([requirement])
             if requirement
@@ -27,12 +28,7 @@ pub(super) fn secure(dialect: Dialect, operation: &mut Value) -> Access {
         }
         Some(_) => Access::Some,
         None => {
-            operation["security"] = match dialect {
-                Dialect::Prodgy => json!([{"ProdgyToken": []}, {"ProdgyBearer": []}]),
-                Dialect::Account => json!([{"Session": []}]),
-                Dialect::Prowpt => json!([{"ProwptKey": []}, {"ProwptBearer": []}]),
-                Dialect::AgentPlatform => json!([{"AgentPlatformKey": []}]),
-            };
+            operation["security"] = dialect.security();
             Access::Anyone
         }
     }
@@ -62,17 +58,17 @@ pub(super) fn tell_role(operation: &mut Value) {
 
 /// Adds the parameters that `serve` reads for all operations alike.
 pub(super) fn add_parameters(
-    dialect: Dialect,
+    dialect: DialectRef,
     method: &str,
     access: Access,
     operation: &mut Value,
 ) {
     let mut common = Vec::new();
     if access != Access::Open {
-        if matches!(dialect, Dialect::Prodgy | Dialect::Prowpt) {
+        if dialect.takes_product_id() {
             common.push("ProductId");
         }
-        if dialect != Dialect::AgentPlatform {
+        if dialect.takes_organization_id() {
             common.push("OrganizationId");
         }
         if method == "post" {

@@ -112,7 +112,7 @@ fn every_dialect_has_its_envelope_and_its_errors() {
     );
     assert_eq!(of("/swagger", "get"), ["200"]);
     let described = &paths["/swagger"]["get"]["responses"]["200"]["description"];
-    assert_eq!(described, "What was asked for");
+    assert_eq!(described, "Successful response");
     assert_eq!(paths["/api/auth/login"]["post"]["security"], json!([]));
 }
 

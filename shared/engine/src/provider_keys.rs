@@ -1,12 +1,13 @@
-//! The keys of workspaces and organizations, opened for the run that needs one.
+//! The keys of workspaces and organizations to model providers, opened for the run that needs one.
 
-use auth::Vault;
+use std::collections::BTreeSet;
+
 use domain::Result;
-use domain::credential::{Credential, CredentialStatus};
-use domain::ids::{CredentialId, OrganizationId};
+use domain::credential::{Credential, CredentialStatus, ProviderSecret};
+use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::Provider;
-use engine::{KeySource, ProviderKey, Tenant};
-use futures::future::{BoxFuture, try_join};
+use futures::future::try_join;
+use keyring::Vault;
 use llm::BedrockRole;
 use runtime::Services;
 use store::Store;
@@ -14,8 +15,34 @@ use store::Store;
 /// How often a workspace's own credential is looked for that is revoked meanwhile.
 const ATTEMPTS: u32 = 3;
 
-/// Finds credentials in the store and opens them.
-pub(crate) struct SealedKeys {
+/// A key to a provider.
+#[derive(Clone, Debug)]
+pub(crate) enum ProviderKey {
+    /// One that the organization has given us.
+    Own {
+        credential: CredentialId,
+        secret: ProviderSecret,
+        /// Where the provider is reached, when not at its own address. Bedrock's has a region, so it is always there.
+        base_url: Option<String>,
+        /// What was remembered with [`ProviderKeys::remember_unsupported`].
+        unsupported: BTreeSet<String>,
+    },
+    /// One that the organization has given us, and that cannot be opened any more.
+    Unreadable(CredentialId),
+    /// The platform's own role in AWS, for Bedrock alone.
+    Role(BedrockRole),
+}
+
+/// Whose runs ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tenant {
+    pub(crate) organization_id: OrganizationId,
+    pub(crate) workspace_id: WorkspaceId,
+}
+
+/// Finds credentials in the store and opens them. Cheap to clone.
+#[derive(Clone)]
+pub struct ProviderKeys {
     services: Services,
     store: Store,
     vault: Vault,
@@ -29,8 +56,8 @@ enum Found {
     Nothing,
 }
 
-impl SealedKeys {
-    pub(crate) fn new(services: Services, store: Store) -> Self {
+impl ProviderKeys {
+    pub fn new(services: Services, store: Store) -> Self {
         let vault = Vault::new(services.clone(), store.clone());
         Self {
             services,
@@ -92,7 +119,12 @@ impl SealedKeys {
         })
     }
 
-    async fn open(
+    /// The key for a provider: the credential that is wanted if it is one of this provider, else the workspace's own, else the
+    /// organization's default; `None` when there is none that is active.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be read now.
+    pub(crate) async fn key(
         &self,
         tenant: Tenant,
         provider: Provider,
@@ -125,27 +157,19 @@ impl SealedKeys {
             unsupported: credential.unsupported,
         }))
     }
-}
 
-impl KeySource for SealedKeys {
-    fn key(
-        &self,
-        tenant: Tenant,
-        provider: Provider,
-        wanted: Option<CredentialId>,
-    ) -> BoxFuture<'_, Result<Option<ProviderKey>>> {
-        Box::pin(self.open(tenant, provider, wanted))
-    }
-
-    fn remember_unsupported(
+    /// Remembers what the service behind a credential refuses, so that it is not asked for again.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be written now.
+    pub(crate) async fn remember_unsupported(
         &self,
         organization: OrganizationId,
         credential: CredentialId,
         entries: Vec<String>,
-    ) -> BoxFuture<'_, Result<()>> {
-        Box::pin(
-            self.store
-                .remember_unsupported(organization, credential, entries),
-        )
+    ) -> Result<()> {
+        self.store
+            .remember_unsupported(organization, credential, entries)
+            .await
     }
 }

@@ -34,7 +34,7 @@ impl Keyring {
 
     /// The keyring as of now. The secret is read again when the key that `token` names is not known here: another instance may
     /// have learned of a rotation first.
-    pub(crate) async fn load_for(services: &Services, token: &str) -> Result<Self> {
+    pub async fn load_for(services: &Services, token: &str) -> Result<Self> {
         let Some(id) = key_id_of(token) else {
             return Self::load(services).await;
         };
@@ -92,7 +92,7 @@ impl Keyring {
     }
 
     /// This keyring with each of its keys as the only one, the current one first.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = Self> {
+    pub fn versions(&self) -> impl Iterator<Item = Self> {
         self.keys.iter().map(|key| Self {
             keys: Arc::new(MasterKeys {
                 current: key.clone(),
@@ -115,10 +115,14 @@ fn mac(key: &MasterKey, purpose: &str, text: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-#[cfg(test)]
+/// For tests.
+#[cfg(any(test, feature = "testing"))]
 impl Keyring {
     /// A keyring of these keys, the current one first.
-    pub(crate) fn of(keys: &[(&str, &str)]) -> Self {
+    ///
+    /// # Panics
+    /// There is no key.
+    pub fn of(keys: &[(&str, &str)]) -> Self {
         let mut keys = keys.iter().map(|(id, secret)| MasterKey {
             id: (*id).to_owned(),
             secret: secret.as_bytes().to_vec(),

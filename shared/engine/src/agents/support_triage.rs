@@ -3,15 +3,20 @@
 //! Keywords are looked for here, whatever a model says: a rule that its operator wrote wins over a model's opinion. Without a
 //! hosted model nothing is generated: the response is a template with sentences of the request, and says so.
 
-use domain::agent::AgentVersion;
 use domain::agent::triage::{Condition, Priority, Rule, Words, condition, rules};
+use domain::agent::{AgentVersion, ParameterKind, ParameterSpec};
 use domain::model::ModelName;
-use serde::{Deserialize, Serialize};
+use domain::run::{MessageKind, MessageLevel};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::definition::{DEFAULT_MAX_STEPS, Definition, ResultKind, given, with_prompts};
-use crate::limits::Limits;
+use super::AgentKind;
+use super::instructions::{given, with_prompts};
+use super::parameters::models;
+use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
+use crate::outcome::Outcome;
+use crate::result::{Outcomes, RunResult, shown_by_default};
 
 /// How much of a request is repeated that has no sentence to quote, in characters.
 const EXCERPT: usize = 300;
@@ -20,9 +25,9 @@ const NOT_GENERATIVE: &str = "This was put together from rules, a template and s
                               generative. With a hosted model the agent writes the response.";
 
 /// What is known of a request before a model has seen it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Triage {
-    pub(crate) auto_notify: bool,
+#[derive(Debug)]
+struct Triage {
+    auto_notify: bool,
     subject: Option<String>,
     /// The beginning of the request.
     excerpt: String,
@@ -34,7 +39,7 @@ pub struct Triage {
 }
 
 /// A rule whose keywords the request has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug)]
 struct MatchedRule {
     /// Its place in the list, from 1.
     rule: usize,
@@ -53,7 +58,64 @@ struct Opinion {
     reason: String,
 }
 
-pub(crate) fn definition(version: &AgentVersion, input: &Value) -> Result<Definition, String> {
+pub(super) struct SupportTriage;
+
+impl AgentKind for SupportTriage {
+    fn name(&self) -> &'static str {
+        "Support Triage"
+    }
+
+    fn description(&self) -> &'static str {
+        "Rates a support request by your rules, suggests an answer, and says when a person must look."
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        use ParameterKind::{Boolean, Json, Text};
+        let own = [
+            ParameterSpec::new(
+                "priority_rules",
+                "Priority rules",
+                Json,
+                "At most 50 of {\"priority\": \"urgent|high|normal|low\", \"when\": {\"any\": [keywords], \"all\": [keywords]} or a text, \"escalate\"?: bool, \"name\"?: text}. Where keywords are found, the rule decides, whatever a model thinks; the highest priority wins. A text is for a hosted model.",
+            )
+            .default(Vec::<Value>::new())
+            .check(|value| rules(value).map(drop)),
+            ParameterSpec::new(
+                "escalation_criteria",
+                "Escalation criteria",
+                Json,
+                "When a person must look: keywords as in a rule, or a text for a hosted model.",
+            )
+            .check(|value| condition(value).map(drop)),
+            ParameterSpec::new(
+                "auto_notify",
+                "Notify",
+                Boolean,
+                "Whether a request that a person must look at is shown as a critical alert.",
+            )
+            .default(true),
+            ParameterSpec::new(
+                "tone",
+                "Tone",
+                Text,
+                "How a hosted model shall write the suggested response.",
+            ),
+            ParameterSpec::new(
+                "instructions",
+                "Instructions",
+                Text,
+                "What else a hosted model shall know or do.",
+            ),
+        ];
+        own.into_iter().chain(models()).collect()
+    }
+
+    fn define(&self, version: &AgentVersion, input: &Value) -> Result<Definition, String> {
+        definition(version, input)
+    }
+}
+
+fn definition(version: &AgentVersion, input: &Value) -> Result<Definition, String> {
     let parameters = &version.parameters;
     let request = request(input)?;
     let rules = parameters
@@ -75,16 +137,9 @@ pub(crate) fn definition(version: &AgentVersion, input: &Value) -> Result<Defini
     };
     let triage = Triage::of(&rules, criteria.as_ref(), &request, parameters);
     Ok(Definition {
-        model,
         instructions,
         opening: Value::Object(request).to_string(),
-        images: Vec::new(),
-        tools: Vec::new(),
-        allowed_hosts: Vec::new(),
-        allowed_agents: Vec::new(),
-        max_steps: DEFAULT_MAX_STEPS,
-        limits: Limits::default(),
-        result: ResultKind::Triage(Box::new(triage)),
+        ..Definition::new(model, triage)
     })
 }
 
@@ -354,29 +409,43 @@ impl MatchedRule {
     }
 }
 
-/// The output of a run whose model has said `text`, and what that comes to under the schema of an opinion.
-///
-/// # Errors
-/// The text for people: what the model said is no triage, and no other model is left.
-pub(crate) fn output(
-    triage: &Triage,
-    model: &ModelChoice,
-    text: &str,
-    checked: Option<&Result<Value, String>>,
-) -> Result<Value, String> {
-    let Some(opinion) = checked else {
-        return Ok(triage.without_opinion(text));
-    };
-    match opinion {
-        Ok(opinion) => match Opinion::deserialize(opinion) {
-            Ok(opinion) => Ok(triage.with_opinion(opinion)),
-            Err(error) => Err(format!("the model's answer is no triage: {error}")),
-        },
-        // It may be what the extractive model said when the others did not answer.
-        Err(_) if model.fallbacks.contains(&ModelName::Extractive) => {
-            Ok(triage.without_opinion(text))
+impl RunResult for Triage {
+    fn schema<'a>(&self, model: &'a ModelChoice) -> Option<&'a Value> {
+        model.output_schema.as_ref()
+    }
+
+    fn output(
+        &self,
+        model: &ModelChoice,
+        text: &str,
+        checked: Option<&Result<Value, String>>,
+        _: &Outcomes<'_>,
+    ) -> Result<Value, String> {
+        let Some(opinion) = checked else {
+            return Ok(self.without_opinion(text));
+        };
+        match opinion {
+            Ok(opinion) => match Opinion::deserialize(opinion) {
+                Ok(opinion) => Ok(self.with_opinion(opinion)),
+                Err(error) => Err(format!("the model's answer is no triage: {error}")),
+            },
+            // It may be what the extractive model said when the others did not answer.
+            Err(_) if model.fallbacks.contains(&ModelName::Extractive) => {
+                Ok(self.without_opinion(text))
+            }
+            Err(why) => Err(why.clone()),
         }
-        Err(why) => Err(why.clone()),
+    }
+
+    fn shown(&self, outcome: &Outcome) -> (MessageKind, MessageLevel) {
+        match outcome {
+            Outcome::Completed { output }
+                if self.auto_notify && output["triage"]["escalate"] == true =>
+            {
+                (MessageKind::Alert, MessageLevel::Critical)
+            }
+            _ => shown_by_default(outcome),
+        }
     }
 }
 

@@ -1,18 +1,21 @@
-//! Other people's servers, faked on loopback.
+//! Servers of others, faked on loopback, for tests of what talks out.
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// A server that runs until it is dropped.
-pub(crate) struct Server {
+#[derive(Debug)]
+pub struct FakeServer {
     /// `127.0.0.1:port`
-    pub(crate) authority: String,
+    pub authority: String,
     _serving: JoinSet<std::io::Result<()>>,
 }
 
-impl Server {
-    pub(crate) async fn start(router: Router) -> Self {
+impl FakeServer {
+    /// # Panics
+    /// No port is free.
+    pub async fn start(router: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let mut serving = JoinSet::new();
@@ -23,7 +26,7 @@ impl Server {
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.authority)
     }
 }

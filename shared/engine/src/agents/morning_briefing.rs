@@ -5,28 +5,69 @@
 
 use std::fmt::Write;
 
-use domain::agent::AgentVersion;
+use domain::agent::parameters::names_within;
+use domain::agent::{AgentVersion, ParameterKind, ParameterSpec};
 use domain::model::ModelName;
-use domain::run::{ToolCall, ToolOutcome};
-use serde::{Deserialize, Serialize};
+use domain::run::ToolOutcome;
 use serde_json::{Value, json};
 
-use crate::definition::{
-    DEFAULT_MAX_STEPS, Definition, ResultKind, weather_directive, with_prompts,
-};
-use crate::limits::Limits;
+use super::AgentKind;
+use super::instructions::{weather_directive, with_prompts};
+use super::parameters::{models, units};
+use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
-use crate::result::first_of;
+use crate::result::{Outcomes, RunResult, first_of};
+
+/// What a briefing may tell of.
+const SECTIONS: [&str; 4] = ["weather", "activity", "calendar", "email"];
+
+pub(super) struct MorningBriefing;
+
+impl AgentKind for MorningBriefing {
+    fn name(&self) -> &'static str {
+        "Morning Briefing"
+    }
+
+    fn description(&self) -> &'static str {
+        "Tells the weather, and what the other agents of the workspace have done since yesterday."
+    }
+
+    fn parameters(&self) -> Vec<ParameterSpec> {
+        use ParameterKind::{Json, Selection, Text};
+        let options = &["concise", "detailed"];
+        let style = ParameterSpec::new("style", "Style", Selection { options }, "How much to say.");
+        let location = ParameterSpec::new(
+            "location",
+            "Location",
+            Text,
+            "Where to report the weather of; without one there is no weather.",
+        );
+        let sections = ParameterSpec::new(
+            "sections",
+            "Sections",
+            Json,
+            "What to tell of: `weather`, `activity`. `calendar` and `email` are not connected yet, which the briefing then says.",
+        )
+        .default(vec!["weather", "activity"])
+        .check(|value| names_within(value, &SECTIONS));
+        let own = [style.default("concise"), location, units(), sections];
+        own.into_iter().chain(models()).collect()
+    }
+
+    fn define(&self, version: &AgentVersion, input: &Value) -> Result<Definition, String> {
+        definition(version, input)
+    }
+}
 
 /// What a briefing shall tell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Briefing {
+#[derive(Debug)]
+struct Briefing {
     detailed: bool,
     /// What was asked for and is not connected.
     missing: Vec<String>,
 }
 
-pub(crate) fn definition(version: &AgentVersion, input: &Value) -> Result<Definition, String> {
+fn definition(version: &AgentVersion, input: &Value) -> Result<Definition, String> {
     let parameters = &version.parameters;
     let sections = parameters.get("sections").and_then(Value::as_array);
     let wants = |name: &str| match sections {
@@ -63,17 +104,10 @@ pub(crate) fn definition(version: &AgentVersion, input: &Value) -> Result<Defini
         }
     };
     Ok(Definition {
-        model,
-        instructions,
         // All that the input may say is the location.
-        opening: String::new(),
-        images: Vec::new(),
+        instructions,
         tools,
-        allowed_hosts: Vec::new(),
-        allowed_agents: Vec::new(),
-        max_steps: DEFAULT_MAX_STEPS,
-        limits: Limits::default(),
-        result: ResultKind::Briefing(briefing),
+        ..Definition::new(model, briefing)
     })
 }
 
@@ -219,30 +253,31 @@ fn runs(count: u64) -> String {
     }
 }
 
-/// The output of a run whose model has said `text`.
-pub(crate) fn output<'a>(
-    briefing: &Briefing,
-    model: &ModelChoice,
-    text: &str,
-    outcomes: impl Iterator<Item = (&'a ToolCall, &'a ToolOutcome)>,
-) -> Value {
-    let outcomes: Vec<_> = outcomes.collect();
-    let of = |tool| first_of(tool, outcomes.iter().copied());
-    let (weather, activity) = (of("get_weather"), of("get_activity"));
-    let text = match model.name {
-        ModelName::Extractive => briefing.text(weather, activity),
-        ModelName::Hosted { .. } => text.to_owned(),
-    };
-    let value = |outcome: Option<&ToolOutcome>| match outcome {
-        Some(ToolOutcome::Ok(value)) => value.clone(),
-        Some(ToolOutcome::Error(_)) | None => Value::Null,
-    };
-    json!({
-        "text": text,
-        "briefing": {
-            "weather": value(weather),
-            "activity": value(activity),
-            "not_connected": briefing.missing,
-        },
-    })
+impl RunResult for Briefing {
+    fn output(
+        &self,
+        model: &ModelChoice,
+        text: &str,
+        _: Option<&Result<Value, String>>,
+        outcomes: &Outcomes<'_>,
+    ) -> Result<Value, String> {
+        let weather = first_of("get_weather", outcomes);
+        let activity = first_of("get_activity", outcomes);
+        let text = match model.name {
+            ModelName::Extractive => self.text(weather, activity),
+            ModelName::Hosted { .. } => text.to_owned(),
+        };
+        let value = |outcome: Option<&ToolOutcome>| match outcome {
+            Some(ToolOutcome::Ok(value)) => value.clone(),
+            Some(ToolOutcome::Error(_)) | None => Value::Null,
+        };
+        Ok(json!({
+            "text": text,
+            "briefing": {
+                "weather": value(weather),
+                "activity": value(activity),
+                "not_connected": self.missing,
+            },
+        }))
+    }
 }
