@@ -8,7 +8,7 @@ use swagger_ui_redist::SwaggerUi;
 use utoipa_axum::routes;
 use web::{PublicLimit, Result, RoutePolicy, Routes};
 
-use crate::State;
+use crate::documents::State;
 
 const START: &[u8] = include_bytes!("start.js");
 /// What the pages ask for, with its media type.

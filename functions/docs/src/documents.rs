@@ -1,17 +1,16 @@
 //! `/swagger.json`, which describes everything, and `/api/v1/openapi.json`, which describes AgentPlatform's part.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::State as Extract;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use domain::Error;
 use groups::GROUPS;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::routes;
 use web::openapi::{Collision, DocumentInfo, document};
 use web::{PublicLimit, Result, RoutePolicy, Routes};
-
-use crate::State;
 
 /// What the document of everything begins with.
 const DIALECTS: &str = "\
@@ -74,17 +73,34 @@ const TAGS: [(&str, &str); 15] = [
     ("Platform", "Whether the platform is up."),
 ];
 
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct State {
+    documents: Arc<Documents>,
+}
+
+impl State {
+    pub(crate) fn new(documents: Documents) -> Self {
+        Self {
+            documents: Arc::new(documents),
+        }
+    }
+}
+
 /// The documents as they are sent, each made once.
 pub(crate) struct Documents {
     public_url: Option<String>,
+    /// Describes this group, which is not in the list of the others.
+    own: fn() -> OpenApi,
     everything: OnceLock<Result<String, Collision>>,
     agentplatform: OnceLock<Result<String, Collision>>,
 }
 
 impl Documents {
-    pub(crate) fn new(public_url: Option<String>) -> Self {
+    pub(crate) fn new(public_url: Option<String>, own: fn() -> OpenApi) -> Self {
         Self {
             public_url,
+            own,
             everything: OnceLock::new(),
             agentplatform: OnceLock::new(),
         }
@@ -100,7 +116,7 @@ impl Documents {
         let operations = GROUPS.iter().filter_map(|group| group.operations);
         let groups = operations
             .map(|operations| (operations.describe)())
-            .chain([crate::routes().into_openapi()]);
+            .chain([(self.own)()]);
         let info = DocumentInfo {
             title,
             description,

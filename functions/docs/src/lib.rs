@@ -6,25 +6,16 @@ mod assets;
 mod documents;
 mod pages;
 
-use std::sync::Arc;
-
 use runtime::{Lambda, Services};
 use web::{AppContext, Routes};
 
 use crate::documents::Documents;
-
-/// What the handlers work with.
-#[derive(Clone)]
-pub struct State {
-    documents: Arc<Documents>,
-}
+pub use crate::documents::State;
 
 /// The function, ready to serve. The documents are made when they are first asked for.
 pub async fn lambda(services: Services) -> Result<Lambda, runtime::Error> {
     let public_url = services.config.public_url.clone();
-    let state = State {
-        documents: Arc::new(Documents::new(public_url)),
-    };
+    let state = State::new(Documents::new(public_url, || routes().into_openapi()));
     let router = web::serve(AppContext::new(services), routes(), state);
     Ok(Lambda::Http(router))
 }

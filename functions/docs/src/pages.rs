@@ -9,7 +9,7 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use utoipa_axum::routes;
 
-use crate::State;
+use crate::documents::State;
 use web::{PublicLimit, RoutePolicy, Routes};
 
 /// Nothing from elsewhere, and no script in the page itself. Swagger UI draws with style attributes and `data:` images.

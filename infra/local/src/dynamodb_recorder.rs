@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::embedded::access_keys::owner;
-use crate::embedded::connections;
+use crate::network::connections;
 
 /// What every call takes longer, where the order of calls is looked at.
 const DELAY: Duration = Duration::from_millis(20);

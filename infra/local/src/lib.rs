@@ -20,6 +20,8 @@ mod functions;
 mod gateway;
 mod hosting;
 mod invocation;
+pub mod lambda_events;
+mod network;
 mod platform;
 mod process;
 pub mod runtime_api;
@@ -29,6 +31,6 @@ pub mod template;
 
 pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder, caller};
 pub use functions::{Registry, all_groups};
-pub use gateway::limits::Limits;
+pub use lambda_events::Limits;
 pub use platform::{Bootstraps, Data, Options, Platform, Proxy, TemplateSource, Upstream};
 pub use s3_recorder::{S3Call, S3Recorder};

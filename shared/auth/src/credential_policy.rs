@@ -3,7 +3,7 @@
 use domain::token::TokenKind;
 use runtime::config::Limits;
 
-use crate::Policy;
+use crate::limits::{NamedLimit, Policy};
 
 /// Which credentials are taken, and by what their requests are counted.
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +25,6 @@ pub struct RateLimitPolicy {
     pub normal: NamedLimit,
     /// For heavy operations.
     pub strict: NamedLimit,
-}
-
-/// A limit and the name that its windows are counted under.
-#[derive(Clone, Copy, Debug)]
-pub struct NamedLimit {
-    pub name: &'static str,
-    pub of: fn(&Limits) -> u32,
 }
 
 /// Whom a request counts for.

@@ -18,11 +18,11 @@ mod token_upkeep;
 
 pub use authenticator::{AuthRequest, AuthResult, Authenticator, TokenRef};
 pub use credential::Credential;
-pub use credential_policy::{CredentialPolicy, NamedLimit, RateLimitPolicy, RateSubject};
+pub use credential_policy::{CredentialPolicy, RateLimitPolicy, RateSubject};
 pub use device::{issue_device_token, known_device};
 pub use guess::Guess;
 pub use lasting::Lasting;
-pub use limits::{Counting, Limiter, Policy, network_of};
+pub use limits::{Counting, Limiter, NamedLimit, Policy, network_of};
 pub use organization_guard::{Batch, OrganizationGuard};
 pub use password::{hash_password, verify_password};
 pub use principal::{Identity, Principal};

@@ -9,7 +9,12 @@ use domain::{Error, Result};
 use runtime::config::Limits;
 use store::{Store, Tries, Window};
 
-use crate::NamedLimit;
+/// A limit and the name that its windows are counted under.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedLimit {
+    pub name: &'static str,
+    pub of: fn(&Limits) -> u32,
+}
 
 /// Which limit a request counts against, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]

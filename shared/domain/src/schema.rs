@@ -8,7 +8,7 @@
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use graph::Graph;
+use graph::{Graph, shortened};
 
 mod bounds;
 mod graph;
@@ -18,8 +18,6 @@ mod tests;
 
 /// How many subschemas a schema may apply, each counted as often as it is applied.
 pub const MAX_NODES: u64 = 2_000;
-/// How much of a schema's own text an error repeats, in characters.
-const MAX_SHOWN: usize = 200;
 /// How often a subschema may look at a part of a value; about a second.
 const MAX_WORK: u64 = 100_000_000;
 /// Up to this much work it is found out why a value does not fit: an error has some hundred bytes, and each branch of a combinator
@@ -151,12 +149,5 @@ fn shown(error: &ValidationError<'_>) -> String {
         fault
     } else {
         format!("{fault} (at {})", shortened(&path))
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

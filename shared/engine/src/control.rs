@@ -12,8 +12,7 @@ use runtime::Clock;
 use store::{RunWrite, Store};
 
 use crate::Starter;
-use crate::lease::{append_events, is_held, is_lost};
-use crate::start::SWEEP_AFTER;
+use crate::run_head::{SWEEP_AFTER, append_events, in_state, is_held, is_lost};
 use crate::stop::stop;
 
 /// How often a change is tried against a worker that keeps writing.
@@ -45,7 +44,7 @@ impl Control {
         stop(&self.store, &self.clock, workspace, id, None, caller).await
     }
 
-    /// Pauses a run before its next step; how it stands is told at once, which may be `running` while a call is under way.
+    /// Backoff a run before its next step; how it stands is told at once, which may be `running` while a call is under way.
     ///
     /// # Errors
     /// `NotFound`; `Refused` when the run is neither queued nor running.
@@ -163,12 +162,4 @@ impl Control {
     fn audit(&self, run: &Run, action: &'static str, caller: &Caller) -> AuditEntry {
         AuditEntry::new(caller, action, "run", run.id, self.clock.now())
     }
-}
-
-/// The answer to something that is not done to a run in its state.
-pub(crate) fn in_state(run: &Run, what: &str) -> Error {
-    Error::Refused(format!(
-        "an execution that is {} cannot {what}",
-        run.status.as_str()
-    ))
 }

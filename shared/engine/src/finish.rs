@@ -16,8 +16,9 @@ use serde_json::Value;
 use store::{RunWrite, Store};
 use tokio::time::Instant;
 
-use crate::lease::{Pauses, append_events, is_as, is_held, is_lost};
+use crate::backoff::Backoff;
 use crate::machine::Outcome;
+use crate::run_head::{append_events, is_as, is_held, is_lost};
 
 /// How often the end of a run is tried against other writers of its agent.
 const COLLISIONS: u32 = 10;
@@ -138,7 +139,7 @@ pub(crate) async fn write_end(
 ) -> Result<Run> {
     // The same in all attempts, by which one of before is known whose answer got lost.
     let now = clock.now();
-    let mut pauses = Pauses::until(until);
+    let mut backoff = Backoff::until(until);
     let mut collisions = 0;
     let ended = loop {
         let error = match write(store, now, &run, ending, caller).await {
@@ -167,7 +168,7 @@ pub(crate) async fn write_end(
         } else {
             error
         };
-        if !error.is_retryable() || !pauses.pause().await {
+        if !error.is_retryable() || !backoff.wait().await {
             return Err(error);
         }
     };

@@ -10,10 +10,10 @@ mod writing;
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
+use domain::Result;
 use domain::audit::Caller;
 use domain::run::{Lease, Run, RunStatus, Step, StepEvent, StreamChunk, StreamChunkEvent};
-use domain::{Error, Result};
 use futures::future::join;
 use runtime::Clock;
 use store::{Store, WantedPlace};
@@ -21,14 +21,12 @@ use tokio::time::Instant;
 
 pub(crate) use self::blame::Blame;
 pub use self::blame::goes_alone;
-pub(crate) use self::writing::{Pauses, is_as};
+use crate::backoff::Backoff;
 use crate::finish::{Ending, count_usage, write_end};
 use crate::machine::State;
 use crate::places::Places;
-use crate::start::SWEEP_AFTER;
+use crate::run_head::{SLACK, SWEEP_AFTER, append_events, is_as, is_lost};
 
-/// How long after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
-const SLACK: TimeDelta = TimeDelta::seconds(2);
 /// How long a worker tries to give a run back that it cannot go on with.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -145,7 +143,7 @@ impl<'a> LeasedRun<'a> {
 
     /// For a lease that may have been taken: the store has not said.
     async fn give_back_if_taken(mut self) {
-        let mut pauses = Pauses::until(Instant::now() + GIVE_BACK_WITHIN);
+        let mut backoff = Backoff::until(Instant::now() + GIVE_BACK_WITHIN);
         let (workspace, id) = (self.run.workspace_id, self.run.id);
         loop {
             match self.store.run_head(workspace, id).await {
@@ -153,7 +151,7 @@ impl<'a> LeasedRun<'a> {
                     self.run.version = stored.version;
                     return self.give_back().await;
                 }
-                Err(error) if error.is_retryable() && pauses.pause().await => {}
+                Err(error) if error.is_retryable() && backoff.wait().await => {}
                 _ => return,
             }
         }
@@ -311,49 +309,4 @@ impl<'a> LeasedRun<'a> {
 fn third_of(lease: TimeDelta) -> Duration {
     let third = lease / 3;
     third.to_std().unwrap_or(Duration::from_secs(1))
-}
-
-/// When a message takes a run on: once the lease has run out that stands in its head, or else when it is due. The due index may
-/// tell an earlier time, since no renewal is written there.
-pub fn wake_at(run: &Run) -> Option<DateTime<Utc>> {
-    let due = run.due_at?;
-    Some(run.lease.map_or(due, |lease| lease.until + SLACK))
-}
-
-/// Appends events to a run's journal: gives them their places and moves the head on.
-pub(crate) fn append_events(run: &mut Run, events: &[StepEvent], now: DateTime<Utc>) -> Vec<Step> {
-    let steps: Vec<Step> = (run.steps..)
-        .zip(events)
-        .map(|(index, event)| Step {
-            index,
-            at: now,
-            event: event.clone(),
-        })
-        .collect();
-    if let Some(last) = steps.last() {
-        run.steps = last.index + 1;
-        run.lost_leases = 0;
-        run.abandoned_leases = 0;
-        run.showing = None;
-    }
-    steps
-}
-
-/// Whether a worker holds the run at `now`. Leases from before `abandoned_before` are of workers that are known to be gone.
-pub(crate) fn is_held(
-    run: &Run,
-    now: DateTime<Utc>,
-    abandoned_before: Option<DateTime<Utc>>,
-) -> bool {
-    run.lease
-        .is_some_and(|lease| lease.until > now && !is_abandoned(&lease, abandoned_before))
-}
-
-pub(crate) fn is_abandoned(lease: &Lease, abandoned_before: Option<DateTime<Utc>>) -> bool {
-    abandoned_before.is_some_and(|moment| lease.acquired_at < moment)
-}
-
-/// Whether another writer of the run was first, which is not a fault.
-pub(crate) fn is_lost(error: &Error) -> bool {
-    matches!(error, Error::Conflict(_))
 }

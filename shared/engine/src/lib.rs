@@ -8,12 +8,13 @@
 //! * [`Places`] — how many runs of an organization are worked on at once.
 //! * [`Starter`] — accepts a run and tells the workers of it, over a [`RunQueue`].
 //! * [`WorkspaceTools`] — what tools may do with the agents and runs of their run's workspace.
-//! * [`Control`] — stops, pauses and continues runs.
+//! * [`Control`] — stops, backoff and continues runs.
 //! * [`Endings`] — ends what must not go on once an agent, a workspace or an organization is deleted.
 //! * [`give_up`] — ends a run that no worker could carry on.
 //! * [`goes_alone`] — whether a run may have ended its worker.
 
 pub mod agents;
+mod backoff;
 mod calls;
 mod control;
 pub mod definition;
@@ -29,6 +30,7 @@ mod places;
 mod provider_keys;
 mod queue;
 mod result;
+mod run_head;
 mod runner;
 mod start;
 mod stop;
@@ -39,13 +41,14 @@ mod workspace;
 pub use control::Control;
 pub use deletion::Endings;
 pub use finish::give_up;
-pub use lease::{goes_alone, wake_at};
+pub use lease::goes_alone;
 pub use limits::Limits;
 pub use model_choice::ModelChoice;
 pub use models::Models;
 pub use places::Places;
 pub use provider_keys::ProviderKeys;
 pub use queue::RunQueue;
+pub use run_head::wake_at;
 pub use runner::{Progress, Runner};
 pub use start::{NewRun, StartRun, Starter};
 pub use structured::accept_output_schema;

@@ -17,11 +17,12 @@ use tools::{CallingRun, Delegation, ToolCatalog, ToolPermissions, ToolScope, Too
 use crate::agents;
 use crate::calls::{self, Deadlines};
 use crate::finish::{Ending, finish_now};
-use crate::lease::{Blame, LeasedRun, goes_alone, is_held, is_lost};
+use crate::lease::{Blame, LeasedRun, goes_alone};
 use crate::machine::{Action, PendingCall, State};
 use crate::models::Models;
 use crate::places::Places;
 use crate::provider_keys::Tenant;
+use crate::run_head::{is_held, is_lost};
 use crate::stream_buffer::StreamBuffer;
 use crate::structured;
 

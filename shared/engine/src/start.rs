@@ -17,11 +17,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::Store;
 
-use crate::lease::is_lost;
 use crate::queue::RunQueue;
+use crate::run_head::{SWEEP_AFTER, is_lost};
 
-/// When the sweep looks after a run that no worker has taken.
-pub(crate) const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
 /// A firing older than this was missed: its run counts from now, not from then.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(5);
 

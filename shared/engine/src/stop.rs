@@ -8,11 +8,10 @@ use runtime::Clock;
 use store::{LoadedRun, Store};
 use tokio::time::Instant;
 
-use crate::control::in_state;
 use crate::definition::Definition;
 use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
-use crate::lease::is_lost;
 use crate::machine::State;
+use crate::run_head::{in_state, is_lost};
 
 /// How often a stop is tried against a worker that keeps writing.
 const ATTEMPTS: u32 = 20;

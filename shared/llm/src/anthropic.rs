@@ -10,8 +10,8 @@ use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::conversation::{NO_INPUT, count, outcome_text};
 use crate::failure::unreadable;
-use crate::http_model::{NO_INPUT, count, outcome_text};
 use crate::{Message, ModelError, ModelRequest, ModelResponse, Stop, ToolSpec};
 
 pub(crate) use stream::StreamAccumulator;

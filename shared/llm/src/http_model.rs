@@ -7,7 +7,6 @@ use bytes::BytesMut;
 use domain::credential::ProviderSecret;
 use domain::model::{ModelName, Provider};
 use domain::payload;
-use domain::run::ToolOutcome;
 use futures::{StreamExt, stream::once};
 use outbound::{
     MAX_REPLY, OutboundClient, OutboundError, OutboundRequest, OutboundResponse, OutboundStream,
@@ -24,8 +23,6 @@ use crate::structure::{in_words, without_frame};
 use crate::unsupported::{Member, Unsupported, refused};
 use crate::{ModelError, ModelRequest, ModelResponse, anthropic, openai, prices, stream};
 
-/// What a model is told when there is nothing to tell it: providers refuse empty messages.
-pub(crate) const NO_INPUT: &str = "(There is no input.)";
 /// What answers in pieces must keep to. Each piece is far larger than the word in it; the answer itself has the limit of any
 /// other reply. A model that thinks says so from time to time.
 pub(crate) const LIMITS: StreamLimits = StreamLimits {
@@ -281,21 +278,4 @@ fn error_in(body: &Value) -> &Value {
         Value::Null => body,
         error => error,
     }
-}
-
-/// The most tokens that are believed of one answer, so that sums do not overflow.
-const MAX_COUNT: u64 = 1_000_000_000;
-
-/// What a tool came to, as providers take it: a text.
-pub(crate) fn outcome_text(outcome: &ToolOutcome) -> String {
-    match outcome {
-        ToolOutcome::Ok(Value::String(text)) => text.clone(),
-        ToolOutcome::Ok(value) => value.to_string(),
-        ToolOutcome::Error(error) => format!("Error: {error}"),
-    }
-}
-
-/// A count within a provider's `usage`; 0 when it says nothing. No answer has as many tokens as the limit.
-pub(crate) fn count(usage: &Value, name: &str) -> u64 {
-    usage[name].as_u64().unwrap_or(0).min(MAX_COUNT)
 }

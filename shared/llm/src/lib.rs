@@ -10,6 +10,7 @@
 
 mod anthropic;
 mod bedrock;
+mod conversation;
 pub mod extractive;
 mod failure;
 #[cfg(test)]

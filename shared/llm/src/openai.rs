@@ -8,8 +8,8 @@ use domain::run::{ProviderContent, TokenUsage, ToolCall};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::conversation::{NO_INPUT, count, outcome_text};
 use crate::failure::unreadable;
-use crate::http_model::{NO_INPUT, count, outcome_text};
 use crate::unsupported::{Member, Unsupported};
 use crate::{Message, ModelError, ModelRequest, ModelResponse, Stop, ToolSpec};
 

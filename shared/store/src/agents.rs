@@ -9,7 +9,7 @@ use domain::{Error, Result};
 use crate::item::{Item, NewItem, entity, revision};
 use crate::keys::{self, Index};
 use crate::list::List;
-use crate::totals::Total;
+use crate::list::Total;
 use crate::{Store, Transaction};
 
 impl Store {

@@ -18,7 +18,12 @@ use serde::de::DeserializeOwned;
 
 use crate::Store;
 use crate::keys::{IndexKey, Key, PARTITION, SORT};
-use crate::large::Object;
+
+/// A text that must be in S3 before its item is written.
+pub(crate) struct Object {
+    pub(crate) key: String,
+    pub(crate) body: String,
+}
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 

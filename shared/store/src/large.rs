@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Store;
-use crate::item::{Item, NewItem, aws_error, boxed, log_unreadable, text};
+use crate::item::{Item, NewItem, Object, aws_error, boxed, log_unreadable, text};
 
 /// The longest `data` that an item holds itself, in bytes.
 const IN_ITEM: usize = 100 * 1024;
@@ -49,12 +49,6 @@ struct Reference {
     #[serde(rename = "carried")]
     escaped_len: usize,
     sha256: String,
-}
-
-/// A text that must be in S3 before its item is written.
-pub(crate) struct Object {
-    key: String,
-    body: String,
 }
 
 impl NewItem {

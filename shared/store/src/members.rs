@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::item::{Item, NewItem, entity, readable, revision};
 use crate::list::List;
-use crate::totals::Total;
+use crate::list::Total;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction, keys};
 

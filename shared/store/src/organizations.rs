@@ -8,7 +8,7 @@ use domain::{Error, Result};
 
 use crate::item::{Item, NewItem, entity, revision};
 use crate::list::List;
-use crate::totals::Total;
+use crate::list::Total;
 use crate::{Store, Transaction, keys};
 
 /// How many workspaces an organization may have: what ends and removes an organization goes through all of them.

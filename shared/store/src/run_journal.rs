@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::item::{Item, NewItem, entity, sort_key};
 use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
+use crate::read_consistent::read_consistent;
 use crate::run_heads::{read_head, stale_run};
-use crate::runs::read_consistent;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 

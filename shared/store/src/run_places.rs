@@ -6,58 +6,20 @@
 
 mod item;
 
+pub use item::{RunPlace, Waiting, WantedPlace};
+
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use chrono::{DateTime, TimeDelta, Utc};
-use domain::ids::{OrganizationId, RunId, WorkspaceId};
+use chrono::{DateTime, Utc};
+use domain::ids::{OrganizationId, RunId};
 use domain::run::Run;
 use domain::{Error, Result};
 
-use self::item::{free, named, parsed, place, taking};
+use self::item::{KEPT, free, named, parsed, place, taking};
 use crate::Store;
 use crate::item::{Item, aws_error, boxed, condition_failure, number, sort_key, text};
 use crate::keys::{self, PARTITION, RUN_PLACE, RUN_WAITING};
 use crate::runs::RunWrite;
 use crate::transaction::Condition;
-
-/// How long a place that has ended is kept, and a run in the list: a sweep puts one that still waits into the list again.
-const KEPT: TimeDelta = TimeDelta::hours(1);
-
-/// A run, as places and the list of those that wait know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    pub workspace_id: WorkspaceId,
-    pub run_id: RunId,
-}
-
-impl Waiting {
-    pub fn of(run: &Run) -> Self {
-        Self {
-            workspace_id: run.workspace_id,
-            run_id: run.id,
-        }
-    }
-}
-
-/// A place as it stands. [`RunPlace::is_held`] says whether it is still held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunPlace {
-    pub number: u16,
-    /// Whose it is, or was.
-    pub holder: Waiting,
-    pub until: DateTime<Utc>,
-    /// A worker has the run; else the place is only kept for it.
-    pub is_taken: bool,
-    /// Runs that wait for the holder and have lent it the place, each to the next.
-    pub lenders: Vec<Waiting>,
-    /// Runs wait for a place, and the worker that leaves this one has to look for them.
-    pub is_awaited: bool,
-}
-
-impl RunPlace {
-    pub fn is_held(&self, now: DateTime<Utc>) -> bool {
-        self.until > now
-    }
-}
 
 /// The places of an organization, and the first of the runs that wait for one.
 #[derive(Clone, Debug, Default)]
@@ -66,14 +28,6 @@ pub struct RunPlaces {
     pub places: Vec<RunPlace>,
     /// The oldest first.
     pub waiting: Vec<Waiting>,
-}
-
-/// Which place a run wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WantedPlace {
-    pub number: u16,
-    /// It is the run's already, or kept for it; else it must be free.
-    pub is_own: bool,
 }
 
 /// What became of a place that was to be left.

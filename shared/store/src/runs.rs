@@ -3,8 +3,6 @@
 //! Head, input and output are read together; workers and watchers read the journal. A small input or output is kept
 //! in the head, so that lists can show it; a larger one has an item of its own, and beyond 100 KB that item is in S3.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use domain::agent::Agent;
 use domain::audit::AuditEntry;
@@ -19,13 +17,11 @@ use crate::keys::{
     self, Index, RUN_HEAD, RUN_HEAD_ITSELF, RUN_INPUT, RUN_MESSAGE, RUN_OUTPUT, RUN_STEP,
 };
 use crate::list::List;
+use crate::list::Total;
+use crate::read_consistent::read_consistent;
 use crate::run_heads::{is_inline, new_head, read_head, stale_run};
 use crate::run_journal::{JournalEntry, entry};
-use crate::totals::Total;
 use crate::transaction::Transaction;
-
-/// How often a run is read that is just being written.
-const ATTEMPTS: u32 = 5;
 
 /// Which of an agent's runs are wanted.
 #[derive(Clone, Debug, Default)]
@@ -323,21 +319,6 @@ impl Store {
         list.from = Some(MessageId::first_at(from).to_string());
         self.page(&list, page, entity).await
     }
-}
-
-/// Reads until what was read belongs together. A query may see a part of what a transaction writes, the head before the steps
-/// for instance; a moment later it sees all of it.
-pub(crate) async fn read_consistent<T, F>(read: impl Fn() -> F) -> Result<T>
-where
-    F: Future<Output = Result<Option<T>>>,
-{
-    for attempt in 0..ATTEMPTS {
-        if let Some(whole) = read().await? {
-            return Ok(whole);
-        }
-        tokio::time::sleep(Duration::from_millis(5 << attempt)).await;
-    }
-    Err(Error::unavailable("a run could not be read whole"))
 }
 
 /// Whether what was written with the head is there. The input is older than that, and may be null.

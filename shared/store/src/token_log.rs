@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::item::{NewItem, aws_error, boxed, condition_failure, entity};
 use crate::keys::{self, Index};
 use crate::list::List;
-use crate::totals::Total;
+use crate::list::Total;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 

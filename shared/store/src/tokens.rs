@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::item::{Item, NewItem, entity, number, readable, revision};
 use crate::keys::{self, Index};
 use crate::list::List;
+use crate::list::Total;
 use crate::token_log::{self, TokenAuditEntry};
 use crate::token_places::is_taken;
-use crate::totals::Total;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 

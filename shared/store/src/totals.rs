@@ -10,7 +10,7 @@ use futures::future::{try_join, try_join_all};
 use crate::Store;
 use crate::item::{aws_error, boxed, number};
 use crate::keys;
-use crate::list::List;
+use crate::list::{List, Total};
 
 /// How old a row is before no older one can still come: ids are made from the time of what they stand for.
 const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(10);
@@ -18,18 +18,6 @@ const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(10);
 const WORTH_KEEPING: u32 = 100;
 /// How long a count is kept of a list whose oldest rows may expire.
 const KEPT_FOR: TimeDelta = TimeDelta::days(1);
-
-/// Where a list's total comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Total {
-    /// Its keys are counted.
-    Counted,
-    /// It is written with the rows, by [`crate::Transaction::count`]: for lists whose rows come one by one and may go.
-    Kept,
-    /// For lists that only ever grow, perhaps by many rows at once, so that no item should be written with each of them. How many
-    /// rows are older than ten minutes is kept by those who ask, and only what is younger is counted. Without bounds only.
-    Growing(DateTime<Utc>),
-}
 
 impl Store {
     pub(crate) async fn total(&self, list: &List<'_>, wanted: bool) -> Result<Option<u32>> {

@@ -13,9 +13,8 @@ use domain::{Error, Result};
 use rand::RngExt;
 
 use crate::Store;
-use crate::item::{Item, NewItem, aws_error, boxed, condition_failure};
+use crate::item::{Item, NewItem, Object, aws_error, boxed, condition_failure};
 use crate::keys::{Key, PARTITION, SORT, total};
-use crate::large::Object;
 
 /// How often a transaction that collided with another one is tried.
 const ATTEMPTS: u32 = 6;

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use signalbox::runtime_api::{
-    Bootstrap, BootstrapError, QueueMessage, RestRequest, RestResponse, sqs_event,
-};
+use signalbox::lambda_events::{QueueMessage, RestRequest, RestResponse, sqs_event};
+use signalbox::runtime_api::{Bootstrap, BootstrapError};
 
 use crate::{TestApp, TestResponse};
 

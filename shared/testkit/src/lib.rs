@@ -17,6 +17,6 @@ pub use bootstraps::in_this_process;
 pub use dynamodb_faults::{Calls, DynamoDbFaults, Fault, Held, Injected};
 pub use eventually::eventually;
 pub use lambda::TestFunction;
-pub use signalbox::runtime_api::{QueueMessage, RestRequest};
+pub use signalbox::lambda_events::{QueueMessage, RestRequest};
 pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};
 pub use test_response::TestResponse;

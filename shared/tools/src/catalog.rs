@@ -6,29 +6,19 @@ use domain::Result;
 use domain::ids::{OrganizationId, WorkspaceId};
 use jsonschema::Validator;
 use llm::ToolSpec;
-use outbound::OutboundClient;
 use serde_json::Value;
 
+use crate::calling_run::CallingRun;
 use crate::get_activity::GetActivity;
 use crate::get_weather::GetWeather;
 use crate::http_request::HttpRequest;
+use crate::settings::ToolSettings;
 use crate::tool::Tool;
 use crate::trigger_agent::TriggerAgent;
-use crate::workspace::{CallingRun, Workspace};
+use crate::workspace::Workspace;
 
 /// Up to this size all that is wrong with a call's arguments is told, in bytes of JSON; of larger ones the first that is found.
 const MAX_EXPLAINED: usize = 4096;
-
-/// What the built-in tools need.
-#[derive(Clone, Debug)]
-pub struct ToolSettings {
-    /// What they talk out with.
-    pub outbound: OutboundClient,
-    /// Base of Open-Meteo's geocoding API, without a trailing slash.
-    pub geocoding_url: String,
-    /// Base of Open-Meteo's forecast API, without a trailing slash.
-    pub forecast_url: String,
-}
 
 /// For whom tools are looked up.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::catalog::ToolSettings;
 use crate::geocoding::{Place, Query};
+use crate::settings::ToolSettings;
 use crate::tool::{Tool, ToolError, ToolInvocation};
 use outbound::{OutboundClient, OutboundRequest};
 

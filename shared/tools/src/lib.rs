@@ -3,11 +3,13 @@
 //! A tool is one file with one implementation of [`Tool`].
 
 mod call;
+mod calling_run;
 mod catalog;
 mod geocoding;
 mod get_activity;
 mod get_weather;
 mod http_request;
+mod settings;
 #[cfg(test)]
 mod testing;
 mod tool;
@@ -15,6 +17,8 @@ mod trigger_agent;
 mod workspace;
 
 pub use call::call;
-pub use catalog::{ToolCatalog, ToolScope, ToolSet, ToolSettings};
+pub use calling_run::CallingRun;
+pub use catalog::{ToolCatalog, ToolScope, ToolSet};
+pub use settings::ToolSettings;
 pub use tool::{Delegation, Tool, ToolError, ToolInvocation, ToolPermissions};
-pub use workspace::{AgentCall, CallingRun, Workspace};
+pub use workspace::{AgentCall, Workspace};

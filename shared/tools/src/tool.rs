@@ -5,7 +5,7 @@ use llm::ToolSpec;
 use outbound::OutboundError;
 use serde_json::Value;
 
-use crate::workspace::CallingRun;
+use crate::calling_run::CallingRun;
 
 /// Something that an agent can call.
 pub trait Tool: Send + Sync {

@@ -1,11 +1,9 @@
 //! The workspace that a run belongs to, as its tools see it.
 
-use chrono::{DateTime, Utc};
-use domain::ids::{AgentId, OrganizationId, RunId, WorkspaceId};
-use domain::run::{Lineage, Run};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+use crate::calling_run::CallingRun;
 use crate::tool::ToolError;
 
 /// The agents and runs of workspaces. Implemented where they are stored; a tool acts in the workspace of its run only.
@@ -19,31 +17,6 @@ pub trait Workspace: Send + Sync {
         by: &'a CallingRun,
         hours: u32,
     ) -> BoxFuture<'a, Result<Value, ToolError>>;
-}
-
-/// The run that calls a tool.
-#[derive(Clone, Debug)]
-pub struct CallingRun {
-    pub id: RunId,
-    pub organization_id: OrganizationId,
-    pub workspace_id: WorkspaceId,
-    pub agent_id: AgentId,
-    /// When a worker took it first: the same in every attempt at a call.
-    pub started_at: DateTime<Utc>,
-    pub lineage: Option<Lineage>,
-}
-
-impl CallingRun {
-    pub fn of(run: &Run) -> Self {
-        Self {
-            id: run.id,
-            organization_id: run.organization_id,
-            workspace_id: run.workspace_id,
-            agent_id: run.agent_id,
-            started_at: run.started_at.unwrap_or(run.created_at),
-            lineage: run.lineage.clone(),
-        }
-    }
 }
 
 /// A run that another run wants.

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use domain::access::Role;
 use domain::{Error, Result};
 
-use crate::{ApiError, idempotency};
+use crate::error::ApiError;
+use crate::idempotency;
 
 /// A rule over principals.
 pub trait Access {

@@ -15,7 +15,8 @@ use domain::token::Token;
 use domain::{Error, Result};
 use store::Store;
 
-use crate::{ApiError, Id};
+use crate::error::ApiError;
+use crate::path::Id;
 
 /// An entity that may not be there.
 pub trait Entity: Sized {

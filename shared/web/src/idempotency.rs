@@ -25,12 +25,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::{Attempt, StoredResponse};
 
-use crate::ApiError;
+use crate::body::read_up_to;
+use crate::context::AppContext;
 use crate::dialects::DialectRef;
-use crate::extract::{NewId, read_up_to};
+use crate::dispatch::call;
+use crate::error::ApiError;
+use crate::new_id::{KeyNotLookedUp, NewId};
 use crate::response::Payload;
 use crate::scope::RequestScope;
-use crate::serve::{AppContext, call};
 
 /// How long a request is taken to be worked on, when no response was stored.
 const IN_FLIGHT: TimeDelta = TimeDelta::seconds(60);
@@ -116,6 +118,7 @@ pub(crate) async fn admit(parts: &mut Parts) -> Result<(), Response> {
     };
     match key.claim().await {
         Ok(Found::Claimed(fresh)) => {
+            parts.extensions.remove::<KeyNotLookedUp>();
             parts.extensions.insert(fresh);
             Ok(())
         }
@@ -146,6 +149,7 @@ impl Key {
             claim: Mutex::default(),
         }));
         parts.extensions.insert(key.clone());
+        parts.extensions.insert(KeyNotLookedUp);
         Ok((key, Request::from_parts(parts, Body::from(body))))
     }
 

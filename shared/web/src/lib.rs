@@ -5,31 +5,43 @@
 //! request before its handler runs is the [`RoutePolicy`] beside its route.
 
 pub mod access;
+mod body;
+mod context;
 mod cors;
 pub mod dialects;
+mod dispatch;
+mod error;
 mod extract;
 mod found;
 mod idempotency;
+mod new_id;
 pub mod openapi;
 mod page;
+mod params;
+mod path;
 mod response;
 mod routes;
 mod scope;
 mod serve;
+mod signed;
 
 pub use access::Authorized;
+pub use body::{Json, OptionalJson, RawBody, double_option};
+pub use context::AppContext;
 pub use dialects::{CursorPaging, ProdgyPaging, ProwptPaging};
-pub use extract::{
-    Deadline, Id, IdPair, Json, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, NewId, OptionalJson,
-    Params, RawBody, SignedEndpoint, double_option,
-};
+pub use error::ApiError;
+pub use extract::{Deadline, LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER};
 pub use found::{Entity, Find, Found, found};
+pub use new_id::NewId;
 pub use page::PageParams;
-pub use response::{ApiError, ApiResponse, NoContent, PageResponse, Payload, Shape};
+pub use params::Params;
+pub use path::{Id, IdPair};
+pub use response::{ApiResponse, NoContent, PageResponse, Payload, Shape};
 pub use routes::{MAX_BODY, MAX_INPUT_BODY, PublicLimit, RoutePolicies, RoutePolicy, Routes};
 pub use runtime::Clock;
 pub use scope::{Client, RequestScope};
-pub use serve::{AppContext, refusal, serve};
+pub use serve::{refusal, serve};
+pub use signed::SignedEndpoint;
 pub use store::Store;
 
 /// What a handler returns.

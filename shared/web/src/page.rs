@@ -2,12 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use domain::Error;
 use domain::page::{MAX_OFFSET, PageRequest};
 
-use crate::{ApiError, Params, RequestScope};
+use crate::params::Params;
 
 /// The most rows of a page.
 const MAX_ROWS: u32 = 200;
@@ -77,12 +75,3 @@ impl Params {
 
 /// Cursors are ids; that is all that is checked of them, since they only ever name a place within the caller's own rows.
 type CursorId = domain::ids::AuditId;
-
-impl<S: Send + Sync> FromRequestParts<S> for PageParams {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let params = Params::from_request_parts(parts, state).await?;
-        Ok(RequestScope::of(parts).dialect.read_page(&params)?)
-    }
-}

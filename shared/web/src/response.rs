@@ -1,7 +1,5 @@
 //! What handlers return: data or an error, without a shape yet.
 
-use std::sync::Arc;
-
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -9,7 +7,8 @@ use domain::Error;
 use domain::page::Page;
 use serde::Serialize;
 
-use crate::PageParams;
+use crate::error::ApiError;
+use crate::page::PageParams;
 
 /// One thing: 200, 201 or 202.
 #[derive(Debug)]
@@ -115,24 +114,6 @@ impl<T: Serialize> IntoResponse for PageResponse<T> {
             }
             Err(error) => ApiError(Error::internal(error)).into_response(),
         }
-    }
-}
-
-/// A domain error on its way to the client.
-#[derive(Debug)]
-pub struct ApiError(pub Error);
-
-impl<E: Into<Error>> From<E> for ApiError {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        response.extensions_mut().insert(Arc::new(self.0));
-        response
     }
 }
 

@@ -113,6 +113,10 @@ impl RoutePolicy {
     }
 }
 
+/// The limit of a signed route, for its handler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndpointLimit(pub(crate) NamedLimit);
+
 /// The operations of a group, each with its policy.
 #[derive(Clone)]
 pub struct Routes<S> {

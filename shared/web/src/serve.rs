@@ -1,13 +1,9 @@
 //! The path of a request: trailing slash, CORS, route, admission, handler, envelope, access log.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use auth::{
-    AuthRequest, AuthResult, Authenticator, Batch, Counting, NamedLimit, Policy, Principal,
-    TokenRef,
-};
+use auth::{AuthRequest, AuthResult, Batch, Counting, Policy, Principal, TokenRef};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -21,40 +17,20 @@ use domain::activity::{RequestLogEntry, kept_path};
 use domain::error::RateLimit;
 use domain::ids::{ActivityId, OrganizationId, RunId, WorkspaceId};
 use domain::token::Token;
-use futures::FutureExt;
 use futures::future::{OptionFuture, join};
-use keyring::Vault;
-use runtime::Services;
-use store::Store;
-use tower::ServiceExt;
 
+use crate::context::AppContext;
 use crate::dialects::{self, dialect_of};
-use crate::extract::{LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER, Params};
+use crate::dispatch::call;
+use crate::error::ApiError;
+use crate::extract::{LAST_EVENT_ID, LAST_EVENT_ID_PARAMETER};
+use crate::params::Params;
 use crate::response::Payload;
-use crate::routes::{Matched, PublicLimit, RouteAccess, RoutePolicies, RoutePolicy};
+use crate::routes::{
+    EndpointLimit, Matched, PublicLimit, RouteAccess, RoutePolicies, RoutePolicy, Routes,
+};
 use crate::scope::RequestScope;
-use crate::{ApiError, Routes, cors, idempotency};
-
-/// What serving takes, beside the routes.
-#[derive(Clone)]
-pub struct AppContext {
-    pub services: Services,
-    pub store: Store,
-    pub authenticator: Authenticator,
-    pub vault: Vault,
-}
-
-impl AppContext {
-    pub fn new(services: Services) -> Self {
-        let store = Store::new(&services);
-        Self {
-            authenticator: Authenticator::new(services.clone(), store.clone()),
-            vault: Vault::new(services.clone(), store.clone()),
-            store,
-            services,
-        }
-    }
-}
+use crate::{cors, idempotency};
 
 /// A group that is served.
 struct Server {
@@ -341,19 +317,6 @@ impl Admitted {
             principal: None,
             used: None,
         }
-    }
-}
-
-/// The limit of a signed route, for its handler.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EndpointLimit(pub(crate) NamedLimit);
-
-/// Has the routes answer a request. A panic of a handler is an answer like others.
-pub(crate) async fn call(routes: &Router, request: Request) -> Response {
-    let answered = AssertUnwindSafe(routes.clone().oneshot(request)).catch_unwind();
-    match answered.await {
-        Ok(Ok(response)) => response,
-        Err(_) => ApiError(Error::internal("a handler panicked")).into_response(),
     }
 }
 

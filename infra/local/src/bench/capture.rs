@@ -7,7 +7,7 @@ use anyhow::Context;
 use regex::Regex;
 use runtime::{Clock, Config, Services};
 
-use super::options;
+use super::platforms::options;
 use super::tenant::{Request, Tenant};
 use crate::{Call, DynamoDbRecorder, Options, Platform, TemplateSource};
 

@@ -23,7 +23,7 @@ use super::table::{Table, milliseconds};
 use super::tenant::{Tenant, text};
 use crate::TemplateSource;
 use crate::child::ChildPlatform;
-use crate::embedded::connections;
+use crate::network::connections;
 
 const ONE_BY_ONE: usize = 50;
 const AT_ONCE: usize = 200;

@@ -14,7 +14,8 @@ use super::tenant::{Request, Tenant};
 use super::{Measured, options};
 use crate::Platform;
 use crate::TemplateSource;
-use crate::runtime_api::{Bootstrap, RestRequest, RestResponse, find_binary};
+use crate::lambda_events::{RestRequest, RestResponse};
+use crate::runtime_api::{Bootstrap, find_binary};
 use crate::template::Function;
 
 const STARTS: usize = 20;

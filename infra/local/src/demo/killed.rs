@@ -18,7 +18,7 @@ use super::runs::is_over;
 use super::screen::Screen;
 use crate::TemplateSource;
 use crate::child::ChildPlatform;
-use crate::embedded::connections;
+use crate::network::connections;
 
 /// How long the call may take to arrive.
 const MAX_WAIT: Duration = Duration::from_secs(30);

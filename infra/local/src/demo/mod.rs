@@ -19,9 +19,6 @@ use records::{read_audit_log, read_messages, read_run};
 use runs::{ask_by_signal, sum_up_by_rest};
 use screen::Screen;
 
-/// What the agent is given to read.
-const REPORT: &str = include_str!("../../assets/incident-report.md");
-
 /// Runs the demo and shows every step.
 ///
 /// # Errors

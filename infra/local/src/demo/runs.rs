@@ -3,10 +3,12 @@
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-use super::REPORT;
 use super::account::Keys;
 use super::agent::Agent;
 use super::client::{Client, text};
+
+/// What the agent is given to read.
+const REPORT: &str = include_str!("../../assets/incident-report.md");
 
 const QUESTION: &str = "What was the root cause?";
 /// What the answer to the question has to quote.

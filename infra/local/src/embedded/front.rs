@@ -26,9 +26,17 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::access_keys::{AccessKeys, random};
-use super::connections;
-use crate::platform::Upstream;
+use crate::network::connections;
 use crate::template::REGION;
+
+/// A service behind its front.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The header of requests that the front has let through. A request without it must be signed, for this address.
+    pub pass: (HeaderName, HeaderValue),
+}
 
 /// How far a signature's time may be from this machine's, as in AWS.
 const LARGEST_SKEW: TimeDelta = TimeDelta::minutes(15);

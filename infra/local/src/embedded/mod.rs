@@ -1,7 +1,6 @@
 //! The AWS services of this process, each on a loopback port of its own, behind a front, and speaking AWS's wire protocol.
 
 pub(crate) mod access_keys;
-pub(crate) mod connections;
 pub(crate) mod dynamodb;
 mod dynamodb_tables;
 mod dynamodb_wire;

@@ -20,9 +20,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::access_keys::AccessKeys;
-use super::connections;
 use super::front::Front;
 use super::s3_front::{Buckets, Origins, S3Front};
+use crate::network::connections;
 use crate::template::Bucket;
 
 /// How long requests may still run after the stop.

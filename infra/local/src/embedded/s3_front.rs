@@ -16,7 +16,7 @@ use s3s::service::S3Service;
 
 use super::forwarding::Forwarding;
 use super::front::{Front, Protocol, Refusal};
-use crate::gateway::hosts::Hosts;
+use crate::network::hosts::Hosts;
 
 /// Bodies are read as they come; s3s limits them.
 pub(crate) const PROTOCOL: Protocol = Protocol {

@@ -1,9 +1,5 @@
 //! The HTTP front: routes requests to the functions' routers as API Gateway's REST APIs do.
 
-pub(crate) mod context;
-pub(crate) mod hosts;
-pub(crate) mod limits;
-pub(crate) mod proxy;
 mod responses;
 mod routing;
 mod streaming;
@@ -25,15 +21,15 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::hosts::Hosts;
-use self::limits::Limits;
 use self::responses::{GatewayResponseType, Responses};
 use self::routing::Routing;
 use self::streaming::{StreamEnd, streamed};
-use crate::embedded::connections::{self, Ends};
 use crate::functions::route_policies;
 use crate::hosting::{Failure, FunctionHandle, HttpCall};
 use crate::invocation;
+use crate::lambda_events::limits::Limits;
+use crate::network::connections::{self, Ends};
+use crate::network::hosts::Hosts;
 use crate::runtime_api::BootstrapError;
 use crate::template::{Deployment, Route};
 use web::RoutePolicies;
@@ -122,7 +118,12 @@ impl Gateway {
     }
 
     async fn answer(&self, request: Request<Incoming>, ends: Ends) -> Response<Body> {
-        let mut context = context::context(&request, ends.peer, &self.stage, self.clock.now());
+        let mut context = crate::lambda_events::context::context(
+            &request,
+            ends.peer,
+            &self.stage,
+            self.clock.now(),
+        );
         let id = context
             .request_id
             .as_deref()

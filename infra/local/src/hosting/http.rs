@@ -15,8 +15,8 @@ use runtime::Lambda;
 use tower::ServiceExt;
 
 use super::{Code, Failure, FunctionHandle, Pool, QueueWait};
-use crate::gateway::limits::Limits;
-use crate::gateway::proxy;
+use crate::lambda_events::limits::Limits;
+use crate::lambda_events::proxy;
 use crate::runtime_api::{BootstrapError, InvocationResponse};
 
 /// A request, whole, and what the gateway says of it.

@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 pub(crate) use self::http::HttpCall;
 pub(crate) use self::pool::{Pool, Pools, Program, QueueWait};
 
-use crate::gateway::proxy::Malformed;
 use crate::invocation::{self, Invoker};
+use crate::lambda_events::proxy::Malformed;
 use crate::runtime_api::BootstrapError;
 
 /// A function that runs.

@@ -2,6 +2,7 @@
 
 mod access_file;
 mod environment;
+mod listening;
 mod options;
 mod processes;
 mod services;
@@ -19,7 +20,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::options::{Bootstraps, Data, Options, Proxy, TemplateSource, Upstream};
+pub use self::options::{Bootstraps, Data, Options, Proxy, TemplateSource};
+pub use crate::embedded::front::Upstream;
 
 use self::access_file::AccessFile;
 use self::threads::Threads;

@@ -6,24 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http::{HeaderName, HeaderValue};
 use runtime::Clock;
 
+use crate::embedded::front::Upstream;
 use crate::template::{Template, TemplateError};
 use crate::{Limits, Registry};
 
 /// Starts a proxy between the front of a service, which checks signatures, and the service: it is given the service and returns
 /// the address at which the proxy listens. The proxy must pass on all headers but those that its own connection makes.
 pub type Proxy = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Send>;
-
-/// A service behind its front.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The header of requests that the front has let through. A request without it must be signed, for this address.
-    pub pass: (HeaderName, HeaderValue),
-}
 
 /// Where a platform's template comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use runtime::Clock;
 use tokio::runtime::Handle;
 
-use super::start::{LOOPBACK, attach, listen};
-use super::{Proxy, Tasks, Upstream};
+use super::listening::{LOOPBACK, attach, listen};
+use super::{Proxy, Tasks};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
 use crate::embedded::dynamodb::{self, DynamoDb, STOP_WITHIN, Storage};
 use crate::embedded::forwarding::Forwarding;
-use crate::embedded::front::{Front, Protocol};
+use crate::embedded::front::{Front, Protocol, Upstream};
 use crate::embedded::s3::{self, Objects};
 use crate::embedded::s3_front::{self, Buckets, Origins};
 use crate::embedded::secrets_manager::{self, Secrets};

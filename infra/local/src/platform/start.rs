@@ -1,8 +1,7 @@
 //! Starting a platform, in the order in which its parts need one another.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::access_file::AccessFile;
 use super::environment::environment;
+use super::listening::{LOOPBACK, attach, listen};
 use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
@@ -20,17 +20,16 @@ use crate::embedded::access_keys::AccessKeys;
 use crate::embedded::s3_front::Origins;
 use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
-use crate::gateway::hosts::Hosts;
 use crate::gateway::{Gateway, HttpFunction};
 use crate::hosting::{FunctionHandle, Kind, Pools};
 use crate::invocation::Invoker;
+use crate::network::hosts::Hosts;
 use crate::runtime_api::RuntimeApi;
 use crate::schedules::{Scheduled, Timetable};
 use crate::template::{Deployment, Endpoints, Names, Template};
 
 /// How much of what no response waits for is done side by side: it shall not be in the way of those that do.
 const AFTERWARDS_AT_ONCE: usize = 4;
-pub(super) const LOOPBACK: &str = "127.0.0.1";
 /// Whose access key the platform's own is. No function has this name.
 const PLATFORM: &str = "local";
 
@@ -216,26 +215,6 @@ fn check(template: &Template, deployment: &Deployment, options: &Options) -> any
         }
     }
     Ok(())
-}
-
-pub(super) fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind((host, port))
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-    bound.map_err(|error| match error.kind() {
-        ErrorKind::AddrInUse => {
-            anyhow!("port {port} of {host} is in use by another program; choose one with --port")
-        }
-        _ => anyhow!(error).context(format!("cannot listen on port {port} of {host}")),
-    })
-}
-
-/// Hands a listener to the runtime that is to serve it.
-pub(super) fn attach(
-    listener: TcpListener,
-    runtime: &Handle,
-) -> std::io::Result<tokio::net::TcpListener> {
-    let _context = runtime.enter();
-    tokio::net::TcpListener::from_std(listener)
 }
 
 /// Builds all functions side by side, as each of them fetches what it needs in its init. Gives the configuration of one of

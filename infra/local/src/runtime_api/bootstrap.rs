@@ -21,9 +21,9 @@ use uuid::Uuid;
 use super::child::{self, Ending, Group};
 use super::error::BootstrapError;
 use super::invocation_channel::{Delivery, InvocationChannel, Phase};
-use super::invocation_response::InvocationResponse;
+use super::invocation_response::{InvocationResponse, PAYLOAD_LIMIT};
 use super::log::Log;
-use super::server::{Access, PAYLOAD_LIMIT, RuntimeApi};
+use super::server::{Access, RuntimeApi};
 use crate::process;
 
 /// How long Lambda lets a function initialise.

@@ -10,7 +10,9 @@ use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 
 use super::error::{BootstrapError, FunctionError};
-use super::server::PAYLOAD_LIMIT;
+
+/// The most bytes of an event and of a buffered response.
+pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
 /// The most bytes of a streamed response.
 const STREAM_LIMIT: usize = 200 * 1024 * 1024;

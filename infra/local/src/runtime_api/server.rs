@@ -26,14 +26,11 @@ use uuid::Uuid;
 
 use super::error::{BootstrapError, FunctionError};
 use super::invocation_channel::InvocationChannel;
-use super::invocation_response::{InvocationResponse, ResponseStream};
+use super::invocation_response::{InvocationResponse, PAYLOAD_LIMIT, ResponseStream};
 use crate::embedded::access_keys::random;
-use crate::embedded::connections;
 use crate::embedded::front::{host, is_sent_to};
+use crate::network::connections;
 use crate::template::{ACCOUNT_ID, REGION};
-
-/// The most bytes of an event and of a buffered response.
-pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
 const SECRET_LENGTH: usize = 43;
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::endpoints::Endpoints;
 use super::evaluate::Evaluator;
 use super::source_path::Problem;
 use super::{Template, TemplateError, parameters};
@@ -17,28 +18,6 @@ pub const REGION: &str = "us-east-1";
 pub const ACCOUNT_ID: &str = "000000000000";
 /// `AWS::StackName`
 pub const STACK_NAME: &str = "signalbox";
-
-/// The base URLs of the embedded services, without a trailing slash. Queue URLs are made of them.
-#[derive(Clone, Debug)]
-pub struct Endpoints {
-    pub dynamodb: String,
-    pub s3: String,
-    pub sqs: String,
-    pub secrets_manager: String,
-}
-
-impl Default for Endpoints {
-    /// Addresses at which nothing listens, where only what a template declares is of interest.
-    fn default() -> Self {
-        let nowhere = || "http://127.0.0.1:0".to_owned();
-        Self {
-            dynamodb: nowhere(),
-            s3: nowhere(),
-            sqs: nowhere(),
-            secrets_manager: nowhere(),
-        }
-    }
-}
 
 /// What a template declares, for one set of parameters. Resources whose condition is false are not in it.
 #[derive(Clone, Debug)]

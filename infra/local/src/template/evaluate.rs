@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::deployment::Endpoints;
 use super::document::{Document, is_intrinsic};
+use super::endpoints::Endpoints;
 use super::source_path::{Problem, SourcePath};
 
 /// Evaluates what it is asked for, and nothing else.

@@ -6,6 +6,7 @@
 mod api;
 mod deployment;
 mod document;
+mod endpoints;
 mod evaluate;
 mod events;
 mod functions;
@@ -18,10 +19,11 @@ mod storage;
 use std::path::{Path, PathBuf};
 
 pub use deployment::{
-    ACCOUNT_ID, Attribute, Bucket, Deployment, Endpoints, Function, GatewayHeader, GatewayResponse,
+    ACCOUNT_ID, Attribute, Bucket, Deployment, Function, GatewayHeader, GatewayResponse,
     GeneratedSecret, Index, KeyElement, Names, Projection, Queue, QueueSource, REGION, Redrive,
     Route, STACK_NAME, Schedule, Secret, SecretContent, Table,
 };
+pub use endpoints::Endpoints;
 
 use document::Document;
 use source_path::Problem;

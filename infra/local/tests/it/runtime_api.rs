@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use signalbox::runtime_api::{Bootstrap, BootstrapError, RestRequest, RestResponse};
+use signalbox::lambda_events::{RestRequest, RestResponse};
+use signalbox::runtime_api::{Bootstrap, BootstrapError};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

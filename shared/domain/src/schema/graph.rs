@@ -8,8 +8,10 @@ use std::collections::hash_map::Entry;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::shortened;
 use crate::payload::MAX_DEPTH;
+
+/// How much of a schema's own text an error repeats, in characters.
+const MAX_SHOWN: usize = 200;
 
 /// Unique items are hashed whole, and up to fifteen are compared with each other; where lists lie in lists, at each level again.
 const UNIQUE_WORK: u64 = 4 * MAX_DEPTH as u64;
@@ -343,5 +345,13 @@ fn count(value: &Value) -> u64 {
         Value::Array(items) => items.iter().map(count).sum(),
         Value::Object(fields) => fields.values().map(count).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+    }
+}
+
+/// As much of a text as is shown to people.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }

@@ -10,7 +10,7 @@
 use chrono::{DateTime, Utc};
 use domain::run::Run;
 
-use super::is_abandoned;
+use crate::run_head::is_abandoned;
 
 /// So many leases that run out at the same step while their worker works on nothing else are the run's own fault.
 pub(crate) const MAX_LOST_LEASES: u8 = 3;

@@ -12,7 +12,8 @@ use store::{EventCursor, JournalEntry};
 use tokio::time::Instant;
 
 use super::writing::unanswered;
-use super::{LeasedRun, Place, Shown, is_lost};
+use super::{LeasedRun, Place, Shown};
+use crate::run_head::is_lost;
 use crate::stream_buffer::StreamBuffer;
 
 /// When the first of an answer is shown, and how often more of it.

@@ -1,45 +1,13 @@
 //! Writing a run that is held: again and again until the store has taken it, another worker has it, or the lease ends.
 
-use std::time::Duration;
-
-use domain::run::{Run, RunStatus, Step};
+use domain::run::{Run, Step};
 use domain::{Error, Result};
-use rand::RngExt;
 use store::{RunWrite, WantedPlace};
 use tokio::time::Instant;
 
-use super::{LeasedRun, is_lost};
-
-/// How long to wait before a write is tried again, at first; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// The pauses between attempts at what the store could not take.
-pub(crate) struct Pauses {
-    next: Duration,
-    until: Instant,
-}
-
-impl Pauses {
-    /// As many as there is time for `until` then.
-    pub(crate) fn until(until: Instant) -> Self {
-        Self {
-            next: FIRST_PAUSE,
-            until,
-        }
-    }
-
-    /// Waits for the next attempt; `false` when there is no time for one.
-    pub(crate) async fn pause(&mut self) -> bool {
-        let pause = rand::rng().random_range(self.next / 2..=self.next);
-        if Instant::now() + pause >= self.until {
-            return false;
-        }
-        tokio::time::sleep(pause).await;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-        true
-    }
-}
+use super::LeasedRun;
+use crate::backoff::Backoff;
+use crate::run_head::{is_as, is_lost};
 
 impl LeasedRun<'_> {
     /// Writes that this worker has the run, as `taken`, with its place where one is `wanted`; `false` when that is another's.
@@ -51,7 +19,7 @@ impl LeasedRun<'_> {
         let Some(wanted) = wanted else {
             return self.put(taken, &[]).await.map(|()| true);
         };
-        let mut pauses = Pauses::until(self.until);
+        let mut backoff = Backoff::until(self.until);
         loop {
             taken.version = self.run.version;
             taken.pause_requested = self.run.pause_requested;
@@ -75,7 +43,7 @@ impl LeasedRun<'_> {
                 Ok(Err(error)) => error,
                 Err(_) => unanswered(),
             };
-            if !error.is_retryable() || !pauses.pause().await {
+            if !error.is_retryable() || !backoff.wait().await {
                 return Err(error);
             }
         }
@@ -93,14 +61,14 @@ impl LeasedRun<'_> {
 
     /// Writes, or learns why `next` has to be made anew and written again; `false` then.
     pub(super) async fn try_put(&mut self, next: &Run, steps: &[Step]) -> Result<bool> {
-        let mut pauses = Pauses::until(self.until);
+        let mut backoff = Backoff::until(self.until);
         loop {
             let error = match self.write_once(next, steps).await {
                 Ok(written) => return Ok(written),
                 Err(error) => error,
             };
             // The write has results that would have to be had again: it is worth waiting for.
-            if !error.is_retryable() || !pauses.pause().await {
+            if !error.is_retryable() || !backoff.wait().await {
                 return Err(error);
             }
         }
@@ -179,17 +147,4 @@ impl LeasedRun<'_> {
 
 pub(super) fn unanswered() -> Error {
     Error::unavailable("the store did not answer in time")
-}
-
-/// Whether nothing has happened since `known` but that its worker renewed the lease, or the sweep looked after it.
-pub(crate) fn is_as(stored: &Run, known: &Run) -> bool {
-    let holder = |run: &Run| run.lease.map(|lease| lease.holder);
-    let is_open = matches!(
-        stored.status,
-        RunStatus::Queued | RunStatus::Running | RunStatus::Paused
-    );
-    is_open
-        && stored.version > known.version
-        && (stored.status, stored.steps) == (known.status, known.steps)
-        && holder(stored) == holder(known)
 }

@@ -10,7 +10,7 @@ use rand::RngExt;
 use store::{Left, RunPlace, RunPlaces};
 
 use super::{KEPT_FOR, Places, has_place};
-use crate::lease::is_held;
+use crate::run_head::is_held;
 
 impl Places {
     /// Leaves a run's place, to the run that has waited longest. Should that fail, the place ends by itself.

@@ -11,8 +11,9 @@ use store::LoadedRun;
 use super::{Progress, Runner};
 use crate::calls::Deadlines;
 use crate::finish::Ending;
-use crate::lease::{Blame, LeasedRun, is_held};
+use crate::lease::{Blame, LeasedRun};
 use crate::places::TRIES;
+use crate::run_head::is_held;
 use crate::stop::{in_doubt, stop_note};
 
 /// What a run follows: its agent's version, its journal, and a deletion that ends it.

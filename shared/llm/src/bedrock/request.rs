@@ -15,7 +15,7 @@ use domain::run::{ProviderContent, ToolCall};
 use serde_json::{Value, json};
 
 use super::document::document;
-use crate::http_model::{NO_INPUT, outcome_text};
+use crate::conversation::{NO_INPUT, outcome_text};
 use crate::structure::instructions_with_schema;
 use crate::{Message, ModelError, ModelRequest, ToolSpec};
 

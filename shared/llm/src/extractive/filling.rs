@@ -6,7 +6,7 @@
 use domain::payload::MAX_PAYLOAD;
 use serde_json::{Map, Value};
 
-use super::places::{Place, Text, kind_of_body};
+use super::places::{Place, Text, kind_of_body, placeholder};
 
 /// How much of the input all directives of a conversation may take up, in bytes.
 const MAX_FILLED: usize = 2 * MAX_PAYLOAD;
@@ -102,21 +102,6 @@ impl<'v> Filler<'v> {
         }
         text.push_template(rest)?;
         text.finish().map(Value::String).map(Some)
-    }
-}
-
-/// The first `{{input...}}` of a text: what is before it, its path, what is after it.
-pub(super) fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
-    let mut from = 0;
-    loop {
-        let end = from + text[from..].find("}}")?;
-        if let Some(start) = text[from..end].rfind("{{").map(|found| from + found) {
-            let path = text[start + 2..end].trim();
-            if path == "input" || path.starts_with("input.") {
-                return Some((&text[..start], path, &text[end + 2..]));
-            }
-        }
-        from = end + 2;
     }
 }
 

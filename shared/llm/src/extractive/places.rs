@@ -3,8 +3,6 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use super::filling::placeholder;
-
 /// All but what RFC 3986 calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -170,5 +168,20 @@ impl Text {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// The first `{{input...}}` of a text: what is before it, its path, what is after it.
+pub(super) fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let end = from + text[from..].find("}}")?;
+        if let Some(start) = text[from..end].rfind("{{").map(|found| from + found) {
+            let path = text[start + 2..end].trim();
+            if path == "input" || path.starts_with("input.") {
+                return Some((&text[..start], path, &text[end + 2..]));
+            }
+        }
+        from = end + 2;
     }
 }

@@ -1,12 +1,61 @@
 //! The item of a place: how it is read, and the expressions that change it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::ids::{RunId, WorkspaceId};
+use domain::run::Run;
 use domain::{Error, Result};
 
-use super::{KEPT, RunPlace, Waiting, WantedPlace};
 use crate::item::{Item, number, text};
 use crate::keys::PARTITION;
 use crate::transaction::Condition;
+
+/// How long a place that has ended is kept, and a run in the list: a sweep puts one that still waits into the list again.
+pub(super) const KEPT: TimeDelta = TimeDelta::hours(1);
+
+/// A run, as places and the list of those that wait know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub workspace_id: WorkspaceId,
+    pub run_id: RunId,
+}
+
+impl Waiting {
+    pub fn of(run: &Run) -> Self {
+        Self {
+            workspace_id: run.workspace_id,
+            run_id: run.id,
+        }
+    }
+}
+
+/// A place as it stands. [`RunPlace::is_held`] says whether it is still held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    pub number: u16,
+    /// Whose it is, or was.
+    pub holder: Waiting,
+    pub until: DateTime<Utc>,
+    /// A worker has the run; else the place is only kept for it.
+    pub is_taken: bool,
+    /// Runs that wait for the holder and have lent it the place, each to the next.
+    pub lenders: Vec<Waiting>,
+    /// Runs wait for a place, and the worker that leaves this one has to look for them.
+    pub is_awaited: bool,
+}
+
+impl RunPlace {
+    pub fn is_held(&self, now: DateTime<Utc>) -> bool {
+        self.until > now
+    }
+}
+
+/// Which place a run wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedPlace {
+    pub number: u16,
+    /// It is the run's already, or kept for it; else it must be free.
+    pub is_own: bool,
+}
 
 /// What must hold for a place to be taken, and how it is.
 pub(super) fn taking(

@@ -7,8 +7,8 @@ use domain::Error;
 use serde_json::{Map, Value, json};
 
 use super::{Dialect, prodgy};
-use crate::Params;
 use crate::page::PageParams;
+use crate::params::Params;
 use crate::response::Payload;
 
 pub(super) struct Account;

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
 use super::{Dialect, beside, json_response, next_cursor_schema, no_content, object, prowpt, wrap};
-use crate::Params;
 use crate::page::PageParams;
+use crate::params::Params;
 use crate::response::{Payload, Shape};
 
 pub(super) struct AgentPlatform;

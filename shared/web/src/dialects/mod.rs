@@ -18,8 +18,8 @@ use domain::Error;
 use domain::error::RateLimit;
 use serde_json::{Map, Value, json};
 
-use crate::Params;
 use crate::page::PageParams;
+use crate::params::Params;
 use crate::response::Payload;
 
 pub use agentplatform::CursorPaging;

@@ -14,8 +14,8 @@ use super::{
     Dialect, REQUEST_ID, beside, json_response, next_cursor_schema, object, request_id_schema,
     status_of, wrap,
 };
-use crate::Params;
 use crate::page::PageParams;
+use crate::params::Params;
 use crate::response::{Payload, Shape};
 
 pub(super) struct Prodgy;

@@ -15,8 +15,8 @@ use super::{
     Dialect, REQUEST_ID, account, beside, json_response, next_cursor_schema, no_content, object,
     request_id_schema,
 };
-use crate::Params;
 use crate::page::PageParams;
+use crate::params::Params;
 use crate::response::{Payload, Shape};
 
 pub(super) struct Prowpt;

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use runtime::Clock;
 use serde_json::{Value, json};
 
-use crate::gateway::context::context;
-use crate::gateway::proxy;
+use crate::lambda_events::context::context;
+use crate::lambda_events::proxy;
 
 /// A request in the making.
 #[derive(Clone, Debug)]

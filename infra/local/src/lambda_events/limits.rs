@@ -70,7 +70,7 @@ impl Limits {
     };
 
     /// The largest body that a request may have, where `policies` are those of all routes.
-    pub(super) fn body_of(&self, head: &request::Parts, policies: &RoutePolicies) -> usize {
+    pub(crate) fn body_of(&self, head: &request::Parts, policies: &RoutePolicies) -> usize {
         let path = head.uri.path();
         if Credential::read(dialect_of(path).credentials(), &head.headers).is_ok() {
             self.body
@@ -81,18 +81,18 @@ impl Limits {
     }
 
     /// How long a body may take of which this much has arrived.
-    pub(super) fn arrival_of(&self, received: usize) -> Duration {
+    pub(crate) fn arrival_of(&self, received: usize) -> Duration {
         self.arrival + Duration::from_secs((received / BYTES_PER_SECOND) as u64)
     }
 
-    pub(super) fn refuse_headers(&self, head: &request::Parts) -> bool {
+    pub(crate) fn refuse_headers(&self, head: &request::Parts) -> bool {
         let line = head.method.as_str().len() + head.uri.to_string().len();
         let values: usize = head.headers.values().map(|value| value.len()).sum();
         self.headers.is_some_and(|limit| line + values > limit)
     }
 
     /// `binary`: the media types whose bodies go into the event in base64.
-    pub(super) fn refuse_event(
+    pub(crate) fn refuse_event(
         &self,
         head: &request::Parts,
         context: &ApiGatewayProxyRequestContext,
