@@ -162,7 +162,8 @@ fn queues_secrets_and_logs_are_granted_to_the_functions_that_are_told_of_them() 
         }
         // What SAM grants by itself to a function without a role of its own.
         if properties.get("Role").is_some() {
-            let group = resource(&properties["LoggingConfig"]["LogGroup"]);
+            let shared = &template["Globals"]["Function"]["LoggingConfig"];
+            let group = resource(&shared["LogGroup"]);
             for action in ["logs:CreateLogStream", "logs:PutLogEvents"] {
                 need(function, action, &group);
             }

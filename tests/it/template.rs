@@ -117,35 +117,30 @@ fn what_functions_report_in_their_logs_has_an_alarm() {
     let file = TestApp::template();
     let template = read(&file);
     let alarms = read(&file.with_file_name("infra").join("alarms.yaml"));
-    let handed = &template["Resources"]["Alarms"]["Properties"]["Parameters"];
-    let is_watched = |function: &str, metric: &str| {
-        let resources = alarms["Resources"].as_mapping().unwrap();
-        let log_group = format!("{}LogGroup", function.trim_end_matches("Function"));
-        let filter = resources.values().any(|resource| {
-            let properties = &resource["Properties"];
-            let pattern = properties["FilterPattern"].as_str().unwrap_or_default();
-            resource["Type"] == "AWS::Logs::MetricFilter"
-                && format!("{:?}", properties["LogGroupName"]).contains(&log_group)
-                && pattern.contains(metric)
-        });
-        let mut alarms = resources.values();
-        let alarm = alarms.any(|resource| resource["Properties"]["MetricName"] == metric);
-        filter && alarm && handed.get(log_group.as_str()).is_some()
-    };
-    let functions = template["Resources"].as_mapping().unwrap().iter();
-    let mut seen = 0;
-    for (id, resource) in functions {
-        let events = resource["Properties"]["Events"].as_mapping();
-        let is_api = events.is_some_and(|events| events.values().any(|e| e["Type"] == "Api"));
-        let id = id.as_str().unwrap();
-        // The documents are open to all callers, without a limit.
-        if is_api && id != "DocsFunction" {
-            assert!(is_watched(id, "rate_limiter_failed"), "{id}");
-            seen += 1;
-        }
+    // All functions log to one group, from which a filter makes a metric of each report.
+    let logging = &template["Globals"]["Function"]["LoggingConfig"]["LogGroup"];
+    let handed = &template["Resources"]["Alarms"]["Properties"]["Parameters"]["LogGroupName"];
+    assert_eq!(logging, handed);
+    let functions = template["Resources"].as_mapping().unwrap().values();
+    let own = functions.filter(|resource| !resource["Properties"]["LoggingConfig"].is_null());
+    assert_eq!(own.count(), 0);
+
+    let filtered = alarms["Resources"]["Fn::ForEach::Reports"][1]
+        .as_sequence()
+        .unwrap();
+    let mut names: Vec<_> = filtered.iter().filter_map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        ["data_keys_failed", "deletion_failed", "rate_limiter_failed"]
+    );
+    for metric in names {
+        let mut alarms = alarms["Resources"].as_mapping().unwrap().values();
+        assert!(
+            alarms.any(|resource| resource["Properties"]["MetricName"] == metric),
+            "{metric}"
+        );
     }
-    assert!(seen > 5 && is_watched("TriggersTickFunction", "data_keys_failed"));
-    assert!(is_watched("DeletionsFunction", "deletion_failed"));
 }
 
 #[test]

@@ -104,7 +104,7 @@ async fn a_run_writes_an_index_only_when_it_changes_its_place_there() {
     let agent = desk.agent(json!({"instructions": "Summarise."})).await;
     desk.run(&agent).await;
     let calls = desk.run(&agent).await;
-    // README derives its bounds from these.
+    // docs/BENCHMARKS.md derives its bounds from these.
     let expected = [
         // The run and its message, once each.
         ("GSI1", 2.0),

@@ -282,7 +282,7 @@ async fn a_stream_ends_within_five_seconds_after_its_credential() {
     assert!(another.await.is_err(), "the others go on");
 }
 
-/// What README says that an open stream costs.
+/// What docs/LIMITS.md says that an open stream costs.
 #[tokio::test]
 async fn an_idle_stream_reads_little_and_writes_nothing() {
     let recorder = DynamoDbRecorder::default();
