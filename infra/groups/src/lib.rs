@@ -1,6 +1,6 @@
 //! The groups of functions, each named once: what serves them on one machine, describes them and checks them reads this list.
 //!
-//! `docs` reads it too, so that it is not in it: where groups are started, it is added with [`Group::new`].
+//! `docs` reads it too, so that it is not in it: where groups are started, it is added with [`group!`].
 
 use futures::future::BoxFuture;
 use runtime::{Lambda, Services};

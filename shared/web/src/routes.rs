@@ -69,7 +69,7 @@ impl RoutePolicy {
         Self::with_access(RouteAccess::Public(limit))
     }
 
-    /// The handler verifies a signature over [`crate::RawBody`], and then counts the request with [`crate::EndpointLimit`].
+    /// The handler verifies a signature over [`crate::RawBody`], and then counts the request with [`crate::SignedEndpoint`].
     #[must_use]
     pub const fn signed(limit: NamedLimit) -> Self {
         Self::with_access(RouteAccess::Signed(limit))
