@@ -1,11 +1,9 @@
 //! `/api/settings/api-keys/activity`: what keys asked for.
 
-use std::time::Duration;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::{Account, TestApp};
+use testkit::{Account, TestApp, eventually_some};
 
 const LOG: &str = "/api/settings/api-keys/activity";
 
@@ -17,16 +15,14 @@ async fn read(app: &TestApp, credential: &str, path: &str) -> Value {
 /// The log once it has `total` rows: they are written after the responses.
 async fn log_of(app: &TestApp, account: &Account, total: usize) -> Vec<Value> {
     let session = account.sign_in(app).await;
-    for _ in 0..500 {
+    let rows = eventually_some("the log has its rows", async || {
         let log = read(app, &session, "?limit=200").await;
         let rows = log["items"].as_array().unwrap();
-        if rows.len() >= total && log["total"] == rows.len() {
-            assert_eq!(rows.len(), total);
-            return rows.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the log never had {total} rows");
+        (rows.len() >= total && log["total"] == rows.len()).then(|| rows.clone())
+    });
+    let rows = rows.await;
+    assert_eq!(rows.len(), total);
+    rows
 }
 
 fn told<'a>(rows: &'a [Value], field: &str) -> Vec<&'a Value> {

@@ -1,30 +1,21 @@
 //! `/api/v1/agents/{id}/signals`: events that make an agent run. And the samples of the published document, word for word.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::fakes::OpenMeteo;
-use testkit::{Account, TestApp};
+use testkit::{Account, TestApp, eventually_some};
 
 const SCOPES: &[&str] = &["agents:read", "agents:write", "runs:read", "signals:write"];
 
 /// The run, once it has ended.
 async fn ended(app: &TestApp, key: &str, run: &str) -> Value {
-    for _ in 0..500 {
-        let shown = app
-            .get(&format!("/api/v1/runs/{run}"))
-            .bearer(key)
-            .send()
-            .await
-            .expect(200)["data"]
-            .clone();
-        if !["queued", "running"].contains(&shown["status"].as_str().unwrap()) {
-            return shown;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the run did not end");
+    let path = format!("/api/v1/runs/{run}");
+    eventually_some("the run ends", async || {
+        let shown = app.get(&path).bearer(key).send().await.expect(200)["data"].clone();
+        let status = shown["status"].as_str().unwrap();
+        (!["queued", "running"].contains(&status)).then_some(shown)
+    })
+    .await
 }
 
 #[tokio::test]

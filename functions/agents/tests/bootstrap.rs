@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use testkit::{RestRequest, TestApp, TestFunction, TestResponse};
+use testkit::{RestRequest, TestApp, TestFunction, TestResponse, eventually};
 
 /// The platform, and the binary that works on the same data.
 struct Deployed {
@@ -182,15 +182,12 @@ async fn the_binary_keeps_its_requests_in_the_log_once_they_are_answered() {
     }
     // An event that is none is answered too, and holds nothing up.
     function.invoke(json!({})).await.unwrap_err();
-    for _ in 0..500 {
+    eventually("the requests are kept", async || {
         let log = app.get("/api/settings/api-keys/activity");
         let log = log.bearer(&account.access_token).send().await.expect(200);
         let rows = log["items"].as_array().unwrap();
         let statuses: Vec<&Value> = rows.iter().map(|row| &row["status"]).collect();
-        if statuses == [422, 200] {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("the requests were not kept");
+        statuses == [422, 200]
+    })
+    .await;
 }

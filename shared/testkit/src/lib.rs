@@ -15,7 +15,7 @@ pub use account::Account;
 pub use app::{Request, TestApp};
 pub use bootstraps::in_this_process;
 pub use dynamodb_faults::{Calls, DynamoDbFaults, Fault, Held, Injected};
-pub use eventually::eventually;
+pub use eventually::{eventually, eventually_some};
 pub use lambda::TestFunction;
 pub use signalbox::lambda_events::{QueueMessage, RestRequest};
 pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};

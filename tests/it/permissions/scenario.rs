@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use store::Store;
 use testkit::fakes::{ModelApi, Target, Turn};
-use testkit::{Account, TestApp, TestResponse};
+use testkit::{Account, TestApp, TestResponse, eventually};
 
 use crate::template::operations;
 
@@ -737,14 +737,4 @@ fn text(value: &Value) -> String {
         .as_str()
         .unwrap_or_else(|| panic!("a text, not {value}"))
         .to_owned()
-}
-
-async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
-    for _ in 0..500 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it never came to this: {what}");
 }
