@@ -1,8 +1,7 @@
 //! The events of a run: a pure function of what is stored about it, so that a client that comes back finds the same ones.
 //!
-//! What is stored only grows, in one order: the head, the journal's entries with the partial answers between them, the end. An
-//! event's id is the place of what it tells of, in millions, and its number there: pieces of an answer on its way come before
-//! the journal's entry at that place, and the end of the run comes after all entries.
+//! Event ids are derived from the journal, so a reconnecting client sees the same ids: `(index + 1) * 1_000_000 + n`, where
+//! n < 500,000 are streamed deltas, n ≥ 500,000 the journal entry, and n ≥ 900,000 (after the last entry) the final events.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What runs have shown to people.
+//! Display messages produced by runs.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};

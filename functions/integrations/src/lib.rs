@@ -1,4 +1,4 @@
-//! What is outside: keys for the providers of models.
+//! Credentials for external services. Today: API keys of model providers.
 
 mod credentials;
 mod default_credentials;

@@ -1,8 +1,7 @@
-//! The tick: once a minute, everything whose time has come.
+//! The tick: work that is due, once a minute.
 //!
-//! * A run that no worker looks after gets a message. A run whose lease ends, or which is due, before the next tick gets one that is
-//!   delayed until then; it has no effect if a worker still holds the run. The index tells when to look; the head tells when the
-//!   lease ends.
+//! * Re-enqueues runs whose lease has expired, and, with a delay, those whose lease expires before the next tick. A worker that is still
+//!   alive ignores the message. The index tells when to look; the head tells when the lease ends.
 //! * An agent whose schedule is due is started. Schedules fire on the minute and ticks come each minute, not on it: a firing may
 //!   be up to a minute late.
 //! * A token that has run out gets its `expired` log row.

@@ -23,12 +23,12 @@ use crate::{
     RateSubject,
 };
 
-/// What a request shows of itself.
+/// The parts of a request that authentication looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthRequest<'a> {
-    /// What the path of the request takes.
+    /// The rules of the request's path.
     pub policy: &'static CredentialPolicy,
-    /// Whether it counts against the stricter limit.
+    /// `true` when the request counts against the stricter limit.
     pub strict: bool,
     pub headers: &'a HeaderMap,
     /// As the gateway saw it; never from a header.
@@ -38,7 +38,7 @@ pub struct AuthRequest<'a> {
     pub counting: Counting,
 }
 
-/// What became of it. The limit is known, and goes into the response's headers, also when the request is refused.
+/// The outcome of authentication. The limit is known, and goes into the response's headers, also when the request is refused.
 #[derive(Debug)]
 pub struct AuthResult {
     pub outcome: Result<Principal>,

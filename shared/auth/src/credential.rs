@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 
 use crate::CredentialPolicy;
 
-/// What a request shows. Well-formed, not yet known to be good.
+/// The credential that a request shows. Well-formed, not yet known to be good.
 #[derive(Clone, Debug)]
 pub enum Credential {
     Token(TokenSecret),

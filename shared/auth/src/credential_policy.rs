@@ -1,18 +1,18 @@
-//! What a family of paths says of credentials and rate limits, as plain values.
+//! The rules of a family of paths for credentials and rate limits, as plain values.
 
 use domain::token::TokenKind;
 use runtime::config::Limits;
 
 use crate::limits::{NamedLimit, Policy};
 
-/// Which credentials are taken, and by what their requests are counted.
+/// The credentials that are taken, and the limits on their requests.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialPolicy {
     /// The header, in lower case, that a token may stand in beside `Authorization: Bearer`.
     pub header: Option<&'static str>,
     /// The one kind of token that is taken.
     pub token: Option<TokenKind>,
-    /// Whether a user session is taken.
+    /// `true` when a user session is taken.
     pub sessions: bool,
     pub limit_of_tokens: RateLimitPolicy,
     pub limit_of_sessions: RateLimitPolicy,

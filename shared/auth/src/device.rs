@@ -8,7 +8,7 @@ use domain::{Error, Result};
 use keyring::Vault;
 use rand::Rng;
 
-/// What device tokens are authenticated for.
+/// The purpose that device tokens are authenticated for.
 const PURPOSE: &str = "device";
 
 /// A token for a device from which `user` has signed in. It is good until the user's password changes.

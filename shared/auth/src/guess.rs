@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Limiter, Policy};
 
-/// How long a guess waits for the outcomes of other guesses, when the limit would be reached if all of them were wrong.
+/// The time that a guess waits for the outcomes of other guesses, when the limit would be reached if all of them were wrong.
 const MAX_WAIT: Duration = Duration::from_secs(2);
-/// How long it waits between two looks, in milliseconds.
+/// The wait between two looks, in milliseconds.
 const PAUSE: std::ops::Range<u64> = 50..150;
 
 /// A password that is tried. It counts as a wrong one until its outcome is recorded.

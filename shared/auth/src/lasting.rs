@@ -10,7 +10,7 @@ use crate::{
     Principal,
 };
 
-/// What a request showed, kept for as long as its answer takes. `Debug` does not show it.
+/// The credential of a request, kept for as long as its answer takes. `Debug` does not show it.
 pub struct Lasting {
     policy: &'static CredentialPolicy,
     headers: HeaderMap,

@@ -1,4 +1,4 @@
-//! Who a request comes from, what that principal may do, and how often.
+//! Authentication, authorization and rate limits of requests.
 //!
 //! A request is checked in one step, [`Authenticator::authenticate`]: its credential is looked up and its rate limit
 //! counted side by side, so that it waits for one DynamoDB round trip.

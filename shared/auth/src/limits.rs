@@ -16,7 +16,7 @@ pub struct NamedLimit {
     pub of: fn(&Limits) -> u32,
 }
 
-/// Which limit a request counts against, and for whom.
+/// The limit that a request counts against, and its subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub name: &'static str,
@@ -89,7 +89,7 @@ impl Policy {
     }
 }
 
-/// Who an address counts as: itself, or for IPv6 its network, since a client holds a /64 at least and could use a fresh
+/// The subject that an address counts as: itself, or for IPv6 its network, since a client holds a /64 at least and could use a fresh
 /// address for every request.
 pub fn network_of(ip: &str) -> String {
     match ip.parse::<IpAddr>() {
@@ -104,7 +104,7 @@ pub fn network_of(ip: &str) -> String {
     }
 }
 
-/// How a request counts against the limit of its caller.
+/// The way in which a request counts against the limit of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counting {
     Always,
@@ -199,7 +199,7 @@ fn failed_closed(policy: &Policy, error: &Error) {
     tracing::error!(%error, policy = policy.name, metric = "rate_limiter_failed", "the rate limiter failed closed");
 }
 
-/// How many requests a window has seen.
+/// The number of requests that a window has seen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count {
     count: u32,

@@ -14,9 +14,9 @@ use domain::ids::OrganizationId;
 use domain::{Error, Result};
 use store::{Store, Window};
 
-/// How many requests are in a batch, unless the limit is so high that larger batches are needed.
+/// The number of requests in a batch, unless the limit is so high that larger batches are needed.
 const BATCH: u32 = 10;
-/// How many writes of an organization's count all instances make in a minute at most: DynamoDB takes 60,000 writes of an item.
+/// The most writes of an organization's count that all instances make in a minute: DynamoDB takes 60,000 writes of an item.
 const MOST_WRITES: u32 = 30_000;
 
 /// Counts the requests of organizations. It is cheap to clone.
@@ -35,7 +35,7 @@ pub struct Batch {
     requests: u32,
 }
 
-/// What an instance knows of the current minute.
+/// An instance's knowledge of the current minute.
 struct Minute {
     window: Window,
     organizations: HashMap<OrganizationId, Seen>,
@@ -43,7 +43,7 @@ struct Minute {
 
 #[derive(Default)]
 struct Seen {
-    /// What all instances had written when this one last wrote.
+    /// The count that all instances had written when this one last wrote.
     written: u32,
     /// Requests that this one has let in and not yet written.
     own: u32,

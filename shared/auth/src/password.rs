@@ -21,7 +21,7 @@ pub async fn hash_password(password: String) -> Result<String> {
         .map_err(|error| Error::internal(error.to_string()))
 }
 
-/// Whether `password` is the one of `hash`; without a hash it is not, and takes as long to say so.
+/// Tells whether `password` is the one of `hash`; without a hash it is not, and takes as long to say so.
 pub async fn verify_password(password: String, hash: Option<String>) -> Result<bool> {
     let verified = tokio::task::spawn_blocking(move || {
         let known = hash.is_some();

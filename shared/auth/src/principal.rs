@@ -1,4 +1,4 @@
-//! Who a request acts for.
+//! The principal that a request acts for.
 
 use chrono::{DateTime, Utc};
 use domain::access::{Holding, Role, grants, least_role};
@@ -7,7 +7,7 @@ use domain::ids::{OrganizationId, SessionId, TokenId, UserId, WorkspaceId};
 use domain::token::TokenKind;
 use domain::{Error, Result};
 
-/// What the request showed.
+/// The kind of credential that the request showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     Session(SessionId),
@@ -27,14 +27,14 @@ pub struct Principal {
     pub member_revision: Option<u64>,
     /// The workspace of this request.
     pub workspace_id: WorkspaceId,
-    /// What the caller may do: a member's role, or a token's, which is never above that of the member who made it.
+    /// The caller's role: a member's, or a token's, which is never above that of the member who made it.
     pub role: Role,
     /// The workspaces that the calling member, or the maker of the token, may use; `None` means all of the organization. For a
     /// token whose maker may use only some, this is the token's own workspace alone.
     pub workspaces: Option<Vec<WorkspaceId>>,
     /// Of a key; empty otherwise.
     pub scopes: Vec<String>,
-    /// When the credential runs out.
+    /// The end of the credential.
     pub expires_at: Option<DateTime<Utc>>,
     /// The caller for the logs.
     pub audit_context: Caller,
@@ -63,12 +63,12 @@ impl Principal {
         self.holding().require_role_everywhere(role)
     }
 
-    /// Whether the member who calls, or who made the token, may use a workspace of the organization.
+    /// Tells whether the member who calls, or who made the token, may use a workspace of the organization.
     pub fn may_use(&self, workspace: WorkspaceId) -> bool {
         self.holding().may_use(workspace)
     }
 
-    /// What the caller may hand on.
+    /// The rights that the caller may hand on.
     pub fn holding(&self) -> Holding<'_> {
         Holding {
             role: self.role,

@@ -19,18 +19,18 @@ use keyring::Keyring;
 
 /// The audience of console sessions.
 pub(crate) const AUDIENCE: &str = "session";
-/// What refresh tokens are authenticated for.
+/// The purpose that refresh tokens are authenticated for.
 const REFRESH: &str = "refresh";
-/// What the next refresh token is derived for.
+/// The purpose that the next refresh token is derived for.
 const SUCCESSOR: &str = "refresh-successor";
-/// How long an access token is good for.
+/// The lifetime of an access token.
 const ACCESS_LIFETIME: TimeDelta = TimeDelta::hours(1);
-/// How long a refresh token is still answered after it was replaced.
+/// The time for which a refresh token is still answered after it was replaced.
 const GRACE: TimeDelta = TimeDelta::seconds(30);
-/// How many replaced refresh tokens are remembered. The tabs of one browser do not replace more within the grace.
+/// The number of replaced refresh tokens that are remembered. The tabs of one browser do not replace more within the grace.
 const REMEMBERED: usize = 32;
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccessClaims {
     pub sub: UserId,
@@ -43,7 +43,7 @@ pub struct AccessClaims {
 }
 
 // Not `Debug`: both are secrets.
-/// What a client keeps of a session.
+/// The tokens that a client keeps of a session.
 #[derive(Clone, Serialize, utoipa::ToSchema)]
 pub struct SessionTokens {
     pub access_token: String,
@@ -52,7 +52,7 @@ pub struct SessionTokens {
     pub expires_in: i64,
 }
 
-/// What a refresh token is to a session.
+/// The relation of a refresh token to a session.
 pub enum Exchange {
     /// The good one: the session is to be replaced by this one, and these are its tokens.
     Next(Box<Session>, SessionTokens),
@@ -95,7 +95,7 @@ pub fn session_of(refresh_token: &str) -> Option<SessionId> {
     refresh_token.split_once('.')?.0.parse().ok()
 }
 
-/// What `refresh_token` is to `session`, and what it is to be exchanged for.
+/// The relation of `refresh_token` to `session`, and the tokens that it is exchanged for.
 pub fn exchange(
     keyring: &Keyring,
     session: &Session,

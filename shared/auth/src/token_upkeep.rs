@@ -1,4 +1,4 @@
-//! What is written about a token when it is used: that it was, that it has run out, and what rights its maker has.
+//! Writes about a token when it is used: its use, its expiry, and the rights of its maker.
 
 use chrono::{DateTime, Utc};
 use domain::audit::{AuditEntry, Caller};
@@ -9,7 +9,7 @@ use store::TokenAuditEntry;
 use crate::Authenticator;
 use crate::credential::refused;
 
-/// How often a token is read again that others write meanwhile.
+/// The number of times that a token is read again that others write meanwhile.
 const ATTEMPTS: u32 = 3;
 
 impl Authenticator {

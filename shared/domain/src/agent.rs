@@ -1,4 +1,4 @@
-//! Agents: what they are, what they can be told, and when they run by themselves.
+//! The agent entity, its immutable versions, and validation of prompts and schedules.
 
 mod catalog;
 pub mod parameters;

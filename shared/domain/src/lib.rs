@@ -1,6 +1,6 @@
 //! What Signalbox is about, free of AWS, HTTP and async: identifiers, entities, rules, errors and queue messages.
 //!
-//! Everything here is a value. The store persists it, the dialects of `web` give it a face, the engine moves it along.
+//! Everything here is a value. The store persists it, the dialects of `web` give it an envelope, the engine moves it along.
 
 pub mod access;
 pub mod activity;

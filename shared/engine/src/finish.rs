@@ -248,8 +248,8 @@ async fn write(
     Ok(next)
 }
 
-/// The agent after a run has ended; `None` when that changes nothing. One that is disabled waits for its owner: the
-/// outcomes of runs that were under way do not count any more.
+/// The agent after a run has ended; `None` when that changes nothing. A disabled agent is left unchanged: runs that were in progress
+/// no longer count towards its failures.
 fn after(agent: &Agent, failed: bool, now: DateTime<Utc>) -> Option<Agent> {
     match (agent.state, failed) {
         (AgentState::Disabled, _) => None,

@@ -208,9 +208,8 @@ impl Starter {
         }
     }
 
-    /// Moves on a schedule whose firing could not start its run. Mostly another tick has done both, or the agent was changed, and
-    /// the due index tells what is left to do. But an owner whose clock is behind may have set a firing again that has its run
-    /// already: every later tick would find that run.
+    /// Advances the schedule when the firing's run already exists. Usually another tick did both; but if a clock skew re-armed an old
+    /// firing, leaving it would make every tick conflict with the same run.
     async fn skip(&self, agent: &Agent, moved_on: &Agent) -> Result<()> {
         let stored = self.store.agent(agent.workspace_id, agent.id).await?;
         if stored.is_none_or(|stored| stored.revision != agent.revision) {

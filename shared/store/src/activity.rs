@@ -146,7 +146,7 @@ impl Store {
         let cursor = page.cursor.as_deref().map(str::parse::<ActivityId>);
         let cursor = cursor
             .transpose()
-            .map_err(|_| Error::invalid_query("cursor", "is not one of ours"))?;
+            .map_err(|_| Error::invalid_query("cursor", "is not a valid cursor"))?;
         // Days without a request need not be asked for. Those that are being counted right now are asked for anyway.
         let mut days = self.activity_counts(workspace, now).await?;
         let all: u64 = days.values().map(|count| count.requests).sum();

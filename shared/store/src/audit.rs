@@ -55,7 +55,7 @@ impl Store {
             .as_deref()
             .map(str::parse::<AuditId>)
             .transpose();
-        let cursor = cursor.map_err(|_| Error::invalid_query("cursor", "is not one of ours"))?;
+        let cursor = cursor.map_err(|_| Error::invalid_query("cursor", "is not a valid cursor"))?;
         let newest = [Some(now), filter.to, cursor.map(AuditId::created_at)];
         let newest = newest.into_iter().flatten().min().unwrap_or(now);
         let begins = organization.map_or(workspace.created_at(), OrganizationId::created_at);

@@ -1,4 +1,4 @@
-//! A run as its watchers see it: its journal, and what models have shown of answers that are on their way.
+//! Reads of a run's journal and of partially streamed model responses, for event streams.
 
 use chrono::TimeDelta;
 use domain::ids::{RunId, WorkspaceId};

@@ -76,7 +76,7 @@ impl Condition {
 
 /// Another writer was first.
 pub(crate) fn stale() -> Error {
-    Error::Conflict("it was changed by another request; read it again".to_owned())
+    Error::Conflict("the resource was modified concurrently; fetch it and retry".to_owned())
 }
 
 /// A set of writes in the making. Nothing happens before [`Self::commit`].

@@ -8,7 +8,7 @@ use crate::tool::{ToolError, ToolInvocation};
 /// Calls a tool once: permission first, then the arguments, then the effect.
 ///
 /// # Errors
-/// Why there is no result.
+/// The reason why there is no result.
 pub async fn call(tools: &ToolSet, call: &ToolInvocation<'_>) -> Result<Value, ToolError> {
     let tool = tools
         .find(call.tool)

@@ -11,7 +11,7 @@ pub struct CallingRun {
     pub organization_id: OrganizationId,
     pub workspace_id: WorkspaceId,
     pub agent_id: AgentId,
-    /// When a worker took it first: the same in every attempt at a call.
+    /// The moment at which a worker took it first: the same in every attempt at a call.
     pub started_at: DateTime<Utc>,
     pub lineage: Option<Lineage>,
 }

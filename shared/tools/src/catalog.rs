@@ -96,7 +96,7 @@ pub struct ToolSet {
 }
 
 impl ToolSet {
-    /// What a model is told of the tools.
+    /// The descriptions of the tools, for a model.
     pub fn specs(&self) -> Vec<ToolSpec> {
         self.tools
             .iter()
@@ -109,7 +109,7 @@ impl ToolSet {
         self.find(name).map(|tool| &*tool.0.tool)
     }
 
-    /// Whether `arguments` fit the tool.
+    /// Checks `arguments` against the tool's input schema.
     ///
     /// # Errors
     /// A text for the model, which names the argument that does not fit.

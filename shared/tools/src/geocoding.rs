@@ -1,4 +1,4 @@
-//! Which of the places that a geocoder knows by a name is meant.
+//! Choosing among the places that a geocoder knows by one name.
 
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ pub(crate) struct Place {
 
 /// A location as people write it: `Portland`, `97201`, `Portland, ME`, `Paris, Texas, USA`.
 pub(crate) struct Query<'a> {
-    /// What the geocoder searches for: it knows no commas.
+    /// The name that the geocoder searches for: it knows no commas.
     pub(crate) name: &'a str,
     qualifiers: Vec<&'a str>,
 }
@@ -34,7 +34,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Whether it says which of several places of the name is meant.
+    /// Tells whether the query says which of several places of the name is meant.
     pub(crate) fn is_qualified(&self) -> bool {
         !self.qualifiers.is_empty()
     }

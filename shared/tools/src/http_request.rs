@@ -19,12 +19,12 @@ use url::{Host, Url};
 use crate::tool::{Tool, ToolError, ToolInvocation};
 use outbound::{OutboundClient, OutboundRequest};
 
-/// How long a request may be told to take, in seconds: two of them fit into the time that a worker keeps for a call.
+/// The longest time that a request may be told to take, in seconds: two of them fit into the time that a worker keeps for a call.
 const MAX_TIMEOUT: u64 = 20;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What belongs to the connection or to us, not to the caller.
+/// Headers that belong to the connection or to us, not to the caller.
 const RESERVED: [&str; 14] = [
     // What comes compressed would not be read.
     "accept-encoding",
@@ -236,7 +236,7 @@ fn text_of(value: &Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Whether an entry of an allow-list covers a URL. Without a port it covers all ports.
+/// Tells whether an entry of an allow-list covers a URL. Without a port it covers all ports.
 fn is_allowed(entry: &str, url: &Url) -> bool {
     let (pattern, port) = match entry.rsplit_once(':') {
         Some((pattern, port)) if !port.ends_with(']') => (pattern, Some(port)),

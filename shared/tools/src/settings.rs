@@ -1,11 +1,11 @@
-//! What the built-in tools need.
+//! Settings of the built-in tools.
 
 use outbound::OutboundClient;
 
-/// What the built-in tools need.
+/// Settings of the built-in tools.
 #[derive(Clone, Debug)]
 pub struct ToolSettings {
-    /// What they talk out with.
+    /// The client for outbound requests.
     pub outbound: OutboundClient,
     /// Base of Open-Meteo's geocoding API, without a trailing slash.
     pub geocoding_url: String,

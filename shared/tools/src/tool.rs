@@ -1,4 +1,4 @@
-//! What a tool is, and what a call of one takes and comes to.
+//! The tool trait, with the input and the errors of a call.
 
 use futures::future::BoxFuture;
 use llm::ToolSpec;
@@ -12,12 +12,12 @@ pub trait Tool: Send + Sync {
     /// Name, description and input schema, as a model is told of them.
     fn spec(&self) -> &ToolSpec;
 
-    /// Whether a call may be repeated, under the same idempotency key, when its outcome is unknown.
+    /// Tells whether a call may be repeated, under the same idempotency key, when its outcome is unknown.
     fn is_idempotent(&self, _arguments: &Value) -> bool {
         self.spec().idempotent
     }
 
-    /// What a call does with other runs. The engine bounds how many runs a run starts.
+    /// The effect of a call on other runs. The engine bounds how many runs a run starts.
     fn delegation(&self, _arguments: &Value) -> Delegation {
         Delegation::None
     }
@@ -26,7 +26,7 @@ pub trait Tool: Send + Sync {
     fn call<'a>(&'a self, call: &'a ToolInvocation<'a>) -> BoxFuture<'a, Result<Value, ToolError>>;
 }
 
-/// What a call does with other runs.
+/// The effect of a call on other runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delegation {
     None,
@@ -48,7 +48,7 @@ pub struct ToolInvocation<'a> {
     pub idempotency_key: &'a str,
 }
 
-/// What a caller may do with tools.
+/// The rights of a caller of tools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolPermissions {
     /// The names of the tools that may be called.
@@ -59,7 +59,7 @@ pub struct ToolPermissions {
     pub agents: Vec<String>,
 }
 
-/// Why a call has no result. The texts are for the model and for people: they carry no secrets.
+/// The reason why a call has no result. The texts are for the model and for people: they carry no secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
     /// The arguments do not fit the tool's schema; nothing was called.

@@ -11,7 +11,7 @@ pub trait Workspace: Send + Sync {
     /// Starts a run of another agent, once however often it is called under the same key; answers with how that run stands.
     fn trigger<'a>(&'a self, call: AgentCall<'a>) -> BoxFuture<'a, Result<Value, ToolError>>;
 
-    /// What the other agents' runs of the last `hours` have come to.
+    /// The outcomes of the other agents' runs of the last `hours`.
     fn activity<'a>(
         &'a self,
         by: &'a CallingRun,
@@ -28,7 +28,7 @@ pub struct AgentCall<'a> {
     /// The ids of the agents that may be started, or `*` for any of the workspace.
     pub allowed: &'a [String],
     pub input: Value,
-    /// Whether to wait a while for the result.
+    /// `true` to wait a while for the result.
     pub wait: bool,
     /// The same for every attempt at this call, and for no other call.
     pub key: &'a str,

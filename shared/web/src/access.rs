@@ -1,4 +1,4 @@
-//! What a handler needs of its caller, said in its signature: `caller: Authorized<AgentsWrite>`.
+//! Requirements of a handler on its caller, said in its signature: `caller: Authorized<AgentsWrite>`.
 
 use std::marker::PhantomData;
 use std::ops::Deref;

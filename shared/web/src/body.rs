@@ -68,7 +68,7 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
     }
 }
 
-/// Whether the content type is `application/json`, or another one that is JSON, with whatever parameters.
+/// Tells whether the content type is `application/json`, or another one that is JSON, with whatever parameters.
 fn is_said_to_be_json(headers: &HeaderMap) -> bool {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -128,7 +128,7 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     })
 }
 
-/// Whether a JSON text has an escaped NUL. A raw one is no JSON to begin with.
+/// Tells whether a JSON text has an escaped NUL. A raw one is no JSON to begin with.
 fn has_nul(body: &[u8]) -> bool {
     let is_even = |index: usize| {
         body[..index]

@@ -1,4 +1,4 @@
-//! What the handlers of a function work with.
+//! The services that the handlers of a function work with.
 
 use auth::Authenticator;
 use keyring::Vault;

@@ -1,4 +1,4 @@
-//! Which browsers may call what: pages of the configured origins, and of every origin where the route says so.
+//! Cross-origin requests: pages of the configured origins, and of every origin where the route says so.
 
 use axum::body::Body;
 use axum::http::header::{

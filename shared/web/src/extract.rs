@@ -1,4 +1,4 @@
-//! What handlers take from a request beside its body, query and path. A rejection is a domain error like any other.
+//! Extractors for the rest of a request beside its body, query and path. A rejection is a domain error like any other.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderName;
@@ -10,7 +10,7 @@ use crate::page::PageParams;
 use crate::params::Params;
 use crate::scope::RequestScope;
 
-/// When the host stops waiting for this request's answer, where it says so.
+/// The moment at which the host stops waiting for this request's answer, where it says so.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(pub Option<DateTime<Utc>>);
 

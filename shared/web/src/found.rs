@@ -20,7 +20,7 @@ use crate::path::Id;
 
 /// An entity that may not be there.
 pub trait Entity: Sized {
-    /// What clients read in the 404.
+    /// The name that clients read in the 404.
     const NAME: &'static str;
 
     /// # Errors
@@ -62,7 +62,7 @@ where
     }
 }
 
-/// What a read finds.
+/// The entity that a read finds.
 ///
 /// # Errors
 /// `NotFound` when it finds nothing, and those of the read.

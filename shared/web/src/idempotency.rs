@@ -34,16 +34,16 @@ use crate::new_id::{KeyNotLookedUp, NewId};
 use crate::response::Payload;
 use crate::scope::RequestScope;
 
-/// How long a request is taken to be worked on, when no response was stored.
+/// The time for which a request is taken to be worked on, when no response was stored.
 const IN_FLIGHT: TimeDelta = TimeDelta::seconds(60);
 /// The largest response that is kept.
 const MAX_RESPONSE: usize = 100 * 1024;
-/// What responses are sealed for.
+/// The purpose that responses are sealed for.
 const PURPOSE: &str = "idempotent-response";
 /// The header of an answer that is given again.
 const REPLAYED: &str = "idempotent-replayed";
 
-/// A response in the form that is stored: already with its face.
+/// A response as it is stored: already in its envelope.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     body: String,
@@ -63,7 +63,7 @@ struct Inner {
 /// The right to work on a request.
 struct Claim {
     attempt: Attempt,
-    /// Whether an earlier attempt had the key, and may have done something.
+    /// `true` when an earlier attempt had the key, and may have done something.
     is_taken_over: bool,
 }
 

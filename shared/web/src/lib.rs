@@ -1,4 +1,4 @@
-//! HTTP for all functions: what a request is before a handler sees it, and what becomes of the answer.
+//! HTTP for all functions: routing, admission, extractors, and the envelopes of responses.
 //!
 //! Handlers know nothing of envelopes, status tables or headers. They take extractors of this crate and return
 //! [`ApiResponse`]s, [`PageResponse`] pages or a [`domain::Error`]; the path's dialect gives them their shape. What happens to a
@@ -44,5 +44,5 @@ pub use serve::{refusal, serve};
 pub use signed::SignedEndpoint;
 pub use store::Store;
 
-/// What a handler returns.
+/// The result of a handler.
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;

@@ -23,7 +23,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::dialects::{DialectRef, dialect_of};
 
-/// What a document says of itself.
+/// The head of a document.
 #[derive(Clone, Copy, Debug)]
 pub struct DocumentInfo<'a> {
     pub title: &'a str,

@@ -14,7 +14,7 @@ const MAX_ROWS: u32 = 200;
 /// Prowpt, `limit` in AgentPlatform, and `cursor` in all.
 #[derive(Clone, Debug)]
 pub struct PageParams {
-    /// What the store is asked.
+    /// The page for the store.
     pub request: PageRequest,
     /// From 1; Prodgy's.
     pub(crate) page: u32,

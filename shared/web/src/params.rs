@@ -99,7 +99,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
-/// What serde says of a wrong value, as a demand. "invalid type: integer `7`, expected a string": the value itself stays out of
+/// Serde's message about a wrong value, as a demand. "invalid type: integer `7`, expected a string": the value itself stays out of
 /// the answer.
 pub(crate) fn demand(text: &str) -> String {
     let is_about_value = text.starts_with("invalid type: ") || text.starts_with("unknown variant ");

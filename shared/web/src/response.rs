@@ -1,4 +1,4 @@
-//! What handlers return: data or an error, without a shape yet.
+//! The return types of handlers: data or an error, without an envelope yet.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

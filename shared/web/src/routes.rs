@@ -14,7 +14,7 @@ pub const MAX_BODY: usize = 512 * 1024;
 /// The largest body that starts a run: its input may have 2 MB, and more in a client's spelling. Lambda takes 6 MB.
 pub const MAX_INPUT_BODY: usize = 4 * 1024 * 1024;
 
-/// How requests of a route are admitted.
+/// The rules by which requests of a route are admitted.
 #[derive(Clone, Copy, Debug)]
 pub struct RoutePolicy {
     pub(crate) access: RouteAccess,
@@ -24,7 +24,7 @@ pub struct RoutePolicy {
     pub(crate) is_stream: bool,
 }
 
-/// Who may send a request.
+/// The clients that may send a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RouteAccess {
     /// All clients, up to a limit.
@@ -35,7 +35,7 @@ pub(crate) enum RouteAccess {
     Signed(NamedLimit),
 }
 
-/// What keeps a public route from being used too much.
+/// The limit on a public route.
 #[derive(Clone, Copy, Debug)]
 pub enum PublicLimit {
     /// So many requests a minute from an address, counted before the body is read. What cannot be counted is refused.
@@ -295,7 +295,7 @@ fn first<T: std::str::FromStr>(variables: &PathVariables<'_, '_>) -> Option<T> {
     variables.iter().next()?.1.parse().ok()
 }
 
-/// What `security(())` means: a requirement without schemes.
+/// The meaning of `security(())`: a requirement without schemes.
 fn open() -> utoipa::openapi::security::SecurityRequirement {
     utoipa::openapi::security::SecurityRequirement::default()
 }

@@ -1,4 +1,4 @@
-//! What is known of a request before its handler runs, computed once.
+//! Facts about a request that are computed once, before its handler runs.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct RequestScope {
     pub client: Arc<Client>,
     /// The largest body that the route takes, in bytes.
     pub(crate) max_body: usize,
-    /// Whether the request was not counted, since it resumes a stream of events and was allowed to.
+    /// `true` when the request was not counted, since it resumes a stream of events and was allowed to.
     pub is_resumed: bool,
 }
 
@@ -37,7 +37,7 @@ impl RequestScope {
     }
 }
 
-/// Where a request comes from, as the gateway saw it.
+/// The client of a request, as the gateway saw it.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub ip: String,

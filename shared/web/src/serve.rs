@@ -39,7 +39,7 @@ struct Server {
     routes: Router,
 }
 
-/// What is learned of a request on the way down, for its response and its log lines.
+/// Facts about a request that are learned on the way down, for its response and its log lines.
 #[derive(Default)]
 struct RequestInfo {
     limit: Option<RateLimit>,
@@ -320,7 +320,7 @@ impl Admitted {
     }
 }
 
-/// Which limit a request counts against. A client names the last event that it has seen in a header or, where it cannot set headers,
+/// The limit that a request counts against. A client names the last event that it has seen in a header or, where it cannot set headers,
 /// in the query.
 fn counting(parts: &Parts, streams: Option<RunId>) -> Counting {
     let header = parts.headers.get(LAST_EVENT_ID);

@@ -112,8 +112,8 @@ impl LeasedRun<'_> {
         self.renewal = now + self.third();
     }
 
-    /// Finds out why `next` was refused: it is written already, and only the answer got lost; then this is `true`. Or an earlier
-    /// renewal is, or what is wanted of this worker has changed: that is known now. Else `refusal` stands.
+    /// Resolves a failed conditional write by reading the stored head. Returns `true` if our write had in fact succeeded, `false` if
+    /// the caller must retry with the refreshed version or pause request; otherwise returns the conflict.
     pub(super) async fn resolve_conflict(&mut self, next: &Run, refusal: Error) -> Result<bool> {
         let run = &self.run;
         let stored = self.store.run_head(run.workspace_id, run.id).await?;

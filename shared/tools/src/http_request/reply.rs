@@ -1,4 +1,4 @@
-//! What a model gets to see of a reply.
+//! The part of a reply that a model gets to see.
 
 use domain::payload::{self, MAX_DEPTH};
 use outbound::OutboundResponse;
@@ -6,10 +6,10 @@ use reqwest::Response;
 use reqwest::header::{self, HeaderName};
 use serde_json::{Map, Value, json};
 
-/// How much of a reply a model gets to see, in bytes.
+/// The most of a reply that a model gets to see, in bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
 
-/// What of a reply's headers a model gets to see.
+/// The headers of a reply that a model gets to see.
 const SHOWN: [HeaderName; 8] = [
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -75,7 +75,7 @@ pub(super) async fn result(response: OutboundResponse) -> Value {
     result
 }
 
-/// What a body is that no model can read.
+/// The description of a body that no model can read.
 fn unreadable(essence: &str, response: &OutboundResponse) -> Option<String> {
     // What is sent as application/octet-stream may be text all the same.
     const BINARY: [&str; 5] = [

@@ -51,21 +51,21 @@ pub(crate) fn described() -> impl Iterator<Item = DialectRef> {
         .filter(|dialect| !dialect.schemas().is_empty())
 }
 
-/// How a family of paths speaks.
+/// The wire conventions of a family of paths.
 pub trait Dialect: Sync + 'static {
-    /// What the names of its OpenAPI components begin with.
+    /// The prefix of the names of its OpenAPI components.
     fn name(&self) -> &'static str;
 
-    /// Whether a path with these first segments is the dialect's. Segments are compared whole: `/api/workflow` and
+    /// Tells whether a path with these first segments is the dialect's. Segments are compared whole: `/api/workflow` and
     /// `/api/workflows` belong to different dialects.
     fn owns(&self, segments: [&str; 3]) -> bool;
 
     fn credentials(&self) -> &'static CredentialPolicy;
 
-    /// Whether requests may choose their workspace by `product_id`.
+    /// `true` when requests may choose their workspace by `product_id`.
     fn takes_product_id(&self) -> bool;
 
-    /// Whether requests may choose their organization by `X-Organization-Id`.
+    /// `true` when requests may choose their organization by `X-Organization-Id`.
     fn takes_organization_id(&self) -> bool;
 
     /// Reads the paging parameters of a list.
@@ -171,7 +171,7 @@ fn status_of(error: &Error) -> StatusCode {
     }
 }
 
-/// What a client is told of an error.
+/// The message of an error for clients.
 fn message_of(error: &Error, status: StatusCode) -> String {
     match error {
         _ if status.is_server_error() => "An internal error occurred".to_owned(),

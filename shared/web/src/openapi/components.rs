@@ -1,4 +1,4 @@
-//! What operations refer to: the bodies of errors, common parameters and headers, and the credentials.
+//! The components that operations refer to: the bodies of errors, common parameters and headers, and the credentials.
 
 use domain::Error;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! Which errors an operation answers with: by its dialect's status table, and what the operation takes.
+//! The error responses of an operation: by its dialect's status table, and what the operation takes.
 
 use domain::Error;
 use serde_json::{Value, json};

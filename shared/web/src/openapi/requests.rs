@@ -1,11 +1,11 @@
-//! What an operation takes beside its own parameters and body: a credential, and what every request of its kind may carry.
+//! The inputs of an operation beside its own parameters and body: a credential, and what every request of its kind may carry.
 
 use domain::access::{Role, least_role};
 use serde_json::{Value, json};
 
 use crate::dialects::DialectRef;
 
-/// Who may call.
+/// The callers of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Open,
@@ -90,7 +90,7 @@ pub(super) fn add_parameters(
     operation["parameters"] = parameters.into();
 }
 
-/// Whether any parameter of an operation `matches`.
+/// Tells whether any parameter of an operation `matches`.
 pub(super) fn has_parameter(operation: &Value, matches: impl Fn(&Value) -> bool) -> bool {
     operation["parameters"]
         .as_array()
