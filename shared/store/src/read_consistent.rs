@@ -7,7 +7,7 @@ use domain::{Error, Result};
 /// How often a run is read that is just being written.
 const ATTEMPTS: u32 = 5;
 
-/// Retries until the read is consistent: a Query is not isolated from TransactWriteItems and may observe a transaction partially.
+/// Retries until the read is consistent: a Query is not isolated from `TransactWriteItems` and may observe a transaction partially.
 pub(crate) async fn read_consistent<T, F>(read: impl Fn() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
