@@ -10,7 +10,7 @@ pub(super) struct Units {
     pub(super) read: f64,
     pub(super) write: f64,
     /// Items that were written, indexes not counted.
-    pub(super) items: usize,
+    pub(super) items: f64,
 }
 
 impl std::iter::Sum for Units {
@@ -20,6 +20,19 @@ impl std::iter::Sum for Units {
             write: sum.write + one.write,
             items: sum.items + one.items,
         })
+    }
+}
+
+impl std::ops::Div<u32> for Units {
+    type Output = Self;
+
+    fn div(self, count: u32) -> Self {
+        let count = f64::from(count);
+        Self {
+            read: self.read / count,
+            write: self.write / count,
+            items: self.items / count,
+        }
     }
 }
 
@@ -39,13 +52,15 @@ impl Units {
                 let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
                 Self {
                     write: units,
-                    items: body["TransactItems"].as_array().map_or(0, Vec::len),
+                    items: body["TransactItems"]
+                        .as_array()
+                        .map_or(0.0, |items| items.len() as f64),
                     ..Self::default()
                 }
             }
             "PutItem" | "UpdateItem" | "DeleteItem" => Self {
                 write: units,
-                items: 1,
+                items: 1.0,
                 ..Self::default()
             },
             _ => Self::default(),

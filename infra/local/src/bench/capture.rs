@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::Context;
 use regex::Regex;
 use runtime::{Clock, Config, Services};
 
+use super::capacity::Units;
 use super::platforms::options;
 use super::tenant::{Request, Tenant};
 use crate::{Call, DynamoDbRecorder, Options, Platform, TemplateSource};
@@ -14,6 +16,11 @@ use crate::{Call, DynamoDbRecorder, Options, Platform, TemplateSource};
 static UUID: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").expect("the pattern is well-formed")
 });
+
+/// The number of requests whose units are measured together.
+const MEASURED: u32 = 20;
+/// How long what is written beside a response may take.
+const SETTLING: Duration = Duration::from_millis(300);
 
 /// A platform whose calls to DynamoDB are recorded.
 pub(super) struct Capture {
@@ -59,6 +66,25 @@ impl Capture {
             waves[depth - 1].push(call);
         }
         Ok(Recorded { waves, fresh })
+    }
+
+    /// The units that one of several such requests takes, with what is written once its response is on its way.
+    pub(super) async fn units(&self, request: &Request) -> anyhow::Result<Units> {
+        // The first one may find out what later ones remember.
+        self.tenant.send(request).await?;
+        self.settled().await;
+        self.recorder.take();
+        for _ in 0..MEASURED {
+            self.tenant.send(request).await?;
+        }
+        self.settled().await;
+        let calls = self.recorder.take();
+        let all: Units = calls.iter().map(Units::of).sum();
+        Ok(all / MEASURED)
+    }
+
+    async fn settled(&self) {
+        tokio::time::sleep(SETTLING).await;
     }
 
     /// A client that goes around the proxy.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::capacity::Units;
 use super::load::cost;
-use super::runs::{cpu_of_runs, finished, send_signal};
+use super::runs::{Kind, Service, cpu_of_runs, finished, send_signal};
 use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
 use super::{Measured, prices};
@@ -66,12 +66,19 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
             taken.round_trips.to_string(),
             format!("{:.1}", taken.units.read),
             format!("{:.0}", taken.units.write),
-            taken.units.items.to_string(),
+            format!("{:.0}", taken.units.items),
             format!("{thousand:.4}"),
         ]);
         values.push(value(name, taken, thousand));
     };
-    for request in [Tenant::get, Tenant::list, Tenant::create, Tenant::execute] {
+    for request in [
+        Tenant::get,
+        Tenant::get_with_status,
+        Tenant::list,
+        Tenant::list_by_cursor,
+        Tenant::create,
+        Tenant::execute,
+    ] {
         let taken = request_taken(
             &recorder,
             &here,
@@ -86,24 +93,21 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
         add(request(&here).name, &taken, of_request(&taken));
     }
 
-    let mut calls = Vec::new();
-    for _ in 0..2 {
-        recorder.take();
-        let run = send_signal(&here).await?;
-        finished(&here, &run, Duration::from_millis(50)).await?;
-        // What is written beside the end of a run comes a moment later.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        calls = recorder.take();
-        // Looking whether it is over is not part of it.
-        calls.retain(|call| !is_look(call));
+    let service = Service::start().await?;
+    let (mut here, mut there) = (here.clone(), there.clone());
+    for kind in [Kind::Reading, Kind::Calling] {
+        here.agent = kind.agent(&here, &service).await?;
+        there.agent = kind.agent(&there, &service).await?;
+        let calls = calls_of_run(&recorder, &here).await?;
+        let taken = Taken {
+            cpu: cpu_of_runs(&platform, &there).await?,
+            round_trips: DynamoDbRecorder::nesting(&calls),
+            units: calls.iter().map(Units::of).sum(),
+            answered: 200,
+        };
+        let name = format!("run by signal, {}", kind.name());
+        add(&name, &taken, of_run(&taken));
     }
-    let taken = Taken {
-        cpu: cpu_of_runs(&platform, &there).await?,
-        round_trips: DynamoDbRecorder::nesting(&calls),
-        units: calls.iter().map(Units::of).sum(),
-        answered: 200,
-    };
-    add("run by signal", &taken, of_run(&taken));
     table.note(format!(
         "Billed duration: the CPU above and {} ms a round trip, at {MEMORY} GB.",
         ROUND_TRIP.as_millis()
@@ -115,6 +119,22 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
         table,
         value: json!(values),
     })
+}
+
+/// The calls of a run, from its signal to its end.
+async fn calls_of_run(recorder: &DynamoDbRecorder, tenant: &Tenant) -> anyhow::Result<Vec<Call>> {
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        recorder.take();
+        let run = send_signal(tenant).await?;
+        finished(tenant, &run, Duration::from_millis(50)).await?;
+        // What is written beside the end of a run comes a moment later.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        calls = recorder.take();
+        // Looking whether it is over is not part of it.
+        calls.retain(|call| !is_look(call));
+    }
+    Ok(calls)
 }
 
 async fn request_taken<R>(
@@ -147,8 +167,9 @@ where
     })
 }
 
+/// Whether a call is made to see how a run stands: signals and workers have functions of their own.
 fn is_look(call: &Call) -> bool {
-    call.operation == "Query" && call.caller == "ExecutionsFunction"
+    call.caller == "ExecutionsFunction"
 }
 
 /// A function at work for as long as this takes.

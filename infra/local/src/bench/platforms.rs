@@ -26,7 +26,9 @@ pub(super) fn options(template: &TemplateSource) -> Options {
         event_sources: false,
         ..Options::new(template.clone())
     };
-    let quiet = quiet.parameter(PLACES, RAISED_PLACES);
+    let quiet = quiet
+        .parameter(PLACES, RAISED_PLACES)
+        .parameter("OutboundAllowLoopback", "true");
     LIMITS.iter().fold(quiet, |options, limit| {
         options.parameter(*limit, RAISED_LIMIT)
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValue, Select, TransactWriteItem, Update,
+    AttributeValue, KeysAndAttributes, Put, ReturnValue, Select, TransactWriteItem, Update,
 };
 use futures::future::try_join_all;
 use serde::Deserialize;
@@ -54,6 +54,7 @@ impl Replay {
 #[derive(Clone)]
 enum Operation {
     Get(GetItem),
+    BatchGet(BatchGetItem),
     Query(Query),
     Update(UpdateItem),
     Put(PutItem),
@@ -65,6 +66,19 @@ enum Operation {
 struct GetItem {
     table_name: String,
     key: Attributes,
+    consistent_read: Option<bool>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct BatchGetItem {
+    request_items: HashMap<String, BatchKeys>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct BatchKeys {
+    keys: Vec<Attributes>,
     consistent_read: Option<bool>,
 }
 
@@ -151,6 +165,7 @@ impl Operation {
         let body = &call.body;
         let read = match call.operation.as_str() {
             "GetItem" => serde_json::from_slice(body).map(Self::Get),
+            "BatchGetItem" => serde_json::from_slice(body).map(Self::BatchGet),
             "Query" => serde_json::from_slice(body).map(Self::Query),
             "UpdateItem" => serde_json::from_slice(body).map(Self::Update),
             "PutItem" => serde_json::from_slice(body).map(Self::Put),
@@ -163,6 +178,7 @@ impl Operation {
     async fn send(&self, client: &Client, ids: &FreshIds) -> anyhow::Result<()> {
         match self {
             Self::Get(get) => get.send(client, ids).await,
+            Self::BatchGet(get) => get.send(client, ids).await,
             Self::Query(query) => query.send(client, ids).await,
             Self::Update(update) => update.send(client, ids).await,
             Self::Put(put) => put.send(client, ids).await,
@@ -178,6 +194,22 @@ impl GetItem {
             .set_consistent_read(self.consistent_read)
             .send()
             .await?;
+        Ok(())
+    }
+}
+
+impl BatchGetItem {
+    async fn send(&self, client: &Client, ids: &FreshIds) -> anyhow::Result<()> {
+        let mut call = client.batch_get_item();
+        for (table, wanted) in &self.request_items {
+            let keys = wanted.keys.iter().map(|key| key.with(ids)).collect();
+            let wanted = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .set_consistent_read(wanted.consistent_read)
+                .build()?;
+            call = call.request_items(table, wanted);
+        }
+        call.send().await?;
         Ok(())
     }
 }

@@ -39,21 +39,31 @@ pub(super) async fn measure(
             "CPU",
             "p50 ratio",
             "CPU ratio",
+            "write units",
         ],
     );
     let mut values = Vec::new();
     // Creating comes last, as it makes lists longer.
     let here = &capture.tenant;
-    for (request, recorded) in [
-        (tenant.get(), here.get()),
-        (tenant.list(), here.list()),
-        (tenant.create(), here.create()),
+    for request in [
+        Tenant::get,
+        Tenant::get_with_status,
+        Tenant::me,
+        Tenant::list,
+        Tenant::list_by_cursor,
+        Tenant::keys,
+        Tenant::create,
+        Tenant::create_typed,
     ] {
+        let (request, recorded) = (request(tenant), request(here));
+        let units = capture.units(&recorded).await?;
         let replay = Replay::new(capture.dynamodb()?, &capture.record(&recorded).await?)?;
         for clients in CLIENTS {
             let through = through_platform(platform, tenant, &request, clients, each).await?;
             let bare = without_platform(&replay, clients, each).await?;
-            table.row(row(request.name, clients, &through, &bare));
+            let mut cells = row(request.name, clients, &through, &bare);
+            cells.push(format!("{:.1}", units.write));
+            table.row(cells);
             values.push(json!({
                 "request": request.name,
                 "clients": clients,
@@ -61,10 +71,12 @@ pub(super) async fn measure(
                 "bare": bare.value(),
                 "p50_ratio": rounded(through.load.sample.median() / bare.load.sample.median()),
                 "cpu_ratio": rounded(through.cpu / bare.cpu),
+                "write_units": units.write,
             }));
         }
     }
-    table.note("CPU: the platform's process for requests, without their client; the SDK and DynamoDB for bare calls.");
+    table.note("CPU: the platform's process for requests, their client being another one; the SDK and DynamoDB for bare calls.");
+    table.note("Write units: the mean of requests of one minute, the request log included.");
     Ok(Measured {
         name: "requests",
         table,

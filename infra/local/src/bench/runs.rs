@@ -96,7 +96,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Reading => "reading 6 KB",
             Self::Calling => "one tool call",

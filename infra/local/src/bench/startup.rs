@@ -13,7 +13,7 @@ use super::tenant::Tenant;
 use crate::TemplateSource;
 
 const STARTS: usize = 5;
-const REQUESTS: usize = 10_000;
+const REQUESTS: usize = 30_000;
 const CLIENTS: usize = 8;
 
 pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
@@ -57,7 +57,7 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
             "ready_ms": ready.median(),
             "first_answer_ms": answered.median(),
             "resident_mb_at_start": to_megabytes(at_start),
-            "resident_mb_after_10000_requests": to_megabytes(after),
+            "resident_mb_after_30000_requests": to_megabytes(after),
         }),
     })
 }

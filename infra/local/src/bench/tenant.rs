@@ -26,6 +26,7 @@ pub(super) struct Tenant {
     url: String,
     pub(super) session: String,
     pub(super) prodgy: String,
+    pub(super) prowpt: String,
     pub(super) agentplatform: String,
     pub(super) agent: String,
     pub(super) workspace: String,
@@ -43,6 +44,7 @@ impl Tenant {
             url: url.to_owned(),
             session: String::new(),
             prodgy: String::new(),
+            prowpt: String::new(),
             agentplatform: String::new(),
             agent: String::new(),
             workspace: String::new(),
@@ -63,6 +65,11 @@ impl Tenant {
             .post("/api/settings/api-keys", &tenant.session, key)
             .await?;
         tenant.agentplatform = text(&key, "/key")?;
+        let key = json!({"name": "bench", "kind": "prowpt", "scopes": ["*"]});
+        let key = tenant
+            .post("/api/settings/api-keys", &tenant.session, key)
+            .await?;
+        tenant.prowpt = text(&key, "/key")?;
         for _ in 0..AGENTS {
             let agent = tenant.send(&tenant.create()).await?;
             tenant.agent = text(&agent, "/data/id")?;
@@ -70,28 +77,19 @@ impl Tenant {
         Ok(tenant)
     }
 
-    /// Reads one agent.
+    /// Reads one agent, as Prodgy.
     pub(super) fn get(&self) -> Request {
         let path = format!("/api/agent-base/{}", self.agent);
-        self.request("get by id", Method::GET, path, None, 200)
+        self.request("Prodgy: get an agent", Method::GET, path, None, 200)
     }
 
-    /// Lists the first agents.
+    /// Lists the first agents, as Prodgy.
     pub(super) fn list(&self) -> Request {
         let path = "/api/agent-base?limit=20".to_owned();
-        self.request("list 20", Method::GET, path, None, 200)
+        self.request("Prodgy: list 20 agents", Method::GET, path, None, 200)
     }
 
-    /// The same in AgentPlatform's way, which counts nothing.
-    pub(super) fn list_by_cursor(&self) -> Request {
-        let path = "/api/v1/agents?limit=20".to_owned();
-        Request {
-            credential: self.agentplatform.clone(),
-            ..self.request("list 20 by cursor", Method::GET, path, None, 200)
-        }
-    }
-
-    /// Creates an agent.
+    /// Creates an agent, as Prodgy.
     pub(super) fn create(&self) -> Request {
         let path = "/api/agent-base/install".to_owned();
         let body = json!({
@@ -99,7 +97,65 @@ impl Tenant {
             "name": "Reader",
             "parameters": {"instructions": "Sum it up."},
         });
-        self.request("create", Method::POST, path, Some(body), 201)
+        self.request(
+            "Prodgy: create an agent",
+            Method::POST,
+            path,
+            Some(body),
+            201,
+        )
+    }
+
+    /// Reads one agent with its status, as AgentPlatform.
+    pub(super) fn get_with_status(&self) -> Request {
+        let path = format!("/api/v1/agents/{}", self.agent);
+        Request {
+            credential: self.agentplatform.clone(),
+            ..self.request("AgentPlatform: get an agent", Method::GET, path, None, 200)
+        }
+    }
+
+    /// Lists the first agents with their status, as AgentPlatform, which has no total.
+    pub(super) fn list_by_cursor(&self) -> Request {
+        let path = "/api/v1/agents?limit=20".to_owned();
+        let name = "AgentPlatform: list 20 agents";
+        Request {
+            credential: self.agentplatform.clone(),
+            ..self.request(name, Method::GET, path, None, 200)
+        }
+    }
+
+    /// Creates an agent, as AgentPlatform.
+    pub(super) fn create_typed(&self) -> Request {
+        let path = "/api/v1/agents".to_owned();
+        let body = json!({
+            "type": "freeform",
+            "name": "Reader",
+            "config": {"instructions": "Sum it up."},
+        });
+        let name = "AgentPlatform: create an agent";
+        Request {
+            credential: self.agentplatform.clone(),
+            ..self.request(name, Method::POST, path, Some(body), 201)
+        }
+    }
+
+    /// Reads the account of a key, as Prowpt.
+    pub(super) fn me(&self) -> Request {
+        let path = "/api/auth/me".to_owned();
+        Request {
+            credential: self.prowpt.clone(),
+            ..self.request("Prowpt: get the account", Method::GET, path, None, 200)
+        }
+    }
+
+    /// Lists the keys of a workspace, as Prowpt, with a session: keys may not list keys.
+    pub(super) fn keys(&self) -> Request {
+        let path = "/api/settings/api-keys?limit=20".to_owned();
+        Request {
+            credential: self.session.clone(),
+            ..self.request("Prowpt: list keys", Method::GET, path, None, 200)
+        }
     }
 
     /// Creates an agent of this configuration.
