@@ -244,3 +244,55 @@ async fn the_statistics_are_those_of_the_log_and_of_ninety_days() {
     app.clock.advance(TimeDelta::days(90));
     assert_eq!(stats().await["total_requests"], 2);
 }
+
+#[tokio::test]
+async fn a_request_counts_once_however_many_ticks_look_at_it() {
+    let app = TestApp::with_own_clock().await;
+    let account = app.register().await;
+    let (used, deleted) = (
+        account.prowpt_key(&app, &["*"]).await,
+        account.prowpt_key(&app, &["*"]).await,
+    );
+    for key in [&used, &used, &deleted] {
+        let me = app.get("/api/auth/me").header("x-api-key", key);
+        me.send().await.expect(200);
+    }
+    log_of(&app, &account, 3).await;
+    let keys = async || {
+        let session = account.sign_in(&app).await;
+        let keys = app.get("/api/settings/api-keys").bearer(&session);
+        keys.send().await.expect(200)["items"].clone()
+    };
+    let deleted_id = keys().await[0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/settings/api-keys/{deleted_id}");
+    let session = account.sign_in(&app).await;
+    let gone = app.request(Method::DELETE, &path).bearer(&session);
+    gone.send().await.expect(204);
+
+    // Too soon: a row may still be on its way.
+    assert_eq!(app.tick().await["requests"], 0);
+    app.clock.advance(TimeDelta::minutes(1));
+    let (one, other) = tokio::join!(app.tick(), app.tick());
+    let counted = [&one, &other].map(|tick| tick["requests"].as_u64().unwrap());
+    assert_eq!(counted.iter().sum::<u64>(), 3, "{counted:?}");
+    assert_eq!(app.tick().await["requests"], 0);
+    let left = keys().await;
+    assert_eq!(
+        (left.as_array().unwrap().len(), &left[0]["usage_count"]),
+        (1, &json!(2))
+    );
+    let session = account.sign_in(&app).await;
+    let stats = read(&app, &session, "/stats").await;
+    assert_eq!(stats["total_requests"], 3);
+
+    // A workspace that was idle for a while is found again.
+    app.clock.advance(TimeDelta::minutes(5));
+    app.tick().await;
+    app.tick().await;
+    let me = app.get("/api/auth/me").header("x-api-key", &used);
+    me.send().await.expect(200);
+    log_of(&app, &account, 4).await;
+    app.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(app.tick().await["requests"], 1);
+    assert_eq!(keys().await[0]["usage_count"], 3);
+}

@@ -286,6 +286,7 @@ async fn an_agentplatform_key_has_presets_scopes_and_a_last_use() {
         .await
         .expect_refused(401);
 
+    app.count_requests(&account, 2).await;
     let listed = app
         .get("/api/settings/api-keys")
         .bearer(&account.access_token)

@@ -114,6 +114,7 @@ async fn a_token_works_in_both_headers_until_it_is_regenerated() {
         "{logged:?}"
     );
 
+    app.count_requests(&account, 5).await;
     let listed = app
         .get(&format!("/api/api-tokens/product/{}", account.workspace_id))
         .bearer(&account.access_token)

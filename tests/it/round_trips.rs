@@ -39,20 +39,20 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
         .expect(200);
 
     for (credential, path, calls) in [
-        (&token, format!("/api/agent-base/{agent}"), 4),
-        (&token, "/api/agent-base".to_owned(), 5),
+        (&token, format!("/api/agent-base/{agent}"), 3),
+        (&token, "/api/agent-base".to_owned(), 4),
         (
             &token,
             format!("/api/agent-base/{agent}/executions/{run}"),
-            4,
+            3,
         ),
         // The runs under way are in five partitions.
-        (&key, format!("/api/v1/agents/{agent}"), 9),
-        (&key, format!("/api/v1/runs/{run}"), 4),
+        (&key, format!("/api/v1/agents/{agent}"), 8),
+        (&key, format!("/api/v1/runs/{run}"), 3),
         (&account.access_token, format!("/api/agent-base/{agent}"), 4),
         (&account.access_token, "/api/organization".to_owned(), 4),
         // Last, since a stream gives back after its end the place that it takes beside the look at the run.
-        (&token, format!("/api/workflow/{run}/events"), 6),
+        (&token, format!("/api/workflow/{run}/events"), 5),
     ] {
         let mut seen = Vec::new();
         // On a busy machine, calls that are made side by side may seem to wait for one another.
@@ -123,18 +123,19 @@ async fn no_request_waits_for_the_request_log() {
     .await;
     let account = app.register().await;
     let key = account.agentplatform_key(&app, &["agents:read"]).await;
-    for _ in 0..2 {
+    // The first request of a minute writes the checkpoint of its workspace too.
+    for least in [2, 1] {
         recorder.take();
         let get = app.get("/api/v1/agents").bearer(&key);
         get.send().await.expect(200);
         let answered = Instant::now();
         let mut written = Vec::new();
-        let both_written = async || {
+        let is_written = async || {
             let calls = recorder.take().into_iter();
             written.extend(calls.filter(|call| call.is_request_log()));
-            written.len() >= 2
+            written.len() >= least && written.iter().any(|call| call.operation == "PutItem")
         };
-        eventually("the request's log rows", both_written).await;
+        eventually("the request's log row", is_written).await;
         assert_eq!(DynamoDbRecorder::nesting(&written), 1);
         for call in written {
             assert!(call.ended > answered, "{}", call.operation);

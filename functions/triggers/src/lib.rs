@@ -1,5 +1,6 @@
 //! Triggers: what makes agents run, from outside and by the clock.
 
+mod request_counts;
 mod signals;
 pub mod tick;
 

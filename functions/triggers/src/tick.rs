@@ -6,7 +6,7 @@
 //!   be up to a minute late.
 //! * A token that has run out gets its `expired` log row.
 //!
-//! Beside that it keeps the data keys wrapped by the master secret as it is now, so that a rotation needs no requests to be safe.
+//! Beside that it counts the requests of the last minutes by the request log, and keeps the data keys wrapped by the master secret as it is now, so that a rotation needs no requests to be safe.
 //!
 //! A failing item is logged and stops no other. Two ticks at once do no harm: whatever must happen once is claimed by a
 //! conditional write.
@@ -22,12 +22,14 @@ use domain::token::{Token, TokenAction, TokenState};
 use domain::{Error, Result};
 use engine::{RunQueue, Starter};
 use futures::StreamExt;
-use futures::future::join;
+use futures::future::join3;
 use keyring::Vault;
 use runtime::{Clock, Lambda, Services};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{DueItem, DueKind, Store, TokenAuditEntry};
+
+use crate::request_counts::count_requests;
 
 /// How far a tick looks ahead: to the next.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
@@ -48,6 +50,10 @@ struct Input {
     /// Workers and messages from before this moment are known to be gone.
     #[serde(default)]
     abandoned_before: Option<DateTime<Utc>>,
+    /// The request log is known to have all requests from before this moment; else those of the last half minute are left to the next
+    /// tick.
+    #[serde(default)]
+    settled_before: Option<DateTime<Utc>>,
 }
 
 /// What a tick has done.
@@ -59,6 +65,8 @@ struct Summary {
     agents: u32,
     /// Expiries recorded.
     tokens: u32,
+    /// Requests counted.
+    requests: usize,
 }
 
 /// Builds the function that the schedule invokes.
@@ -88,16 +96,27 @@ pub async fn tick(services: Services) -> Result<Lambda, runtime::Error> {
                 abandoned_before: input.abandoned_before,
                 deadline: invocation.deadline,
             };
-            let (summary, kept) = join(tick.run(), vault.keep_wrapped()).await;
+            let settled_before = input.settled_before;
+            let counted = count_requests(&tick.store, &tick.clock, tick.deadline, settled_before);
+            let (summary, counted, kept) = join3(tick.run(), counted, vault.keep_wrapped()).await;
             if let Err(error) = kept {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(%error, source, metric = "data_keys_failed", "the data keys could not be kept wrapped");
             }
-            let summary = summary?;
+            let requests = counted.unwrap_or_else(|error| {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(%error, source, "requests not counted");
+                0
+            });
+            let summary = Summary {
+                requests,
+                ..summary?
+            };
             tracing::info!(
                 due.runs = summary.runs,
                 due.agents = summary.agents,
                 due.tokens = summary.tokens,
+                requests = summary.requests,
                 "tick"
             );
             Ok::<Value, runtime::Error>(serde_json::to_value(summary)?)

@@ -54,8 +54,13 @@ pub struct Access {
 impl Call {
     /// Whether the call writes the request log, which happens once the answer is on its way.
     pub fn is_request_log(&self) -> bool {
-        matches!(self.operation.as_str(), "PutItem" | "UpdateItem")
-            && String::from_utf8_lossy(&self.body).contains("#activity")
+        let body = String::from_utf8_lossy(&self.body);
+        match self.operation.as_str() {
+            "PutItem" => body.contains("#activity"),
+            // Once a minute.
+            "UpdateItem" => body.contains("request_checkpoint#"),
+            _ => false,
+        }
     }
 
     /// Whether the call is made once a response is on its way: it writes the request log, or counts an organization's requests.

@@ -43,7 +43,7 @@ pub struct AuthRequest<'a> {
 pub struct AuthResult {
     pub outcome: Result<Principal>,
     pub limit: Option<RateLimit>,
-    /// The token that was used, whose use is still to be recorded.
+    /// The token that was used, whose first use of the hour is still to be logged.
     pub used: Option<Token>,
     /// The key that the request showed, if it exists, also when it is over its limit or has ended.
     pub key: Option<TokenRef>,
@@ -53,7 +53,10 @@ pub struct AuthResult {
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRef {
     pub id: TokenId,
+    pub organization_id: OrganizationId,
     pub workspace_id: WorkspaceId,
+    /// The request was let in with it.
+    pub is_accepted: bool,
 }
 
 /// Checks credentials and rate limits.
@@ -170,7 +173,9 @@ impl Authenticator {
         };
         let key = token.as_ref().map(|token| TokenRef {
             id: token.id,
+            organization_id: token.organization_id,
             workspace_id: token.workspace_id,
+            is_accepted: false,
         });
         let limit = token.as_ref().map_or(policy.limit, |token| {
             token.requests_per_minute(policy.limit)
@@ -202,12 +207,14 @@ impl Authenticator {
                 };
             }
         };
+        let is_accepted = outcome.is_ok();
+        let is_logged = is_accepted && token.is_first_use(now);
         AuthResult {
             // As it was looked up: by the secret of before while its grace lasts.
-            used: outcome.is_ok().then_some(Token { hash, ..token }),
+            used: is_logged.then_some(Token { hash, ..token }),
             outcome,
             limit: state,
-            key,
+            key: key.map(|key| TokenRef { is_accepted, ..key }),
         }
     }
 

@@ -100,11 +100,12 @@ impl Authenticator {
         }
     }
 
-    /// Counts the use of a token and, once in an hour, logs it. Nothing waits for the outcome, and nothing fails by it.
-    pub async fn record_use(&self, token: &Token, caller: &Caller) {
+    /// Logs the first use of a token in an hour. Nothing waits for the outcome, and nothing fails by it. Uses are counted by the
+    /// request log.
+    pub async fn record_first_use(&self, token: &Token, caller: &Caller) {
         let now = self.services.clock.now();
         let log = TokenAuditEntry::new(TokenAction::Used, caller, now);
-        if let Err(error) = self.store.record_use(token, &log, now).await {
+        if let Err(error) = self.store.record_first_use(token, &log, now).await {
             tracing::warn!(%error, token.id = %token.id, "the use of a token was not recorded");
         }
     }

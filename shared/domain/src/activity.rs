@@ -30,6 +30,16 @@ pub struct RequestLogEntry {
     pub request_id: String,
     /// When the request came.
     pub created_at: DateTime<Utc>,
+    /// The key was accepted, so that the request counts as a use of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_use: bool,
+    /// The tick counts the request; else the writer of this row has.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub counted_by_tick: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl RequestLogEntry {
@@ -48,6 +58,16 @@ pub fn kept_path(path: &str) -> &str {
 pub struct ActivityCount {
     pub requests: u64,
     pub duration_micros: u64,
+}
+
+impl ActivityCount {
+    /// That of one request.
+    pub fn of(row: &RequestLogEntry) -> Self {
+        Self {
+            requests: 1,
+            duration_micros: row.duration_micros,
+        }
+    }
 }
 
 impl std::ops::AddAssign for ActivityCount {

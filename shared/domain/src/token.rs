@@ -290,6 +290,16 @@ impl NewToken {
 }
 
 impl Token {
+    /// Whether a use of the token at `now` is the first in its hour, so that the token's log gets a row.
+    pub fn is_first_use(&self, now: DateTime<Utc>) -> bool {
+        self.used_hour < Self::hour(now)
+    }
+
+    /// The hour since 1970 that `now` is in.
+    pub fn hour(now: DateTime<Utc>) -> i64 {
+        now.timestamp().div_euclid(3600)
+    }
+
     /// Whether this is its secret, or the one of before while its grace lasts.
     pub fn accepts(&self, hash: TokenHash, now: DateTime<Utc>) -> bool {
         self.hash == hash

@@ -22,5 +22,10 @@ pub use lambda::{Invocation, Lambda};
 pub use secrets::{MasterKey, MasterKeys, Secrets};
 pub use services::Services;
 
+/// The allocator of every program of ours. glibc's arenas are contended where many threads allocate and free, and keep what a burst
+/// of requests has used.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Why a function could not start or serve.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

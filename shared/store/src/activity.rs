@@ -3,27 +3,27 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use domain::activity::{ActivityCount, RequestLogEntry};
-use domain::ids::{ActivityId, TokenId, WorkspaceId};
+use domain::ids::{ActivityId, OrganizationId, TokenId, WorkspaceId};
 use domain::page::{MAX_OFFSET, Page, PageRequest};
 use domain::{Error, Result};
-use futures::future::{OptionFuture, try_join, try_join_all};
+use futures::future::{OptionFuture, join, try_join, try_join_all};
 
 use crate::Store;
 use crate::item::{NewItem, aws_error, boxed, entity, number, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
 use crate::list::List;
+use crate::request_counts;
 
 /// How long the log and its counts are kept.
-const KEPT_FOR: TimeDelta = TimeDelta::days(90);
+pub(crate) const KEPT_FOR: TimeDelta = TimeDelta::days(90);
 
 /// The most rows that one request looks at: as far as an offset reaches, and a page behind it.
 const MAX_EXAMINED: u32 = MAX_OFFSET + 200;
 
 /// How far ahead the clock of another machine may be.
-const AHEAD: TimeDelta = TimeDelta::hours(1);
+pub(crate) const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// Which requests are wanted.
 #[derive(Clone, Debug, Default)]
@@ -68,49 +68,55 @@ impl ActivityFilter {
 type Days = BTreeMap<NaiveDate, ActivityCount>;
 
 impl Store {
-    /// Keeps a request and counts it, side by side.
-    pub async fn record_activity(&self, row: &RequestLogEntry) -> Result<()> {
-        let day = row.created_at.date_naive();
-        let expires = row.created_at + KEPT_FOR;
+    /// Writes a row of the request log, for the tick to count. A request that took long stands where it ended. `organization`: the key's.
+    pub async fn record_activity(
+        &self,
+        row: RequestLogEntry,
+        organization: OrganizationId,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let row = RequestLogEntry {
+            id: request_counts::row_id(&row, now),
+            counted_by_tick: true,
+            ..row
+        };
+        let day = row.id.created_at().date_naive();
         let key = keys::log_row(keys::activity_day(row.workspace_id, day), row.id);
-        let item = NewItem::new(key, "activity", row)?.expires(expires);
+        let item = NewItem::new(key, "activity", &row)?.expires(row.created_at + KEPT_FOR);
         let put = self
             .dynamodb
             .put_item()
             .table_name(&self.tables.logs)
             .set_item(Some(item.item));
-        let count = |value: u64| AttributeValue::N(value.to_string());
-        let update = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.tables.logs)
-            .set_key(Some(
-                keys::activity_count(row.workspace_id, row.id, day).attributes(),
-            ))
-            .update_expression(
-                "ADD requests :one, duration_micros :duration SET expires = :expires, #type = :type",
-            )
-            .expression_attribute_names("#type", "type")
-            .expression_attribute_values(":one", count(1))
-            .expression_attribute_values(":duration", count(row.duration_micros))
-            .expression_attribute_values(
-                ":expires",
-                AttributeValue::N(expires.timestamp().to_string()),
-            )
-            .expression_attribute_values(":type", AttributeValue::S("activity_count".to_owned()));
+        let touched = self.touch_checkpoint(&row, organization, now);
         // Each is worth having without the other.
-        let (put, update) = futures::future::join(boxed(put.send()), boxed(update.send())).await;
+        let (put, touched) = join(boxed(put.send()), touched).await;
         put.map_err(aws_error)?;
-        update.map_err(aws_error)?;
-        Ok(())
+        touched
     }
 
-    /// How many requests a workspace's keys made on each of the days that are kept; days without any are left out.
+    /// The number of requests that a workspace's keys made on each of the days that are kept; days without any are left out. Of what
+    /// the tick has not counted yet, the first 1,000 requests are included.
     pub async fn activity_counts(
         &self,
         workspace: WorkspaceId,
         now: DateTime<Utc>,
     ) -> Result<Days> {
+        let (mut days, counted_to) = self.kept_counts(workspace, now).await?;
+        let uncounted = self.uncounted(workspace, counted_to, now).await?;
+        for row in uncounted {
+            let day = row.id.created_at().date_naive();
+            *days.entry(day).or_default() += ActivityCount::of(&row);
+        }
+        Ok(days)
+    }
+
+    /// The counts by day, and up to when the tick has counted.
+    async fn kept_counts(
+        &self,
+        workspace: WorkspaceId,
+        now: DateTime<Utc>,
+    ) -> Result<(Days, Option<DateTime<Utc>>)> {
         let first = usage_day((now - KEPT_FOR).date_naive());
         let last = usage_day((now + AHEAD).date_naive());
         let partitions: Vec<String> = (0..ACTIVITY_SHARDS)
@@ -120,16 +126,18 @@ impl Store {
             .iter()
             .map(|partition| self.collection(&self.tables.logs, partition, &first, &last));
         let mut days = Days::new();
+        let mut counted_to = None;
         for item in try_join_all(shards).await?.into_iter().flatten() {
             let Ok(day) = sort_key(&item).parse() else {
                 continue;
             };
+            counted_to = counted_to.max(request_counts::counted_to(&item));
             *days.entry(day).or_default() += ActivityCount {
                 requests: u64::try_from(number(&item, "requests")).unwrap_or(0),
                 duration_micros: u64::try_from(number(&item, "duration_micros")).unwrap_or(0),
             };
         }
-        Ok(days)
+        Ok((days, counted_to))
     }
 
     /// A workspace's requests, newest first, read day by day until the page is full.
@@ -147,11 +155,16 @@ impl Store {
         let cursor = cursor
             .transpose()
             .map_err(|_| Error::invalid_query("cursor", "is not a valid cursor"))?;
-        // Days without a request need not be asked for. Those that are being counted right now are asked for anyway.
-        let mut days = self.activity_counts(workspace, now).await?;
-        let all: u64 = days.values().map(|count| count.requests).sum();
-        days.entry(now.date_naive()).or_default();
-        days.entry((now + AHEAD).date_naive()).or_default();
+        // Days without a request need not be asked for. Those that are not counted yet are asked for anyway.
+        let (mut days, counted_to) = self.kept_counts(workspace, now).await?;
+        let mut all: u64 = days.values().map(|count| count.requests).sum();
+        if page.wants_total && filter.admits_all() && all < u64::from(MAX_OFFSET) {
+            let uncounted = self.uncounted(workspace, counted_to, now).await?;
+            all += u64::try_from(uncounted.len()).unwrap_or(u64::MAX);
+        }
+        for day in request_counts::uncounted_days(counted_to, now) {
+            days.entry(day).or_default();
+        }
         let walk = Walk {
             store: self,
             workspace,

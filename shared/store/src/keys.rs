@@ -9,8 +9,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use domain::deletion::DeletionTarget;
 use domain::digest::sha256_hex;
 use domain::ids::{
-    ActivityId, AgentId, AgentVersionId, AuditId, CredentialId, OrganizationId, RunId, SessionId,
-    TokenId, UserId, WorkspaceId,
+    AgentId, AgentVersionId, AuditId, CredentialId, OrganizationId, RunId, SessionId, TokenId,
+    UserId, WorkspaceId,
 };
 use domain::model::Provider;
 use domain::run::RunStatus;
@@ -608,17 +608,31 @@ pub(crate) fn activity_day(workspace: WorkspaceId, day: NaiveDate) -> String {
     format!("workspace#{workspace}#activity#{day}")
 }
 
-/// How many partitions a workspace's requests are counted in: one item takes 1,000 writes a second.
+/// The number of partitions that hold the counts of a workspace's requests.
 pub(crate) const ACTIVITY_SHARDS: u8 = 4;
 
 pub(crate) fn activity_count_shard(workspace: WorkspaceId, shard: u8) -> String {
     format!("workspace#{workspace}#activity_count#{shard}")
 }
 
-/// The request chooses the shard.
-pub(crate) fn activity_count(workspace: WorkspaceId, request: ActivityId, day: NaiveDate) -> Key {
-    let shard = shard(&request.to_string(), ACTIVITY_SHARDS);
-    Key::new(activity_count_shard(workspace, shard), usage_day(day))
+/// The count that the tick adds to. All other shards are from before it counted.
+pub(crate) fn activity_count(workspace: WorkspaceId, day: NaiveDate) -> Key {
+    Key::new(activity_count_shard(workspace, 0), usage_day(day))
+}
+
+/// The number of partitions of the checkpoints of request counts. A workspace in use writes its checkpoint once a minute for each
+/// instance of a function.
+pub(crate) const CHECKPOINT_SHARDS: u8 = 4;
+
+pub(crate) fn checkpoint_shard(shard: u8) -> String {
+    format!("request_checkpoint#{shard}")
+}
+
+/// In the counters table: up to when the requests of a workspace are counted.
+pub(crate) fn checkpoint(workspace: WorkspaceId) -> Key {
+    let id = workspace.to_string();
+    let shard = shard(&id, CHECKPOINT_SHARDS);
+    Key::new(checkpoint_shard(shard), id)
 }
 
 /// How many partitions the usage of an organization, and of a workspace, is counted in.

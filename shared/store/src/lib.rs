@@ -30,6 +30,7 @@ mod pages;
 mod plan;
 mod read_consistent;
 mod removal;
+mod request_counts;
 mod run_heads;
 mod run_journal;
 mod run_places;
@@ -49,6 +50,8 @@ use domain::plan::PlanLimits;
 use runtime::Services;
 use runtime::config::Tables;
 
+use crate::request_counts::TouchedCheckpoints;
+
 pub use activity::ActivityFilter;
 pub use audit::AuditFilter;
 pub use counters::{Tries, Window};
@@ -57,6 +60,7 @@ pub use due::{DueItem, DueKind};
 pub use event_streams::{Opening, StreamPlace};
 pub use idempotency::{Attempt, StoredResponse};
 pub use members::Invitation;
+pub use request_counts::RequestCheckpoint;
 pub use run_journal::{EventCursor, JournalEntry, RunEvents};
 pub use run_places::{Left, RunPlace, RunPlaces, Waiting, WantedPlace};
 pub use runs::{LoadedRun, RunFilter, RunWrite};
@@ -73,6 +77,7 @@ pub struct Store {
     /// What organizations may use for which nothing else was decided.
     plan: PlanLimits,
     bucket: Arc<str>,
+    touched: TouchedCheckpoints,
 }
 
 impl Store {
@@ -83,6 +88,7 @@ impl Store {
             tables: Arc::new(services.config.tables.clone()),
             plan: services.config.plan,
             bucket: services.config.files_bucket.as_str().into(),
+            touched: TouchedCheckpoints::default(),
         }
     }
 

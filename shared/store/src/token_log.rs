@@ -1,6 +1,5 @@
-//! What is done with a token: its audit log, and the count of its uses.
+//! The audit log of a token.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::{Actor, Caller};
 use domain::ids::{AuditId, TokenId};
@@ -9,8 +8,8 @@ use domain::token::{Token, TokenAction};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::item::{NewItem, aws_error, boxed, condition_failure, entity};
-use crate::keys::{self, Index};
+use crate::item::{NewItem, entity};
+use crate::keys;
 use crate::list::List;
 use crate::list::Total;
 use crate::transaction::Condition;
@@ -44,52 +43,16 @@ impl TokenAuditEntry {
 }
 
 impl Store {
-    /// Counts one use of a token, whose `hash` is the one that it was looked up by. The first in an hour is logged in the same
-    /// transaction; while two secrets are good, the first use of each is.
-    pub async fn record_use(
+    /// Logs the first use of a token in an hour; while two secrets are good, the first use of each. The token's `hash` is the one that
+    /// it was looked up by. A use that is logged already, or whose token was changed or deleted meanwhile, is left out.
+    pub async fn record_first_use(
         &self,
         token: &Token,
-        log: &TokenAuditEntry,
-        now: DateTime<Utc>,
-    ) -> Result<()> {
-        let hour = now.timestamp().div_euclid(3600);
-        if token.used_hour < hour {
-            match self.record_first_use(token, hour, log, now).await {
-                Err(Error::Conflict(_)) => {}
-                outcome => return outcome,
-            }
-        }
-        let update = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.tables.records)
-            .set_key(Some(
-                keys::token(token.organization_id, token.id).attributes(),
-            ))
-            .update_expression("ADD usage_count :one SET last_used_at = :now")
-            // Else a use that races with a deletion would leave half a token behind.
-            .condition_expression(format!("attribute_exists({})", Index::Children.partition()))
-            .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
-            .expression_attribute_values(
-                ":now",
-                AttributeValue::N(now.timestamp_millis().to_string()),
-            );
-        match boxed(update.send()).await {
-            Ok(_) => Ok(()),
-            Err(error) if condition_failure(&error).is_some() => Ok(()),
-            Err(error) => Err(aws_error(error)),
-        }
-    }
-
-    /// `Conflict` when another use of this hour was first, or the token was changed or deleted meanwhile.
-    async fn record_first_use(
-        &self,
-        token: &Token,
-        hour: i64,
         log: &TokenAuditEntry,
         now: DateTime<Utc>,
     ) -> Result<()> {
         let records = &self.tables.records;
+        let hour = Token::hour(now);
         let late = || Error::Conflict("the use is logged already".to_owned());
         let mut transaction = self.transaction();
         let first = Condition::that(format!(
@@ -104,15 +67,17 @@ impl Store {
             first.number(":hour", hour),
             late,
         );
-        let counted = Condition::exists()
-            .number(":one", 1)
+        let used = Condition::exists()
             .number(":hour", hour)
             .number(":now", now.timestamp_millis());
         let owner = keys::token(token.organization_id, token.id);
-        let expression = "ADD usage_count :one SET last_used_at = :now, used_hour = :hour";
-        transaction.update(records, &owner, expression, counted, late);
+        let expression = "SET last_used_at = :now, used_hour = :hour";
+        transaction.update(records, &owner, expression, used, late);
         transaction.token_audit(token.id, log);
-        transaction.commit().await
+        match transaction.commit().await {
+            Err(Error::Conflict(_)) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// A token's log, newest first.

@@ -7,7 +7,7 @@ use runtime::Clock;
 use serde_json::{Value, json};
 use signalbox::{Options, Platform};
 
-use crate::{Account, TestResponse, bootstraps, in_this_process};
+use crate::{Account, TestResponse, bootstraps, eventually, in_this_process};
 
 /// Limits that a test raises, unless it is about them.
 const LIMITS: [&str; 10] = [
@@ -126,8 +126,26 @@ impl TestApp {
 
     /// Runs the tick that a schedule runs once in a minute.
     pub async fn tick(&self) -> Value {
+        self.tick_with(json!({})).await
+    }
+
+    /// Has the tick count the requests that an account's keys have made, once the request log has `requests` of them. Without this it
+    /// leaves the last half minute to the next tick.
+    pub async fn count_requests(&self, account: &Account, requests: u64) {
+        let session = account.sign_in(self).await;
+        let log = "/api/settings/api-keys/activity?limit=1";
+        let all_written = async || {
+            let log = self.get(log).bearer(&session).send().await.expect(200);
+            log["total"] == requests
+        };
+        eventually("the request log is written", all_written).await;
+        let settled = json!({"settled_before": self.clock.now()});
+        self.tick_with(settled).await;
+    }
+
+    async fn tick_with(&self, input: Value) -> Value {
         self.platform
-            .invoke("TriggersTickFunction", json!({}))
+            .invoke("TriggersTickFunction", input)
             .await
             .unwrap_or_else(|error| panic!("the tick: {error:#}"))
     }

@@ -52,7 +52,7 @@ struct RequestInfo {
 /// A request whose caller may send it.
 struct Admitted {
     principal: Option<Arc<Principal>>,
-    /// The token whose use is to be recorded beside the handler.
+    /// The token whose first use of the hour is to be logged beside the handler.
     used: Option<Token>,
 }
 
@@ -197,7 +197,7 @@ impl Server {
         let recording = OptionFuture::from(used.as_ref().zip(principal.as_ref()).map(
             |(token, principal)| {
                 let authenticator = &self.context.authenticator;
-                authenticator.record_use(token, &principal.audit_context)
+                authenticator.record_first_use(token, &principal.audit_context)
             },
         ));
         let request = Request::from_parts(parts, body);
@@ -300,12 +300,17 @@ impl Server {
             user_agent: scope.client.user_agent.clone(),
             request_id: scope.client.request_id.clone(),
             created_at: received_at,
+            is_use: token.is_accepted,
+            counted_by_tick: false,
         };
         let store = self.context.store.clone();
+        let clock = self.context.services.clock.clone();
         self.context.services.background.run(async move {
-            if let Err(error) = store.record_activity(&row).await {
+            let request_id = row.request_id.clone();
+            let recorded = store.record_activity(row, token.organization_id, clock.now());
+            if let Err(error) = recorded.await {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, source, request.id = row.request_id, "a request was not kept in the request log");
+                tracing::warn!(%error, source, request.id = request_id, "a request was not kept in the request log");
             }
         });
     }
