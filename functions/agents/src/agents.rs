@@ -8,19 +8,20 @@ use domain::text::{Description, Name};
 use futures::future::try_join;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use store::AgentWithStatus;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 use web::access::{AgentsRead, AgentsWrite};
 use web::{
-    ApiResponse, AppContext, Authorized, CursorPaging, Id, Json, NewId, NoContent, PageParams,
-    PageResponse, Result, Routes, Store, double_option, found,
+    ApiResponse, AppContext, Authorized, Clock, CursorPaging, Id, Json, NewId, NoContent,
+    PageParams, PageResponse, Result, Routes, Store, double_option, found,
 };
 
 use crate::State;
-use crate::activity::{AT_WORK, AgentStatus};
 use crate::change::{AgentChange, Decision, ParameterChange, update};
 use crate::creation::{NewAgent, create, installable};
 use crate::deletion::delete;
+use crate::status::AgentStatus;
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Agent {
@@ -62,6 +63,12 @@ impl Agent {
             created_at: agent.created_at,
             updated_at: agent.updated_at,
         }
+    }
+}
+
+impl From<AgentWithStatus> for Agent {
+    fn from(found: AgentWithStatus) -> Self {
+        Self::new(found.agent, found.is_at_work)
     }
 }
 
@@ -127,17 +134,13 @@ impl From<UpdateAgent> for AgentChange {
 )]
 async fn list_agents(
     Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AgentsRead>,
     params: PageParams,
 ) -> Result<PageResponse<Agent>> {
-    let workspace = caller.workspace_id;
-    let (agents, at_work) = store
-        .agents_at_work(workspace, &AT_WORK, &params.request)
-        .await?;
-    let agents = agents.map(|agent| {
-        let is_at_work = at_work.contains(&agent.id);
-        Agent::new(agent, is_at_work)
-    });
+    let agents = store.agents_with_status(caller.workspace_id, &params.request, clock.now());
+    let agents = agents.await?;
+    let agents = agents.map(Agent::from);
     Ok(PageResponse::new(agents, params))
 }
 
@@ -178,14 +181,12 @@ async fn create_agent(
 )]
 async fn get_agent(
     Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
     caller: Authorized<AgentsRead>,
     Id(id): Id<AgentId>,
 ) -> Result<ApiResponse<Agent>> {
-    let workspace = caller.workspace_id;
-    let is_at_work = store.is_at_work(workspace, &AT_WORK, id);
-    let agent = found(store.agent(workspace, id));
-    let (agent, is_at_work) = try_join(agent, is_at_work).await?;
-    Ok(ApiResponse::ok(Agent::new(agent, is_at_work)))
+    let agent = found(store.agent_with_status(caller.workspace_id, id, clock.now())).await?;
+    Ok(ApiResponse::ok(agent.into()))
 }
 
 /// Changes an agent.
@@ -258,7 +259,8 @@ async fn change(
     change: AgentChange,
 ) -> Result<ApiResponse<Agent>> {
     let store = &state.context.store;
-    let is_at_work = store.is_at_work(caller.workspace_id, &AT_WORK, id);
+    let now = state.context.services.clock.now();
+    let is_at_work = store.is_at_work(caller.workspace_id, id, now);
     let update = update(&state.context, caller, id, &change);
     let (agent, is_at_work) = try_join(update, is_at_work).await?;
     Ok(ApiResponse::ok(Agent::new(agent, is_at_work)))

@@ -1,12 +1,12 @@
 //! Agents and their versions: Prodgy's agent base and AgentPlatform's agents, which are the same things.
 
-mod activity;
 mod agent_base;
 mod agents;
 mod catalog;
 mod change;
 mod creation;
 mod deletion;
+mod status;
 mod versions;
 
 use keyring::Keyring;

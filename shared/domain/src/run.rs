@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::ids::{
     AgentId, AgentVersionId, MessageId, OrganizationId, RunId, SignalId, WorkspaceId,
@@ -142,51 +143,66 @@ pub struct Lease {
     pub holder: u64,
     pub acquired_at: DateTime<Utc>,
     /// The worker works on nothing else meanwhile.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub alone: bool,
     /// From when on another worker may take over.
     pub until: DateTime<Utc>,
 }
 
 /// The head of a run: how it stands, without its journal.
+///
+/// As JSON it is short, since it is written with every step: it leaves out what is absent or zero, and what the keys of its item say.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
+    /// In the item's keys, as the workspace and the agent.
+    #[serde(skip_serializing, default = "nil")]
     pub id: RunId,
     pub organization_id: OrganizationId,
+    #[serde(skip_serializing, default = "nil")]
     pub workspace_id: WorkspaceId,
+    #[serde(skip_serializing, default = "nil")]
     pub agent_id: AgentId,
     /// The definition that the run follows, also when the agent is changed meanwhile.
     pub agent_version_id: AgentVersionId,
     pub status: RunStatus,
     /// Counts writes of this head; every write names the one that it has seen, which fences two workers.
+    #[serde(skip)]
     pub version: u64,
     /// How many journal steps there are.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub steps: u32,
     pub trigger: RunTrigger,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
     /// Of a run of trigger `agent`.
-    #[serde(default, rename = "ancestry")]
+    #[serde(default, rename = "ancestry", skip_serializing_if = "Option::is_none")]
     pub lineage: Option<Lineage>,
     /// `None` where it is too large for a list, and in lists then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
     /// The result once completed; `None` where it is too large for a list, and in lists then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: TokenUsage,
     /// What its models cost, in millionths of a US dollar.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cost_micros: u64,
     /// How long workers have had the run, up to the last write of one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub worked_millis: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
     /// Leases that ran out while the journal stood at `steps` and the worker worked on nothing else.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lost_leases: u8,
     /// How many ended with the whole platform, at the same step.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub abandoned_leases: u8,
     /// Whether the run counts against its organization's plan: one without limits is not counted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub counts_in_plan: bool,
     /// The place in the journal of the answer of which pieces are shown. A fence item, which is there as long as this is set, lets
     /// only the holder of the lease add to them.
@@ -201,8 +217,18 @@ pub struct Run {
     #[serde(skip)]
     pub due_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn nil<T: From<Uuid>>() -> T {
+    Uuid::nil().into()
 }
 
 /// One entry of a run's journal. The state of a run is the fold of its steps.

@@ -11,7 +11,7 @@ use domain::payload;
 use domain::plan::PlanUsage;
 use domain::run::{Lineage, Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
-use futures::future::{join, try_join};
+use futures::future::join;
 use runtime::Clock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -82,10 +82,12 @@ impl Starter {
         agent: AgentId,
         new: NewRun<'_>,
     ) -> Result<Run> {
-        let plan = self
+        let organization = new.caller.organization_id;
+        let now = self.clock.now();
+        let found = self
             .store
-            .plan(new.caller.organization_id, self.clock.now());
-        let (agent, plan) = try_join(self.store.agent(workspace, agent), plan).await?;
+            .agent_and_plan(workspace, agent, organization, now);
+        let (agent, plan) = found.await?;
         let Some(agent) = &agent else {
             let refusal = Error::NotFound("agent");
             return self.started_or(refusal, workspace, new.id).await;

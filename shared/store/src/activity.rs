@@ -11,7 +11,8 @@ use domain::{Error, Result};
 use futures::future::{OptionFuture, join, try_join, try_join_all};
 
 use crate::Store;
-use crate::item::{NewItem, aws_error, boxed, entity, number, sort_key};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{NewItem, entity, number, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
 use crate::list::List;
 use crate::request_counts;
@@ -125,9 +126,11 @@ impl Store {
         let shards = partitions
             .iter()
             .map(|partition| self.collection(&self.tables.logs, partition, &first, &last));
+        let checkpoint = self.counted_to(workspace);
+        let (shards, checkpoint) = try_join(try_join_all(shards), checkpoint).await?;
         let mut days = Days::new();
         let mut counted_to = None;
-        for item in try_join_all(shards).await?.into_iter().flatten() {
+        for item in shards.into_iter().flatten() {
             let Ok(day) = sort_key(&item).parse() else {
                 continue;
             };
@@ -137,7 +140,8 @@ impl Store {
                 duration_micros: u64::try_from(number(&item, "duration_micros")).unwrap_or(0),
             };
         }
-        Ok((days, counted_to))
+        // That of the counts fits to them; that of the checkpoint is there from the first request on.
+        Ok((days, counted_to.or(checkpoint)))
     }
 
     /// A workspace's requests, newest first, read day by day until the page is full.

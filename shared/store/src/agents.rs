@@ -116,6 +116,7 @@ impl Transaction<'_> {
                 version.agent_id,
                 version.id,
             ))
+            .packed()
         });
         self.create(&records, item, || {
             Error::Conflict("the version exists already".to_owned())
@@ -127,10 +128,11 @@ fn agent_item(agent: &Agent) -> Result<NewItem> {
     let due = agent
         .next_run_at
         .map(|at| keys::due(at, "agent", agent.workspace_id, agent.id));
-    Ok(NewItem::new(keys::agent(agent.workspace_id, agent.id), "agent", agent)?.indexed_if(due))
+    let item = NewItem::new(keys::agent(agent.workspace_id, agent.id), "agent", agent)?;
+    Ok(item.indexed_if(due).packed())
 }
 
-fn read_agent(item: &Item) -> Result<Agent> {
+pub(crate) fn read_agent(item: &Item) -> Result<Agent> {
     Ok(Agent {
         revision: revision(item),
         ..entity(item)?

@@ -8,8 +8,10 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use rand::RngExt;
 
 use crate::Store;
-use crate::item::{Item, aws_error, boxed, low};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::Item;
 use crate::keys::{Index, Key, PARTITION, SORT};
+use crate::reads::low;
 
 /// How many items one call deletes: DynamoDB's limit.
 const BATCH: usize = 25;

@@ -4,7 +4,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 
-use crate::item::{Item, aws_error, boxed, number};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, number};
 use crate::{Store, keys};
 
 /// A fixed window of time, counted from 1970.

@@ -13,7 +13,8 @@ use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::Provider;
 use domain::page::{Page, PageRequest};
 
-use crate::item::{Item, NewItem, aws_error, boxed, entity, number, revision, sort_key};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, NewItem, entity, number, revision, sort_key};
 use crate::keys::{self, Index};
 use crate::list::List;
 use crate::transaction::{Condition, stale};

@@ -30,7 +30,8 @@ use domain::ids::{OrganizationId, RunId, WorkspaceId};
 use domain::{Error, Result};
 use futures::future::{join_all, try_join_all};
 
-use crate::item::{Item, NewItem, aws_error, boxed, entity, readable, revision, text};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, NewItem, entity, readable, revision, text};
 use crate::keys::{self, Index, Key, PARTITION, SORT};
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
@@ -222,8 +223,16 @@ impl Store {
 
     /// Forgets a deletion that is complete.
     pub async fn complete_deletion(&self, deletion: &Deletion) -> Result<()> {
-        let key = keys::deletion(deletion.target);
-        self.remove_keys(&self.tables.records, vec![key]).await
+        let mut gone = vec![keys::deletion(deletion.target)];
+        if let DeletionTarget::Agent {
+            workspace_id,
+            agent_id,
+            ..
+        } = deletion.target
+        {
+            gone.push(keys::agent_status(workspace_id, agent_id));
+        }
+        self.remove_keys(&self.tables.records, gone).await
     }
 }
 

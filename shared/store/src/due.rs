@@ -7,7 +7,8 @@ use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
 use futures::future::join_all;
 
 use crate::Store;
-use crate::item::{aws_error, boxed, text};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::text;
 use crate::keys::{self, Index};
 
 /// Something whose time has come, or comes soon.

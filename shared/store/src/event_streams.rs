@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::ids::{RunId, WorkspaceId};
 
-use crate::item::{Item, aws_error, boxed, condition_failure, number, text};
+use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::item::{Item, number, text};
 use crate::{Store, keys};
 
 /// How long the place of a stream that was ended in the middle is kept for the client to come back to.

@@ -7,7 +7,8 @@ use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::item::{NewItem, aws_error, boxed, condition_failure, entity};
+use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::item::{NewItem, entity};
 use crate::{Store, keys};
 
 /// A response that is given again. `sealed` is the body, encrypted by the caller.

@@ -279,6 +279,15 @@ pub(crate) fn agent(workspace: WorkspaceId, id: AgentId) -> Key {
     Key::new(agents(workspace), id.to_string())
 }
 
+/// The runs that a workspace's agents are at work on.
+pub(crate) fn agent_statuses(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#agent_status")
+}
+
+pub(crate) fn agent_status(workspace: WorkspaceId, id: AgentId) -> Key {
+    Key::new(agent_statuses(workspace), id.to_string())
+}
+
 /// All versions of all agents that a workspace has had.
 pub(crate) fn agent_versions(workspace: WorkspaceId) -> String {
     format!("workspace#{workspace}#agent_version")
@@ -314,6 +323,12 @@ pub(crate) fn version_of_agent(
 
 pub(crate) fn run(workspace: WorkspaceId, id: RunId) -> String {
     format!("workspace#{workspace}#run#{id}")
+}
+
+/// The run whose partition this is.
+pub(crate) fn run_of_partition(partition: &str) -> Option<(WorkspaceId, RunId)> {
+    let (workspace, run) = partition.strip_prefix("workspace#")?.split_once("#run#")?;
+    Some((workspace.parse().ok()?, run.parse().ok()?))
 }
 
 /// What the sort keys of a run's journal begin with.
@@ -375,6 +390,12 @@ pub(crate) fn runs_of(workspace: WorkspaceId, agent: AgentId) -> String {
     format!("workspace#{workspace}#agent#{agent}#run")
 }
 
+/// The agent whose runs are in this partition of an index.
+pub(crate) fn agent_of_runs(partition: &str) -> Option<AgentId> {
+    let (_, agent) = partition.strip_suffix("#run")?.rsplit_once('#')?;
+    agent.parse().ok()
+}
+
 pub(crate) fn run_of_agent(workspace: WorkspaceId, agent: AgentId, id: RunId) -> IndexKey {
     IndexKey {
         index: Index::Children,
@@ -425,11 +446,6 @@ pub(crate) fn run_in_status(
 /// What the sort keys of an agent's runs begin with in the partitions of a status.
 pub(crate) fn runs_of_agent_in_status(agent: AgentId) -> String {
     format!("{agent}#")
-}
-
-/// The agent of a run, from its sort key in the partition of a status.
-pub(crate) fn agent_in_status(sort: &str) -> Option<AgentId> {
-    sort.split('#').next()?.parse().ok()
 }
 
 pub(crate) fn messages_of(workspace: WorkspaceId, agent: AgentId) -> String {

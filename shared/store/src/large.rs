@@ -25,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Store;
-use crate::item::{Item, NewItem, Object, aws_error, boxed, log_unreadable, text};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, NewItem, Object, log_unreadable, number, text};
+use crate::packing::ESCAPED_LEN;
 
 /// The longest `data` that an item holds itself, in bytes.
 const IN_ITEM: usize = 100 * 1024;
@@ -51,14 +53,24 @@ struct Reference {
     sha256: String,
 }
 
+/// The owner of large values: the prefix of their objects' keys, by which they are removed with it.
+#[derive(Clone, Debug)]
+pub(crate) struct LargeOwner(String);
+
+impl LargeOwner {
+    pub(crate) fn run(workspace: WorkspaceId, run: RunId) -> Self {
+        Self(objects_of_run(workspace, run))
+    }
+}
+
 impl NewItem {
-    /// Lets the entity, which belongs to `run` of `workspace`, be larger than an item may be.
-    pub(crate) fn may_be_large(mut self, workspace: WorkspaceId, run: RunId) -> Self {
+    /// Lets the entity, which belongs to `owner`, be larger than an item may be. A smaller one is compressed where that is cheaper.
+    pub(crate) fn may_be_large(mut self, owner: &LargeOwner) -> Self {
         let is_large = text(&self.item, "data").is_some_and(|data| data.len() > IN_ITEM);
         if is_large && let Some(AttributeValue::S(body)) = self.item.remove("data") {
             let name = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
             let reference = Reference {
-                key: format!("{}{name}", objects_of_run(workspace, run)),
+                key: format!("{}{name}", owner.0),
                 bytes: body.len(),
                 escaped_len: escaped_len(&body),
                 sha256: sha256_hex(&body),
@@ -69,8 +81,9 @@ impl NewItem {
                 key: reference.key,
                 body,
             });
+            return self;
         }
-        self
+        self.packed()
     }
 }
 
@@ -88,7 +101,10 @@ pub(crate) fn objects_of_run(workspace: WorkspaceId, run: RunId) -> String {
 pub(crate) fn size(item: &Item) -> Result<usize> {
     match reference(item)? {
         Some(reference) => Ok(reference.escaped_len),
-        None => Ok(text(item, "data").map_or(0, escaped_len)),
+        None => Ok(match text(item, "data") {
+            Some(json) => escaped_len(json),
+            None => usize::try_from(number(item, ESCAPED_LEN)).unwrap_or(0),
+        }),
     }
 }
 

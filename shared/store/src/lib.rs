@@ -7,9 +7,10 @@
 //! * Uniqueness is a companion item in the same transaction; a write names the revision that it has seen.
 
 mod activity;
+mod agent_statuses;
 mod agents;
-mod agents_at_work;
 mod audit;
+mod aws_calls;
 mod batches;
 mod counters;
 mod credentials;
@@ -26,9 +27,11 @@ mod list;
 mod members;
 mod merge;
 mod organizations;
+mod packing;
 mod pages;
 mod plan;
 mod read_consistent;
+mod reads;
 mod removal;
 mod request_counts;
 mod run_heads;
@@ -53,6 +56,7 @@ use runtime::config::Tables;
 use crate::request_counts::TouchedCheckpoints;
 
 pub use activity::ActivityFilter;
+pub use agent_statuses::AgentWithStatus;
 pub use audit::AuditFilter;
 pub use counters::{Tries, Window};
 pub use data_keys::{WrappedDataKey, WrappedDataKeys};

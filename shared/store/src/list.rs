@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::item::low;
 use crate::keys::{Index, PARTITION, SORT};
+use crate::reads::low;
 
 /// Where a list's total comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

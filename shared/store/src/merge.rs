@@ -7,7 +7,8 @@ use domain::Result;
 use futures::future::try_join_all;
 
 use crate::Store;
-use crate::item::{Item, aws_error, boxed, text};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, text};
 use crate::list::List;
 
 /// Rows that a partition of several gives beyond its share: ids spread evenly, but not exactly.

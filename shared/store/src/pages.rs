@@ -12,7 +12,8 @@ use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 use futures::future::{try_join, try_join_all};
 
-use crate::item::{Item, aws_error, boxed, log_unreadable, text};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, log_unreadable, text};
 use crate::keys::{PARTITION, SORT};
 use crate::list::List;
 use crate::merge::Reader;
@@ -121,7 +122,11 @@ impl Store {
     }
 
     /// The items of these keys, by their keys. They are as they are now, however far behind an index may be.
-    async fn items(&self, table: &str, keys: &[Item]) -> Result<HashMap<(String, String), Item>> {
+    pub(crate) async fn items(
+        &self,
+        table: &str,
+        keys: &[Item],
+    ) -> Result<HashMap<(String, String), Item>> {
         let batches = keys.chunks(BATCH).map(|keys| self.batch(table, keys));
         let items = try_join_all(batches).await?.into_iter().flatten();
         Ok(items.map(|item| (place(&item), item)).collect())
@@ -184,7 +189,7 @@ impl Store {
 }
 
 /// A row's key in its table.
-fn place(row: &Item) -> (String, String) {
+pub(crate) fn place(row: &Item) -> (String, String) {
     let part = |name| text(row, name).unwrap_or_default().to_owned();
     (part(PARTITION), part(SORT))
 }

@@ -4,12 +4,15 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use domain::agent::Agent;
 use domain::audit::AuditEntry;
-use domain::ids::{OrganizationId, WorkspaceId};
+use domain::ids::{AgentId, OrganizationId, WorkspaceId};
 use domain::plan::{PlanOverride, PlanUsage};
 use domain::{Error, Result};
 
-use crate::item::{Item, aws_error, boxed, condition_failure, number, text};
+use crate::agents::read_agent;
+use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::item::{Item, number, text};
 use crate::keys;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
@@ -26,25 +29,42 @@ impl Store {
     ) -> Result<PlanUsage> {
         let key = keys::plan(organization);
         let item = self.get_item(&self.tables.records, &key).await?;
-        let item = item.unwrap_or_default();
+        Ok(self.plan_usage(&item.unwrap_or_default(), now))
+    }
+
+    /// An agent, and how its organization stands against its plan now.
+    pub async fn agent_and_plan(
+        &self,
+        workspace: WorkspaceId,
+        agent: AgentId,
+        organization: OrganizationId,
+        now: DateTime<Utc>,
+    ) -> Result<(Option<Agent>, PlanUsage)> {
+        let wanted = [keys::agent(workspace, agent), keys::plan(organization)];
+        let [agent, plan] = self.get_items(&self.tables.records, wanted).await?;
+        let agent = agent.as_ref().map(read_agent).transpose()?;
+        Ok((agent, self.plan_usage(&plan.unwrap_or_default(), now)))
+    }
+
+    fn plan_usage(&self, item: &Item, now: DateTime<Utc>) -> PlanUsage {
         let own = PlanOverride {
-            agents: decided(&item, "max_agents"),
-            runs: decided(&item, "max_runs"),
-            tokens: decided(&item, "max_tokens"),
+            agents: decided(item, "max_agents"),
+            runs: decided(item, "max_runs"),
+            tokens: decided(item, "max_tokens"),
         };
-        let counts = text(&item, "counted_month") == Some(&month(now));
+        let counts = text(item, "counted_month") == Some(&month(now));
         let used = |name| match counts {
-            true => u64::try_from(number(&item, name)).unwrap_or(0),
+            true => u64::try_from(number(item, name)).unwrap_or(0),
             false => 0,
         };
-        Ok(PlanUsage {
+        PlanUsage {
             own,
             limits: own.resolve(self.plan),
-            agents: u64::try_from(number(&item, "agents")).unwrap_or(0),
+            agents: u64::try_from(number(item, "agents")).unwrap_or(0),
             runs: used("month_runs"),
             tokens: used("month_tokens"),
             now,
-        })
+        }
     }
 
     /// Takes the agents of a workspace that is gone out of the counts. `true`, however often it is called.

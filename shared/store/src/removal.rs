@@ -104,6 +104,9 @@ impl Pass<'_> {
             && self
                 .partition(self.records(), &keys::agents(workspace))
                 .await?
+            && self
+                .partition(self.records(), &keys::agent_statuses(workspace))
+                .await?
             && self.tokens(organization, Some(workspace)).await?
             && self
                 .partition(self.records(), &keys::token_places(workspace))

@@ -23,7 +23,8 @@ use futures::future::try_join_all;
 
 use crate::Store;
 use crate::activity::{AHEAD, KEPT_FOR};
-use crate::item::{Item, aws_error, boxed, entity, number, readable, sort_key, text};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, entity, number, readable, sort_key, text};
 use crate::keys::{self, CHECKPOINT_SHARDS, Index, PARTITION, SORT};
 use crate::transaction::{Condition, stale};
 
@@ -173,6 +174,9 @@ impl Store {
         settled_before: Option<DateTime<Utc>>,
     ) -> Result<(Option<RequestCheckpoint>, usize)> {
         let until = settled_before.unwrap_or(now - LAG);
+        if until <= from.counted_to {
+            return Ok((None, 0));
+        }
         let mut batch = self.next_rows(from, until).await?;
         if batch.rows == 0 && batch.until >= until {
             if now - from.touched_at > IDLE_AFTER {
@@ -210,6 +214,13 @@ impl Store {
             Err(Error::Conflict(_)) => Ok(()),
             outcome => outcome,
         }
+    }
+
+    /// Up to when the requests of a workspace are counted; `None` for one without requests lately.
+    pub(crate) async fn counted_to(&self, workspace: WorkspaceId) -> Result<Option<DateTime<Utc>>> {
+        let key = keys::checkpoint(workspace);
+        let item = self.get_item(&self.tables.counters, &key).await?;
+        Ok(item.as_ref().and_then(counted_to))
     }
 
     async fn next_rows(&self, from: &RequestCheckpoint, until: DateTime<Utc>) -> Result<Batch> {
@@ -317,7 +328,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Vec<RequestLogEntry>> {
         let most = MAX_OFFSET as usize;
-        let from = counted_to.unwrap_or(now - UNCOUNTED_FOR);
+        let from = uncounted_from(counted_to, now);
         let mut rows = Vec::new();
         for day in uncounted_days(counted_to, now) {
             let query = self
@@ -346,7 +357,7 @@ pub(crate) fn row_id(row: &RequestLogEntry, now: DateTime<Utc>) -> ActivityId {
     }
 }
 
-/// Up to when the tick has counted, as a day's count says.
+/// Up to when the tick has counted, as a checkpoint or a day's count says.
 pub(crate) fn counted_to(item: &Item) -> Option<DateTime<Utc>> {
     item.get("counted_to")?;
     DateTime::from_timestamp_millis(number(item, "counted_to"))
@@ -357,7 +368,14 @@ pub(crate) fn uncounted_days(
     counted_to: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> impl Iterator<Item = NaiveDate> {
-    days_between(counted_to.unwrap_or(now - UNCOUNTED_FOR), now + AHEAD)
+    days_between(uncounted_from(counted_to, now), now + AHEAD)
+}
+
+fn uncounted_from(counted_to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    // DynamoDB removes rows later than they end.
+    counted_to
+        .unwrap_or(now - UNCOUNTED_FOR)
+        .max(now - KEPT_FOR)
 }
 
 fn days_between(from: DateTime<Utc>, to: DateTime<Utc>) -> impl Iterator<Item = NaiveDate> {

@@ -12,12 +12,14 @@ use domain::{Error, Result};
 use serde_json::Value;
 
 use crate::item::{Item, NewItem, entity, number, text};
-use crate::keys::{self, Index};
+use crate::keys::{self, Index, PARTITION};
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
 /// What may stay in the head, in bytes of JSON, of input and output each.
 const INLINE: usize = 4 * 1024;
+/// The bytes of a head's place in the due index, which most writes leave alone.
+const DUE_PLACE: usize = 128;
 /// The attribute that holds a request to the worker, and its one value.
 const WANTED: &str = "wanted";
 const PAUSE: &str = "pause";
@@ -163,7 +165,8 @@ fn head_item(run: &Run) -> Result<NewItem> {
         .indexed(by_age)
         .indexed(by_status)
         .number("version", run.version)
-        .text_if(WANTED, run.pause_requested.then_some(PAUSE)))
+        .text_if(WANTED, run.pause_requested.then_some(PAUSE))
+        .packed_beside(DUE_PLACE))
 }
 
 /// The place of a run in the due index: by when it is due, or once it has ended, by its end.
@@ -182,8 +185,17 @@ pub(crate) fn is_inline(value: &Value) -> bool {
 
 pub(crate) fn read_head(item: &Item) -> Result<Run> {
     let head: Run = entity(item)?;
+    let (workspace_id, id) = text(item, PARTITION)
+        .and_then(keys::run_of_partition)
+        .ok_or_else(|| Error::internal("a head in a partition that is no run's"))?;
+    let agent_id = text(item, Index::Children.partition())
+        .and_then(keys::agent_of_runs)
+        .ok_or_else(|| Error::internal("a head that is no agent's"))?;
     let due = text(item, Index::Due.sort()).filter(|_| !head.status.is_final());
     Ok(Run {
+        id,
+        workspace_id,
+        agent_id,
         version: u64::try_from(number(item, "version")).unwrap_or(0),
         pause_requested: text(item, WANTED) == Some(PAUSE),
         due_at: due.and_then(keys::due_at),

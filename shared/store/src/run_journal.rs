@@ -6,8 +6,9 @@ use domain::run::{Run, Step, StreamChunk};
 use domain::{Error, Result};
 use serde::Serialize;
 
-use crate::item::{Item, NewItem, entity, sort_key};
+use crate::item::{Item, NewItem, entity, sort_key, text};
 use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
+use crate::large::LargeOwner;
 use crate::read_consistent::read_consistent;
 use crate::run_heads::{read_head, stale_run};
 use crate::transaction::Condition;
@@ -43,6 +44,17 @@ pub enum EventCursor {
     StreamChunk { position: u32, sequence: u32 },
 }
 
+impl EventCursor {
+    /// The index of the first step that the watcher has not seen.
+    fn next_step(self) -> u32 {
+        match self {
+            Self::Start => 0,
+            Self::Step(index) => index + 1,
+            Self::StreamChunk { position, .. } => position,
+        }
+    }
+}
+
 /// What has happened in a run after a cursor, and how the run stands now.
 #[derive(Clone, Debug)]
 pub struct RunEvents {
@@ -60,11 +72,7 @@ impl Store {
         id: RunId,
         after: EventCursor,
     ) -> Result<Option<RunEvents>> {
-        let first = match after {
-            EventCursor::Start => 0,
-            EventCursor::Step(index) => index + 1,
-            EventCursor::StreamChunk { position, .. } => position,
-        };
+        let first = after.next_step();
         read_consistent(|| async {
             let events = self.try_run_events(workspace, id, after).await?;
             let is_whole = events.as_ref().is_none_or(|events| {
@@ -85,8 +93,9 @@ impl Store {
         id: RunId,
         after: EventCursor,
     ) -> Result<Option<RunEvents>> {
+        let first = after.next_step();
         // A key's shortest successor: '!' sorts before everything that keys go on with.
-        let first = match after {
+        let low = match after {
             EventCursor::Start => RUN_STEP.to_owned(),
             EventCursor::Step(index) => format!("{}!", keys::step_sort_key(index)),
             EventCursor::StreamChunk { position, sequence } => {
@@ -97,7 +106,7 @@ impl Store {
             .collection(
                 &self.tables.records,
                 &keys::run(workspace, id),
-                &first,
+                &low,
                 RUN_HEAD_ITSELF,
             )
             .await?;
@@ -107,10 +116,18 @@ impl Store {
         else {
             return Ok(None);
         };
-        let entries = items.iter().filter_map(|item| entry(item).transpose());
+        let mut found = Vec::new();
+        for item in &items {
+            found.extend(entries(item)?);
+        }
+        // An item may begin with steps that are seen already.
+        found.retain(|entry| match entry {
+            JournalEntry::Step(step) => step.index >= first,
+            JournalEntry::StreamChunk(_) => true,
+        });
         Ok(Some(RunEvents {
             run: read_head(head)?,
-            entries: entries.collect::<Result<_>>()?,
+            entries: found,
         }))
     }
 
@@ -156,6 +173,22 @@ impl Store {
 }
 
 impl Transaction<'_> {
+    /// Appends steps to the journal of `run`: one item, whose key is that of the last of them.
+    pub(crate) fn append_steps(&mut self, run: &Run, steps: &[Step]) {
+        let Some(last) = steps.last() else {
+            return;
+        };
+        let key = keys::run_step(run.workspace_id, run.id, last.index);
+        let item = match steps {
+            [step] => NewItem::new(key, "run_step", step),
+            steps => NewItem::new(key, SEVERAL, &steps),
+        };
+        let owner = LargeOwner::run(run.workspace_id, run.id);
+        let item = item.map(|item| item.may_be_large(&owner));
+        let records = self.store().tables.records.clone();
+        self.create(&records, item, stale_run);
+    }
+
     /// Does it all with a piece of an answer, or nothing, which is `false` when the piece's place is taken.
     async fn show(mut self, run: &Run, chunk: &StreamChunk) -> Result<bool> {
         let records = self.store().tables.records.clone();
@@ -170,6 +203,9 @@ impl Transaction<'_> {
         }
     }
 }
+
+/// The type of an item with several steps, as a list.
+const SEVERAL: &str = "run_steps";
 
 /// How long a fence is kept: longer than an answer can take, or a late piece of it can be on its way.
 const FENCED_FOR: TimeDelta = TimeDelta::days(1);
@@ -186,16 +222,19 @@ fn holder(run: &Run) -> u64 {
     run.lease.map_or(0, |lease| lease.holder)
 }
 
-/// What an item of a run tells its watchers; `None` for what is no part of the journal.
-pub(crate) fn entry(item: &Item) -> Result<Option<JournalEntry>> {
+/// What an item of a run tells its watchers; nothing for what is no part of the journal.
+pub(crate) fn entries(item: &Item) -> Result<Vec<JournalEntry>> {
     let sort = sort_key(item);
     if !sort.starts_with(RUN_STEP) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let entry = if sort.ends_with('~') {
-        JournalEntry::Step(entity(item)?)
+    if !sort.ends_with('~') {
+        return Ok(vec![JournalEntry::StreamChunk(entity(item)?)]);
+    }
+    let steps = if text(item, "type") == Some(SEVERAL) {
+        entity(item)?
     } else {
-        JournalEntry::StreamChunk(entity(item)?)
+        vec![entity(item)?]
     };
-    Ok(Some(entry))
+    Ok(steps.into_iter().map(JournalEntry::Step).collect())
 }

@@ -13,10 +13,12 @@ use chrono::{DateTime, Utc};
 use domain::ids::{OrganizationId, RunId};
 use domain::run::Run;
 use domain::{Error, Result};
+use futures::future::join;
 
 use self::item::{KEPT, free, named, parsed, place, taking};
 use crate::Store;
-use crate::item::{Item, aws_error, boxed, condition_failure, number, sort_key, text};
+use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::item::{Item, number, sort_key, text};
 use crate::keys::{self, PARTITION, RUN_PLACE, RUN_WAITING};
 use crate::runs::RunWrite;
 use crate::transaction::Condition;
@@ -65,7 +67,10 @@ impl Store {
             condition,
             || Error::Refused(TAKEN.to_owned()),
         );
-        match transaction.commit().await {
+        match join(transaction.commit(), self.follow_running(&write))
+            .await
+            .0
+        {
             Ok(()) => Ok(true),
             Err(Error::Refused(why)) if why == TAKEN => Ok(false),
             Err(error) => Err(error),

@@ -10,17 +10,19 @@ use domain::ids::{AgentId, MessageId, RunId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 use domain::run::{DisplayMessage, Run, RunStatus, Step, StreamChunk};
 use domain::{Error, Result};
+use futures::future::join;
 
 use crate::Store;
 use crate::item::{Item, NewItem, entity, sort_key};
 use crate::keys::{
     self, Index, RUN_HEAD, RUN_HEAD_ITSELF, RUN_INPUT, RUN_MESSAGE, RUN_OUTPUT, RUN_STEP,
 };
+use crate::large::LargeOwner;
 use crate::list::List;
 use crate::list::Total;
 use crate::read_consistent::read_consistent;
 use crate::run_heads::{is_inline, new_head, read_head, stale_run};
-use crate::run_journal::{JournalEntry, entry};
+use crate::run_journal::{JournalEntry, entries};
 use crate::transaction::Transaction;
 
 /// Which of an agent's runs are wanted.
@@ -80,7 +82,7 @@ impl Store {
                 "run_input",
                 input,
             )
-            .map(|item| item.may_be_large(run.workspace_id, run.id));
+            .map(|item| item.may_be_large(&LargeOwner::run(run.workspace_id, run.id)));
             transaction.create(records, item, || {
                 Error::Conflict("the run exists already".to_owned())
             });
@@ -170,12 +172,14 @@ impl Store {
         };
         let (mut steps, mut chunks) = (Vec::new(), Vec::new());
         for item in &items {
-            match entry(item)? {
-                Some(JournalEntry::Step(step)) => steps.push(step),
-                Some(JournalEntry::StreamChunk(chunk)) if chunk.position == run.steps => {
-                    chunks.push(chunk);
+            for entry in entries(item)? {
+                match entry {
+                    JournalEntry::Step(step) => steps.push(step),
+                    JournalEntry::StreamChunk(chunk) if chunk.position == run.steps => {
+                        chunks.push(chunk);
+                    }
+                    JournalEntry::StreamChunk(_) => {}
                 }
-                Some(JournalEntry::StreamChunk(_)) | None => {}
             }
         }
         Ok(Some(LoadedRun { run, steps, chunks }))
@@ -229,7 +233,8 @@ impl Store {
     /// `Conflict` when the run has been written since, or when something is wanted of its worker that the head in `write` does
     /// not know of; nothing has happened then.
     pub async fn write_run(&self, write: RunWrite<'_>) -> Result<()> {
-        self.run_transaction(&write).commit().await
+        let written = self.run_transaction(&write).commit();
+        join(written, self.follow_running(&write)).await.0
     }
 
     /// The writes of [`Self::write_run`], for more to be written with them.
@@ -237,30 +242,25 @@ impl Store {
         let records = &self.tables.records;
         let run = write.run;
         let (workspace, id) = (run.workspace_id, run.id);
+        let owner = LargeOwner::run(workspace, id);
         let mut transaction = self.transaction();
         transaction.change_head(write.read, run);
+        transaction.follow_pause(write.read, run);
         if let Some(output) = run.output.as_ref().filter(|output| !is_inline(output)) {
             transaction.overwrite(
                 records,
                 NewItem::new(keys::run_output(workspace, id), "run_output", output)
-                    .map(|item| item.may_be_large(workspace, id)),
+                    .map(|item| item.may_be_large(&owner)),
             );
         }
-        for step in write.steps {
-            transaction.create(
-                records,
-                NewItem::new(keys::run_step(workspace, id, step.index), "run_step", step)
-                    .map(|item| item.may_be_large(workspace, id)),
-                stale_run,
-            );
-        }
+        transaction.append_steps(run, write.steps);
         for message in write.messages {
             let item = NewItem::new(
                 keys::run_message(workspace, id, message.id),
                 "message",
                 message,
             )
-            .map(|item| item.may_be_large(workspace, id))
+            .map(|item| item.may_be_large(&owner))
             .map(|item| {
                 item.indexed(keys::message_of_agent(workspace, run.agent_id, message.id))
                     .indexed(keys::message_in_status(workspace, run.status, message.id))

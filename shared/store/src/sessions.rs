@@ -6,7 +6,8 @@ use domain::Result;
 use domain::identity::{Session, User};
 use domain::ids::{SessionId, UserId};
 
-use crate::item::{NewItem, aws_error, boxed, condition_failure, entity, number, text};
+use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::item::{NewItem, entity, number, text};
 use crate::{Store, Transaction, keys};
 
 /// How long the networks are remembered from which a user has signed in.

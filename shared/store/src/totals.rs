@@ -8,7 +8,8 @@ use domain::page::MAX_OFFSET;
 use futures::future::{try_join, try_join_all};
 
 use crate::Store;
-use crate::item::{aws_error, boxed, number};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::number;
 use crate::keys;
 use crate::list::{List, Total};
 

@@ -13,8 +13,10 @@ use domain::{Error, Result};
 use rand::RngExt;
 
 use crate::Store;
-use crate::item::{Item, NewItem, Object, aws_error, boxed, condition_failure};
+use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::item::{Item, NewItem, Object};
 use crate::keys::{Key, PARTITION, SORT, total};
+use crate::packing::{ESCAPED_LEN, PACKED};
 
 /// How often a transaction that collided with another one is tried.
 const ATTEMPTS: u32 = 6;
@@ -152,7 +154,8 @@ impl<'a> Transaction<'a> {
         self.push(write, or_else);
     }
 
-    /// Sets the attributes of `item`, takes those of `removed` away, and leaves all others of the stored one alone.
+    /// Sets the attributes of `item`, takes those of `removed` away, and leaves all others of the stored one alone. An entity that is
+    /// packed takes the place of one that was not, and the other way around.
     pub(crate) fn change(
         &mut self,
         table: &str,
@@ -176,10 +179,15 @@ impl<'a> Transaction<'a> {
                 names.insert(format!("#a{position}"), name);
                 values.insert(format!(":a{position}"), value);
             }
-            let mut expression = format!("SET {}", sets.join(", "));
-            if !removed.is_empty() {
-                expression = format!("{expression} REMOVE {}", removed.join(", "));
+            let mut removed = removed.to_vec();
+            let is_packed = names.values().any(|name| name == PACKED);
+            if is_packed {
+                names.insert("#data".to_owned(), "data".to_owned());
+                removed.push("#data");
+            } else {
+                removed.extend([PACKED, ESCAPED_LEN]);
             }
+            let expression = format!("SET {} REMOVE {}", sets.join(", "), removed.join(", "));
             Update::builder()
                 .table_name(table)
                 .set_key(Some(key))
@@ -440,7 +448,9 @@ async fn update_alone(
     let (names, values) = (names.unwrap_or_default(), values.unwrap_or_default());
     // `change` names what it sets `#a1` and the value `:a1`.
     let is_set = |there: &Item| {
-        let mut set = names.iter().map(|(placeholder, name)| {
+        let set = names.iter();
+        let set = set.filter(|(placeholder, _)| placeholder.starts_with("#a"));
+        let mut set = set.map(|(placeholder, name)| {
             let value = values.get(&placeholder.replace('#', ":"));
             value.is_some() && there.get(name) == value
         });

@@ -8,7 +8,8 @@ use domain::run::{Run, TokenUsage};
 use domain::usage::Usage;
 use futures::future::{try_join_all, try_join4};
 
-use crate::item::{Item, aws_error, boxed, number, sort_key};
+use crate::aws_calls::{aws_error, boxed};
+use crate::item::{Item, number, sort_key};
 use crate::keys::{self, Key, USAGE_SHARDS};
 use crate::{Store, keys::usage_day};
 

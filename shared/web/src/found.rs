@@ -13,7 +13,7 @@ use domain::ids::{AgentId, CredentialId, RunId};
 use domain::run::Run;
 use domain::token::Token;
 use domain::{Error, Result};
-use store::Store;
+use store::{AgentWithStatus, Store};
 
 use crate::error::ApiError;
 use crate::path::Id;
@@ -91,6 +91,7 @@ macro_rules! entities {
 }
 
 entities! {
+    AgentWithStatus: "agent";
     Agent: "agent", by AgentId: agent in workspace_id;
     Credential: "credential", by CredentialId: credential in organization_id;
     // Prodgy calls it an execution; AgentPlatform's 404 names nothing.

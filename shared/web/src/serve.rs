@@ -304,10 +304,10 @@ impl Server {
             counted_by_tick: false,
         };
         let store = self.context.store.clone();
-        let clock = self.context.services.clock.clone();
+        let now = self.context.services.clock.now();
         self.context.services.background.run(async move {
             let request_id = row.request_id.clone();
-            let recorded = store.record_activity(row, token.organization_id, clock.now());
+            let recorded = store.record_activity(row, token.organization_id, now);
             if let Err(error) = recorded.await {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(%error, source, request.id = request_id, "a request was not kept in the request log");

@@ -40,6 +40,15 @@ impl Scenario {
         self.models(&account, &credentials).await;
         self.later(&account).await;
         self.deletions().await;
+        self.counted().await;
+    }
+
+    /// The tick counts the last requests, and forgets workspaces that have no more of them.
+    async fn counted(&self) {
+        self.app.clock.advance(TimeDelta::minutes(5));
+        let told = self.app.tick().await;
+        assert!(told["requests"].as_u64() >= Some(1), "{told}");
+        self.app.tick().await;
     }
 
     async fn account(&self, account: &mut Account) {

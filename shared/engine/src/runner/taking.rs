@@ -5,7 +5,7 @@ use domain::agent::AgentVersion;
 use domain::deletion::DeletionTarget;
 use domain::message::Advance;
 use domain::run::Run;
-use futures::future::{join, join3};
+use futures::future::join;
 use store::LoadedRun;
 
 use super::{Progress, Runner};
@@ -16,11 +16,10 @@ use crate::places::TRIES;
 use crate::run_head::is_held;
 use crate::stop::{in_doubt, stop_note};
 
-/// What a run follows: its agent's version, its journal, and a deletion that ends it.
+/// What a run follows: its agent's version with a deletion that ends it, and its journal.
 type Follows = (
-    Result<Option<AgentVersion>>,
+    Result<(Option<AgentVersion>, Option<DeletionTarget>)>,
     Result<LoadedRun>,
-    Result<Option<DeletionTarget>>,
 );
 
 /// A run that was taken, and what it follows.
@@ -37,11 +36,10 @@ impl Runner {
         let (store, clock, places) = (&self.store, &self.clock, &self.places);
         let take = |place| LeasedRun::take(store, clock, self.lease, run.clone(), blame, place);
         let read = || {
-            join3(
-                store.agent_version(run.workspace_id, run.agent_version_id),
+            join(
+                store.version_and_deletion(run),
                 // That of the head: when it has grown meanwhile, the lease is refused.
                 store.load_journal(run.clone()),
-                store.deletion_over(run.organization_id, run.workspace_id, run.agent_id),
             )
         };
         // There may be places kept from before the limit was taken away.
@@ -72,11 +70,12 @@ impl Runner {
     pub(super) async fn carry_on(
         &self,
         mut held: LeasedRun<'_>,
-        (version, journal, deletion): Follows,
+        (version, journal): Follows,
         deadlines: Deadlines<'_>,
     ) -> Result<Progress> {
         let done = async {
-            if let Some(target) = deletion? {
+            let (version, deletion) = version?;
+            if let Some(target) = deletion {
                 let in_doubt = match &journal {
                     // No journal keeps a run from being stopped.
                     Ok(journal) => in_doubt(&journal.steps).unwrap_or_default(),
@@ -87,8 +86,7 @@ impl Runner {
                 held.end(&ending, &self.places).await?;
                 return Ok(Progress::Finished);
             }
-            let (version, journal) = (version?, journal?);
-            self.begin(&mut held, version, journal, deadlines).await
+            self.begin(&mut held, version, journal?, deadlines).await
         };
         let done = done.await;
         match &done {

@@ -8,8 +8,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use crate::Store;
+use crate::aws_calls::{aws_error, boxed};
 use crate::deletions::key_of;
-use crate::item::{aws_error, boxed};
 use crate::keys::{Key, PARTITION, SORT};
 
 /// How many things are removed at a time.

@@ -1,7 +1,6 @@
-//! What agents are doing now, as their runs tell.
+//! The status of an agent as AgentPlatform shows it.
 
 use domain::agent::{Agent, AgentState};
-use domain::run::RunStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,11 +18,8 @@ pub(crate) enum AgentStatus {
     Disabled,
 }
 
-/// The statuses of a run whose agent is at work. This dialect has no word for a paused run.
-pub(crate) const AT_WORK: [RunStatus; 2] = [RunStatus::Running, RunStatus::Paused];
-
 impl AgentStatus {
-    /// Of an agent that has a run under way, or has none.
+    /// That of an agent which has a run under way, or has none. This dialect has no word for a paused run.
     pub(crate) fn of(agent: &Agent, is_at_work: bool) -> Self {
         match agent.state {
             AgentState::Disabled => Self::Disabled,

@@ -1,0 +1,218 @@
+//! The runs that an agent is at work on: a small item beside each agent, which lists of agents read in the same round trip.
+//!
+//! It has one attribute for each run that is running or paused:
+//!
+//! * A run that is running is entered when a worker takes it and goes when it ends, beside the write of the run and not in its
+//!   transaction: all runs of an agent meet here, and would collide. An entry ends by itself some time after the run's lease, so that
+//!   one which was not taken away does no harm, and is written anew while the run goes on.
+//! * A pause has no end of its own. It is entered and taken away in the transaction that pauses or continues the run.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::Result;
+use domain::agent::Agent;
+use domain::ids::{AgentId, RunId, WorkspaceId};
+use domain::page::{Page, PageRequest};
+use domain::run::{Run, RunStatus};
+use futures::future::try_join;
+
+use crate::agents::read_agent;
+use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::item::{Item, sort_key};
+use crate::keys::{self, PARTITION, SORT};
+use crate::runs::RunWrite;
+use crate::transaction::Condition;
+use crate::{Store, Transaction};
+
+/// What the attributes of runs begin with.
+const RUN: char = 'r';
+/// The digits of a run's id that its attribute has: random ones.
+const DIGITS: usize = 12;
+/// An entry is written anew when the run's lease passes the end of such a period, in seconds.
+const PERIOD: i64 = 120;
+/// The time that an entry outlasts the lease: until it is written anew, or a worker takes the run again.
+const OUTLASTS: TimeDelta = TimeDelta::seconds(PERIOD + 90);
+/// The value of a paused run's entry.
+const PAUSED: &str = "0";
+/// The number of status items that are read with a page beyond its agents: those of agents that were deleted a moment ago.
+const SPARE: u32 = 5;
+
+/// An agent, and whether a run of it is running or paused.
+#[derive(Clone, Debug)]
+pub struct AgentWithStatus {
+    pub agent: Agent,
+    pub is_at_work: bool,
+}
+
+impl Store {
+    pub async fn agent_with_status(
+        &self,
+        workspace: WorkspaceId,
+        id: AgentId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<AgentWithStatus>> {
+        let wanted = [
+            keys::agent(workspace, id),
+            keys::agent_status(workspace, id),
+        ];
+        let [agent, status] = self.get_items(&self.tables.records, wanted).await?;
+        let Some(agent) = agent else {
+            return Ok(None);
+        };
+        Ok(Some(AgentWithStatus {
+            agent: read_agent(&agent)?,
+            is_at_work: status.is_some_and(|status| is_at_work(&status, now)),
+        }))
+    }
+
+    /// Whether a run of an agent is running or paused.
+    pub async fn is_at_work(
+        &self,
+        workspace: WorkspaceId,
+        id: AgentId,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let key = keys::agent_status(workspace, id);
+        let status = self.get_item(&self.tables.records, &key).await?;
+        Ok(status.is_some_and(|status| is_at_work(&status, now)))
+    }
+
+    /// A page of a workspace's agents, newest first.
+    pub async fn agents_with_status(
+        &self,
+        workspace: WorkspaceId,
+        page: &PageRequest,
+        now: DateTime<Utc>,
+    ) -> Result<Page<AgentWithStatus>> {
+        let limit = page.limit.get() + SPARE;
+        let first = self.statuses(workspace, page.cursor.as_deref(), limit);
+        let (agents, (mut statuses, mut more)) =
+            try_join(self.agents(workspace, page), first).await?;
+        if let Some(oldest) = agents.items.last() {
+            let oldest = oldest.id.to_string();
+            while more
+                && let Some(last) = statuses.last().map(|item| sort_key(item).to_owned())
+                && last > oldest
+            {
+                let next = self.statuses(workspace, Some(&last), limit).await?;
+                statuses.extend(next.0);
+                more = next.1;
+            }
+        }
+        let at_work = |agent: &Agent| {
+            let id = agent.id.to_string();
+            let status = statuses.iter().find(|item| sort_key(item) == id);
+            status.is_some_and(|status| is_at_work(status, now))
+        };
+        Ok(agents.map(|agent| AgentWithStatus {
+            is_at_work: at_work(&agent),
+            agent,
+        }))
+    }
+
+    /// Status items below a cursor, newest first, and whether there may be more.
+    async fn statuses(
+        &self,
+        workspace: WorkspaceId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<Item>, bool)> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .key_condition_expression(format!("{PARTITION} = :partition AND {SORT} < :below"))
+            .expression_attribute_values(":partition", text(&keys::agent_statuses(workspace)))
+            .expression_attribute_values(":below", text(cursor.unwrap_or("~")))
+            .scan_index_forward(false)
+            .set_limit(i32::try_from(limit).ok());
+        let output = boxed(query.send()).await.map_err(aws_error)?;
+        let more = output.last_evaluated_key.is_some();
+        Ok((output.items.unwrap_or_default(), more))
+    }
+
+    /// Enters a run that is running now, or takes one away that is so no more. Nothing fails by it.
+    pub(crate) async fn follow_running(&self, write: &RunWrite<'_>) {
+        let (read, run) = (write.read, write.run);
+        let entry = entry(run.id);
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(
+                keys::agent_status(run.workspace_id, run.agent_id).attributes(),
+            ));
+        let update = if run.status == RunStatus::Running {
+            let Some(until) = entered_until(read, run) else {
+                return;
+            };
+            let until = (until + OUTLASTS).timestamp().to_string();
+            update
+                .update_expression(format!("SET {entry} = :until"))
+                .expression_attribute_values(":until", AttributeValue::N(until))
+        } else if read.status == RunStatus::Running && run.status.is_final() {
+            update
+                .update_expression(format!("REMOVE {entry}"))
+                // Else an agent that is deleted meanwhile would leave an item behind.
+                .condition_expression(format!("attribute_exists({PARTITION})"))
+        } else {
+            return;
+        };
+        match boxed(update.send()).await {
+            Err(error) if condition_failure(&error).is_none() => {
+                let error = aws_error(error);
+                tracing::warn!(run.id = %run.id, %error, "the agent's status does not have the run");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Transaction<'_> {
+    /// Enters a run that is paused now, or takes one away that is continued or stopped.
+    pub(crate) fn follow_pause(&mut self, read: &Run, run: &Run) {
+        let (was, is) = (
+            read.status == RunStatus::Paused,
+            run.status == RunStatus::Paused,
+        );
+        if was == is {
+            return;
+        }
+        let records = self.store().tables.records.clone();
+        let key = keys::agent_status(run.workspace_id, run.agent_id);
+        let entry = entry(run.id);
+        let (expression, condition) = if is {
+            let paused = Condition::none().number(":paused", PAUSED);
+            (format!("SET {entry} = :paused"), paused)
+        } else {
+            (format!("REMOVE {entry}"), Condition::none())
+        };
+        self.update(&records, &key, &expression, condition, || {
+            domain::Error::internal("an unconditional write failed")
+        });
+    }
+}
+
+/// The end of the lease that a run is entered with now; `None` when it is entered already, for long enough.
+fn entered_until(read: &Run, run: &Run) -> Option<DateTime<Utc>> {
+    let until = run.lease?.until;
+    let period = |at: DateTime<Utc>| at.timestamp().div_euclid(PERIOD);
+    let before = read.lease.filter(|_| read.status == RunStatus::Running);
+    let is_entered = before.is_some_and(|before| period(before.until) == period(until));
+    Some(until).filter(|_| !is_entered)
+}
+
+/// The attribute of a run.
+fn entry(run: RunId) -> String {
+    let id = run.as_uuid().simple().to_string();
+    format!("{RUN}{}", &id[id.len() - DIGITS..])
+}
+
+fn is_at_work(status: &Item, now: DateTime<Utc>) -> bool {
+    let now = now.timestamp();
+    status.iter().any(|(name, value)| {
+        let until = value.as_n().ok().and_then(|until| until.parse().ok());
+        name.starts_with(RUN) && until.is_some_and(|until: i64| until == 0 || until > now)
+    })
+}
