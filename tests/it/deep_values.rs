@@ -306,11 +306,12 @@ async fn what_was_stored_deeper_can_be_read_and_stopped() {
         eventually("a pause", is_paused).await;
 
         // As a journal had it whose writer took whatever could be parsed.
-        let steps = records(&desk.app, "run_step").await;
+        // The result and the pause were written together.
+        let steps = records(&desk.app, "run_steps").await;
         let step = steps
             .into_iter()
             .rev()
-            .find(|step| data(step)["event"]["kind"] == "tool_returned");
+            .find(|steps| data(steps)[0]["event"]["kind"] == "tool_returned");
         let step = step.unwrap();
         let planted = data(&step)
             .to_string()

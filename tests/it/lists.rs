@@ -5,12 +5,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::{RunId, WorkspaceId};
-use domain::run::{Run, RunStatus};
+use domain::run::{Lease, Run, RunStatus};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 use signalbox::Options;
-use store::Store;
+use store::{RunWrite, Store};
 use testkit::{Account, Call, DynamoDbFaults, DynamoDbRecorder, TestApp};
 
 struct Desk {
@@ -55,14 +55,33 @@ impl Desk {
         let caller = Caller::system(first.organization_id, workspace);
         let now = self.app.clock.now();
         let runs = (1..count).map(async |_| {
-            let run = Run {
+            let queued = Run {
                 id: RunId::new(now),
-                status,
                 due_at: None,
                 ..first.clone()
             };
-            let audit = AuditEntry::new(&caller, "run.started", "run", run.id, now);
-            store.create_run(&run, None, &audit).await
+            let audit = AuditEntry::new(&caller, "run.started", "run", queued.id, now);
+            store.create_run(&queued, None, &audit).await?;
+            let lease = Lease {
+                holder: 1,
+                acquired_at: now,
+                alone: false,
+                until: now + TimeDelta::seconds(30),
+            };
+            let run = Run {
+                status,
+                lease: (status == RunStatus::Running).then_some(lease),
+                ..queued.clone()
+            };
+            let write = RunWrite {
+                read: &queued,
+                run: &run,
+                steps: &[],
+                messages: &[],
+                agent: None,
+                audit: &[],
+            };
+            store.write_run(write).await
         });
         let planted = stream::iter(runs).buffer_unordered(16);
         planted.try_collect::<Vec<()>>().await.unwrap();

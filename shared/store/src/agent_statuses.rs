@@ -1,24 +1,22 @@
 //! The runs that an agent is at work on: a small item beside each agent, which lists of agents read in the same round trip.
 //!
-//! It has one attribute for each run that is running or paused:
-//!
-//! * A run that is running is entered when a worker takes it and goes when it ends, beside the write of the run and not in its
-//!   transaction: all runs of an agent meet here, and would collide. An entry ends by itself some time after the run's lease, so that
-//!   one which was not taken away does no harm, and is written anew while the run goes on.
-//! * A pause has no end of its own. It is entered and taken away in the transaction that pauses or continues the run.
+//! * It has an attribute for each run that is running. The run is entered when a worker takes it and goes when it ends, beside the write
+//!   of the run and not in its transaction: all runs of an agent meet here, and would collide. An entry ends by itself some time after
+//!   the run's lease, so that one which was not taken away does no harm, and is written anew while the run goes on.
+//! * It counts the runs that are paused, in the transactions that pause and continue them.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::Result;
 use domain::agent::Agent;
 use domain::ids::{AgentId, RunId, WorkspaceId};
 use domain::page::{Page, PageRequest};
 use domain::run::{Run, RunStatus};
+use domain::{Error, Result};
 use futures::future::try_join;
 
 use crate::agents::read_agent;
 use crate::aws_calls::{aws_error, boxed, condition_failure};
-use crate::item::{Item, sort_key};
+use crate::item::{Item, number, sort_key};
 use crate::keys::{self, PARTITION, SORT};
 use crate::runs::RunWrite;
 use crate::transaction::Condition;
@@ -32,8 +30,8 @@ const DIGITS: usize = 12;
 const PERIOD: i64 = 120;
 /// The time that an entry outlasts the lease: until it is written anew, or a worker takes the run again.
 const OUTLASTS: TimeDelta = TimeDelta::seconds(PERIOD + 90);
-/// The value of a paused run's entry.
-const PAUSED: &str = "0";
+/// The number of runs that are paused.
+const PAUSED: &str = "paused";
 /// The number of status items that are read with a page beyond its agents: those of agents that were deleted a moment ago.
 const SPARE: u32 = 5;
 
@@ -170,7 +168,7 @@ impl Store {
 }
 
 impl Transaction<'_> {
-    /// Enters a run that is paused now, or takes one away that is continued or stopped.
+    /// Counts a run that is paused now, or is so no more.
     pub(crate) fn follow_pause(&mut self, read: &Run, run: &Run) {
         let (was, is) = (
             read.status == RunStatus::Paused,
@@ -181,15 +179,9 @@ impl Transaction<'_> {
         }
         let records = self.store().tables.records.clone();
         let key = keys::agent_status(run.workspace_id, run.agent_id);
-        let entry = entry(run.id);
-        let (expression, condition) = if is {
-            let paused = Condition::none().number(":paused", PAUSED);
-            (format!("SET {entry} = :paused"), paused)
-        } else {
-            (format!("REMOVE {entry}"), Condition::none())
-        };
-        self.update(&records, &key, &expression, condition, || {
-            domain::Error::internal("an unconditional write failed")
+        let more = Condition::none().number(":more", if is { 1 } else { -1 });
+        self.update(&records, &key, &format!("ADD {PAUSED} :more"), more, || {
+            Error::internal("an unconditional write failed")
         });
     }
 }
@@ -211,8 +203,6 @@ fn entry(run: RunId) -> String {
 
 fn is_at_work(status: &Item, now: DateTime<Utc>) -> bool {
     let now = now.timestamp();
-    status.iter().any(|(name, value)| {
-        let until = value.as_n().ok().and_then(|until| until.parse().ok());
-        name.starts_with(RUN) && until.is_some_and(|until: i64| until == 0 || until > now)
-    })
+    let mut runs = status.keys().filter(|name| name.starts_with(RUN));
+    number(status, PAUSED) > 0 || runs.any(|name| number(status, name) > now)
 }

@@ -65,16 +65,19 @@ pub(crate) fn unpack(packed: &[u8]) -> Result<Vec<u8>> {
         inflate.reset(false);
         let mut json = Vec::with_capacity(packed.len() * 4);
         loop {
-            let read = usize::try_from(inflate.total_in()).map_err(Error::internal)?;
+            if json.len() == json.capacity() {
+                json.reserve(json.len());
+            }
+            let before = (inflate.total_in(), inflate.total_out());
+            let read = usize::try_from(before.0).map_err(Error::internal)?;
             let status = inflate
                 .decompress_vec(&packed[read..], &mut json, FlushDecompress::None)
                 .map_err(Error::internal)?;
+            let has_moved = (inflate.total_in(), inflate.total_out()) != before;
             match status {
                 Status::StreamEnd => return Ok(json),
-                _ if json.len() < json.capacity() || json.len() > MAX_UNPACKED => {
-                    return Err(damaged());
-                }
-                _ => json.reserve(json.len()),
+                _ if has_moved && json.len() <= MAX_UNPACKED => {}
+                _ => return Err(damaged()),
             }
         }
     })

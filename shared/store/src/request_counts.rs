@@ -372,10 +372,11 @@ pub(crate) fn uncounted_days(
 }
 
 fn uncounted_from(counted_to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
-    // DynamoDB removes rows later than they end.
+    // DynamoDB removes rows later than they end. Whole days are kept.
+    let kept_from = (now - KEPT_FOR).date_naive().and_time(NaiveTime::MIN);
     counted_to
         .unwrap_or(now - UNCOUNTED_FOR)
-        .max(now - KEPT_FOR)
+        .max(kept_from.and_utc())
 }
 
 fn days_between(from: DateTime<Utc>, to: DateTime<Utc>) -> impl Iterator<Item = NaiveDate> {

@@ -139,6 +139,11 @@ impl TestApp {
             log["total"] == requests
         };
         eventually("the request log is written", all_written).await;
+        self.count_settled_requests().await;
+    }
+
+    /// Has the tick count the requests that are in the request log by now.
+    pub async fn count_settled_requests(&self) {
         let settled = json!({"settled_before": self.clock.now()});
         self.tick_with(settled).await;
     }

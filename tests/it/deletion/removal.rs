@@ -93,7 +93,7 @@ impl Tenant {
 }
 
 /// The kinds of items that a tenant has, as [`Everything::kinds`] tells them. A new one belongs into `store::removal`, and here.
-const KINDS: [&str; 26] = [
+const KINDS: [&str; 27] = [
     "email email",
     "invitation invitation",
     "organization credential",
@@ -113,6 +113,7 @@ const KINDS: [&str; 26] = [
     "workspace activity_count",
     "workspace agent",
     "workspace agent usage",
+    "workspace agent_status",
     "workspace agent_version",
     "workspace audit",
     "workspace own_credential openai",
@@ -152,6 +153,7 @@ async fn nothing_is_left_of_a_deleted_organization_and_everything_of_others() {
     let invitation = app.post("/api/organization/members", invitation);
     let invitation = invitation.bearer(&tenant.account.access_token);
     invitation.send().await.expect(201);
+    app.count_settled_requests().await;
     let all = Everything::of(&app).await;
     let ids: BTreeSet<String> = all.ids().difference(&others.ids()).cloned().collect();
     let kinds = all.naming(&ids).kinds();
