@@ -1,7 +1,7 @@
 //! Messages that no worker could process: their runs end as failed, so that no client waits for them in vain.
 
 use domain::message::RunMessage;
-use runtime::{Lambda, Services, queue};
+use runtime::{Lambda, Services, queue_batch};
 use store::Store;
 
 /// Builds the function that ends the runs of dead letters.
@@ -11,7 +11,7 @@ pub async fn dead_letters(services: Services) -> Result<Lambda, runtime::Error> 
     Ok(Lambda::queue(move |batch, _| {
         let (store, clock) = (store.clone(), clock.clone());
         async move {
-            queue::each_message(batch, async |message: RunMessage| {
+            queue_batch::each_message(batch, async |message: RunMessage| {
                 let RunMessage::Advance(message) = message;
                 engine::give_up(&store, &clock, message.workspace_id, message.run_id).await
             })

@@ -12,7 +12,7 @@ use domain::Result;
 use domain::message::{Advance, RunMessage};
 use engine::{Models, Places, Progress, ProviderKeys, RunQueue, Runner, Starter, WorkspaceTools};
 use outbound::OutboundClient;
-use runtime::{Invocation, Lambda, Services, queue};
+use runtime::{Invocation, Lambda, Services, queue_batch};
 use store::Store;
 use tools::{ToolCatalog, ToolSettings};
 
@@ -53,7 +53,7 @@ pub async fn worker(services: Services) -> Result<Lambda, runtime::Error> {
     Ok(Lambda::queue(move |batch, invocation| {
         let (runner, queue) = (runner.clone(), queue.clone());
         async move {
-            queue::each_message(batch, |message| {
+            queue_batch::each_message(batch, |message| {
                 let RunMessage::Advance(message) = message;
                 advance(&runner, &queue, message, invocation)
             })

@@ -49,10 +49,10 @@ async fn change_password(
 ) -> Result<ApiResponse<SignedIn>> {
     let services = &context.services;
     let now = services.clock.now();
-    let user = found(store.user(caller.user_id)).await?;
+    let user = found(store.user(caller.user()?)).await?;
     let limiter = context.authenticator.limiter().clone();
     let mut guess = Guess::new(limiter, now);
-    let policy = Policy::password_change(&services.config.limits, caller.user_id);
+    let policy = Policy::password_change(&services.config.limits, user.id);
     guess.count(policy).await?;
     let is_right = body.current_password.len() <= 1024
         && verify_password(body.current_password, Some(user.password_hash.clone())).await?;

@@ -185,7 +185,7 @@ async fn try_delete_organization(
     let deletion = store
         .delete_organization(&organization, audit.as_ref(), now)
         .await?;
-    tracing::info!(organization.id = %organization.id, user.id = %caller.user_id, "organization deleted");
+    tracing::info!(organization.id = %organization.id, user.id = caller.user_id.map(tracing::field::display), "organization deleted");
     endings(state)
         .begin(deletion, &caller.audit_context, until)
         .await;

@@ -48,14 +48,14 @@ async fn get_me(
     Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
 ) -> Result<ApiResponse<Me>> {
-    let user = found(store.user(caller.user_id)).await?;
+    let user = found(store.user(caller.user()?)).await?;
     let key = match caller.identity {
-        Identity::Session(_) => None,
         Identity::Token(id, _) => Some(Key {
             id,
             scopes: caller.scopes.clone(),
             origin: "user",
         }),
+        _ => None,
     };
     Ok(ApiResponse::ok(Me {
         id: user.id,

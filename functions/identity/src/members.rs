@@ -191,7 +191,7 @@ pub(crate) fn holding_now<'a>(
     }
     let mut own = members
         .iter()
-        .filter(|member| member.user_id == caller.user_id);
+        .filter(|member| Some(member.user_id) == caller.user_id);
     let own = own
         .next()
         .ok_or_else(|| Error::Forbidden("you are no member any more".to_owned()))?;

@@ -45,9 +45,7 @@ async fn list_workspaces(
         None => store.workspaces(organization, &params.request).await?,
         Some(granted) => {
             let granted = store.workspaces_of(organization, granted).await?;
-            params
-                .request
-                .paginate(granted, |workspace| workspace.id.to_string())
+            params.request.paginate(granted, |workspace| workspace.id)?
         }
     };
     Ok(PageResponse::new(page, params))

@@ -81,7 +81,7 @@ async fn list_credentials(
         for rows in [&mut page.items, &mut chosen] {
             vault.try_provider_keys(rows).await?;
         }
-        View::new(&caller, &defaults).page(page, chosen, request)
+        View::new(&caller, &defaults).page(page, chosen, request)?
     };
     Ok(PageResponse::new(page, params))
 }

@@ -3,6 +3,7 @@
 
 use auth::Principal;
 use chrono::{DateTime, Utc};
+use domain::Error;
 use domain::access::Role;
 use domain::credential::{self, CredentialStatus, DefaultCredentials};
 use domain::ids::{CredentialId, WorkspaceId};
@@ -113,7 +114,7 @@ impl<'a> View<'a> {
         own: Page<credential::Credential>,
         mut defaults: Vec<credential::Credential>,
         request: &PageRequest,
-    ) -> Page<Credential> {
+    ) -> Result<Page<Credential>, Error> {
         if own.next_cursor.is_some() {
             // The older ones are on a later page.
             let last = own.items.last().map(|credential| credential.id);
@@ -122,8 +123,8 @@ impl<'a> View<'a> {
         let mut all = own.items;
         all.extend(defaults);
         all.sort_by_key(|credential| std::cmp::Reverse(credential.id));
-        let page = request.paginate(all, |credential| credential.id.to_string());
-        Page {
+        let page = request.paginate(all, |credential| credential.id)?;
+        Ok(Page {
             next_cursor: page.next_cursor.or(own.next_cursor),
             items: page
                 .items
@@ -131,6 +132,6 @@ impl<'a> View<'a> {
                 .filter_map(|credential| self.of(credential))
                 .collect(),
             total: None,
-        }
+        })
     }
 }

@@ -5,7 +5,7 @@ use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
 use domain::Error;
 use domain::activity::{ActivityCount, RequestLogEntry};
-use domain::ids::{ActivityId, TokenId, WorkspaceId};
+use domain::ids::{ActivityId, ProjectId, TokenId, WorkspaceId};
 use futures::future::try_join;
 use serde::Serialize;
 use store::ActivityFilter;
@@ -39,7 +39,7 @@ struct ActivityData {
     /// Until the answer was ready, in whole milliseconds, rounded up.
     duration_ms: u64,
     /// `null` for requests that are not about one.
-    project_id: Option<u64>,
+    project_id: Option<ProjectId>,
     ip: String,
     user_agent: Option<String>,
     /// As in the response's `X-Request-Id`.
@@ -90,7 +90,7 @@ impl From<RequestLogEntry> for ActivityData {
     params(
         ("workspace_id" = Option<WorkspaceId>, Query, description = "Default: the session's, or the key's own"),
         ("key_id" = Option<TokenId>, Query, description = "Only this key's"),
-        ("project_id" = Option<u64>, Query, description = "Only those about this project"),
+        ("project_id" = Option<ProjectId>, Query, description = "Only those about this project"),
         ("method" = Option<String>, Query, description = "Only this method", example = "POST"),
         ("status" = Option<String>, Query, description = "A status, or a class of them", example = "4xx"),
         ("from" = Option<String>, Query, description = "At or after: RFC 3339, or a date", example = "2026-11-22T10:00:00Z"),

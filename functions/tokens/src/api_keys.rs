@@ -239,7 +239,7 @@ async fn create_key(
         id: fresh.id(now),
         kind: body.kind.into(),
         organization_id: caller.organization_id,
-        user_id: caller.user_id,
+        user_id: caller.user()?,
         workspace_id: context
             .authenticator
             .workspace_for(&caller, body.workspace_id)

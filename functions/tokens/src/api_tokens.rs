@@ -146,7 +146,7 @@ async fn create_token(
         id: fresh.id(now),
         kind: TokenKind::Prodgy,
         organization_id: caller.organization_id,
-        user_id: caller.user_id,
+        user_id: caller.user()?,
         workspace_id: context
             .authenticator
             .workspace_for(&caller, body.product_id)

@@ -57,7 +57,7 @@ pub(crate) async fn create(
         Err(refusal @ (Error::Conflict(_) | Error::LimitReached(_))) => {
             let made = store.token(token.organization_id, token.id).await?;
             let made =
-                made.filter(|made| made.user_id == caller.user_id && made.kind == token.kind);
+                made.filter(|made| Some(made.user_id) == caller.user_id && made.kind == token.kind);
             let made = made.ok_or(refusal)?;
             regenerate(state, caller, &made, made.clone(), None).await
         }
@@ -123,7 +123,7 @@ pub(crate) async fn find_to_end(
     kinds: &[TokenKind],
 ) -> Result<Token> {
     let token = find(state, caller, id, kinds).await?;
-    if token.user_id != caller.user_id {
+    if Some(token.user_id) != caller.user_id {
         caller.require_role(Role::Admin)?;
     }
     Ok(token)
@@ -137,7 +137,7 @@ pub(crate) async fn find_to_change(
     kinds: &[TokenKind],
 ) -> Result<Token> {
     let token = find_to_end(state, caller, id, kinds).await?;
-    let is_own = token.user_id == caller.user_id;
+    let is_own = Some(token.user_id) == caller.user_id;
     if token.maker_organization_id.is_none() && !is_own {
         // What its maker may do is written on an older token when it is first used, and may be as much as this.
         caller.require_role_everywhere(Role::Admin)?;

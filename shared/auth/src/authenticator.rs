@@ -236,7 +236,7 @@ impl Authenticator {
         };
         Ok(Principal {
             identity: Identity::Token(token.id, token.kind),
-            user_id: token.user_id,
+            user_id: Some(token.user_id),
             organization_id: organization,
             home_organization_id: token.organization_id,
             member_revision: None,
@@ -323,7 +323,7 @@ impl Authenticator {
         };
         Ok(Principal {
             identity: Identity::Session(claims.sid),
-            user_id: claims.sub,
+            user_id: Some(claims.sub),
             organization_id: organization,
             home_organization_id: claims.org,
             member_revision: Some(member.revision),

@@ -44,11 +44,11 @@ impl Lasting {
     /// `Unauthenticated` when the headers are not those of the principal's request.
     pub fn credential(&self) -> Result<String> {
         Ok(match self.identity {
-            Identity::Session(id) => id.to_string(),
             Identity::Token(..) => match Credential::read(self.policy, &self.headers)? {
                 Credential::Token(secret) => secret.hash().to_string(),
                 Credential::Session(_) => return Err(crate::credential::refused()),
             },
+            other => other.to_string(),
         })
     }
 }

@@ -1,25 +1,46 @@
 //! The principal that a request acts for.
 
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 use domain::access::{Holding, Role, grants, least_role};
 use domain::audit::Caller;
-use domain::ids::{OrganizationId, SessionId, TokenId, UserId, WorkspaceId};
+use domain::ids::{
+    AppUserId, OAuthGrantId, OrganizationId, SessionId, TokenId, UserId, WorkspaceId,
+};
 use domain::token::TokenKind;
 use domain::{Error, Result};
 
-/// The kind of credential that the request showed.
+/// The credential that the request showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     Session(SessionId),
     Token(TokenId, TokenKind),
+    /// A client that a user has let in. It has scopes, as a key has.
+    OAuth(OAuthGrantId),
+    AppUser(AppUserId),
+    /// The platform itself, for the named job.
+    Service(&'static str),
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Session(id) => id.fmt(formatter),
+            Self::Token(id, _) => id.fmt(formatter),
+            Self::OAuth(id) => id.fmt(formatter),
+            Self::AppUser(id) => id.fmt(formatter),
+            Self::Service(name) => name.fmt(formatter),
+        }
+    }
 }
 
 /// A caller whose credential was found good, with the tenant that it may touch.
 #[derive(Clone, Debug)]
 pub struct Principal {
     pub identity: Identity,
-    /// The user, or for a token the one who made it.
-    pub user_id: UserId,
+    /// The user, or for a token the one who made it; `None` for a caller who is no user of the platform.
+    pub user_id: Option<UserId>,
     pub organization_id: OrganizationId,
     /// The organization that the user belongs to: another one only for a super admin who named it.
     pub home_organization_id: OrganizationId,
@@ -43,15 +64,24 @@ pub struct Principal {
 impl Principal {
     /// `Ok` when the key carries the scope and the caller has the role that it needs. Sessions have roles alone.
     pub fn require_scope(&self, scope: &str) -> Result<()> {
-        match self.identity {
-            Identity::Session(_) => {}
-            Identity::Token(_, kind) if kind.has_role() => {}
-            Identity::Token(..) if grants(&self.scopes, scope) => {}
-            Identity::Token(..) => {
-                return Err(Error::Forbidden(format!("Missing scope: {scope}")));
-            }
+        let has_role_alone = match self.identity {
+            Identity::Session(_) | Identity::Service(_) => true,
+            Identity::Token(_, kind) => kind.has_role(),
+            Identity::OAuth(_) | Identity::AppUser(_) => false,
+        };
+        if !has_role_alone && !grants(&self.scopes, scope) {
+            return Err(Error::Forbidden(format!("Missing scope: {scope}")));
         }
         self.require_role(least_role(scope))
+    }
+
+    /// The user who acts, or for whom the caller acts.
+    ///
+    /// # Errors
+    /// `Forbidden` for a caller who is no user of the platform.
+    pub fn user(&self) -> Result<UserId> {
+        self.user_id
+            .ok_or_else(|| Error::Forbidden("this needs a user of the platform".to_owned()))
     }
 
     pub fn require_role(&self, role: Role) -> Result<()> {
@@ -80,7 +110,7 @@ impl Principal {
     pub fn require_session(&self) -> Result<SessionId> {
         match self.identity {
             Identity::Session(id) => Ok(id),
-            Identity::Token(..) => Err(Error::Unauthenticated(
+            _ => Err(Error::Unauthenticated(
                 "this needs a user session".to_owned(),
             )),
         }
@@ -88,8 +118,8 @@ impl Principal {
 
     pub fn token_id(&self) -> Option<TokenId> {
         match self.identity {
-            Identity::Session(_) => None,
             Identity::Token(id, _) => Some(id),
+            _ => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ActivityId, TokenId, WorkspaceId};
+use crate::ids::{ActivityId, ProjectId, TokenId, WorkspaceId};
 
 /// The longest path that is kept, in bytes.
 const MAX_PATH: usize = 512;
@@ -23,7 +23,7 @@ pub struct RequestLogEntry {
     /// Until the answer was ready.
     pub duration_micros: u64,
     /// The Prowpt project that the request was about.
-    pub project_id: Option<u64>,
+    pub project_id: Option<ProjectId>,
     /// As the gateway saw it.
     pub ip: String,
     pub user_agent: Option<String>,

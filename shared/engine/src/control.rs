@@ -44,7 +44,7 @@ impl Control {
         stop(&self.store, &self.clock, workspace, id, None, caller).await
     }
 
-    /// Backoff a run before its next step; how it stands is told at once, which may be `running` while a call is under way.
+    /// Pauses a run before its next step; how it stands is told at once, which may be `running` while a call is under way.
     ///
     /// # Errors
     /// `NotFound`; `Refused` when the run is neither queued nor running.

@@ -17,7 +17,7 @@ use store::{RunWrite, Store};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::machine::Outcome;
+use crate::outcome::Outcome;
 use crate::run_head::{append_events, is_as, is_held, is_lost};
 
 /// How often the end of a run is tried against other writers of its agent.

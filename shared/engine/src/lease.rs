@@ -23,7 +23,7 @@ pub(crate) use self::blame::Blame;
 pub use self::blame::goes_alone;
 use crate::backoff::Backoff;
 use crate::finish::{Ending, count_usage, write_end};
-use crate::machine::State;
+use crate::machine::Machine;
 use crate::places::Places;
 use crate::run_head::{SLACK, SWEEP_AFTER, append_events, is_as, is_lost};
 
@@ -164,7 +164,7 @@ impl<'a> LeasedRun<'a> {
 
     /// Stores what has happened. When what is wanted of this worker has changed meanwhile, calls that are about to be made are left
     /// for later: their intents are not stored, and a pause comes first.
-    pub(crate) async fn write(&mut self, state: &mut State) -> Result<()> {
+    pub(crate) async fn write(&mut self, state: &mut impl Machine) -> Result<()> {
         let (next, steps) = self.with_state(self.renewed(), state);
         if self.try_put(&next, &steps).await? {
             state.written();
@@ -175,7 +175,7 @@ impl<'a> LeasedRun<'a> {
     }
 
     /// Stores what has happened and gives the run back, for another worker to go on with at once.
-    pub(crate) async fn release(&mut self, state: &mut State) -> Result<()> {
+    pub(crate) async fn release(&mut self, state: &mut impl Machine) -> Result<()> {
         let released = Run {
             lease: None,
             due_at: Some(self.clock.now()),
@@ -206,7 +206,7 @@ impl<'a> LeasedRun<'a> {
 
     /// Stores what has happened and that the run is paused: no worker takes it before it is continued. `false` when the pause was
     /// taken back; nothing is stored then.
-    pub(crate) async fn pause(&mut self, state: &mut State) -> Result<bool> {
+    pub(crate) async fn pause(&mut self, state: &mut impl Machine) -> Result<bool> {
         let now = self.clock.now();
         while self.run.pause_requested {
             let mut paused = Run {
@@ -293,7 +293,7 @@ impl<'a> LeasedRun<'a> {
     }
 
     /// `next` with what has happened, and the steps that tell of it.
-    fn with_state(&self, mut next: Run, state: &State) -> (Run, Vec<Step>) {
+    fn with_state(&self, mut next: Run, state: &impl Machine) -> (Run, Vec<Step>) {
         let steps = append_events(&mut next, state.unwritten(), self.clock.now());
         next.tokens = state.usage();
         next.cost_micros = state.cost_micros();

@@ -16,7 +16,7 @@ pub struct Limits {
     pub tokens: Option<u64>,
     /// What they may cost, in millionths of a US dollar.
     pub cost_micros: Option<u64>,
-    /// How long workers may have the run, in all. Backoff and outages do not count.
+    /// How long workers may have the run, in all. Pauses and outages do not count.
     pub time: Duration,
 }
 

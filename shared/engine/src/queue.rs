@@ -1,62 +1,46 @@
 //! The queues that runs wait in for a worker.
 //!
-//! Most go over the shared queue. A run that has lost a lease goes on alone, over a queue of its own: it may have ended its
-//! worker, and must not disturb other runs. Both are standard queues, whose messages name their organization as group: SQS then
-//! deals out those of quiet organizations before those of one that fills the queue.
+//! Most go over the shared queue. A run that has lost a lease goes on alone, over a queue of its own: it may have ended its worker, and must
+//! not disturb other runs. Messages name their organization as group.
 
 use std::time::Duration;
 
+use domain::Result;
 use domain::message::{Advance, RunMessage};
-use domain::{Error, Result};
-use runtime::Services;
-
-/// SQS takes no longer delay.
-const MAX_DELAY: Duration = Duration::from_secs(900);
+use runtime::{Queue, Services};
 
 /// Sends runs to the workers. Cheap to clone.
 #[derive(Clone)]
 pub struct RunQueue {
-    sqs: aws_sdk_sqs::Client,
-    shared: String,
+    shared: Queue<RunMessage>,
     /// The same as `shared` in functions that send no run alone.
-    alone: String,
+    alone: Queue<RunMessage>,
 }
 
 impl RunQueue {
     /// # Errors
     /// `RUN_QUEUE_URL` is not set.
     pub fn new(services: &Services) -> Result<Self, runtime::Error> {
-        let config = &services.config;
-        let shared = config.run_queue_url.clone();
-        let shared = shared.ok_or("RUN_QUEUE_URL is not set")?;
-        let alone = config.alone_run_queue_url.clone();
+        let shared = Queue::new(services, "RUN_QUEUE_URL")?;
+        let alone = Queue::new(services, "ALONE_RUN_QUEUE_URL");
         Ok(Self {
-            sqs: services.sqs.clone(),
-            alone: alone.unwrap_or_else(|| shared.clone()),
+            alone: alone.unwrap_or_else(|_| shared.clone()),
             shared,
         })
     }
 
-    /// Sends the message that makes a worker take the run on, `delay` from now, rounded up to seconds.
+    /// Sends the message that makes a worker take the run on, `delay` from now.
+    ///
+    /// # Errors
+    /// `Unavailable` when the queue has not confirmed it.
     pub async fn send(&self, message: Advance, delay: Duration) -> Result<()> {
-        let seconds = delay.min(MAX_DELAY).as_millis().div_ceil(1000);
-        let url = if message.alone {
+        let queue = if message.alone {
             &self.alone
         } else {
             &self.shared
         };
         let group = message.organization_id.to_string();
-        let body = serde_json::to_string(&RunMessage::Advance(message)).map_err(Error::internal)?;
-        let sending = self
-            .sqs
-            .send_message()
-            .queue_url(url)
-            .message_body(body)
-            .message_group_id(group)
-            .set_delay_seconds(i32::try_from(seconds).ok().filter(|seconds| *seconds > 0))
-            .send();
-        // Boxed like every call of the SDK, whose futures have kilobytes.
-        Box::pin(sending).await.map_err(Error::unavailable)?;
-        Ok(())
+        let message = RunMessage::Advance(message);
+        queue.send(&message, &group, delay).await
     }
 }

@@ -6,42 +6,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::agent::AgentVersion;
 use domain::message::Advance;
-use domain::run::{Lineage, Run, RunStatus, ToolCall, ToolOutcome};
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use domain::run::{Run, RunStatus};
 use runtime::Clock;
 use serde_json::Value;
 use store::{LoadedRun, Store};
-use tools::{CallingRun, Delegation, ToolCatalog, ToolPermissions, ToolScope, ToolSet};
+use tools::{CallingRun, ToolCatalog, ToolScope};
 
+use crate::agent_loop::State;
+use crate::agent_runner::AgentRunner;
 use crate::agents;
-use crate::calls::{self, Deadlines};
+use crate::calls::Deadlines;
 use crate::finish::{Ending, finish_now};
 use crate::lease::{Blame, LeasedRun, goes_alone};
-use crate::machine::{Action, PendingCall, State};
+use crate::machine::{Effect, Machine};
 use crate::models::Models;
 use crate::places::Places;
-use crate::provider_keys::Tenant;
+use crate::progress::Progress;
 use crate::run_head::{is_held, is_lost};
-use crate::stream_buffer::StreamBuffer;
-use crate::structured;
-
-/// How far a worker has come with a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// It has ended.
-    Finished,
-    /// There is no time left here; the worker that gets its next message goes on, in the same `place`.
-    Yielded { place: Option<u16> },
-    /// Its organization has no place for it now. It gets a message once there is one.
-    Waiting,
-    /// A pause was wanted, and it is paused now.
-    Paused,
-    /// There was nothing to do: it had ended, waits for a person, or is held by another worker.
-    Idle,
-    /// It may have ended a worker: it is to go on alone, and nothing was done here.
-    Suspected,
-}
 
 /// Carries runs out. Cheap to clone.
 #[derive(Clone)]
@@ -155,7 +136,15 @@ impl Runner {
             Ok(state) => {
                 let limit = state.definition().limits.time;
                 deadlines.run_ends = Some(held.since + limit.saturating_sub(held.worked_before));
-                self.carry_out(state, held, deadlines).await
+                let run = CallingRun::of(&held.run);
+                let scope = ToolScope {
+                    organization_id: run.organization_id,
+                    workspace_id: run.workspace_id,
+                    run: Some(&run),
+                };
+                let tools = self.tools.resolve(scope, &state.definition().tools).await?;
+                let agent = AgentRunner::new(&self.models, &self.places, tools, run, &state);
+                self.carry_out(state, agent, held, deadlines).await
             }
             Err(why) => {
                 let ending = Ending::failed(&held.run, &why);
@@ -165,195 +154,56 @@ impl Runner {
         }
     }
 
-    async fn carry_out(
+    /// Takes a machine as far as it goes.
+    async fn carry_out<M: Machine>(
         &self,
-        mut state: State,
+        mut machine: M,
+        mut performer: impl Performer<M>,
         held: &mut LeasedRun<'_>,
         deadlines: Deadlines<'_>,
     ) -> Result<Progress> {
-        let run = CallingRun::of(&held.run);
-        let scope = ToolScope {
-            organization_id: run.organization_id,
-            workspace_id: run.workspace_id,
-            run: Some(&run),
-        };
-        let tools = self.tools.resolve(scope, &state.definition().tools).await?;
-        let specs = tools.specs();
-        let caller = ToolCaller {
-            tools: &tools,
-            permissions: &calls::permissions(state.definition()),
-            run: &run,
-        };
         loop {
-            let action = state.next();
-            match action {
-                Action::CallModel | Action::RecordIntents(_) | Action::CallTools(_)
-                    if deadlines.run_is_over() =>
-                {
-                    state.fail(state.definition().limits.time_is_up());
+            let action = machine.next();
+            let effect = M::effect(&action);
+            let (begins, has_effect) = (effect == Effect::Begins, effect != Effect::None);
+            if has_effect && deadlines.run_is_over() {
+                let why = machine.limits().time_is_up();
+                machine.fail(why);
+            } else if begins && held.run.pause_requested {
+                if held.pause(&mut machine).await? {
+                    tracing::info!(run.id = %held.run.id, "run paused");
+                    return Ok(Progress::Paused);
                 }
-                // Before the intents, not between them and their calls: a worker that finds an intent must assume that the call was
-                // made.
-                Action::CallModel | Action::RecordIntents(_) if held.run.pause_requested => {
-                    if held.pause(&mut state).await? {
-                        tracing::info!(run.id = %held.run.id, "run paused");
-                        return Ok(Progress::Paused);
-                    }
-                }
-                Action::CallModel | Action::RecordIntents(_) | Action::CallTools(_)
-                    if !self.has_time(&action, &state, deadlines) =>
-                {
-                    held.release(&mut state).await?;
-                    let place = held.place();
-                    return Ok(Progress::Yielded { place });
-                }
-                // Before the intents too.
-                Action::CallModel | Action::RecordIntents(_)
-                    if !held.has_place(&self.places).await? =>
-                {
-                    held.release(&mut state).await?;
-                    return self.wait_for_place(&held.run).await;
-                }
-                Action::Write => held.write(&mut state).await?,
-                Action::RecordIntents(calls) => {
-                    for call in calls {
-                        let before = state.calls_before(&call);
-                        let most = Lineage::max_children(held.run.lineage.as_ref());
-                        match calls::check(&tools, state.definition(), &call, before, most) {
-                            Ok(idempotent) => state.intend(&call.id, idempotent),
-                            Err(why) => state.refuse(&call.id, why),
-                        }
-                    }
-                }
-                Action::CallModel => {
-                    let request = state.request(specs.clone());
-                    let tenant = Tenant {
-                        organization_id: held.run.organization_id,
-                        workspace_id: held.run.workspace_id,
-                    };
-                    let choice = &state.definition().model;
-                    let buffer = StreamBuffer::after(held.attempts());
-                    let models = &self.models;
-                    let answer = calls::ask(models, tenant, choice, &request, &buffer, deadlines);
-                    match held.with_heartbeat_streaming(&buffer, answer).await?? {
-                        Ok(answer) => state.answered(answer),
-                        Err(_) if deadlines.run_is_over() => {
-                            state.fail(state.definition().limits.time_is_up());
-                        }
-                        Err(why) => state.fail(why),
-                    }
-                }
-                Action::CallTools(calls) => {
-                    let waits = calls
-                        .iter()
-                        .any(|pending| caller.waits_for_a_run(&pending.call));
-                    call_tools(calls, caller, &mut state, held, deadlines).await?;
-                    if waits {
-                        held.look_after_place().await;
-                    }
-                }
-                Action::CheckAnswer => {
-                    if let Some((schema, text)) = state.to_check() {
-                        let checked = held.with_heartbeat(structured::check(schema, text)).await?;
-                        state.checked(checked);
-                    }
-                }
-                Action::Done(outcome) => {
-                    let ending = Ending {
-                        shown: state.definition().result.shown(&outcome),
-                        outcome,
-                        events: state.unwritten(),
-                        tokens: state.usage(),
-                        cost_micros: state.cost_micros(),
-                    };
-                    held.end(&ending, &self.places).await?;
-                    return Ok(Progress::Finished);
+            } else if has_effect && !performer.has_time(&action, &machine, deadlines) {
+                held.release(&mut machine).await?;
+                let place = held.place();
+                return Ok(Progress::Yielded { place });
+            } else if begins && !held.has_place(&self.places).await? {
+                held.release(&mut machine).await?;
+                return self.wait_for_place(&held.run).await;
+            } else {
+                let done = performer.perform(action, &mut machine, held, deadlines);
+                if let Some(progress) = done.await? {
+                    return Ok(progress);
                 }
             }
-        }
-    }
-
-    /// Whether this worker has the time for what comes next.
-    fn has_time(&self, action: &Action, state: &State, deadlines: Deadlines<'_>) -> bool {
-        match action {
-            Action::CallModel if !state.definition().model_is_in_process() => {
-                deadlines.is_left_for(self.models.timeout)
-            }
-            // Their intents were stored a moment ago, when there was time.
-            Action::CallTools(calls) if calls.iter().all(|pending| !pending.repeat) => true,
-            _ => deadlines.is_left(),
         }
     }
 }
 
-/// What a run calls tools with.
-#[derive(Clone, Copy)]
-struct ToolCaller<'a> {
-    tools: &'a ToolSet,
-    permissions: &'a ToolPermissions,
-    run: &'a CallingRun,
-}
+/// Does what a machine says to a run that is leased.
+pub(crate) trait Performer<M: Machine> {
+    /// Whether this worker has the time for an action with an effect.
+    fn has_time(&self, action: &M::Action, machine: &M, deadlines: Deadlines<'_>) -> bool;
 
-impl ToolCaller<'_> {
-    /// Whether a call may lend its run's place to another run.
-    fn waits_for_a_run(&self, call: &ToolCall) -> bool {
-        let tool = self.tools.get(&call.tool);
-        tool.is_some_and(|tool| tool.delegation(&call.arguments) == Delegation::Waits)
-    }
-}
-
-/// Makes calls side by side.
-async fn call_tools(
-    calls: Vec<PendingCall>,
-    caller: ToolCaller<'_>,
-    state: &mut State,
-    held: &mut LeasedRun<'_>,
-    deadlines: Deadlines<'_>,
-) -> Result<()> {
-    let run = caller.run;
-    let call = async |PendingCall { call, repeat }: PendingCall| {
-        tracing::debug!(run.id = %run.id, tool = call.tool, repeat, "tool call");
-        let outcome = calls::call(caller.tools, caller.permissions, run, &call, deadlines).await;
-        if let ToolOutcome::Error(_) = outcome {
-            tracing::info!(run.id = %run.id, tool = call.tool, "tool call failed");
-        }
-        (call.id, outcome)
-    };
-    let mut under_way: Vec<_> = calls
-        .iter()
-        .map(|pending| pending.call.id.clone())
-        .collect();
-    let mut running: FuturesUnordered<_> = calls.into_iter().map(call).collect();
-    while !running.is_empty() {
-        let next = tokio::time::timeout(deadlines.rest_of_run(), running.next());
-        match held.with_heartbeat(next).await? {
-            Ok(Some((id, outcome))) => {
-                under_way.retain(|call| *call != id);
-                state.returned(&id, outcome);
-                // Not once: a write that learns that the run shall pause has to be made again.
-                while state.must_write() && !running.is_empty() {
-                    held.write(state).await?;
-                }
-            }
-            Ok(None) => break,
-            Err(_) => {
-                let mut why = state.definition().limits.time_is_up();
-                let in_doubt: Vec<_> = state.in_doubt().map(|call| call.tool.clone()).collect();
-                if !in_doubt.is_empty() {
-                    let tools = in_doubt.join(", ");
-                    why.push_str(&format!(
-                        " during a call of {tools}, which may or may not have taken effect"
-                    ));
-                }
-                for id in under_way {
-                    state.returned(&id, ToolOutcome::Error(why.clone()));
-                }
-                state.fail(why);
-                break;
-            }
-        }
-    }
-    Ok(())
+    /// Does it and tells the machine what came of it; how far the worker has come, once the run is over.
+    async fn perform(
+        &mut self,
+        action: M::Action,
+        machine: &mut M,
+        held: &mut LeasedRun<'_>,
+        deadlines: Deadlines<'_>,
+    ) -> Result<Option<Progress>>;
 }
 
 /// A run as far as its journal goes. The inner error ends the run; the outer one is a defect of ours.

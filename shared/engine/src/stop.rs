@@ -8,9 +8,10 @@ use runtime::Clock;
 use store::{LoadedRun, Store};
 use tokio::time::Instant;
 
+use crate::agent_loop::State;
 use crate::definition::Definition;
 use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
-use crate::machine::State;
+use crate::machine::Machine;
 use crate::run_head::{in_state, is_lost};
 
 /// How often a stop is tried against a worker that keeps writing.

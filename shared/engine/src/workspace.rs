@@ -8,7 +8,7 @@ use domain::Error;
 use domain::agent::Agent;
 use domain::audit::Caller;
 use domain::ids::{self, AgentId, RunId, WorkspaceId};
-use domain::page::PageRequest;
+use domain::page::{Cursor, PageRequest};
 use domain::run::{DisplayMessage, Lineage, Run, RunStatus, RunTrigger};
 use futures::future::{BoxFuture, try_join, try_join_all};
 use runtime::Clock;
@@ -181,7 +181,7 @@ impl WorkspaceTools {
             };
             let page = self.store.agents(workspace, &page).await?;
             known.extend(page.items);
-            cursor = page.next_cursor;
+            cursor = page.next_cursor.map(Cursor::from);
             if cursor.is_none() || known.len() >= KNOWN_BY_NAME as usize {
                 return Ok(known);
             }

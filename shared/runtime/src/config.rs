@@ -31,10 +31,8 @@ pub struct Config {
     pub files_bucket: String,
     /// `SECRET_ARN`: the secret that all keys are derived from.
     pub secret_arn: String,
-    /// `RUN_QUEUE_URL`: where runs wait for a worker. Functions that start none need not have it.
-    pub run_queue_url: Option<String>,
-    /// `ALONE_RUN_QUEUE_URL`: where runs wait that shall go on alone. Functions that know of none need not have it.
-    pub alone_run_queue_url: Option<String>,
+    /// `..._QUEUE_URL`: the URLs of the queues that the function sends to, by the names of the variables.
+    pub queues: HashMap<String, String>,
     /// `PUBLIC_URL`: what clients call us, without a trailing slash; `None` means: as each request says.
     pub public_url: Option<String>,
     pub registration: Registration,
@@ -183,8 +181,7 @@ impl Config {
             },
             files_bucket: variables.required("FILES_BUCKET")?,
             secret_arn: variables.required("SECRET_ARN")?,
-            run_queue_url: variables.optional("RUN_QUEUE_URL"),
-            alone_run_queue_url: variables.optional("ALONE_RUN_QUEUE_URL"),
+            queues: variables.queues(),
             public_url: variables
                 .optional("PUBLIC_URL")
                 .map(|url| url.trim_end_matches('/').to_owned()),
@@ -299,6 +296,13 @@ impl Variables<'_> {
         let named = self.optional("OUTBOUND_OWN_PORTS").unwrap_or_default();
         let named = named.split(',').filter_map(|port| port.trim().parse().ok());
         ports.chain(named).collect()
+    }
+
+    fn queues(&self) -> HashMap<String, String> {
+        let set = self.0.iter().filter(|(_, url)| !url.is_empty());
+        set.filter(|(name, _)| name.ends_with("_QUEUE_URL"))
+            .map(|(name, url)| (name.clone(), url.clone()))
+            .collect()
     }
 
     fn url(&self, name: &'static str, default: &str) -> String {

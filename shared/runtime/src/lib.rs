@@ -11,6 +11,7 @@ pub mod config;
 pub mod lambda;
 pub mod logging;
 pub mod queue;
+pub mod queue_batch;
 mod retries;
 pub mod secrets;
 pub mod services;
@@ -19,6 +20,7 @@ pub use background_tasks::BackgroundTasks;
 pub use clock::Clock;
 pub use config::{Config, ConfigError};
 pub use lambda::{Invocation, Lambda};
+pub use queue::Queue;
 pub use secrets::{MasterKey, MasterKeys, Secrets};
 pub use services::Services;
 

@@ -1,101 +1,67 @@
-//! Queue batches: one message at a time to a handler, and the failed ones back to the queue.
+//! Queues: each takes messages of one type.
 
-use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures::{FutureExt, StreamExt};
-use serde::de::DeserializeOwned;
-use tracing::Instrument;
+use domain::Error;
+use serde::Serialize;
 
-/// How many messages of one batch are handled at once.
-const CONCURRENCY: usize = 10;
+use crate::Services;
+use crate::config::ConfigError;
 
-/// Runs `handle` for every message of the batch and reports those that failed, so that only they are delivered again. One whose
-/// handling panics is among them, and no other is disturbed.
-///
-/// A message that is not a `T` can never succeed. It is reported as failed all the same: the queue's redrive policy moves
-/// it to the dead-letter queue, where it is seen, while acknowledging would lose it silently.
-pub async fn each_message<T, F, R>(event: SqsEvent, handle: F) -> SqsBatchResponse
-where
-    T: DeserializeOwned,
-    F: Fn(T) -> R,
-    R: Future<Output = Result<(), domain::Error>>,
-{
-    let failed: Vec<String> = futures::stream::iter(event.records)
-        .map(|message| {
-            let handle = &handle;
-            async move {
-                let id = message.message_id.clone().unwrap_or_default();
-                let span = tracing::info_span!("message", message.id = %id);
-                // What a handler shares with others is the clients of services, which know no half-done state.
-                let handled = AssertUnwindSafe(one_message(&message, handle)).catch_unwind();
-                let handled = async {
-                    handled.await.unwrap_or_else(|_| {
-                        tracing::error!("the handling of a queue message panicked");
-                        Err(())
-                    })
-                };
-                handled.instrument(span).await.is_err().then_some(id)
-            }
-        })
-        .buffer_unordered(CONCURRENCY)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
-    let mut response = SqsBatchResponse::default();
-    response.batch_item_failures = failed
-        .into_iter()
-        .map(|id| {
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = id;
-            failure
-        })
-        .collect();
-    response
+/// The longest delay that SQS takes.
+const MAX_DELAY: Duration = Duration::from_secs(900);
+
+/// A standard queue. Cheap to clone.
+pub struct Queue<M> {
+    sqs: aws_sdk_sqs::Client,
+    url: Arc<str>,
+    messages: PhantomData<fn(M)>,
 }
 
-async fn one_message<T, F, R>(message: &SqsMessage, handle: &F) -> Result<(), ()>
-where
-    T: DeserializeOwned,
-    F: Fn(T) -> R,
-    R: Future<Output = Result<(), domain::Error>>,
-{
-    let body = message.body.as_deref().unwrap_or_default();
-    let body = serde_json::from_str(body)
-        .map_err(|error| tracing::error!(%error, "queue message cannot be read"))?;
-    handle(body).await.map_err(|error| {
-        // Its message alone hides what went wrong below it.
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::error!(%error, source, retryable = error.is_retryable(), "queue message failed");
-    })
+impl<M> Clone for Queue<M> {
+    fn clone(&self) -> Self {
+        Self {
+            sqs: self.sqs.clone(),
+            url: self.url.clone(),
+            messages: PhantomData,
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_message_that_panics_fails_alone() {
-        let mut event = SqsEvent::default();
-        event.records = ["1", "2", "3", "{"]
-            .iter()
-            .map(|body| {
-                let mut message = SqsMessage::default();
-                message.message_id = Some(format!("m{body}"));
-                message.body = Some((*body).to_owned());
-                message
-            })
-            .collect();
-        let response = each_message(event, async |number: u32| {
-            tokio::task::yield_now().await;
-            assert_ne!(number, 2, "this one is what the test is about");
-            Ok(())
+impl<M: Serialize> Queue<M> {
+    /// The queue whose URL is in this environment variable, which ends in `_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// `Missing` when the variable is not set.
+    pub fn new(services: &Services, variable: &'static str) -> Result<Self, ConfigError> {
+        let url = services.config.queues.get(variable);
+        Ok(Self {
+            sqs: services.sqs.clone(),
+            url: url.ok_or(ConfigError::Missing(variable))?.as_str().into(),
+            messages: PhantomData,
         })
-        .await;
-        let failed = response.batch_item_failures.into_iter();
-        let mut failed: Vec<_> = failed.map(|failure| failure.item_identifier).collect();
-        failed.sort();
-        assert_eq!(failed, ["m2", "m{"]);
+    }
+
+    /// Sends a message, to be received after `delay`: rounded up to seconds, at most 15 minutes. SQS deals out the messages of quiet
+    /// groups before those of one that fills the queue.
+    ///
+    /// # Errors
+    /// `Unavailable` when SQS has not confirmed it. The message may have been sent.
+    pub async fn send(&self, message: &M, group: &str, delay: Duration) -> Result<(), Error> {
+        let seconds = delay.min(MAX_DELAY).as_millis().div_ceil(1000);
+        let body = serde_json::to_string(message).map_err(Error::internal)?;
+        let sending = self
+            .sqs
+            .send_message()
+            .queue_url(&*self.url)
+            .message_body(body)
+            .message_group_id(group)
+            .set_delay_seconds(i32::try_from(seconds).ok().filter(|seconds| *seconds > 0))
+            .send();
+        // Boxed like every call of the SDK, whose futures have kilobytes.
+        Box::pin(sending).await.map_err(Error::unavailable)?;
+        Ok(())
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use domain::Result;
 use domain::activity::{ActivityCount, RequestLogEntry};
-use domain::ids::{ActivityId, OrganizationId, TokenId, WorkspaceId};
-use domain::page::{MAX_OFFSET, Page, PageRequest};
-use domain::{Error, Result};
+use domain::ids::{ActivityId, OrganizationId, ProjectId, TokenId, WorkspaceId};
+use domain::page::{Cursor, MAX_OFFSET, Page, PageRequest};
 use futures::future::{OptionFuture, join, try_join, try_join_all};
 
 use crate::Store;
@@ -30,7 +30,7 @@ pub(crate) const AHEAD: TimeDelta = TimeDelta::hours(1);
 #[derive(Clone, Debug, Default)]
 pub struct ActivityFilter {
     pub key_id: Option<TokenId>,
-    pub project_id: Option<u64>,
+    pub project_id: Option<ProjectId>,
     /// In upper case.
     pub method: Option<String>,
     /// From the first to the last status, both included.
@@ -155,10 +155,11 @@ impl Store {
         page: &PageRequest,
         now: DateTime<Utc>,
     ) -> Result<Page<RequestLogEntry>> {
-        let cursor = page.cursor.as_deref().map(str::parse::<ActivityId>);
-        let cursor = cursor
-            .transpose()
-            .map_err(|_| Error::invalid_query("cursor", "is not a valid cursor"))?;
+        let cursor = page
+            .cursor
+            .as_ref()
+            .map(Cursor::id::<ActivityId>)
+            .transpose()?;
         // Days without a request need not be asked for. Those that are not counted yet are asked for anyway.
         let (mut days, counted_to) = self.kept_counts(workspace, now).await?;
         let mut all: u64 = days.values().map(|count| count.requests).sum();
@@ -221,7 +222,7 @@ impl Walk<'_> {
             list.to = self.filter.to.map(bound);
             loop {
                 let request = PageRequest {
-                    cursor: seen.clone(),
+                    cursor: seen.clone().map(Cursor::from),
                     ..PageRequest::first(250)
                 };
                 let rows = self

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::agent::Agent;
 use domain::ids::{AgentId, RunId, WorkspaceId};
-use domain::page::{Page, PageRequest};
+use domain::page::{Cursor, Page, PageRequest};
 use domain::run::{Run, RunStatus};
 use domain::{Error, Result};
 use futures::future::try_join;
@@ -83,7 +83,13 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Page<AgentWithStatus>> {
         let limit = page.limit.get() + SPARE;
-        let first = self.statuses(workspace, page.cursor.as_deref(), limit);
+        let cursor = page
+            .cursor
+            .as_ref()
+            .map(Cursor::id::<AgentId>)
+            .transpose()?;
+        let cursor = cursor.map(|cursor| cursor.to_string());
+        let first = self.statuses(workspace, cursor.as_deref(), limit);
         let (agents, (mut statuses, mut more)) =
             try_join(self.agents(workspace, page), first).await?;
         if let Some(oldest) = agents.items.last() {

@@ -1,10 +1,10 @@
 //! The audit log of a workspace, and that of an organization, which is read together with those of its workspaces.
 
 use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, Utc};
+use domain::Result;
 use domain::audit::AuditEntry;
 use domain::ids::{AuditId, OrganizationId, WorkspaceId};
-use domain::page::{Page, PageRequest};
-use domain::{Error, Result};
+use domain::page::{Cursor, Page, PageRequest};
 
 use crate::item::{NewItem, entity};
 use crate::list::List;
@@ -52,10 +52,9 @@ impl Store {
     ) -> Result<Page<AuditEntry>> {
         let cursor = page
             .cursor
-            .as_deref()
-            .map(str::parse::<AuditId>)
-            .transpose();
-        let cursor = cursor.map_err(|_| Error::invalid_query("cursor", "is not a valid cursor"))?;
+            .as_ref()
+            .map(Cursor::id::<AuditId>)
+            .transpose()?;
         let newest = [Some(now), filter.to, cursor.map(AuditId::created_at)];
         let newest = newest.into_iter().flatten().min().unwrap_or(now);
         let begins = organization.map_or(workspace.created_at(), OrganizationId::created_at);
@@ -69,7 +68,7 @@ impl Store {
         let mut reading = Reading {
             found: Vec::new(),
             examined: 0,
-            last: page.cursor.clone(),
+            last: cursor.map(|cursor| cursor.to_string()),
         };
         // A row may be from a machine whose clock is ahead.
         let mut month = start_of_month(newest + TimeDelta::hours(1));
@@ -84,7 +83,7 @@ impl Store {
             };
             loop {
                 let request = PageRequest {
-                    cursor: reading.last.clone(),
+                    cursor: reading.last.clone().map(Cursor::from),
                     ..PageRequest::first(page.limit.get().max(50))
                 };
                 let rows = self.page(&list, &request, entity::<AuditEntry>).await?;

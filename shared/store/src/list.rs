@@ -1,6 +1,9 @@
 //! Lists: rows whose sort keys are ids, newest first, in one partition or spread over several.
 
 use chrono::{DateTime, Utc};
+use domain::Result;
+use domain::ids::AuditId;
+use domain::page::Cursor;
 
 use crate::keys::{Index, PARTITION, SORT};
 use crate::reads::low;
@@ -29,6 +32,14 @@ pub(crate) struct List<'a> {
     pub(crate) from: Option<String>,
     pub(crate) to: Option<String>,
     pub(crate) total: Total,
+    /// The sort key, behind the prefix, of the row that a cursor names.
+    pub(crate) place_of: fn(&Cursor) -> Result<String>,
+}
+
+/// That of lists whose rows have UUIDs.
+fn place_of_uuid(cursor: &Cursor) -> Result<String> {
+    // One type of ids is read like another.
+    cursor.id::<AuditId>().map(|id| id.to_string())
 }
 
 impl<'a> List<'a> {
@@ -41,6 +52,7 @@ impl<'a> List<'a> {
             from: None,
             to: None,
             total: Total::Counted,
+            place_of: place_of_uuid,
         }
     }
 

@@ -18,7 +18,7 @@ const SPREAD: usize = 8;
 pub(crate) struct Reader<'a> {
     store: &'a Store,
     list: &'a List<'a>,
-    cursor: Option<&'a str>,
+    cursor: Option<String>,
     merge: Merge<'a>,
 }
 
@@ -39,7 +39,7 @@ struct Shard<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(store: &'a Store, list: &'a List<'a>, cursor: Option<&'a str>) -> Self {
+    pub(crate) fn new(store: &'a Store, list: &'a List<'a>, cursor: Option<String>) -> Self {
         let shards = list.partitions.iter().map(|partition| Shard {
             partition,
             rows: VecDeque::new(),
@@ -50,7 +50,9 @@ impl<'a> Reader<'a> {
             sort: list.attributes().1,
             shards: shards.collect(),
             // The cursor's own row lies within the bounds.
-            last: cursor.map(|cursor| format!("{}{cursor}", list.prefix)),
+            last: cursor
+                .as_ref()
+                .map(|cursor| format!("{}{cursor}", list.prefix)),
         };
         Self {
             store,
@@ -104,7 +106,8 @@ impl<'a> Reader<'a> {
 
     /// Reads on, side by side, in those partitions of which nothing is at hand.
     async fn fill(&mut self, wanted: usize) -> Result<()> {
-        let (store, list, cursor) = (self.store, self.list, self.cursor);
+        let (store, list) = (self.store, self.list);
+        let cursor = self.cursor.as_deref();
         // One more for the cursor's own row.
         let mut limit = wanted + usize::from(cursor.is_some());
         if list.partitions.len() > 1 {

@@ -69,12 +69,13 @@ impl Store {
         request: &PageRequest,
     ) -> Result<(Vec<Item>, Option<String>)> {
         let wanted = request.limit.get() as usize;
-        let mut reader = Reader::new(self, list, request.cursor.as_deref());
+        let cursor = request.cursor.as_ref().map(list.place_of).transpose()?;
+        let mut reader = Reader::new(self, list, cursor);
         if !reader.skip(request.offset).await? {
             return Ok((Vec::new(), None));
         }
         let sort = list.attributes().1;
-        let cursor = |row: &Item| {
+        let cursor_of = |row: &Item| {
             let key = text(row, sort)?;
             key.strip_prefix(list.prefix).map(str::to_owned)
         };
@@ -84,7 +85,7 @@ impl Store {
         while let Some(row) = reader.next(wanted + 1 - rows.len()).await? {
             size += large::size(&row)?;
             if rows.len() == wanted || (size > MAX_PAGE_BYTES && !rows.is_empty()) {
-                let next_cursor = rows.last().and_then(cursor);
+                let next_cursor = rows.last().and_then(cursor_of);
                 return self.items_of(list, rows, next_cursor).await;
             }
             rows.push(row);

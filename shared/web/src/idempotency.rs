@@ -10,7 +10,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use auth::Principal;
+use auth::{Identity, Principal};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -317,9 +317,13 @@ impl Key {
 
 /// The scope of a key: the same text in another organization or workspace is another key.
 fn scope_of(principal: &Principal, parts: &Parts, key: &str) -> String {
-    let who = principal
-        .token_id()
-        .map_or_else(|| principal.user_id.to_string(), |token| token.to_string());
+    let who = match principal.identity {
+        // Whichever session it is.
+        Identity::Session(session) => principal
+            .user_id
+            .map_or_else(|| session.to_string(), |user| user.to_string()),
+        other => other.to_string(),
+    };
     [
         &who,
         &principal.organization_id.to_string(),

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use domain::Error;
-use domain::page::{MAX_OFFSET, PageRequest};
+use domain::page::{Cursor, MAX_OFFSET, PageRequest};
 
 use crate::params::Params;
 
@@ -34,13 +34,7 @@ impl PageParams {
         limit: u32,
         offset: Option<(&'static str, u32)>,
     ) -> Result<Self, Error> {
-        let cursor = params
-            .get("cursor")
-            .map(|text| match text.parse::<CursorId>() {
-                Ok(id) => Ok(id.to_string()),
-                Err(_) => Err(Error::invalid_query("cursor", "is not a valid cursor")),
-            });
-        let cursor = cursor.transpose()?;
+        let cursor = params.get("cursor").map(Cursor::read).transpose()?;
         let (name, rows) = offset.unwrap_or(("offset", 0));
         if rows > 0 && cursor.is_some() {
             return Err(Error::invalid_query(
@@ -72,6 +66,3 @@ impl Params {
         self.number(name, 1, MAX_ROWS)
     }
 }
-
-/// Cursors are ids; that is all that is checked of them, since they only ever name a place within the caller's own rows.
-type CursorId = domain::ids::AuditId;

@@ -83,7 +83,7 @@ impl AgentKind for Freeform {
                 "max_seconds",
                 "Time limit",
                 Number,
-                "Seconds that a run may be worked on, backoff excepted, 1 to 86400; 3600 when left out.",
+                "Seconds that a run may be worked on, pauses excepted, 1 to 86400; 3600 when left out.",
             )
             .check(|value| integer_in_range(value, 86_400)),
             ParameterSpec::new(

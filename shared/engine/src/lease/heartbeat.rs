@@ -15,6 +15,7 @@ use super::writing::unanswered;
 use super::{LeasedRun, Place, Shown};
 use crate::run_head::is_lost;
 use crate::stream_buffer::StreamBuffer;
+use crate::stream_sink::{JournalSink, StreamSink};
 
 /// When the first of an answer is shown, and how often more of it.
 const SHOWN_FIRST: Duration = Duration::from_millis(50);
@@ -30,7 +31,7 @@ impl LeasedRun<'_> {
     /// # Errors
     /// `Conflict` when another worker has the run by now; the work is dropped then.
     pub(crate) async fn with_heartbeat<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
-        self.wait(work, None).await
+        self.wait::<T, JournalSink>(work, None).await
     }
 
     /// Waits for the answer of a model, renewing the lease meanwhile, and shows what comes of it. An answer that comes at once is
@@ -41,18 +42,19 @@ impl LeasedRun<'_> {
     pub(crate) async fn with_heartbeat_streaming<T>(
         &mut self,
         buffer: &StreamBuffer,
+        sink: impl StreamSink,
         work: impl Future<Output = T>,
     ) -> Result<T> {
-        self.wait(work, Some(buffer)).await
+        self.wait(work, Some((buffer, sink))).await
     }
 
-    async fn wait<T>(
+    async fn wait<T, S: StreamSink>(
         &mut self,
         work: impl Future<Output = T>,
-        buffer: Option<&StreamBuffer>,
+        stream: Option<(&StreamBuffer, S)>,
     ) -> Result<T> {
         let mut work = pin!(work);
-        let mut keeping = pin!(self.keep(buffer));
+        let mut keeping = pin!(self.keep(stream));
         tokio::select! {
             biased;
             done = &mut work => Ok(done),
@@ -61,22 +63,22 @@ impl LeasedRun<'_> {
     }
 
     /// Renews and shows until the run is lost.
-    async fn keep(&mut self, buffer: Option<&StreamBuffer>) -> Error {
-        let mut showing = buffer.map(|buffer| (buffer, Instant::now() + SHOWN_FIRST));
+    async fn keep(&mut self, stream: Option<(&StreamBuffer, impl StreamSink)>) -> Error {
+        let mut showing = stream.map(|(buffer, sink)| (buffer, sink, Instant::now() + SHOWN_FIRST));
         loop {
             let mut wake = self.renewal;
-            if let Some((_, at)) = showing {
-                wake = wake.min(at);
+            if let Some((_, _, at)) = &showing {
+                wake = wake.min(*at);
             }
             if let Place::Taken { renewal, .. } = self.place {
                 wake = wake.min(renewal);
             }
             tokio::time::sleep_until(wake).await;
-            if let Some((buffer, at)) = &mut showing
+            if let Some((buffer, sink, at)) = &mut showing
                 && *at <= Instant::now()
             {
                 for event in buffer.take() {
-                    if let Err(lost) = self.show(event).await {
+                    if let Err(lost) = sink.show(self, event).await {
                         return lost;
                     }
                 }
@@ -144,11 +146,11 @@ impl LeasedRun<'_> {
         }
     }
 
-    /// Shows a piece of an answer. One that cannot be shown is left out: the answer is what counts, and it comes whole at its end.
+    /// Shows a piece of an answer in the run's journal, as [`JournalSink`] does.
     ///
     /// # Errors
     /// `Conflict` when another worker has the run by now.
-    async fn show(&mut self, event: StreamChunkEvent) -> Result<()> {
+    pub(crate) async fn show(&mut self, event: StreamChunkEvent) -> Result<()> {
         if let StreamChunkEvent::ModelAsked { attempt, .. } = &event {
             self.shown.attempts = *attempt;
         }

@@ -8,11 +8,12 @@ use domain::run::Run;
 use futures::future::join;
 use store::LoadedRun;
 
-use super::{Progress, Runner};
+use super::Runner;
 use crate::calls::Deadlines;
 use crate::finish::Ending;
 use crate::lease::{Blame, LeasedRun};
 use crate::places::TRIES;
+use crate::progress::Progress;
 use crate::run_head::is_held;
 use crate::stop::{in_doubt, stop_note};
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::*;
+use crate::machine::Machine;
 use crate::model_choice::ModelChoice;
 use crate::result::Text;
 

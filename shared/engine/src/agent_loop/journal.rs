@@ -1,12 +1,14 @@
 //! What happens to a run, event by event: recording what is reported, and folding a journal that was stored.
 
 use domain::payload::{self, MAX_DEPTH, MAX_PAYLOAD, is_deeper, is_too_large};
-use domain::run::{Step, StepEvent, TokenUsage, ToolOutcome};
+use domain::run::{StepEvent, TokenUsage, ToolOutcome};
 use llm::{ModelResponse, Stop};
 use serde_json::{Value, json};
 
-use super::{Call, Stage, State, Turn};
+use super::{Action, Call, Stage, State, Turn};
 use crate::definition::Definition;
+use crate::limits::Limits;
+use crate::machine::{Effect, Machine};
 use crate::outcome::shortened;
 
 /// How many calls a model may ask for in one answer.
@@ -14,15 +16,12 @@ const MAX_CALLS: usize = 32;
 /// How deep a tool's result or a provider's own content may be, both of which have a value from outside within them.
 const MAX_DEPTH_AROUND: usize = MAX_DEPTH + 8;
 
-/// The journal does not tell a story that this machine could have lived.
-#[derive(Debug, thiserror::Error)]
-#[error("step {0} of the journal does not follow from those before it")]
-pub struct BrokenJournal(usize);
+impl Machine for State {
+    type Definition = Definition;
+    type Action = Action;
 
-impl State {
-    /// The state of a run at the end of its journal.
-    pub fn replay(definition: Definition, journal: &[Step]) -> Result<Self, BrokenJournal> {
-        let mut state = Self {
+    fn new(definition: Definition) -> Self {
+        Self {
             definition,
             turns: Vec::new(),
             usage: TokenUsage::default(),
@@ -33,26 +32,130 @@ impl State {
             paused: false,
             stopped: false,
             checked: None,
-        };
-        for (position, step) in journal.iter().enumerate() {
-            if step.index as usize != position || !state.follows(&step.event) {
-                return Err(BrokenJournal(position));
-            }
-            state.apply(&step.event);
         }
-        for call in state
-            .turns
-            .last_mut()
-            .into_iter()
-            .flat_map(|turn| &mut turn.calls)
-        {
+    }
+
+    fn follows(&self, event: &StepEvent) -> bool {
+        match event {
+            _ if self.stopped => false,
+            StepEvent::Stopped => true,
+            StepEvent::Continued => self.paused,
+            _ if self.paused => false,
+            StepEvent::Paused => true,
+            StepEvent::ModelAnswered { .. } => self.open_calls().next().is_none(),
+            StepEvent::ToolIntended { call_id, .. } => self
+                .open_call(call_id)
+                .is_some_and(|call| call.stage == Stage::Asked),
+            StepEvent::ToolReturned { call_id, .. } => self.open_call(call_id).is_some(),
+        }
+    }
+
+    fn apply(&mut self, event: &StepEvent) {
+        match event {
+            StepEvent::ModelAnswered {
+                text,
+                tool_calls,
+                usage,
+                cost_micros,
+                content,
+            } => {
+                self.checked = None;
+                self.usage += *usage;
+                self.cost_micros = self.cost_micros.saturating_add(*cost_micros);
+                let calls = tool_calls.iter().map(|request| Call {
+                    request: request.clone(),
+                    stage: Stage::Asked,
+                });
+                self.turns.push(Turn {
+                    text: text.clone(),
+                    calls: calls.collect(),
+                    content: content.clone(),
+                });
+            }
+            StepEvent::ToolIntended {
+                call_id,
+                idempotent,
+            } => self.move_call(
+                call_id,
+                Stage::Intended {
+                    idempotent: *idempotent,
+                    found: false,
+                },
+            ),
+            StepEvent::ToolReturned { call_id, outcome } => {
+                self.move_call(call_id, Stage::Returned(outcome.clone()));
+            }
+            StepEvent::Paused => self.paused = true,
+            StepEvent::Continued => self.paused = false,
+            StepEvent::Stopped => self.stopped = true,
+        }
+    }
+
+    /// It is not known whether the calls were made whose intents are found.
+    fn resume(&mut self) {
+        let calls = self.turns.last_mut().into_iter();
+        for call in calls.flat_map(|turn| &mut turn.calls) {
             if let Stage::Intended { found, .. } = &mut call.stage {
                 *found = true;
             }
         }
-        Ok(state)
     }
 
+    fn next(&self) -> Action {
+        match self.next_step() {
+            Action::Done(_) | Action::CheckAnswer if self.would_lose_an_answer() => Action::Write,
+            action => action,
+        }
+    }
+
+    fn effect(action: &Action) -> Effect {
+        match action {
+            // Before the intents, not between them and their calls: a worker that finds an intent must assume that the call was made.
+            Action::CallModel | Action::RecordIntents(_) => Effect::Begins,
+            Action::CallTools(_) => Effect::Continues,
+            Action::Write | Action::CheckAnswer | Action::Done(_) => Effect::None,
+        }
+    }
+
+    fn fail(&mut self, why: String) {
+        self.failure.get_or_insert(shortened(why));
+    }
+
+    fn unwritten(&self) -> &[StepEvent] {
+        &self.unwritten
+    }
+
+    fn written(&mut self) {
+        self.unwritten.clear();
+        self.must_write = false;
+    }
+
+    /// The calls that were about to be made are not made now.
+    fn withdraw_intents(&mut self) {
+        let events = std::mem::take(&mut self.unwritten);
+        for event in events {
+            if let StepEvent::ToolIntended { call_id, .. } = &event {
+                self.move_call(call_id, Stage::Asked);
+            } else {
+                self.unwritten.push(event);
+            }
+        }
+    }
+
+    fn usage(&self) -> TokenUsage {
+        self.usage
+    }
+
+    fn cost_micros(&self) -> u64 {
+        self.cost_micros
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.definition.limits
+    }
+}
+
+impl State {
     /// The model has answered. An answer that cannot be used ends the run; what it cost is kept.
     pub fn answered(&mut self, mut answer: ModelResponse) {
         let ModelResponse {
@@ -119,18 +222,6 @@ impl State {
         });
     }
 
-    /// The calls that were about to be made are not made now: none of their intents is stored.
-    pub fn withdraw_intents(&mut self) {
-        let events = std::mem::take(&mut self.unwritten);
-        for event in events {
-            if let StepEvent::ToolIntended { call_id, .. } = &event {
-                self.move_call(call_id, Stage::Asked);
-            } else {
-                self.unwritten.push(event);
-            }
-        }
-    }
-
     /// The call cannot be made; the model is told why.
     pub fn refuse(&mut self, call_id: &str, why: impl Into<String>) {
         self.returned(call_id, ToolOutcome::Error(why.into()));
@@ -173,78 +264,10 @@ impl State {
         self.checked = Some(checked);
     }
 
-    /// The run cannot go on.
-    pub fn fail(&mut self, error: impl Into<String>) {
-        self.failure.get_or_insert(shortened(error.into()));
-    }
-
-    /// All events are stored.
-    pub fn written(&mut self) {
-        self.unwritten.clear();
-        self.must_write = false;
-    }
-
     fn record(&mut self, event: StepEvent) {
         debug_assert!(self.follows(&event), "{event:?} does not follow");
         self.apply(&event);
         self.unwritten.push(event);
-    }
-
-    /// Whether `event` can be the next.
-    fn follows(&self, event: &StepEvent) -> bool {
-        match event {
-            _ if self.stopped => false,
-            StepEvent::Stopped => true,
-            StepEvent::Continued => self.paused,
-            _ if self.paused => false,
-            StepEvent::Paused => true,
-            StepEvent::ModelAnswered { .. } => self.open_calls().next().is_none(),
-            StepEvent::ToolIntended { call_id, .. } => self
-                .open_call(call_id)
-                .is_some_and(|call| call.stage == Stage::Asked),
-            StepEvent::ToolReturned { call_id, .. } => self.open_call(call_id).is_some(),
-        }
-    }
-
-    fn apply(&mut self, event: &StepEvent) {
-        match event {
-            StepEvent::ModelAnswered {
-                text,
-                tool_calls,
-                usage,
-                cost_micros,
-                content,
-            } => {
-                self.checked = None;
-                self.usage += *usage;
-                self.cost_micros = self.cost_micros.saturating_add(*cost_micros);
-                let calls = tool_calls.iter().map(|request| Call {
-                    request: request.clone(),
-                    stage: Stage::Asked,
-                });
-                self.turns.push(Turn {
-                    text: text.clone(),
-                    calls: calls.collect(),
-                    content: content.clone(),
-                });
-            }
-            StepEvent::ToolIntended {
-                call_id,
-                idempotent,
-            } => self.move_call(
-                call_id,
-                Stage::Intended {
-                    idempotent: *idempotent,
-                    found: false,
-                },
-            ),
-            StepEvent::ToolReturned { call_id, outcome } => {
-                self.move_call(call_id, Stage::Returned(outcome.clone()));
-            }
-            StepEvent::Paused => self.paused = true,
-            StepEvent::Continued => self.paused = false,
-            StepEvent::Stopped => self.stopped = true,
-        }
     }
 
     fn move_call(&mut self, call_id: &str, stage: Stage) {

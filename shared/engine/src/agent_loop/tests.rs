@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::agents::weather_check::Weather;
 use crate::limits::Limits;
+use crate::machine::Machine;
 use crate::model_choice::ModelChoice;
 use crate::outcome::MAX_ERROR;
 use crate::result::{RunResult, Text};
