@@ -24,7 +24,7 @@ impl Desk {
     async fn with(change: impl FnOnce(Options) -> Options) -> Self {
         let app = TestApp::with(change).await;
         let account = app.register().await;
-        let scopes = ["agents:read", "agents:write", "runs:read"];
+        let scopes = ["agents:read", "agents:write", "runs:read", "signals:write"];
         Self {
             key: account.agentplatform_key(&app, &scopes).await,
             token: account.prodgy_token(&app).await,
@@ -269,4 +269,75 @@ async fn a_list_by_status_shows_no_run_that_has_moved_on_while_the_index_lags() 
         assert!(std::time::Instant::now() < until, "it never appears");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_workspaces_runs_are_one_list_by_age_whatever_agents_they_are_of() {
+    let desk = Desk::with(|options| options).await;
+    let (one, other) = (
+        desk.app.agent(&desk.key, "x").await,
+        desk.app.agent(&desk.key, "x").await,
+    );
+    let mut expected = Vec::new();
+    for agent in [&one, &other, &one] {
+        let run = desk.execute(agent, true).await;
+        expected.insert(0, run["id"].clone());
+    }
+    let signal = desk.app.post(
+        &format!("/api/v1/agents/{other}/signals"),
+        json!({"type": "x"}),
+    );
+    let signalled = signal.bearer(&desk.key).send().await.expect(202)["data"]["run_id"].clone();
+    expected.insert(0, signalled.clone());
+    let listed = async |query: &str| {
+        let answer = desk.get(&format!("/api/v1/runs?{query}"), &desk.key).await;
+        let ids = answer["data"].as_array().unwrap().iter();
+        let ids: Vec<Value> = ids.map(|run| run["id"].clone()).collect();
+        (ids, answer["meta"]["next_cursor"].clone())
+    };
+    assert_eq!(listed("").await, (expected.clone(), Value::Null));
+    let (first, cursor) = listed("limit=3").await;
+    let cursor = cursor.as_str().unwrap();
+    let (rest, _) = listed(&format!("limit=3&cursor={cursor}")).await;
+    assert_eq!([first, rest].concat(), expected);
+    assert_eq!(listed("trigger=signal").await.0, [signalled.clone()]);
+    assert_eq!(
+        listed(&format!("agent_id={other}&trigger=signal")).await.0,
+        [signalled]
+    );
+    assert_eq!(
+        listed(&format!("agent_id={one}")).await.0,
+        [expected[1].clone(), expected[3].clone()]
+    );
+    assert_eq!(listed("status=failed").await.0, Vec::<Value>::new());
+    assert_eq!(listed("from=2100-01-01").await.0, Vec::<Value>::new());
+    assert_eq!(
+        listed("to=2100-01-01&status=completed&trigger=manual")
+            .await
+            .0,
+        expected[1..]
+    );
+    for (query, field) in [
+        ("status=x", "status"),
+        ("trigger=x", "trigger"),
+        ("agent_id=x", "agent_id"),
+        ("from=x", "from"),
+        ("cursor=x", "cursor"),
+    ] {
+        let told = desk
+            .app
+            .get(&format!("/api/v1/runs?{query}"))
+            .bearer(&desk.key);
+        let told = told.send().await.expect_refused(422);
+        assert!(told.contains(field), "{query}: {told}");
+    }
+    let stranger = desk.app.register().await;
+    let stranger = stranger.agentplatform_key(&desk.app, &["runs:read"]).await;
+    let theirs = desk.get("/api/v1/runs", &stranger).await;
+    assert_eq!(theirs["data"], json!([]));
+    // Another tenant's agent has no runs here.
+    let theirs = desk
+        .get(&format!("/api/v1/runs?agent_id={one}"), &stranger)
+        .await;
+    assert_eq!(theirs["data"], json!([]));
 }

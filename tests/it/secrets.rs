@@ -1,6 +1,9 @@
 //! Secrets are handed out once and found nowhere else: not in tables, not in answers.
 
+use std::io::Read;
+
 use aws_sdk_dynamodb::types::AttributeValue;
+use flate2::read::DeflateDecoder;
 use serde_json::json;
 use testkit::{Account, TestApp};
 
@@ -35,6 +38,12 @@ pub(crate) async fn everything_stored(app: &TestApp) -> String {
             for value in item.into_values() {
                 match value {
                     AttributeValue::S(text) | AttributeValue::N(text) => stored.push_str(&text),
+                    // An entity that is compressed.
+                    AttributeValue::B(packed) => {
+                        DeflateDecoder::new(packed.as_ref())
+                            .read_to_string(&mut stored)
+                            .unwrap();
+                    }
                     other => panic!("an attribute of another kind: {other:?}"),
                 }
                 stored.push('\n');

@@ -147,6 +147,7 @@ async fn list_executions(
         statuses: status.map_or_else(Vec::new, statuses_shown_as),
         from: params.time("from")?,
         to: params.time("to")?,
+        ..RunFilter::default()
     };
     let now = clock.now();
     let workspace = caller.workspace_id;

@@ -108,6 +108,62 @@ struct RunListFilter {
     status: Option<RunStatus>,
 }
 
+/// Which runs of a workspace are wanted, for the list's description.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only described")]
+struct WorkspaceRunFilter {
+    status: Option<RunStatus>,
+    /// Only this agent's.
+    agent_id: Option<AgentId>,
+    trigger: Option<RunTrigger>,
+    /// Created at or after: RFC 3339, or a date.
+    #[param(example = "2026-11-22T10:00:00Z")]
+    from: Option<String>,
+    /// Created before.
+    #[param(example = "2026-11-23")]
+    to: Option<String>,
+}
+
+/// Lists the runs of all agents, newest first, those of deleted agents included.
+///
+/// A page may be short, or empty, and still have a `next_cursor`: one request looks at 250 runs.
+#[utoipa::path(
+    get, path = "/api/v1/runs", tag = "Runs",
+    params(WorkspaceRunFilter, CursorPaging),
+    security(("AgentPlatformKey" = ["runs:read"])),
+    responses((status = 200, body = Vec<Run>)),
+)]
+async fn list_workspace_runs(
+    Extract(store): Extract<Store>,
+    Extract(clock): Extract<Clock>,
+    caller: Authorized<RunsRead>,
+    params: Params,
+    paging: PageParams,
+) -> Result<PageResponse<Run>> {
+    let status: Option<RunStatus> = params.word("status")?;
+    let agent: Option<AgentId> = params.parsed("agent_id")?;
+    let filter = RunFilter {
+        statuses: status.map_or_else(Vec::new, statuses_shown_as),
+        trigger: params.word("trigger")?,
+        from: params.time("from")?,
+        to: params.time("to")?,
+    };
+    let workspace = caller.workspace_id;
+    let runs = match agent {
+        Some(agent) => {
+            let now = clock.now();
+            let runs = store.runs(workspace, agent, &filter, &paging.request, now);
+            runs.await?
+        }
+        None => {
+            let runs = store.runs_of_workspace(workspace, &filter, &paging.request);
+            runs.await?
+        }
+    };
+    Ok(PageResponse::new(runs.map(Run::from), paging))
+}
+
 /// Lists the runs of an agent, newest first.
 #[utoipa::path(
     get, path = "/api/v1/agents/{id}/runs", tag = "Runs",
@@ -149,6 +205,7 @@ async fn get_run(_: Authorized<RunsRead>, Found(run): Found<run::Run>) -> Result
 
 pub(crate) fn routes() -> Routes<State> {
     Routes::new()
+        .authenticated(routes!(list_workspace_runs))
         .authenticated(routes!(list_runs))
         .authenticated(routes!(get_run))
 }

@@ -93,6 +93,7 @@ impl<'a> LeasedRun<'a> {
         run: Run,
         blame: Blame,
         place: Option<WantedPlace>,
+        places: &Places,
     ) -> Result<Option<Self>> {
         let now = clock.now();
         let taken = Run {
@@ -128,17 +129,24 @@ impl<'a> LeasedRun<'a> {
             clock,
             lease,
         };
-        match held.put_first(taken.clone(), place).await {
-            Ok(true) => Ok(Some(held)),
-            Ok(false) => Ok(None),
-            Err(error) => {
-                if error.is_retryable() {
-                    held.run = taken;
-                    held.give_back_if_taken().await;
-                }
-                Err(error)
-            }
+        if let Some(place) = place
+            && !held.take_place(place).await?
+        {
+            return Ok(None);
         }
+        if let Err(error) = held.put(taken.clone(), &[]).await {
+            // Another worker that was sent the run with its place has both.
+            if let Some(place) = place.filter(|place| !place.is_own) {
+                let (organization, run) = (held.run.organization_id, held.run.id);
+                places.leave(organization, run, place.number).await;
+            }
+            if error.is_retryable() {
+                held.run = taken;
+                held.give_back_if_taken().await;
+            }
+            return Err(error);
+        }
+        Ok(Some(held))
     }
 
     /// For a lease that may have been taken: the store has not said.

@@ -3,8 +3,8 @@
 //! All organizations share the workers, and the slow runs of one must not hold them all. So an organization has a number of places,
 //! and a run is taken on with a place or not at all:
 //!
-//! * A place is an item of a number, taken in the transaction that takes the lease, renewed with it, and over with it: that of a
-//!   worker that was killed frees itself. A run tries one place at random, which costs an organization with room to spare no read
+//! * A place is an item of a number, taken before the lease, renewed with it, and over with it: that of a worker that was killed frees
+//!   itself. A run tries one place at random, which costs an organization with room to spare no read
 //!   and no round trip. Only a refusal makes its worker look at all of them.
 //! * A run that finds no place gets into a list, and its message is done with: it holds no worker, and no message comes again and
 //!   again until it is given up. First it is put into the list, then all places are looked at once more and marked as awaited: a

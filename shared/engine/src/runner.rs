@@ -7,6 +7,7 @@ use domain::Result;
 use domain::agent::AgentVersion;
 use domain::message::Advance;
 use domain::run::{Run, RunStatus};
+use futures::future::BoxFuture;
 use runtime::Clock;
 use serde_json::Value;
 use store::{LoadedRun, Store};
@@ -60,7 +61,16 @@ impl Runner {
     /// # Errors
     /// `Unavailable` when something that the run needs is: the same call may succeed later. The run is given back then as far as
     /// that goes, else it is found again by the sweep, as after a crash.
-    pub async fn advance(&self, message: &Advance, deadline: DateTime<Utc>) -> Result<Progress> {
+    pub fn advance<'a>(
+        &'a self,
+        message: &'a Advance,
+        deadline: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Progress>> {
+        // Boxed here, so that no other crate compiles all of it once more.
+        Box::pin(self.try_to_advance(message, deadline))
+    }
+
+    async fn try_to_advance(&self, message: &Advance, deadline: DateTime<Utc>) -> Result<Progress> {
         let id = message.run_id;
         // The head alone: most messages come for runs that have nothing to be done about.
         let Some(run) = self.store.run_head(message.workspace_id, id).await? else {

@@ -11,7 +11,7 @@ use domain::payload;
 use domain::plan::PlanUsage;
 use domain::run::{Lineage, Run, RunStatus, RunTrigger, Signal, TokenUsage};
 use domain::{Error, Result};
-use futures::future::join;
+use futures::future::{BoxFuture, join};
 use runtime::Clock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -76,7 +76,17 @@ impl Starter {
     ///
     /// # Errors
     /// Those of [`Self::accept`]; `NotFound` when there is no such agent. None of them for a run that exists already.
-    pub async fn start(
+    pub fn start<'a>(
+        &'a self,
+        workspace: WorkspaceId,
+        agent: AgentId,
+        new: NewRun<'a>,
+    ) -> BoxFuture<'a, Result<Run>> {
+        // Boxed here, so that no other crate compiles all of it once more.
+        Box::pin(self.read_and_start(workspace, agent, new))
+    }
+
+    async fn read_and_start(
         &self,
         workspace: WorkspaceId,
         agent: AgentId,

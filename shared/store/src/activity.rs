@@ -11,7 +11,7 @@ use domain::page::{Cursor, MAX_OFFSET, Page, PageRequest};
 use futures::future::{OptionFuture, join, try_join, try_join_all};
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{NewItem, entity, number, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
 use crate::list::List;
@@ -91,7 +91,7 @@ impl Store {
             .set_item(Some(item.item));
         let touched = self.touch_checkpoint(&row, organization, now);
         // Each is worth having without the other.
-        let (put, touched) = join(boxed(put.send()), touched).await;
+        let (put, touched) = join(put.sent(), touched).await;
         put.map_err(aws_error)?;
         touched
     }

@@ -15,7 +15,7 @@ use domain::{Error, Result};
 use futures::future::try_join;
 
 use crate::agents::read_agent;
-use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, sort_key};
 use crate::keys::{self, PARTITION, SORT};
 use crate::runs::RunWrite;
@@ -131,7 +131,7 @@ impl Store {
             .expression_attribute_values(":below", text(cursor.unwrap_or("~")))
             .scan_index_forward(false)
             .set_limit(i32::try_from(limit).ok());
-        let output = boxed(query.send()).await.map_err(aws_error)?;
+        let output = query.sent().await.map_err(aws_error)?;
         let more = output.last_evaluated_key.is_some();
         Ok((output.items.unwrap_or_default(), more))
     }
@@ -163,7 +163,7 @@ impl Store {
         } else {
             return;
         };
-        match boxed(update.send()).await {
+        match update.sent().await {
             Err(error) if condition_failure(&error).is_none() => {
                 let error = aws_error(error);
                 tracing::warn!(run.id = %run.id, %error, "the agent's status does not have the run");

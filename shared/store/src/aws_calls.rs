@@ -1,6 +1,5 @@
 //! Calls to AWS: their futures, and the meaning of their errors to the domain.
 
-use std::future::Future;
 use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -13,9 +12,43 @@ use futures::future::BoxFuture;
 
 use crate::item::Item;
 
-/// A call on its way. The SDK's futures have kilobytes: unboxed, every future above them would carry as many, often several times.
-pub(crate) fn boxed<'a, T>(call: impl Future<Output = T> + Send + 'a) -> BoxFuture<'a, T> {
-    Box::pin(call)
+/// A call of the SDK that is ready to be sent.
+///
+/// The SDK's futures have kilobytes: unboxed, every future above them would carry as many, often several times. They are boxed here, in
+/// functions that are not generic, so that no other crate compiles them once more.
+pub(crate) trait Call {
+    type Output;
+    type Error;
+
+    fn sent(self) -> BoxFuture<'static, Result<Self::Output, SdkError<Self::Error>>>;
+}
+
+macro_rules! calls {
+    ($($module:ident::$operation:ident: $builder:ident, $output:ident, $error:ident;)*) => {$(
+        impl Call for $module::operation::$operation::builders::$builder {
+            type Output = $module::operation::$operation::$output;
+            type Error = $module::operation::$operation::$error;
+
+            fn sent(self) -> BoxFuture<'static, Result<Self::Output, SdkError<Self::Error>>> {
+                Box::pin(self.send())
+            }
+        }
+    )*};
+}
+
+calls! {
+    aws_sdk_dynamodb::get_item: GetItemFluentBuilder, GetItemOutput, GetItemError;
+    aws_sdk_dynamodb::batch_get_item: BatchGetItemFluentBuilder, BatchGetItemOutput, BatchGetItemError;
+    aws_sdk_dynamodb::query: QueryFluentBuilder, QueryOutput, QueryError;
+    aws_sdk_dynamodb::put_item: PutItemFluentBuilder, PutItemOutput, PutItemError;
+    aws_sdk_dynamodb::update_item: UpdateItemFluentBuilder, UpdateItemOutput, UpdateItemError;
+    aws_sdk_dynamodb::delete_item: DeleteItemFluentBuilder, DeleteItemOutput, DeleteItemError;
+    aws_sdk_dynamodb::batch_write_item: BatchWriteItemFluentBuilder, BatchWriteItemOutput, BatchWriteItemError;
+    aws_sdk_dynamodb::transact_write_items: TransactWriteItemsFluentBuilder, TransactWriteItemsOutput, TransactWriteItemsError;
+    aws_sdk_s3::get_object: GetObjectFluentBuilder, GetObjectOutput, GetObjectError;
+    aws_sdk_s3::delete_object: DeleteObjectFluentBuilder, DeleteObjectOutput, DeleteObjectError;
+    aws_sdk_s3::delete_objects: DeleteObjectsFluentBuilder, DeleteObjectsOutput, DeleteObjectsError;
+    aws_sdk_s3::list_objects_v2: ListObjectsV2FluentBuilder, ListObjectsV2Output, ListObjectsV2Error;
 }
 
 /// What a failed call means: worth trying again, or a defect of ours.

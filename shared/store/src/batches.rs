@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use rand::RngExt;
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::Item;
 use crate::keys::{Index, Key, PARTITION, SORT};
 use crate::reads::low;
@@ -44,7 +44,7 @@ impl Store {
         let mut left = keys.iter().map(delete).collect::<Result<Vec<_>>>()?;
         for attempt in 0..ATTEMPTS {
             let write = self.dynamodb.batch_write_item().request_items(table, left);
-            let output = boxed(write.send()).await.map_err(aws_error)?;
+            let output = write.sent().await.map_err(aws_error)?;
             let unprocessed = output.unprocessed_items.unwrap_or_default();
             left = unprocessed.into_values().flatten().collect();
             if left.is_empty() {
@@ -86,7 +86,7 @@ impl Store {
             .consistent_read(true)
             .limit(PAGE)
             .set_exclusive_start_key(start);
-        let output = boxed(query.send()).await.map_err(aws_error)?;
+        let output = query.sent().await.map_err(aws_error)?;
         Ok((output.items.unwrap_or_default(), output.last_evaluated_key))
     }
 
@@ -114,7 +114,7 @@ impl Store {
             .projection_expression(format!("{PARTITION}, {SORT}, {sort}"))
             .limit(PAGE)
             .set_exclusive_start_key(start);
-        let output = boxed(query.send()).await.map_err(aws_error)?;
+        let output = query.sent().await.map_err(aws_error)?;
         Ok((output.items.unwrap_or_default(), output.last_evaluated_key))
     }
 }

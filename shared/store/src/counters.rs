@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, number};
 use crate::{Store, keys};
 
@@ -120,7 +120,7 @@ impl Store {
             let count = AttributeValue::N(count.to_string());
             update = update.expression_attribute_values(format!(":{name}"), count);
         }
-        let output = boxed(update.send()).await.map_err(aws_error)?;
+        let output = update.sent().await.map_err(aws_error)?;
         Ok(output.attributes.unwrap_or_default())
     }
 }

@@ -13,7 +13,7 @@ use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::Provider;
 use domain::page::{Page, PageRequest};
 
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, NewItem, entity, number, revision, sort_key};
 use crate::keys::{self, Index};
 use crate::list::List;
@@ -203,7 +203,7 @@ impl Store {
 
 /// Writes to a credential. Nothing happens when it is gone by now.
 async fn sent_if_there(update: UpdateItemFluentBuilder) -> Result<()> {
-    match boxed(update.send()).await {
+    match update.sent().await {
         Ok(_) => Ok(()),
         Err(SdkError::ServiceError(error))
             if matches!(

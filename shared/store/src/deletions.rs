@@ -30,7 +30,7 @@ use domain::ids::{OrganizationId, RunId, WorkspaceId};
 use domain::{Error, Result};
 use futures::future::{join_all, try_join_all};
 
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, NewItem, entity, readable, revision, text};
 use crate::keys::{self, Index, Key, PARTITION, SORT};
 use crate::transaction::{Condition, stale};
@@ -72,7 +72,7 @@ impl Store {
             )
             .consistent_read(true)
             .limit(2);
-        let found = boxed(query.send()).await.map_err(aws_error)?;
+        let found = query.sent().await.map_err(aws_error)?;
         found.items.unwrap_or_default().iter().map(entity).collect()
     }
 
@@ -203,7 +203,7 @@ impl Store {
                 AttributeValue::S(format!("{}$", keys::due_time(until))),
             )
             .limit(limit);
-        let output = boxed(query.send()).await.map_err(aws_error)?;
+        let output = query.sent().await.map_err(aws_error)?;
         Ok(output.items.unwrap_or_default())
     }
 

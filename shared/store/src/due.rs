@@ -7,7 +7,7 @@ use domain::ids::{AgentId, OrganizationId, RunId, TokenId, WorkspaceId};
 use futures::future::join_all;
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::text;
 use crate::keys::{self, Index};
 
@@ -84,7 +84,7 @@ impl Store {
                 )
                 .limit(i32::try_from(limit - due.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
-            let output = boxed(query.send()).await.map_err(aws_error)?;
+            let output = query.sent().await.map_err(aws_error)?;
             let rows = output.items.unwrap_or_default();
             due.extend(
                 rows.iter()

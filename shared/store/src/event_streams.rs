@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::ids::{RunId, WorkspaceId};
 
-use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, text};
 use crate::{Store, keys};
 
@@ -105,7 +105,7 @@ impl Store {
             update =
                 update.expression_attribute_values(":seen", AttributeValue::N(seen.to_string()));
         }
-        match boxed(update.send()).await {
+        match update.sent().await {
             Ok(_) => Ok(None),
             Err(error) => match condition_failure(&error) {
                 // The SDK may have sent it twice, and the first one have got through.
@@ -123,7 +123,7 @@ impl Store {
             .get_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::event_streams(place.workspace).attributes()));
-        let found = boxed(get.send()).await.map_err(aws_error)?;
+        let found = get.sent().await.map_err(aws_error)?;
         Ok(found.item.is_some_and(|item| is_held(&item, place)))
     }
 
@@ -139,7 +139,7 @@ impl Store {
             .condition_expression(format!("{until} = :until AND {holder} = :holder"))
             .expression_attribute_values(":until", millis(place.until))
             .expression_attribute_values(":holder", AttributeValue::S(place.holder.clone()));
-        match boxed(update.send()).await {
+        match update.sent().await {
             Ok(_) => Ok(()),
             Err(error) if condition_failure(&error).is_some() => Ok(()),
             Err(error) => Err(aws_error(error)),
@@ -165,7 +165,7 @@ impl Store {
             .expression_attribute_values(":from", millis(from))
             .expression_attribute_values(":until", millis(until))
             .expression_attribute_values(":expires", seconds(until + SLACK));
-        boxed(update.send()).await.map_err(aws_error)?;
+        update.sent().await.map_err(aws_error)?;
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Store {
             .update_expression("REMOVE allowed_until")
             .condition_expression("allowed_from <= :now AND allowed_until > :now")
             .expression_attribute_values(":now", millis(now));
-        match boxed(update.send()).await {
+        match update.sent().await {
             Ok(_) => Ok(true),
             Err(error) if condition_failure(&error).is_some() => Ok(false),
             Err(error) => Err(aws_error(error)),

@@ -7,7 +7,7 @@ use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{NewItem, entity};
 use crate::{Store, keys};
 
@@ -57,7 +57,7 @@ impl Store {
                 AttributeValue::N(attempt.first_at.timestamp().to_string()),
             )
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match boxed(put.send()).await {
+        match put.sent().await {
             Ok(_) => Ok(Ok(())),
             Err(error) => match condition_failure(&error) {
                 Some(stored) => {
@@ -90,7 +90,7 @@ impl Store {
             .expression_attribute_names("#data", "data")
             .expression_attribute_values(":seen", data(seen)?)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match boxed(put.send()).await {
+        match put.sent().await {
             Ok(_) => Ok(true),
             Err(error) => match condition_failure(&error) {
                 Some(stored) => {
@@ -112,7 +112,7 @@ impl Store {
             .condition_expression("#data = :seen")
             .expression_attribute_names("#data", "data")
             .expression_attribute_values(":seen", data(attempt)?);
-        match boxed(delete.send()).await {
+        match delete.sent().await {
             Ok(_) => Ok(()),
             Err(error) if condition_failure(&error).is_some() => Ok(()),
             Err(error) => Err(aws_error(error)),

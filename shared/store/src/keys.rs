@@ -57,6 +57,8 @@ pub(crate) enum Index {
     Status,
     /// What must happen later, by time. Sparse.
     Due,
+    /// Runs of a workspace, by age. Sparse.
+    Recent,
 }
 
 impl Index {
@@ -65,6 +67,7 @@ impl Index {
             Self::Children => "GSI1",
             Self::Status => "GSI2",
             Self::Due => "GSI3",
+            Self::Recent => "GSI4",
         }
     }
 
@@ -73,6 +76,7 @@ impl Index {
             Self::Children => "GSI1PK",
             Self::Status => "GSI2PK",
             Self::Due => "GSI3PK",
+            Self::Recent => "GSI4PK",
         }
     }
 
@@ -81,6 +85,7 @@ impl Index {
             Self::Children => "GSI1SK",
             Self::Status => "GSI2SK",
             Self::Due => "GSI3SK",
+            Self::Recent => "GSI4SK",
         }
     }
 }
@@ -400,6 +405,17 @@ pub(crate) fn run_of_agent(workspace: WorkspaceId, agent: AgentId, id: RunId) ->
     IndexKey {
         index: Index::Children,
         key: Key::new(runs_of(workspace, agent), id.to_string()),
+    }
+}
+
+pub(crate) fn runs_of_workspace(workspace: WorkspaceId) -> String {
+    format!("workspace#{workspace}#run")
+}
+
+pub(crate) fn run_of_workspace(workspace: WorkspaceId, id: RunId) -> IndexKey {
+    IndexKey {
+        index: Index::Recent,
+        key: Key::new(runs_of_workspace(workspace), id.to_string()),
     }
 }
 

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, NewItem, Object, log_unreadable, number, text};
 use crate::packing::ESCAPED_LEN;
 
@@ -135,14 +135,14 @@ impl Store {
             .operation_timeout(attempt * PUT_ATTEMPTS);
         let limited = aws_sdk_s3::Config::builder().timeout_config(limits.build());
         let put = put.customize().config_override(limited);
-        boxed(async move { put.send().await.map(drop).map_err(aws_error) })
+        Box::pin(async move { put.send().await.map(drop).map_err(aws_error) })
     }
 
     /// Takes back the objects of a transaction that has not happened, as far as that goes.
     pub(crate) async fn delete_objects(&self, objects: &[Object]) {
         let deletes = objects.iter().map(|object| {
             let delete = self.s3.delete_object().bucket(&*self.bucket);
-            boxed(delete.key(&object.key).send())
+            delete.key(&object.key).sent()
         });
         for error in join_all(deletes).await.into_iter().filter_map(Result::err) {
             let error = aws_error(error);
@@ -195,9 +195,7 @@ impl Store {
 
     async fn read(&self, reference: &Reference) -> Result<String> {
         let get = self.s3.get_object().bucket(&*self.bucket);
-        let object = boxed(get.key(&reference.key).send())
-            .await
-            .map_err(aws_error)?;
+        let object = get.key(&reference.key).sent().await.map_err(aws_error)?;
         let changed = || Error::internal(format!("{} is not what was written", reference.key));
         let length = object.content_length().unwrap_or_default();
         if usize::try_from(length) != Ok(reference.bytes) {

@@ -7,7 +7,7 @@ use domain::Result;
 use futures::future::try_join_all;
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, text};
 use crate::list::List;
 
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
                     .select(Select::Count)
                     .limit(i32::try_from(left).unwrap_or(i32::MAX))
                     .set_exclusive_start_key(shard.start.take());
-                let output = boxed(query.send()).await.map_err(aws_error)?;
+                let output = query.sent().await.map_err(aws_error)?;
                 left = left.saturating_sub(u32::try_from(output.count).unwrap_or(0));
                 shard.start = output.last_evaluated_key;
                 if shard.start.is_none() {
@@ -168,7 +168,7 @@ impl Shard<'_> {
                 .consistent_read(list.index.is_none())
                 .limit(i32::try_from(limit).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(self.start.take());
-            let output = boxed(query.send()).await.map_err(aws_error)?;
+            let output = query.sent().await.map_err(aws_error)?;
             self.rows.extend(output.items.unwrap_or_default());
             self.start = output.last_evaluated_key;
             self.is_read = self.start.is_none();

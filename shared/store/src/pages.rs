@@ -12,7 +12,7 @@ use domain::page::{Page, PageRequest};
 use domain::{Error, Result};
 use futures::future::{try_join, try_join_all};
 
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, log_unreadable, text};
 use crate::keys::{PARTITION, SORT};
 use crate::list::List;
@@ -154,7 +154,7 @@ impl Store {
                 tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
             }
             let call = self.dynamodb.batch_get_item().request_items(table, left);
-            let output = boxed(call.send()).await.map_err(aws_error)?;
+            let output = call.sent().await.map_err(aws_error)?;
             let found = output.responses.unwrap_or_default().into_values();
             items.extend(found.flatten());
             let left = output.unprocessed_keys.unwrap_or_default();

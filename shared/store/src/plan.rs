@@ -11,7 +11,7 @@ use domain::plan::{PlanOverride, PlanUsage};
 use domain::{Error, Result};
 
 use crate::agents::read_agent;
-use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, text};
 use crate::keys;
 use crate::transaction::{Condition, stale};
@@ -164,7 +164,7 @@ impl Store {
                     .expression_attribute_values(":runs", AttributeValue::N(runs.to_string()))
                     .expression_attribute_values(":tokens", AttributeValue::N(tokens.to_string()))
                     .expression_attribute_values(":month", AttributeValue::S(month(now)));
-                match boxed(update.send()).await {
+                match update.sent().await {
                     Ok(_) => return Ok(()),
                     Err(error) if condition_failure(&error).is_some() => {}
                     Err(error) => match aws_error(error) {

@@ -5,7 +5,7 @@ use domain::Result;
 use serde::de::DeserializeOwned;
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, entity};
 use crate::keys::{Key, PARTITION, SORT};
 use crate::pages::place;
@@ -27,7 +27,7 @@ impl Store {
             .table_name(table)
             .set_key(Some(key.attributes()))
             .consistent_read(true);
-        Ok(boxed(get.send()).await.map_err(aws_error)?.item)
+        Ok(get.sent().await.map_err(aws_error)?.item)
     }
 
     /// Several items in one call.
@@ -76,7 +76,7 @@ impl Store {
                 .expression_attribute_values(":high", AttributeValue::S(format!("{last}~")))
                 .consistent_read(true)
                 .set_exclusive_start_key(start);
-            let output = boxed(query.send()).await.map_err(aws_error)?;
+            let output = query.sent().await.map_err(aws_error)?;
             items.extend(output.items.unwrap_or_default());
             start = output.last_evaluated_key;
             if start.is_none() {

@@ -23,7 +23,7 @@ use futures::future::try_join_all;
 
 use crate::Store;
 use crate::activity::{AHEAD, KEPT_FOR};
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, entity, number, readable, sort_key, text};
 use crate::keys::{self, CHECKPOINT_SHARDS, Index, PARTITION, SORT};
 use crate::transaction::{Condition, stale};
@@ -145,7 +145,7 @@ impl Store {
                 ":organization",
                 AttributeValue::S(organization.to_string()),
             );
-        let touched = boxed(update.send()).await.map(drop).map_err(aws_error);
+        let touched = update.sent().await.map(drop).map_err(aws_error);
         if touched.is_err() {
             self.touched.forget(workspace);
         }
@@ -234,7 +234,7 @@ impl Store {
                 let query = self
                     .rows_of_day(from.workspace_id, day, from.counted_to, until)
                     .set_exclusive_start_key(start);
-                let output = boxed(query.send()).await.map_err(aws_error)?;
+                let output = query.sent().await.map_err(aws_error)?;
                 for item in output.items.unwrap_or_default() {
                     if let Some(row) = readable(&item, entity::<RequestLogEntry>)
                         && !batch.add(&row)
@@ -334,7 +334,7 @@ impl Store {
             let query = self
                 .rows_of_day(workspace, day, from, now + AHEAD)
                 .limit(i32::try_from(most - rows.len()).unwrap_or(i32::MAX));
-            let output = boxed(query.send()).await.map_err(aws_error)?;
+            let output = query.sent().await.map_err(aws_error)?;
             let items = output.items.unwrap_or_default();
             let read = items
                 .iter()

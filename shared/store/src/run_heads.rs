@@ -160,9 +160,11 @@ fn head_item(run: &Run) -> Result<NewItem> {
     head.output = head.output.filter(is_inline);
     let key = keys::run_head(run.workspace_id, run.id);
     let by_age = keys::run_of_agent(run.workspace_id, run.agent_id, run.id);
+    let in_workspace = keys::run_of_workspace(run.workspace_id, run.id);
     let by_status = keys::run_in_status(run.workspace_id, run.status, run.agent_id, run.id);
     Ok(NewItem::new(key, "run", &head)?
         .indexed(by_age)
+        .indexed(in_workspace)
         .indexed(by_status)
         .number("version", run.version)
         .text_if(WANTED, run.pause_requested.then_some(PAUSE))

@@ -13,14 +13,12 @@ use chrono::{DateTime, Utc};
 use domain::ids::{OrganizationId, RunId};
 use domain::run::Run;
 use domain::{Error, Result};
-use futures::future::join;
 
 use self::item::{KEPT, free, named, parsed, place, taking};
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, sort_key, text};
 use crate::keys::{self, PARTITION, RUN_PLACE, RUN_WAITING};
-use crate::runs::RunWrite;
 use crate::transaction::Condition;
 
 /// The places of an organization, and the first of the runs that wait for one.
@@ -43,41 +41,7 @@ pub enum Left {
 }
 
 impl Store {
-    /// Writes a run whose worker takes the lease, and the run's place with it, until the lease ends. `false` when the place is
-    /// another's; nothing has happened then.
-    ///
-    /// # Errors
-    /// Those of [`Store::write_run`].
-    pub async fn write_run_with_place(
-        &self,
-        write: RunWrite<'_>,
-        wanted: WantedPlace,
-        now: DateTime<Utc>,
-        until: DateTime<Utc>,
-    ) -> Result<bool> {
-        const TAKEN: &str = "the place is taken";
-        let run = write.run;
-        let (organization, holder) = (run.organization_id, Waiting::of(run));
-        let mut transaction = self.run_transaction(&write);
-        let (condition, expression) = taking(wanted, &holder, now, until);
-        transaction.update(
-            &self.tables.counters,
-            &keys::run_place(organization, wanted.number),
-            expression,
-            condition,
-            || Error::Refused(TAKEN.to_owned()),
-        );
-        match join(transaction.commit(), self.follow_running(&write))
-            .await
-            .0
-        {
-            Ok(()) => Ok(true),
-            Err(Error::Refused(why)) if why == TAKEN => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Takes a place for a run whose lease is held already. `false` when it is another's.
+    /// Takes a place for a run. `false` when it is another's.
     pub async fn take_run_place(
         &self,
         run: &Run,
@@ -87,8 +51,15 @@ impl Store {
     ) -> Result<bool> {
         let (condition, expression) = taking(wanted, &Waiting::of(run), now, until);
         let organization = run.organization_id;
-        self.change_place(organization, wanted.number, expression, condition)
-            .await
+        let taken = self.update_place(organization, wanted.number, expression, condition);
+        Ok(match taken.await? {
+            None => true,
+            // The answer to an earlier attempt got lost.
+            Some(there) => {
+                text(&there, "holder") == Some(&*run.id.to_string())
+                    && number(&there, "held_until") == until.timestamp_millis()
+            }
+        })
     }
 
     /// Keeps a run's place for longer. `false` when it is another's by now.
@@ -212,7 +183,7 @@ impl Store {
                 "expires",
                 AttributeValue::N((now + KEPT).timestamp().to_string()),
             );
-        boxed(put.send()).await.map_err(aws_error)?;
+        put.sent().await.map_err(aws_error)?;
         Ok(())
     }
 
@@ -223,7 +194,7 @@ impl Store {
         let delete = delete
             .table_name(&self.tables.counters)
             .set_key(Some(key.attributes()));
-        boxed(delete.send()).await.map_err(aws_error)?;
+        delete.sent().await.map_err(aws_error)?;
         Ok(())
     }
 
@@ -250,7 +221,7 @@ impl Store {
                 .consistent_read(true)
                 .set_limit(i32::try_from(usize::from(most) + waiting.max(1)).ok())
                 .set_exclusive_start_key(start);
-            let output = boxed(query.send()).await.map_err(aws_error)?;
+            let output = query.sent().await.map_err(aws_error)?;
             for item in output.items.unwrap_or_default() {
                 let sort = sort_key(&item);
                 if let Some(number) = sort.strip_prefix(RUN_PLACE) {
@@ -300,7 +271,7 @@ impl Store {
             .set_condition_expression(expected)
             .set_expression_attribute_values(values)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match boxed(update.send()).await {
+        match update.sent().await {
             Ok(_) => Ok(None),
             Err(error) => match condition_failure(&error) {
                 Some(there) => Ok(Some(there.clone())),
@@ -325,7 +296,7 @@ impl Store {
             .condition_expression(condition)
             .expression_attribute_values(":holder", AttributeValue::S(run.to_string()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match boxed(delete.send()).await {
+        match delete.sent().await {
             Ok(_) => Ok(None),
             Err(error) => match condition_failure(&error) {
                 Some(there) => Ok(Some(there.clone())),

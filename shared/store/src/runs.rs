@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use domain::agent::Agent;
 use domain::audit::AuditEntry;
 use domain::ids::{AgentId, MessageId, RunId, WorkspaceId};
-use domain::page::{Page, PageRequest};
-use domain::run::{DisplayMessage, Run, RunStatus, Step, StreamChunk};
+use domain::page::{Cursor, Page, PageRequest};
+use domain::run::{DisplayMessage, Run, RunStatus, RunTrigger, Step, StreamChunk};
 use domain::{Error, Result};
 use futures::future::join;
 
@@ -25,9 +25,14 @@ use crate::run_heads::{is_inline, new_head, read_head, stale_run};
 use crate::run_journal::{JournalEntry, entries};
 use crate::transaction::Transaction;
 
-/// Which of an agent's runs are wanted.
+/// The most runs that one request looks at for a list of a workspace's runs.
+const MAX_EXAMINED: usize = 250;
+
+/// The runs of a list.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
+    /// Of this trigger; of any where there is none. Only of a workspace's list.
+    pub trigger: Option<RunTrigger>,
     /// In one of these; in any where there are none.
     pub statuses: Vec<RunStatus>,
     /// Created at or after.
@@ -60,6 +65,21 @@ pub struct RunWrite<'a> {
     /// The agent with its failure count, read at its `revision`, when the run's end changes it.
     pub agent: Option<&'a Agent>,
     pub audit: &'a [AuditEntry],
+}
+
+impl RunFilter {
+    fn admits(&self, run: &Run) -> bool {
+        (self.statuses.is_empty() || self.statuses.contains(&run.status))
+            && self.trigger.is_none_or(|trigger| trigger == run.trigger)
+    }
+}
+
+fn listed(items: Vec<Run>, next_cursor: Option<String>) -> Page<Run> {
+    Page {
+        items,
+        next_cursor,
+        total: None,
+    }
 }
 
 impl Store {
@@ -221,10 +241,58 @@ impl Store {
         };
         let read = |item: &Item| {
             let run = read_head(item)?;
-            let is_wanted = filter.statuses.is_empty() || filter.statuses.contains(&run.status);
-            Ok(is_wanted.then_some(run))
+            Ok(Some(run).filter(|run| filter.admits(run)))
         };
         self.page_of(&list, page, read).await
+    }
+
+    /// A workspace's runs, newest first. Large inputs and outputs are left out.
+    ///
+    /// One request looks at 250 runs at most. A filter that lets few of them pass gives a short page, or an empty one, with a cursor to
+    /// go on from.
+    pub async fn runs_of_workspace(
+        &self,
+        workspace: WorkspaceId,
+        filter: &RunFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Run>> {
+        let list = List {
+            from: filter.from.map(|from| RunId::first_at(from).to_string()),
+            to: filter.to.map(|to| RunId::first_at(to).to_string()),
+            ..List::of_index(
+                &self.tables.records,
+                Index::Recent,
+                keys::runs_of_workspace(workspace),
+            )
+        };
+        let wanted = page.limit.get() as usize;
+        let (mut items, mut examined) = (Vec::new(), 0);
+        let mut cursor = page.cursor.clone();
+        loop {
+            let rows = PageRequest {
+                cursor: cursor.take(),
+                ..PageRequest::first(page.limit.get())
+            };
+            let rows = self.page(&list, &rows, read_head).await?;
+            examined += wanted;
+            let last_row = rows.next_cursor;
+            for run in rows.items {
+                if items.len() == wanted {
+                    // The last one that is shown, behind which the next page begins.
+                    let last = items.last().map(|run: &Run| run.id.to_string());
+                    return Ok(listed(items, last));
+                }
+                if filter.admits(&run) {
+                    items.push(run);
+                }
+            }
+            match last_row {
+                Some(next) if items.len() < wanted && examined < MAX_EXAMINED => {
+                    cursor = Some(Cursor::from(next));
+                }
+                next => return Ok(listed(items, next)),
+            }
+        }
     }
 
     /// Writes a step of a run.

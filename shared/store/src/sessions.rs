@@ -6,7 +6,7 @@ use domain::Result;
 use domain::identity::{Session, User};
 use domain::ids::{SessionId, UserId};
 
-use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{NewItem, entity, number, text};
 use crate::{Store, Transaction, keys};
 
@@ -45,7 +45,7 @@ impl Store {
             .condition_expression("refresh_hash = :seen")
             .expression_attribute_values(":seen", AttributeValue::S(seen.refresh_hash.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match boxed(put.send()).await {
+        match put.sent().await {
             Ok(_) => Ok(Ok(())),
             Err(error) => match condition_failure(&error) {
                 // The SDK may have sent it twice, and the first one have got through; or another request with the same token has
@@ -79,7 +79,7 @@ impl Store {
             .delete_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::session(id).attributes()));
-        boxed(delete.send()).await.map_err(aws_error)?;
+        delete.sent().await.map_err(aws_error)?;
         Ok(())
     }
 }

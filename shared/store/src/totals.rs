@@ -8,7 +8,7 @@ use domain::page::MAX_OFFSET;
 use futures::future::{try_join, try_join_all};
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::number;
 use crate::keys;
 use crate::list::{List, Total};
@@ -100,7 +100,7 @@ impl Store {
             .item("row_count", count(rows.into()))
             .item("counted_to", count(to.timestamp_millis()))
             .item("expires", count((now + KEPT_FOR).timestamp()));
-        if let Err(error) = boxed(put.send()).await.map_err(aws_error) {
+        if let Err(error) = put.sent().await.map_err(aws_error) {
             tracing::warn!(%error, "a total was not kept");
         }
     }
@@ -117,7 +117,7 @@ impl Store {
                 .select(Select::Count)
                 .limit(i32::try_from(most - total).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
-            let output = boxed(query.send()).await.map_err(aws_error)?;
+            let output = query.sent().await.map_err(aws_error)?;
             total += u32::try_from(output.count).unwrap_or(0);
             start = output.last_evaluated_key;
             if start.is_none() {

@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem, Update,
 };
 use domain::{Error, Result};
+use futures::future::BoxFuture;
 use rand::RngExt;
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed, condition_failure};
+use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, NewItem, Object};
 use crate::keys::{Key, PARTITION, SORT, total};
 use crate::packing::{ESCAPED_LEN, PACKED};
@@ -302,7 +303,12 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// The error of the first write whose condition did not hold; `Unavailable` when others kept writing the same items.
-    pub async fn commit(self) -> Result<()> {
+    pub fn commit(self) -> BoxFuture<'a, Result<()>> {
+        // Not an async function, which every crate that commits would compile once more.
+        Box::pin(self.try_to_commit())
+    }
+
+    async fn try_to_commit(self) -> Result<()> {
         if let Some(error) = self.failure {
             return Err(error);
         }
@@ -358,7 +364,7 @@ async fn write(
             .dynamodb
             .transact_write_items()
             .set_transact_items(Some(items.clone()));
-        let error = match boxed(write.send()).await {
+        let error = match write.sent().await {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
@@ -411,7 +417,7 @@ async fn put_alone(store: &Store, put: Put, on_failure: OnFailure) -> Result<(),
         .set_expression_attribute_names(put.expression_attribute_names)
         .set_expression_attribute_values(put.expression_attribute_values)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let error = match boxed(call.send()).await {
+    let error = match call.sent().await {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
@@ -441,7 +447,7 @@ async fn update_alone(
         .set_expression_attribute_names(update.expression_attribute_names)
         .set_expression_attribute_values(update.expression_attribute_values)
         .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-    let error = match boxed(call.send()).await {
+    let error = match call.sent().await {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };

@@ -8,7 +8,7 @@ use domain::run::{Run, TokenUsage};
 use domain::usage::Usage;
 use futures::future::{try_join_all, try_join4};
 
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, number, sort_key};
 use crate::keys::{self, Key, USAGE_SHARDS};
 use crate::{Store, keys::usage_day};
@@ -128,7 +128,7 @@ impl Store {
             .expression_attribute_values(":cost", count(usage.cost_micros))
             .expression_attribute_values(":expires", AttributeValue::N(expires.to_string()))
             .expression_attribute_values(":type", AttributeValue::S("usage".to_owned()));
-        boxed(update.send()).await.map_err(aws_error)?;
+        update.sent().await.map_err(aws_error)?;
         Ok(())
     }
 }

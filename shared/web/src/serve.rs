@@ -67,6 +67,11 @@ pub fn serve<S: Clone + Send + Sync + 'static>(
         .fallback(async || ApiError(Error::NotFound("resource")))
         .method_not_allowed_fallback(async || ApiError(Error::MethodNotAllowed))
         .with_state(state);
+    server(context, routes, policies)
+}
+
+/// The same for every group, and therefore compiled once.
+fn server(context: AppContext, routes: Router, policies: RoutePolicies) -> Router {
     let server = Arc::new(Server {
         context,
         policies,

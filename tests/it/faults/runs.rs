@@ -140,16 +140,16 @@ async fn writes_that_hang_collide_or_lose_their_answers_cost_a_run_nothing() {
             .by(WORKER)
             .containing("run.completed")
     };
-    let begin = || {
-        Calls::of("TransactWriteItems")
-            .by(WORKER)
-            .containing("held_until")
-    };
+    let place = || Calls::of("UpdateItem").by(WORKER).containing("held_until");
+    let begin = || Calls::of("UpdateItem").by(WORKER).containing("2#head");
     for (number, (fault, calls)) in (1..).zip([
         (Fault::Conflicts, end()),
         (Fault::Hangs, end()),
         (Fault::AnswerLost, end()),
         (Fault::AnswerHangs, end()),
+        (Fault::AnswerLost, place()),
+        (Fault::AnswerHangs, place()),
+        (Fault::Hangs, place()),
         (Fault::AnswerLost, begin()),
         (Fault::AnswerHangs, begin()),
         (Fault::Hangs, begin()),

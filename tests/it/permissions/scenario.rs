@@ -297,6 +297,7 @@ impl Scenario {
             format!("{agent}/runs"),
             format!("{agent}/runs?status=failed"),
             format!("{agent}/messages"),
+            "/api/v1/runs".to_owned(),
             format!("/api/v1/runs/{run}"),
             format!("/api/v1/runs/{run}/messages"),
         ] {

@@ -10,36 +10,19 @@ use crate::backoff::Backoff;
 use crate::run_head::{is_as, is_lost};
 
 impl LeasedRun<'_> {
-    /// Writes that this worker has the run, as `taken`, with its place where one is `wanted`; `false` when that is another's.
-    pub(super) async fn put_first(
-        &mut self,
-        mut taken: Run,
-        wanted: Option<WantedPlace>,
-    ) -> Result<bool> {
-        let Some(wanted) = wanted else {
-            return self.put(taken, &[]).await.map(|()| true);
-        };
+    /// Takes the place that the run is to have until the lease ends; `false` when it is another's.
+    ///
+    /// The place comes first, so that a run which finds none is queued all the time. Should this worker end before it has the run, the
+    /// place ends by itself.
+    pub(super) async fn take_place(&self, wanted: WantedPlace) -> Result<bool> {
         let mut backoff = Backoff::until(self.until);
         loop {
-            taken.version = self.run.version;
-            taken.pause_requested = self.run.pause_requested;
             let now = self.clock.now();
-            let write = self.writing(&taken, &[]);
-            let until = now + self.lease;
-            let write = self.store.write_run_with_place(write, wanted, now, until);
-            let error = match tokio::time::timeout(self.third(), write).await {
-                Ok(Ok(true)) => {
-                    self.commit_head(&taken);
-                    return Ok(true);
-                }
-                Ok(Ok(false)) => return Ok(false),
-                Ok(Err(error)) if is_lost(&error) => {
-                    match self.resolve_conflict(&taken, error).await {
-                        Ok(true) => return Ok(true),
-                        Ok(false) => continue,
-                        Err(error) => error,
-                    }
-                }
+            let taken = self
+                .store
+                .take_run_place(&self.run, wanted, now, now + self.lease);
+            let error = match tokio::time::timeout(self.third(), taken).await {
+                Ok(Ok(is_taken)) => return Ok(is_taken),
                 Ok(Err(error)) => error,
                 Err(_) => unanswered(),
             };

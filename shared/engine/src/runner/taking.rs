@@ -35,7 +35,8 @@ impl Runner {
         blame: Blame,
     ) -> Result<Option<Taken<'_>>> {
         let (store, clock, places) = (&self.store, &self.clock, &self.places);
-        let take = |place| LeasedRun::take(store, clock, self.lease, run.clone(), blame, place);
+        let take =
+            |place| LeasedRun::take(store, clock, self.lease, run.clone(), blame, place, places);
         let read = || {
             join(
                 store.version_and_deletion(run),

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use crate::Store;
-use crate::aws_calls::{aws_error, boxed};
+use crate::aws_calls::{Call, aws_error};
 use crate::deletions::key_of;
 use crate::keys::{Key, PARTITION, SORT};
 
@@ -91,7 +91,7 @@ impl<'a> Pass<'a> {
                 .bucket(bucket)
                 .prefix(prefix)
                 .set_delimiter(alone.then(|| "/".to_owned()));
-            let listed = boxed(list.send()).await.map_err(aws_error)?;
+            let listed = list.sent().await.map_err(aws_error)?;
             let objects = listed.contents.unwrap_or_default();
             if objects.is_empty() {
                 return Ok(true);
@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
                 .build()
                 .map_err(Error::internal)?;
             let delete = s3.delete_objects().bucket(bucket).delete(delete);
-            let deleted = boxed(delete.send()).await.map_err(aws_error)?;
+            let deleted = delete.sent().await.map_err(aws_error)?;
             if let Some(error) = deleted.errors().first() {
                 let why = error.message().unwrap_or("no reason given").to_owned();
                 return Err(Error::unavailable(format!(
