@@ -14,7 +14,7 @@ struct Tenant {
 
 async fn start(parameters: &[(&str, &str)]) -> TestApp {
     TestApp::with(|options| {
-        let options = signalbox::Options {
+        let options = local::Options {
             schedules: false,
             ..in_this_process(options)
         };

@@ -17,7 +17,7 @@ async fn start(faults: &DynamoDbFaults) -> TestApp {
 async fn start_with(faults: &DynamoDbFaults, parameters: &[(&str, &str)]) -> TestApp {
     let proxy = faults.proxy();
     TestApp::with(|options| {
-        let options = signalbox::Options {
+        let options = local::Options {
             dynamodb_proxy: Some(proxy),
             schedules: false,
             ..in_this_process(options)

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use local::{Data, Options};
 use reqwest::Method;
 use serde_json::{Value, json};
-use signalbox::{Data, Options};
 use testkit::fakes::{ModelApi, Target, Turn, large};
 use testkit::{S3Recorder, TestApp};
 

@@ -7,9 +7,9 @@ use domain::audit::{AuditEntry, Caller};
 use domain::ids::{RunId, WorkspaceId};
 use domain::run::{Lease, Run, RunStatus};
 use futures::{StreamExt, TryStreamExt, stream};
+use local::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
-use signalbox::Options;
 use store::{RunWrite, Store};
 use testkit::{Account, Call, DynamoDbFaults, DynamoDbRecorder, TestApp};
 

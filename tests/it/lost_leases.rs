@@ -1,8 +1,8 @@
 //! A run whose worker may have died of it goes on alone, by a queue of its own.
 
 use chrono::TimeDelta;
+use local::Options;
 use serde_json::{Value, json};
-use signalbox::Options;
 use testkit::{TestApp, in_this_process};
 
 use crate::stored::{data, plant, records};

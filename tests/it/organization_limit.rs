@@ -112,7 +112,7 @@ async fn ten_requests_are_counted_by_one_write_which_none_of_them_waits_for() {
     let recorder = DynamoDbRecorder::default();
     let proxy = recorder.proxy();
     let app = TestApp::with(|options| {
-        let options = signalbox::Options {
+        let options = local::Options {
             dynamodb_proxy: Some(proxy),
             schedules: false,
             ..in_this_process(options)

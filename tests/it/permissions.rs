@@ -23,7 +23,7 @@ async fn functions_may_do_to_tables_and_buckets_what_they_do_and_nothing_else() 
     let objects = S3Recorder::default();
     let (proxy, objects_proxy) = (recorder.proxy(), objects.proxy());
     let app = TestApp::with(|options| {
-        let options = signalbox::Options {
+        let options = local::Options {
             dynamodb_proxy: Some(proxy),
             s3_proxy: Some(objects_proxy),
             schedules: false,

@@ -28,7 +28,7 @@ impl Tenant {
     /// A tenant of a platform where all organizations have these limits.
     async fn with(limits: &[(&str, &str)]) -> Self {
         let app = TestApp::with(|options| {
-            let options = signalbox::Options {
+            let options = local::Options {
                 schedules: false,
                 ..options
             };

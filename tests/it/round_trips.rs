@@ -11,7 +11,7 @@ async fn an_authenticated_read_waits_for_two_round_trips() {
     let recorder = DynamoDbRecorder::default();
     let objects = S3Recorder::default();
     let (proxy, objects_proxy) = (recorder.proxy(), objects.proxy());
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         dynamodb_proxy: Some(proxy),
         s3_proxy: Some(objects_proxy),
         schedules: false,
@@ -84,7 +84,7 @@ async fn a_start_waits_for_three_round_trips_its_plan_included() {
     let recorder = DynamoDbRecorder::default();
     let proxy = recorder.proxy();
     let app = TestApp::with(|options| {
-        let options = signalbox::Options {
+        let options = local::Options {
             dynamodb_proxy: Some(proxy),
             schedules: false,
             ..options
@@ -115,7 +115,7 @@ async fn a_start_waits_for_three_round_trips_its_plan_included() {
 async fn no_request_waits_for_the_request_log() {
     let recorder = DynamoDbRecorder::default();
     let proxy = recorder.proxy();
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options
@@ -147,7 +147,7 @@ async fn no_request_waits_for_the_request_log() {
 async fn malformed_credentials_cost_no_round_trip() {
     let recorder = DynamoDbRecorder::default();
     let proxy = recorder.proxy();
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options

@@ -25,7 +25,7 @@ async fn runs(app: &TestApp, key: &str, agent: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_schedule_fires_once_for_each_of_its_times_and_once_after_an_outage() {
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         schedules: false,
         ..in_this_process(options)
     })
@@ -79,7 +79,7 @@ async fn a_schedule_fires_once_for_each_of_its_times_and_once_after_an_outage() 
 
 #[tokio::test]
 async fn a_schedule_of_every_minute_loses_no_firing_to_a_late_tick() {
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         schedules: false,
         event_sources: false,
         ..in_this_process(options)
@@ -118,7 +118,7 @@ async fn a_schedule_of_every_minute_loses_no_firing_to_a_late_tick() {
 #[tokio::test]
 async fn a_run_whose_message_was_lost_is_picked_up_by_the_tick() {
     // Without event sources, messages go nowhere.
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         schedules: false,
         event_sources: false,
         ..in_this_process(options)

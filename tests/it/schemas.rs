@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, join_all, select};
+use local::{Data, Options};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use signalbox::{Data, Options};
 use testkit::fakes::{ModelApi, Turn};
 use testkit::{Account, TestApp};
 

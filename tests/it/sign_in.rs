@@ -134,7 +134,7 @@ async fn guessing_from_many_addresses_is_bounded_and_keeps_out_no_known_device_o
 async fn nobody_signs_in_while_attempts_cannot_be_counted() {
     let faults = DynamoDbFaults::default();
     let proxy = faults.proxy();
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         dynamodb_proxy: Some(proxy),
         schedules: false,
         ..in_this_process(options)

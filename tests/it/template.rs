@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use local::all_groups;
+use local::template::{Deployment, Endpoints, Template};
 use serde_json::Value;
-use signalbox::all_groups;
-use signalbox::template::{Deployment, Endpoints, Template};
 use testkit::TestApp;
 
 /// The operations of every group, as its router has them: binary, then method and path.

@@ -25,7 +25,7 @@ impl Desk {
         let recorder = DynamoDbRecorder::without_delay();
         let proxy = recorder.proxy();
         let app = TestApp::with(|options| {
-            let options = signalbox::Options {
+            let options = local::Options {
                 dynamodb_proxy: Some(proxy),
                 schedules: false,
                 ..options

@@ -1,8 +1,8 @@
 //! The functions as they are deployed: their binaries, behind the Lambda Runtime API.
 
 use http::Method;
+use local::Options;
 use serde_json::{Value, json};
-use signalbox::Options;
 use testkit::{QueueMessage, RestRequest, TestApp, TestFunction};
 
 /// A platform whose queue no worker empties, and an agent on it.

@@ -16,7 +16,7 @@ use crate::first_start::DEMO_EMAIL;
 use crate::{Data, Options, Platform};
 
 #[derive(Subcommand)]
-pub(crate) enum TokenCommand {
+pub enum TokenCommand {
     /// Make a token and show its secret
     Create {
         /// Whose token it is
@@ -31,7 +31,7 @@ pub(crate) enum TokenCommand {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum AdminCommand {
+pub enum AdminCommand {
     /// Give a user a role in their organization
     Grant(Grant),
     /// Decide what a user's organization may use; what is left out is as for all organizations, 0 means no limit
@@ -58,7 +58,7 @@ pub(crate) enum AdminCommand {
 }
 
 #[derive(Args)]
-pub(crate) struct Grant {
+pub struct Grant {
     #[arg(long)]
     email: String,
     #[arg(long, value_enum, default_value_t = GrantedRole::Superadmin)]
@@ -66,21 +66,21 @@ pub(crate) struct Grant {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Kind {
+pub enum Kind {
     Prodgy,
     Prowpt,
     Agentplatform,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum GrantedRole {
+pub enum GrantedRole {
     User,
     Admin,
     Superadmin,
 }
 
 /// Carries out `signalbox token …`.
-pub(crate) async fn token(command: TokenCommand, options: Options) -> anyhow::Result<()> {
+pub async fn token(command: TokenCommand, options: Options) -> anyhow::Result<()> {
     let platform = offline(options).await?;
     let accounts = Accounts::new(platform.services());
     let TokenCommand::Create { email, kind, name } = command;
@@ -96,7 +96,7 @@ pub(crate) async fn token(command: TokenCommand, options: Options) -> anyhow::Re
 }
 
 /// Carries out `signalbox admin …`.
-pub(crate) async fn admin(command: AdminCommand, options: Options) -> anyhow::Result<()> {
+pub async fn admin(command: AdminCommand, options: Options) -> anyhow::Result<()> {
     let platform = offline(options).await?;
     let accounts = Accounts::new(platform.services());
     let shown = match command {

@@ -16,7 +16,7 @@ const READY: &str = "ready ";
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// `signalbox local`. The process ends with the value.
-pub(crate) struct ChildPlatform {
+pub struct ChildPlatform {
     process_id: u32,
     url: String,
     greeting: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) struct ChildPlatform {
 
 impl ChildPlatform {
     /// Starts a platform that keeps its data in `directory`, or nowhere, and waits until it is ready.
-    pub(crate) async fn start(
+    pub async fn start(
         template: &TemplateSource,
         directory: Option<&Path>,
         parameters: &[String],
@@ -88,13 +88,13 @@ impl ChildPlatform {
     }
 
     /// Ends it like a power cut.
-    pub(crate) async fn kill(mut self) -> anyhow::Result<()> {
+    pub async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await?;
         Ok(())
     }
 
     /// What follows `name` in what the platform printed before it was ready.
-    pub(crate) fn greeted(&self, name: &str) -> anyhow::Result<&str> {
+    pub fn greeted(&self, name: &str) -> anyhow::Result<&str> {
         let mut lines = self.greeting.iter().map(|line| line.trim());
         let found = lines.find_map(|line| line.strip_prefix(name));
         Ok(found
@@ -102,25 +102,25 @@ impl ChildPlatform {
             .trim())
     }
 
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.url
     }
 
     /// When the process was started.
-    pub(crate) fn started(&self) -> Instant {
+    pub fn started(&self) -> Instant {
         self.started
     }
 
     /// How long it took until the platform said that it is ready.
-    pub(crate) fn ready_after(&self) -> Duration {
+    pub fn ready_after(&self) -> Duration {
         self.ready_after
     }
 
-    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
         process::resident_bytes(self.process_id).context("the platform's memory")
     }
 
-    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
         process::processor_time(self.process_id).context("the platform's processor time")
     }
 }

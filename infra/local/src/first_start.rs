@@ -8,10 +8,10 @@ use crate::Platform;
 use crate::accounts::Accounts;
 
 /// Who the first account belongs to.
-pub(crate) const DEMO_EMAIL: &str = "demo@signalbox.example";
+pub const DEMO_EMAIL: &str = "demo@signalbox.example";
 
 /// Runs once the platform answers requests, before `ready` is printed. Secrets are shown here and never again.
-pub(crate) async fn welcome(platform: &Platform) -> anyhow::Result<()> {
+pub async fn welcome(platform: &Platform) -> anyhow::Result<()> {
     if !platform.is_first_start() {
         return Ok(());
     }

@@ -6,31 +6,26 @@
 //! template block declares and talk to AWS through the SDK.
 
 mod accounts;
-mod administration;
-mod bench;
-mod child;
-pub mod cli;
+pub mod administration;
+pub mod child;
 mod data_directory;
-mod demo;
-mod dynamodb_recorder;
+pub mod demo;
 mod embedded;
 mod event_sources;
-mod first_start;
+pub mod first_start;
 mod functions;
 mod gateway;
 mod hosting;
 mod invocation;
 pub mod lambda_events;
-mod network;
+pub mod network;
 mod platform;
-mod process;
+pub mod process;
 pub mod runtime_api;
-mod s3_recorder;
 mod schedules;
 pub mod template;
 
-pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder, caller};
+pub use embedded::access_keys::owner as access_key_owner;
 pub use functions::{Registry, all_groups};
 pub use lambda_events::Limits;
 pub use platform::{Bootstraps, Data, Options, Platform, Proxy, TemplateSource, Upstream};
-pub use s3_recorder::{S3Call, S3Recorder};

@@ -7,7 +7,7 @@ use std::time::Duration;
 const TICKS_PER_SECOND: u64 = 100;
 
 /// The memory that the process occupies now.
-pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
+pub fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kilobytes = status
         .lines()
@@ -19,7 +19,7 @@ pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
 }
 
 /// The processor time that all threads of the process have used, to the hundredth of a second.
-pub(crate) fn processor_time(pid: u32) -> io::Result<Duration> {
+pub fn processor_time(pid: u32) -> io::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field is the program's name in parentheses, which may hold anything.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use local::{Options, Platform};
 use reqwest::Method;
 use runtime::Clock;
 use serde_json::{Value, json};
-use signalbox::{Options, Platform};
 
 use crate::{Account, TestResponse, bootstraps, eventually, in_this_process};
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use signalbox::{Bootstraps, Options};
+use local::{Bootstraps, Options};
 
 /// Where the functions' binaries are, for tests that are to run them behind the Lambda Runtime API. Without it functions run
 /// as libraries.

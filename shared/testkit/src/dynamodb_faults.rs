@@ -117,7 +117,7 @@ impl DynamoDbFaults {
     }
 
     /// The proxy to give to the platform's options. It serves on the runtime that starts the platform.
-    pub fn proxy(&self) -> signalbox::Proxy {
+    pub fn proxy(&self) -> local::Proxy {
         let faults = self.clone();
         Box::new(move |upstream| Box::pin(start(upstream, faults)))
     }
@@ -207,7 +207,7 @@ struct Upstream {
     pass: Option<(HeaderName, HeaderValue)>,
 }
 
-async fn start(upstream: signalbox::Upstream, faults: DynamoDbFaults) -> SocketAddr {
+async fn start(upstream: local::Upstream, faults: DynamoDbFaults) -> SocketAddr {
     let upstream = Upstream {
         pass: Some(upstream.pass),
         ..Upstream::at(upstream.address)
@@ -233,7 +233,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let target = header("x-amz-target").unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let caller = signalbox::caller(&headers);
+    let caller = bench::caller(&headers);
     let text = String::from_utf8_lossy(&body);
     let call = Call {
         operation: &operation,

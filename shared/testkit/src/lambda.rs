@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use local::lambda_events::{QueueMessage, RestRequest, RestResponse, sqs_event};
+use local::runtime_api::{Bootstrap, BootstrapError};
 use serde_json::Value;
-use signalbox::lambda_events::{QueueMessage, RestRequest, RestResponse, sqs_event};
-use signalbox::runtime_api::{Bootstrap, BootstrapError};
 
 use crate::{TestApp, TestResponse};
 

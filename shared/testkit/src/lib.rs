@@ -13,10 +13,10 @@ mod test_response;
 
 pub use account::Account;
 pub use app::{Request, TestApp};
+pub use bench::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};
 pub use bootstraps::in_this_process;
 pub use dynamodb_faults::{Calls, DynamoDbFaults, Fault, Held, Injected};
 pub use eventually::{eventually, eventually_some};
 pub use lambda::TestFunction;
-pub use signalbox::lambda_events::{QueueMessage, RestRequest};
-pub use signalbox::{Access, Call, DynamoDbRecorder, S3Call, S3Recorder};
+pub use local::lambda_events::{QueueMessage, RestRequest};
 pub use test_response::TestResponse;

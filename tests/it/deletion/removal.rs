@@ -127,7 +127,7 @@ const KINDS: [&str; 27] = [
 async fn nothing_is_left_of_a_deleted_organization_and_everything_of_others() {
     let faults = DynamoDbFaults::default();
     let proxy = faults.proxy();
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         dynamodb_proxy: Some(proxy),
         schedules: false,
         ..in_this_process(options)
@@ -256,7 +256,7 @@ async fn a_deleted_workspace_takes_nothing_of_the_others_with_it() {
 async fn what_is_admitted_while_its_agent_or_workspace_is_deleted_has_no_effect() {
     let faults = DynamoDbFaults::default();
     let proxy = faults.proxy();
-    let app = TestApp::with(|options| signalbox::Options {
+    let app = TestApp::with(|options| local::Options {
         dynamodb_proxy: Some(proxy),
         schedules: false,
         ..in_this_process(options)

@@ -23,7 +23,7 @@ use screen::Screen;
 ///
 /// # Errors
 /// The first step that did not go as it should, and how.
-pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+pub async fn run(options: Options) -> anyhow::Result<()> {
     let mut screen = Screen::new();
     let started = Instant::now();
     match steps(options, &mut screen).await {

@@ -60,7 +60,7 @@ impl AccessKeys {
 }
 
 /// Whose key an id is.
-pub(crate) fn owner(id: &str) -> &str {
+pub fn owner(id: &str) -> &str {
     id.split(SEPARATOR).next().unwrap_or_default()
 }
 

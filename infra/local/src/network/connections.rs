@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    pub(crate) peer: SocketAddr,
-    pub(crate) local: SocketAddr,
+pub struct Ends {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
 }
 
 /// Accepts connections until `stop`, then lets the requests that are being answered finish for at most `drain`.
-pub(crate) async fn serve<S, B>(
+pub async fn serve<S, B>(
     listener: TcpListener,
     service_for: impl Fn(Ends) -> S,
     stop: CancellationToken,
@@ -41,7 +41,7 @@ pub(crate) async fn serve<S, B>(
 
 /// Does the same, and closes a connection on which no complete request head arrives `within` this time, whether the client
 /// sends slowly or is idle.
-pub(crate) async fn serve_within<S, B>(
+pub async fn serve_within<S, B>(
     within: Option<Duration>,
     listener: TcpListener,
     service_for: impl Fn(Ends) -> S,

@@ -1,4 +1,4 @@
 //! Connections to the ports of the platform, and the names that it answers to.
 
-pub(crate) mod connections;
+pub mod connections;
 pub(crate) mod hosts;

@@ -225,7 +225,7 @@ impl Drop for Bootstrap {
 }
 
 /// The binary of this name, as `cargo build` makes it, or as `cargo lambda build` does: a directory with a `bootstrap` in it.
-pub(crate) fn find_binary(directory: &Path, bin: &str) -> Option<PathBuf> {
+pub fn find_binary(directory: &Path, bin: &str) -> Option<PathBuf> {
     let candidates = [directory.join(bin).join("bootstrap"), directory.join(bin)];
     candidates.into_iter().find(|candidate| candidate.is_file())
 }

@@ -10,7 +10,7 @@ mod invocation_response;
 mod log;
 mod server;
 
-pub(crate) use bootstrap::find_binary;
+pub use bootstrap::find_binary;
 pub use bootstrap::{Bootstrap, FirstNext};
 pub use error::{BootstrapError, FunctionError};
 pub(crate) use invocation_response::{InvocationResponse, PAYLOAD_LIMIT, ResponseStream};

@@ -1,0 +1,110 @@
+//! `signalbox bench`: how fast the platform is on this machine, and what it adds to the DynamoDB calls that it makes.
+
+mod capacity;
+mod capture;
+mod copies;
+mod costs;
+mod dynamodb_recorder;
+mod fairness;
+mod growth;
+mod load;
+mod platforms;
+mod prices;
+mod replay;
+mod requests;
+mod round_trips;
+mod runs;
+mod s3_recorder;
+mod sample;
+mod starts;
+mod startup;
+mod streams;
+mod table;
+mod tenant;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use capture::Capture;
+use local::TemplateSource;
+use platforms::{child, child_with_places, options};
+use table::Table;
+use tenant::Tenant;
+
+pub use dynamodb_recorder::{Access, Call, DynamoDbRecorder, caller};
+pub use s3_recorder::{S3Call, S3Recorder};
+
+#[derive(Args)]
+pub struct BenchArguments {
+    /// Where the functions' binaries are: DIRECTORY/<function> or DIRECTORY/<function>/bootstrap, for this machine's processor
+    #[arg(long, value_name = "DIRECTORY")]
+    bin_dir: Option<PathBuf>,
+    /// How long each kind of request is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// How many agents and runs the large workspace gets; 0 leaves growth out
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    growth: usize,
+}
+
+/// What was measured: a table for people and a value for programs.
+struct Measured {
+    name: &'static str,
+    table: Table,
+    value: Value,
+}
+
+/// Measures everything and prints it.
+pub async fn run(arguments: BenchArguments, template: &TemplateSource) -> anyhow::Result<()> {
+    let processors = available_parallelism().map_or(1, usize::from);
+    say(&format!(
+        "Clients, platform and DynamoDB share this machine ({processors} processors) and are measured together.\n\
+         DynamoDB is the embedded one, in memory: the figures show what Signalbox costs, not what AWS does.\n"
+    ))?;
+    if cfg!(debug_assertions) {
+        say(
+            "This is a debug build: its figures mean nothing. Use `cargo run --release -- bench`.\n",
+        )?;
+    }
+    let mut summary = serde_json::Map::new();
+    let mut show = |measured: Measured| {
+        say(&measured.table.to_string())?;
+        summary.insert(measured.name.to_owned(), measured.value);
+        anyhow::Ok(())
+    };
+
+    if let Some(directory) = &arguments.bin_dir {
+        show(starts::measure(template, directory).await?)?;
+    }
+    show(startup::measure(template).await?)?;
+
+    let capture = Capture::start(template).await?;
+    show(round_trips::measure(&capture).await?)?;
+    let platform = child(template).await?;
+    let tenant = Tenant::found(platform.url()).await?;
+    let each = Duration::from_secs(arguments.seconds);
+    show(requests::measure(&platform, &tenant, &capture, each).await?)?;
+    // Its agents are many by now.
+    drop((platform, tenant, capture));
+    show(runs::measure(template).await?)?;
+    show(fairness::measure(template).await?)?;
+    show(streams::measure(template).await?)?;
+    show(costs::measure(template).await?)?;
+    if arguments.growth > 0 {
+        show(growth::measure(template, arguments.growth).await?)?;
+    }
+
+    say(&json!(summary).to_string())?;
+    Ok(())
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{text}")?;
+    output.flush()
+}

@@ -1,7 +1,0 @@
-//! The `signalbox` command.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    signalbox::cli::run()
-}
