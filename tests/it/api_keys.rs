@@ -155,7 +155,7 @@ impl Rotating {
         listed.expect(200)["items"][0].clone()
     }
 
-    /// Which of the secrets are good, oldest first.
+    /// The secrets that are good, oldest first.
     async fn good(&self) -> Vec<bool> {
         let mut good = Vec::new();
         for secret in &self.secrets {

@@ -10,7 +10,7 @@ use testkit::{TestApp, eventually};
 
 use crate::stored::{data, plant, records};
 
-/// How many levels a JSON parser takes by default.
+/// The number of levels that a JSON parser takes by default.
 const PARSER: usize = 127;
 
 struct Desk {
@@ -123,7 +123,7 @@ impl Desk {
         events.text
     }
 
-    /// What the provider was told last of a tool's result.
+    /// The last tool result that the provider was sent.
     fn told(&self) -> Value {
         let hits = self.api.take_hits();
         let body: Value = serde_json::from_str(&hits.last().unwrap().body).unwrap();

@@ -1,4 +1,4 @@
-//! Whose credentials runs use: their workspace's own, else the organization's default, which an administrator chose; never one that
+//! The credentials that runs use: their workspace's own, else the organization's default, which an administrator chose; never one that
 //! a member of another workspace stored.
 
 use reqwest::Method;
@@ -58,7 +58,7 @@ impl Office {
         request.bearer(key).send().await
     }
 
-    /// How a run of a fresh agent of the key's workspace ends: `completed`, or its error.
+    /// The end of a run of a fresh agent of the key's workspace: `completed`, or its error.
     async fn run(&self, key: &str, more: Value) -> String {
         let mut config = json!({"instructions": "Secret instructions.", "model": MODEL});
         for (name, value) in more.as_object().into_iter().flatten() {

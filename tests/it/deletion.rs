@@ -50,7 +50,7 @@ impl Tenant {
         }
     }
 
-    /// What the account's session is answered.
+    /// The response to the account's session.
     async fn asks(&self, app: &TestApp, method: Method, path: &str) -> TestResponse {
         let request = app.request(method, path);
         request.bearer(&self.account.access_token).send().await

@@ -15,7 +15,7 @@ use store::{RunWrite, Store};
 use testkit::fakes::{ModelApi, Target, Turn};
 use testkit::{Account, TestApp, in_this_process};
 
-/// How long a test waits for what should come at once. Only a failing test waits that long.
+/// The time that a test waits for what should come at once. Only a failing test waits that long.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 const TEXT: &str =
     "Checkout failed at nine. An expired certificate was the cause. It was renewed at ten.";

@@ -1,4 +1,4 @@
-//! Which least role each operation needs, walked over all of them by members who have only that, of one workspace alone.
+//! The least role of each operation, walked over all of them by members who have only that, of one workspace alone.
 
 use std::collections::BTreeMap;
 
@@ -196,7 +196,7 @@ async fn every_operation_needs_the_role_that_its_document_tells_and_no_other_wor
     assert_eq!(things.shown(&app, &everything).await, before);
 }
 
-/// What there is in the first workspace, by what its paths begin with.
+/// The resources in the first workspace, by the prefixes of their paths.
 struct Things(BTreeMap<&'static str, String>);
 
 impl Things {
@@ -248,7 +248,7 @@ impl Things {
         Some(format!("{before}{id}{after}"))
     }
 
-    /// How they look to their owner.
+    /// Their view for their owner.
     async fn shown(&self, app: &TestApp, owner: &Credentials) -> Vec<Value> {
         let mut shown = Vec::new();
         for (path, credential) in [

@@ -1,4 +1,4 @@
-//! What hosted models do while a run is under way: calls side by side, and answers that break off.
+//! Hosted models while a run is under way: calls side by side, and answers that break off.
 
 use serde_json::json;
 use testkit::fakes::{Target, Turn};

@@ -26,7 +26,7 @@ async fn get(app: &TestApp, credential: &str, path: &str) -> TestResponse {
     app.get(path).bearer(credential).send().await
 }
 
-/// How many of so many requests pass, one after the other.
+/// The number of requests that pass, of so many, one after the other.
 async fn passing(app: &TestApp, credential: &str, path: &str, count: usize) -> usize {
     let mut passed = 0;
     for _ in 0..count {

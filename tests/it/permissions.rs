@@ -117,7 +117,7 @@ fn assert_what_expires_is_removed(calls: &[Call], removed_by: &BTreeMap<String, 
     }
 }
 
-/// Whether an action is on a table or a bucket.
+/// Returns `true` if an action is on a table or a bucket.
 fn is_data(action: &str) -> bool {
     action.starts_with("dynamodb:") || action.starts_with("s3:")
 }

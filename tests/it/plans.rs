@@ -1,4 +1,4 @@
-//! What plans limit: agents, and runs and tokens in a calendar month.
+//! Limits of plans: agents, and runs and tokens in a calendar month.
 
 use chrono::{DateTime, Datelike, Months, TimeDelta, Utc};
 use reqwest::Method;

@@ -1,4 +1,4 @@
-//! What tokens and keys may do follows what their makers may do.
+//! The rights of tokens and keys follow those of their makers.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::Method;

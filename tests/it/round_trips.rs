@@ -1,4 +1,4 @@
-//! How many DynamoDB round trips a request waits for, one after another.
+//! The DynamoDB round trips that a request waits for, one after another.
 
 use std::time::Instant;
 

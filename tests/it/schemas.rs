@@ -88,7 +88,7 @@ fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-/// What comes of some work, and how long each answer to a probe took meanwhile.
+/// The result of some work, and the time that each answer to a probe took meanwhile.
 async fn probed<T>(app: &TestApp, work: impl Future<Output = T>) -> (T, Vec<Duration>) {
     let mut work = pin!(work);
     let mut took = Vec::new();

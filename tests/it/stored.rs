@@ -1,4 +1,4 @@
-//! What the tables hold, for tests that find something there or plant it.
+//! The items of the tables, for tests that find something there or plant it.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! How many units of DynamoDB's a run writes: in its table, and in the partitions of each index, which bound runs a second.
+//! The DynamoDB units that a run writes: in its table, and in the partitions of each index, which bound runs a second.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Desk {
         made.as_str().unwrap().to_owned()
     }
 
-    /// What a run's start and its worker wrote, until it was over.
+    /// The writes of a run's start and of its worker, until it was over.
     async fn run(&self, agent: &str) -> Vec<Call> {
         self.recorder.take();
         let path = format!("/api/agent-base/{agent}/executions");

@@ -19,9 +19,9 @@ use web::{
 };
 
 use crate::State;
-use crate::change::{AgentChange, Decision, ParameterChange, update};
-use crate::creation::{NewAgent, create, installable};
-use crate::deletion::delete;
+use crate::create::{NewAgent, create, installable};
+use crate::delete::delete;
+use crate::update::{AgentChange, Decision, ParameterChange, update};
 
 #[derive(Debug, Serialize, ToSchema)]
 struct AgentBase {
@@ -85,7 +85,7 @@ impl From<Agent> for AgentBase {
     }
 }
 
-/// What to install, by `agent_template_id`, `slug` or `type`; the first of these that is given counts.
+/// The agent type to install, by `agent_template_id`, `slug` or `type`; the first of these that is given counts.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"slug": "weather_check", "name": "NYC Weather", "parameters": {"location": "New York"}}))]
 struct InstallAgentBase {

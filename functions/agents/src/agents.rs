@@ -18,10 +18,10 @@ use web::{
 };
 
 use crate::State;
-use crate::change::{AgentChange, Decision, ParameterChange, update};
-use crate::creation::{NewAgent, create, installable};
-use crate::deletion::delete;
+use crate::create::{NewAgent, create, installable};
+use crate::delete::delete;
 use crate::status::AgentStatus;
+use crate::update::{AgentChange, Decision, ParameterChange, update};
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Agent {

@@ -1,4 +1,4 @@
-//! What can be installed.
+//! The agent types that can be installed.
 
 use domain::agent::{AgentTemplate, AgentType};
 use engine::agents::template;

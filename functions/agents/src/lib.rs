@@ -3,17 +3,17 @@
 mod agent_base;
 mod agents;
 mod catalog;
-mod change;
-mod creation;
-mod deletion;
+mod create;
+mod delete;
 mod status;
+mod update;
 mod versions;
 
 use keyring::Keyring;
 use runtime::{Lambda, Services};
 use web::{AppContext, Routes};
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     context: AppContext,

@@ -4,7 +4,7 @@ use domain::agent::{Agent, AgentState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// How an agent stands. Its owner's decision, or ours, comes before what its runs do.
+/// The status of an agent. Its owner's decision, or ours, comes before the work of its runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AgentStatus {

@@ -19,7 +19,7 @@ use crate::State;
 
 #[derive(Debug, Serialize, ToSchema)]
 struct AgentBaseVersion {
-    /// What an update's `version_id` takes to come back to this state.
+    /// The `version_id` that an update takes to come back to this state.
     id: AgentVersionId,
     /// From 1.
     version: u32,

@@ -14,16 +14,16 @@ use runtime::Clock;
 use store::Store;
 use tokio::time::Instant;
 
-/// How long one deletion is worked on before others have their turn.
+/// The time that one deletion is worked on before others have their turn.
 const SLICE: Duration = Duration::from_secs(10);
-/// How long a claim holds. A job that was killed in the middle of a slice is made up for after it, as is one that failed.
+/// The time that a claim holds. A job that was killed in the middle of a slice is made up for after it, as is one that failed.
 const CLAIM: TimeDelta = TimeDelta::seconds(60);
-/// How many deletions are worked on at a time.
+/// The number of deletions that are worked on at a time.
 const CONCURRENCY: usize = 4;
-/// How many due deletions of each partition of the index are read at once.
+/// The number of due deletions of each partition of the index that are read at once.
 const LIMIT: i32 = 16;
 
-/// What became of a deletion's turn.
+/// The outcome of a deletion's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slice {
     Completed,
@@ -122,7 +122,7 @@ impl Job {
         Ok(Slice::Worked)
     }
 
-    /// Whether nothing is left.
+    /// Returns `true` if nothing is left.
     async fn remove(&self, deletion: &Deletion, has_ended: bool, until: Instant) -> Result<bool> {
         let now = self.clock.now();
         match deletion.target {

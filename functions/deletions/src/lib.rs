@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::job::Job;
 use crate::retention::Retention;
 
-/// What is left of an invocation's time when no more work is begun: one page of anything is removed within it.
+/// The rest of an invocation's time with which no more work is begun: one page of anything is removed within it.
 const MARGIN: Duration = Duration::from_secs(10);
 
 /// Builds the function that the schedule invokes.

@@ -13,9 +13,9 @@ use runtime::Clock;
 use store::Store;
 use tokio::time::Instant;
 
-/// How many runs of each partition of the index are read at once.
+/// The number of runs of each partition of the index that are read at once.
 const LIMIT: i32 = 50;
-/// How many runs are removed at a time.
+/// The number of runs that are removed at a time.
 const CONCURRENCY: usize = 16;
 
 pub(crate) struct Retention {

@@ -1,4 +1,4 @@
-//! What the pages consist of: Swagger UI, which comes with the crate `swagger-ui-redist`, and the script that opens it.
+//! The files of the pages: Swagger UI, which comes with the crate `swagger-ui-redist`, and the script that opens it.
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -11,7 +11,7 @@ use web::{PublicLimit, Result, RoutePolicy, Routes};
 use crate::documents::State;
 
 const START: &[u8] = include_bytes!("start.js");
-/// What the pages ask for, with its media type.
+/// A file that the pages ask for, with its media type.
 const FILES: [(&str, &str); 3] = [
     ("start.js", "text/javascript; charset=utf-8"),
     ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),

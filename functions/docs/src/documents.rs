@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use web::openapi::{Collision, DocumentInfo, document};
 use web::{PublicLimit, Result, RoutePolicy, Routes};
 
-/// What the document of everything begins with.
+/// The introduction of the document of all operations.
 const DIALECTS: &str = "\
 One platform, three published APIs. Each path follows the rules of one of them.
 
@@ -25,12 +25,12 @@ One platform, three published APIs. Each path follows the rules of one of them.
 | others | Prowpt | `X-API-Key: pk_live_…`, or the same or a session as bearer | bare, lists as `{items, total, …}` | `{detail}` |
 
 ";
-/// What is true of all paths.
+/// The rules that hold for all paths.
 const COMMON: &str = "\
 Every answer carries `X-Request-Id`. A trailing slash makes no difference. A query parameter that is empty counts as absent, and \
 one that is not described is ignored. A `POST` with an `Idempotency-Key` is done once, however often it is sent.";
 
-/// What operations are about.
+/// The tags of operations.
 const TAGS: [(&str, &str); 15] = [
     (
         "Account",
@@ -73,7 +73,7 @@ const TAGS: [(&str, &str); 15] = [
     ("Platform", "Whether the platform is up."),
 ];
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     documents: Arc<Documents>,

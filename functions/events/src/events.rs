@@ -113,7 +113,7 @@ async fn stream_execution_events(
     Ok(([(ACCEL_BUFFERING, "no")], events).into_response())
 }
 
-/// How long a stream lasts: a random time, or less if its host has to end the response before `deadline`.
+/// The time that a stream lasts: a random time, or less if its host has to end the response before `deadline`.
 fn lasts(pace: Pace, deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
     let (least, most) = pace.lasts;
     let time = rand::rng().random_range(least..=most);
@@ -121,7 +121,7 @@ fn lasts(pace: Pace, deadline: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Dur
     rest.map_or(time, |rest| rest.min(time))
 }
 
-/// Which event a client has seen last; 0 for none.
+/// The last event that a client has seen; 0 for none.
 struct LastEventId {
     id: u64,
     is_header: bool,

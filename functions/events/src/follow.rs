@@ -16,12 +16,12 @@ use crate::Pace;
 use crate::history::{History, RunEvent};
 use crate::place::Place;
 
-/// How soon after news there may be more, and how long to wait when there was none for long.
+/// The time after news until there may be more, and the time to wait when there was none for long.
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// When a client shall come back to a stream that was ended in the middle.
+/// The time after which a client shall come back to a stream that was ended in the middle.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a stream goes on while it cannot be found out whether it may.
+/// The time that a stream goes on while it cannot be found out whether it may.
 const UNSURE: Duration = Duration::from_secs(10);
 
 /// A run's events, from some id on.
@@ -31,7 +31,7 @@ pub(crate) struct Following {
     run: RunId,
     history: History,
     cursor: EventCursor,
-    /// What the client has seen already.
+    /// The events that the client has seen already.
     after: u64,
     to_tell: VecDeque<RunEvent>,
     pause: Duration,
@@ -46,9 +46,9 @@ struct Stream {
     place: Place,
     pace: Pace,
     until: Instant,
-    /// Whether the request was counted; `None` once that is written down.
+    /// `true` if the request was counted; `None` once that is written down.
     was_counted: Option<bool>,
-    /// When to ask next whether the stream may go on, and when it was found last that it may.
+    /// The time of the next check whether the stream may go on, and that of the last one that said so.
     check_at: Instant,
     good_at: Instant,
 }

@@ -16,11 +16,11 @@ use store::{JournalEntry, RunEvents};
 
 use crate::pieces::pieces;
 
-/// What the ids of one place have room for.
+/// The number of ids that one place has room for.
 const EVENT_ID_STRIDE: u64 = 1_000_000;
-/// Where a place's journal entry begins, behind the pieces of the answer.
+/// The number of a place's journal entry, behind the pieces of the answer.
 const FIRST_ENTRY_EVENT: u64 = 500_000;
-/// Where the end of the run begins, at the place behind the last entry.
+/// The number of the end of the run, at the place behind the last entry.
 const FIRST_FINAL_EVENT: u64 = 900_000;
 /// The most of a tool's arguments or result that is told, in bytes of JSON.
 const MAX_TOLD: usize = 2 * 1024;
@@ -33,7 +33,7 @@ pub(crate) struct RunEvent {
     pub(crate) data: Value,
 }
 
-/// What is known of a run so far.
+/// The history of a run, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct History {
     run: RunId,
@@ -41,7 +41,7 @@ pub(crate) struct History {
     newest: u64,
     is_over: bool,
     has_started: bool,
-    /// How many entries of the journal have been read.
+    /// The number of entries of the journal that have been read.
     steps: u32,
     turns: u32,
     /// The answer that is on its way.
@@ -56,7 +56,7 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct OpenTurn {
     node: String,
-    /// What has been told of its text.
+    /// The part of its text that has been sent.
     text: String,
 }
 
@@ -86,7 +86,7 @@ impl History {
         self.is_over
     }
 
-    /// What is new. Entries are to be given once, in order; the output of a completed run with its head.
+    /// The events that are new. Entries are to be given once, in order; the output of a completed run with its head.
     pub(crate) fn read(&mut self, read: &RunEvents) -> Vec<RunEvent> {
         let run = &read.run;
         if self.newest == 0 {
@@ -247,7 +247,7 @@ impl History {
         self.answer = Some(OpenTurn { node, text });
     }
 
-    /// What has been told of the answer is void.
+    /// The part of the answer that has been sent is void.
     fn restart(&mut self, ids: &mut Ids, at: DateTime<Utc>, asked: Option<(&ModelName, u32)>) {
         let Some(answer) = &mut self.answer else {
             return;

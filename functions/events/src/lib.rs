@@ -1,4 +1,4 @@
-//! What happens in a run, as it happens: server-sent events.
+//! The events of a run, as they happen: server-sent events.
 //!
 //! `history` makes events of what is stored about a run, always the same ones; `follow` reads what is stored until the run is
 //! over; `place` is what keeps the number of streams down; `events` is the route.
@@ -18,11 +18,11 @@ use web::{AppContext, Routes};
 /// The timing of streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How long a stream may be silent: proxies take a silent connection for a dead one, API Gateway does so after five minutes.
+    /// The time that a stream may be silent: proxies take a silent connection for a dead one, API Gateway does so after five minutes.
     pub ping_every: Duration,
-    /// How often a stream asks whether its credential is still good, and whether it still has its place.
+    /// The interval at which a stream asks whether its credential is still good, and whether it still has its place.
     pub check_every: Duration,
-    /// How long a stream lasts at least and at most. Each one's time is random between these, so that clients which connected
+    /// The time that a stream lasts at least and at most. Each one's time is random between these, so that clients which connected
     /// together do not reconnect together.
     pub lasts: (Duration, Duration),
 }
@@ -37,7 +37,7 @@ impl Default for Pace {
     }
 }
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     context: AppContext,

@@ -1,4 +1,4 @@
-//! What an open stream holds: one of its workspace's places, its credential, and leave to come back.
+//! The resources of an open stream: one of its workspace's places, its credential, and leave to come back.
 
 use auth::Lasting;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,10 +8,10 @@ use futures::future::try_join;
 use store::{Opening, StreamPlace};
 use web::AppContext;
 
-/// How soon a client that was not counted when it came may come back uncounted: so soon that a connection may break now and then,
+/// The time after which a client that was not counted when it came may come back uncounted: so soon that a connection may break now and then,
 /// and so late that no client opens streams faster than its limit allows.
 const BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
-/// How long after the end of a stream its client may come back uncounted.
+/// The time that after the end of a stream its client may come back uncounted.
 const BACK_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
 /// The place of an open stream. Dropping it gives the place back.
@@ -79,7 +79,7 @@ impl Place {
         }
     }
 
-    /// Whether the stream may go on: its credential is good, and no newer stream has its place.
+    /// Returns `true` if the stream may go on: its credential is good, and no newer stream has its place.
     ///
     /// # Errors
     /// That cannot be found out now.
@@ -119,7 +119,7 @@ impl Drop for Place {
     }
 }
 
-/// What tells two of a kind apart: the end of a hash or id, where it is random.
+/// The part that tells two of a kind apart: the end of a hash or id, where it is random.
 fn tail(text: &str) -> &str {
     &text[text.len().saturating_sub(12)..]
 }

@@ -14,7 +14,7 @@ use crate::State;
 use crate::executions::ExecutionStatus;
 use crate::wait_until::wait_until;
 
-/// How an execution stands.
+/// The status of an execution.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "execution_id": "0199f7a1-5b7c-7d10-9a3e-2f6c1d4b8e90",
@@ -34,7 +34,7 @@ struct ExecutionState {
     status: ExecutionStatus,
     /// It pauses as soon as the call that it is in has come back.
     pause_requested: bool,
-    /// How many steps its journal has.
+    /// The number of steps of its journal.
     steps: u32,
     tokens: TokenUsage,
     error: Option<String>,

@@ -102,7 +102,7 @@ struct StartExecution {
     #[serde(default)]
     #[schema(value_type = Object)]
     input: Map<String, Value>,
-    /// Whether to wait for the result, for at most 25 seconds.
+    /// `true` if to wait for the result, for at most 25 seconds.
     #[serde(default)]
     wait: bool,
 }
@@ -114,7 +114,7 @@ struct AcceptedExecution {
     status: ExecutionStatus,
 }
 
-/// Which executions are wanted, for the list's description.
+/// The filter of executions, for the list's description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only described")]

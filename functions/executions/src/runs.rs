@@ -25,7 +25,7 @@ struct Run {
     agent_id: AgentId,
     status: RunStatus,
     trigger: RunTrigger,
-    /// What started a run of trigger `signal`.
+    /// The event that started a run of trigger `signal`.
     signal: Option<RunSignal>,
     /// The run that started a run of trigger `agent`.
     parent_run_id: Option<RunId>,
@@ -35,7 +35,7 @@ struct Run {
     output: Option<Value>,
     error: Option<String>,
     tokens: TokenUsage,
-    /// What its models cost at list prices, in millionths of a US dollar; those whose price is not known count as 0.
+    /// The cost of its models at list prices, in millionths of a US dollar; those whose price is not known count as 0.
     cost_micros: u64,
     created_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
@@ -100,7 +100,7 @@ impl From<run::Run> for Run {
     }
 }
 
-/// Which runs are wanted, for the list's description.
+/// The filter of runs, for the list's description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only described")]
@@ -108,7 +108,7 @@ struct RunListFilter {
     status: Option<RunStatus>,
 }
 
-/// Which runs of a workspace are wanted, for the list's description.
+/// The filter of a workspace's runs, for the list's description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only described")]

@@ -8,9 +8,9 @@ use domain::run::{Run, RunStatus};
 use store::Store;
 use tokio::time::{Instant, sleep};
 
-/// How long a caller may have to wait. API Gateway gives up after 29 seconds.
+/// The time that a caller may have to wait. API Gateway gives up after 29 seconds.
 const MAX_WAIT: Duration = Duration::from_secs(25);
-/// What is left before the host's deadline for giving an answer.
+/// The time before the host's deadline that is kept for sending a response.
 const MARGIN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);

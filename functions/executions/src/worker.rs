@@ -16,9 +16,9 @@ use runtime::{Invocation, Lambda, Services, queue_batch};
 use store::Store;
 use tools::{ToolCatalog, ToolSettings};
 
-/// How often in a row a run may find something unavailable that it needs: for ten minutes in all. Its message fails then.
+/// The number of times in a row that a run may find something unavailable that it needs: for ten minutes in all. Its message fails then.
 const ATTEMPTS: u32 = 14;
-/// How long the first of them waits for the second; it doubles each time.
+/// The time that the first of them waits for the second; it doubles each time.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 

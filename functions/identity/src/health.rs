@@ -1,4 +1,4 @@
-//! Whether the platform answers.
+//! `true` if the platform answers.
 
 use serde::Serialize;
 use utoipa::ToSchema;

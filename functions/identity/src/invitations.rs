@@ -26,9 +26,9 @@ use crate::members::{
     MemberData, check_say, check_workspaces, grantable, holding_now, read_membership,
 };
 
-/// How long an invitation can be used.
+/// The time that an invitation can be used.
 const LIFETIME: TimeDelta = TimeDelta::days(7);
-/// How often inviting is tried while others change the membership.
+/// The number of times that inviting is tried while others change the membership.
 const ATTEMPTS: u32 = 5;
 
 #[derive(Clone, Debug, Deserialize, ToSchema)]

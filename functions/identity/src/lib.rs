@@ -1,7 +1,7 @@
 //! Accounts: registering and signing in, organizations, workspaces and members.
 
 mod account;
-mod deletion;
+mod delete;
 mod health;
 mod invitations;
 mod me;
@@ -21,7 +21,7 @@ use web::{AppContext, Routes};
 pub use new_account::NewAccount;
 pub use token_restriction::{least_of, restrict_tokens_to_member};
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     context: AppContext,
@@ -45,7 +45,7 @@ pub fn routes() -> Routes<State> {
         .merge(registration::routes())
         .merge(sign_in::routes())
         .merge(account::routes())
-        .merge(deletion::routes())
+        .merge(delete::routes())
         .merge(invitations::routes())
         .merge(me::routes())
         .merge(members::routes())

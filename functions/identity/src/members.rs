@@ -1,4 +1,4 @@
-//! Who belongs to an organization. Invited by an administrator, who hands the code on; joined by registering with it.
+//! The members of an organization. Invited by an administrator, who hands the code on; joined by registering with it.
 
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
@@ -181,7 +181,7 @@ pub(crate) async fn read_membership(
     ))
 }
 
-/// What the caller may hand on, by the membership as it was just read: it may have changed since the request was let in.
+/// The rights that the caller may hand on, by the membership as it was just read: it may have changed since the request was let in.
 pub(crate) fn holding_now<'a>(
     caller: &'a Authorized<AdminSession>,
     members: &'a [Member],

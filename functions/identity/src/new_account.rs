@@ -1,4 +1,4 @@
-//! What a new account consists of.
+//! The parts of a new account.
 
 use chrono::{DateTime, Utc};
 use domain::Result;

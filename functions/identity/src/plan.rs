@@ -1,4 +1,4 @@
-//! What the caller's organization may use: `/api/organization/plan`. The operator of the platform decides it.
+//! The plan of the caller's organization: `/api/organization/plan`. The operator of the platform decides it.
 
 use auth::Principal;
 use axum::extract::State as Extract;
@@ -35,7 +35,7 @@ struct PlanData {
     plan: &'static str,
     /// `null` for as much as one likes.
     limits: PlanLimits,
-    /// What was decided for this organization alone.
+    /// The limits that were set for this organization alone.
     decided: PlanOverride,
     /// Runs that were started this month.
     runs: u64,
@@ -55,7 +55,7 @@ impl From<PlanUsage> for PlanData {
     }
 }
 
-/// What the organization may use, and has used this month.
+/// The plan of the organization, and its usage this month.
 #[utoipa::path(get, path = "/api/organization/plan", tag = "Organization", security(("Session" = [])), responses((status = 200, body = PlanData)))]
 async fn get_plan(
     Extract(state): Extract<State>,

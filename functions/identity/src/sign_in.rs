@@ -23,7 +23,7 @@ use web::{
 
 use crate::State;
 
-/// How often a refresh is tried while others refresh the same session.
+/// The number of times that a refresh is tried while others refresh the same session.
 const ATTEMPTS: u32 = 5;
 
 #[derive(Debug, Deserialize, ToSchema)]

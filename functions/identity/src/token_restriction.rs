@@ -12,12 +12,12 @@ use futures::{TryStreamExt, stream};
 use rand::RngExt;
 use store::{Store, TokenAuditEntry};
 
-/// How often a token is read again that others write meanwhile.
+/// The number of times that a token is read again that others write meanwhile.
 const ATTEMPTS: u32 = 8;
-/// How many tokens of a member are changed side by side.
+/// The number of tokens of a member that are changed side by side.
 const AT_ONCE: usize = 8;
 
-/// What a member may do both before and after a change: what tokens may do while it is under way.
+/// The rights of a member both before and after a change, which tokens have while it is under way.
 pub fn least_of(before: &Member, after: &Member) -> Member {
     Member {
         role: before.role.min(after.role),

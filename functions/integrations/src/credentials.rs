@@ -26,7 +26,7 @@ use crate::view::{Credential, Scope, View};
 
 /// The longest base URL, in bytes.
 const MAX_URL: usize = 500;
-/// How often a write is tried when others write the same meanwhile.
+/// The number of times that a write is tried when others write the same meanwhile.
 pub(crate) const ATTEMPTS: u32 = 3;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -36,11 +36,11 @@ struct CreateCredential {
     /// The provider's key. It is sealed and never shown again.
     #[schema(value_type = String, min_length = 8, max_length = 4000)]
     secret: ProviderSecret,
-    /// Where the provider is reached, for a service or gateway that speaks the provider's protocol:
+    /// The address of the provider, for a service or gateway that speaks the provider's protocol:
     /// `https://llm.example.com/v1`. The provider's own address when left out. For Bedrock it says the region and can be
     /// nothing but `https://bedrock-runtime.<region>.amazonaws.com`; when left out, the region is the platform's.
     base_url: Option<String>,
-    /// Whether it belongs to the key's workspace or to the organization, which takes an administrator of all workspaces.
+    /// `true` if it belongs to the key's workspace or to the organization, which takes an administrator of all workspaces.
     #[serde(default)]
     scope: Scope,
     /// Makes it the organization's default for its provider at once. This goes with `"scope": "organization"` alone.

@@ -9,7 +9,7 @@ use outbound::OutboundClient;
 use runtime::{Lambda, Services};
 use web::{AppContext, Routes};
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     context: AppContext,

@@ -1,4 +1,4 @@
-//! How callers see credentials. They see those of their own workspace whole, and all of the organization if they administer all
+//! Views of credentials for their callers. They see those of their own workspace whole, and all of the organization if they administer all
 //! workspaces. Of the organization's defaults, the others see the name alone.
 
 use auth::Principal;
@@ -13,7 +13,7 @@ use domain::text::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Whose a credential is.
+/// The owner of a credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scope {
@@ -33,12 +33,12 @@ pub(crate) struct Credential {
     scope: Scope,
     /// `null` for one of the organization.
     workspace_id: Option<WorkspaceId>,
-    /// Whether runs use it that name no credential, in workspaces without one of their own.
+    /// `true` if runs use it that name no credential, in workspaces without one of their own.
     default: bool,
     /// The beginning and the end of the secret; `…` where the caller sees the name alone.
     #[schema(example = "sk-…abcd")]
     masked: String,
-    /// Where the provider is reached; `null` for its own address, and where the caller sees the name alone.
+    /// The address of the provider; `null` for its own address, and where the caller sees the name alone.
     base_url: Option<String>,
     status: CredentialStatus,
     created_at: DateTime<Utc>,
@@ -50,7 +50,7 @@ impl web::Entity for Credential {
     const NAME: &'static str = "credential";
 }
 
-/// What one caller sees.
+/// The credentials that one caller sees.
 pub(crate) struct View<'a> {
     caller: &'a Principal,
     defaults: &'a DefaultCredentials,
@@ -61,12 +61,12 @@ impl<'a> View<'a> {
         Self { caller, defaults }
     }
 
-    /// Whether the caller sees all credentials of the organization.
+    /// Returns `true` if the caller sees all credentials of the organization.
     pub(crate) fn is_whole(caller: &Principal) -> bool {
         caller.require_role_everywhere(Role::Admin).is_ok()
     }
 
-    /// Whether the caller sees the credential at all.
+    /// Returns `true` if the caller sees the credential at all.
     pub(crate) fn shows(&self, credential: &credential::Credential) -> bool {
         self.shows_whole(credential) || self.defaults.has(credential)
     }

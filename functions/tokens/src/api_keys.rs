@@ -18,7 +18,7 @@ use web::{
 };
 
 use crate::State;
-use crate::changes::{self, Grace};
+use crate::lifecycle::{self, Grace};
 
 const KINDS: &[TokenKind] = &[TokenKind::Prowpt, TokenKind::AgentPlatform];
 /// The longest that an old secret may go on working.
@@ -40,7 +40,7 @@ impl From<KeyKind> for TokenKind {
     }
 }
 
-/// How long an AgentPlatform key lasts: the five presets (AgentPlatform's API reference).
+/// The time that an AgentPlatform key lasts: the five presets (AgentPlatform's API reference).
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 enum ExpiresIn {
     #[serde(rename = "30d")]
@@ -106,7 +106,7 @@ struct UpdateKey {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(example = json!({"grace_seconds": 3600}))]
 struct RotateKey {
-    /// How long the old secret goes on working. Default: 0.
+    /// The time that the old secret goes on working. Default: 0.
     #[schema(minimum = 0, maximum = 86_400)]
     grace_seconds: Option<i64>,
 }
@@ -244,7 +244,7 @@ async fn create_key(
             .authenticator
             .workspace_for(&caller, body.workspace_id)
             .await?,
-        maker: changes::maker(&caller),
+        maker: lifecycle::maker(&caller),
         name: body.name,
         own_role: None,
         scopes: body.scopes,
@@ -252,7 +252,7 @@ async fn create_key(
         requests_per_minute: body.rate_limit_per_minute,
         is_raised_by_operator: body.rate_limit_per_minute > Some(common),
     };
-    let (token, secret) = changes::create(&state, &caller, new).await?;
+    let (token, secret) = lifecycle::create(&state, &caller, new).await?;
     Ok(ApiResponse::created(KeyWithSecret {
         key_data: KeyData::new(token, now),
         key: secret.expose().to_owned(),
@@ -268,9 +268,9 @@ async fn update_key(
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateKey>,
 ) -> Result<ApiResponse<KeyData>> {
-    let seen = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    let seen = lifecycle::find_to_change(&state, &caller, id, KINDS).await?;
     if seen.state == TokenState::Revoked {
-        return Err(changes::revoked().into());
+        return Err(lifecycle::revoked().into());
     }
     if let Some(scopes) = &body.scopes {
         check_scopes(seen.kind, scopes)?;
@@ -309,7 +309,7 @@ async fn update_key(
         Some(false) => token.state = TokenState::Inactive,
         None => {}
     }
-    let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
+    let token = lifecycle::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
     Ok(ApiResponse::ok(KeyData::new(token, clock.now())))
 }
 
@@ -320,8 +320,8 @@ async fn delete_key(
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<NoContent> {
-    let token = changes::find_to_end(&state, &caller, id, KINDS).await?;
-    changes::delete(&state, &caller, &token).await?;
+    let token = lifecycle::find_to_end(&state, &caller, id, KINDS).await?;
+    lifecycle::delete(&state, &caller, &token).await?;
     Ok(NoContent)
 }
 
@@ -346,9 +346,9 @@ async fn rotate_key(
         lasts: TimeDelta::seconds(seconds),
         rotation: fresh.id(now),
     });
-    let seen = changes::find_to_change(&state, &caller, id, KINDS).await?;
+    let seen = lifecycle::find_to_change(&state, &caller, id, KINDS).await?;
     let token = seen.clone();
-    let (token, secret) = changes::regenerate(&state, &caller, &seen, token, grace).await?;
+    let (token, secret) = lifecycle::regenerate(&state, &caller, &seen, token, grace).await?;
     Ok(ApiResponse::ok(KeyWithSecret {
         key_data: KeyData::new(token, now),
         key: secret.expose().to_owned(),

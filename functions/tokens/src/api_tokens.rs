@@ -18,7 +18,7 @@ use web::{
 };
 
 use crate::State;
-use crate::changes;
+use crate::lifecycle;
 
 const KIND: &[TokenKind] = &[TokenKind::Prodgy];
 
@@ -63,7 +63,7 @@ struct TokenData {
     #[schema(example = "prodgy_k")]
     prefix: String,
     product_id: WorkspaceId,
-    /// What it may do: the lower of the role that it was made with and its maker's of now.
+    /// Its rights: the lower of the role that it was made with and its maker's of now.
     role: Role,
     status: TokenStatus,
     expires_at: Option<DateTime<Utc>>,
@@ -151,7 +151,7 @@ async fn create_token(
             .authenticator
             .workspace_for(&caller, body.product_id)
             .await?,
-        maker: changes::maker(&caller),
+        maker: lifecycle::maker(&caller),
         name: body.name,
         own_role: Some(role),
         scopes: Vec::new(),
@@ -159,7 +159,7 @@ async fn create_token(
         requests_per_minute: None,
         is_raised_by_operator: false,
     };
-    let (token, secret) = changes::create(&state, &caller, new).await?;
+    let (token, secret) = lifecycle::create(&state, &caller, new).await?;
     Ok(ApiResponse::created(TokenWithSecret {
         token_data: TokenData::new(token, now),
         token: secret.expose().to_owned(),
@@ -198,7 +198,7 @@ async fn get_token(
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<ApiResponse<TokenData>> {
-    let token = changes::find(&state, &caller, id, KIND).await?;
+    let token = lifecycle::find(&state, &caller, id, KIND).await?;
     Ok(ApiResponse::ok(TokenData::new(token, clock.now())))
 }
 
@@ -211,9 +211,9 @@ async fn update_token(
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateToken>,
 ) -> Result<ApiResponse<TokenData>> {
-    let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
+    let seen = lifecycle::find_to_change(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
-        return Err(changes::revoked().into());
+        return Err(lifecycle::revoked().into());
     }
     let mut token = seen.clone();
     if let Some(name) = body.name {
@@ -224,7 +224,7 @@ async fn update_token(
         Some(false) => token.state = TokenState::Inactive,
         None => {}
     }
-    let token = changes::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
+    let token = lifecycle::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
     Ok(ApiResponse::ok(TokenData::new(token, clock.now())))
 }
 
@@ -237,7 +237,7 @@ async fn revoke_token(
     Id(id): Id<TokenId>,
 ) -> Result<ApiResponse<TokenData>> {
     let now = clock.now();
-    let seen = changes::find_to_end(&state, &caller, id, KIND).await?;
+    let seen = lifecycle::find_to_end(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
         return Ok(ApiResponse::ok(TokenData::new(seen, now)));
     }
@@ -245,7 +245,7 @@ async fn revoke_token(
         state: TokenState::Revoked,
         ..seen.clone()
     };
-    let token = changes::update(
+    let token = lifecycle::update(
         &state,
         &caller,
         &seen,
@@ -267,17 +267,17 @@ async fn renew_token(
     Json(body): Json<RenewToken>,
 ) -> Result<ApiResponse<TokenData>> {
     let now = clock.now();
-    changes::check_expiry(body.expires_at, now)?;
-    let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
+    lifecycle::check_expiry(body.expires_at, now)?;
+    let seen = lifecycle::find_to_change(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
-        return Err(changes::revoked().into());
+        return Err(lifecycle::revoked().into());
     }
     let token = Token {
         expires_at: body.expires_at,
         expiry_recorded: false,
         ..seen.clone()
     };
-    let token = changes::update(
+    let token = lifecycle::update(
         &state,
         &caller,
         &seen,
@@ -299,14 +299,14 @@ async fn regenerate_token(
     OptionalJson(body): OptionalJson<RegenerateToken>,
 ) -> Result<ApiResponse<TokenWithSecret>> {
     let now = clock.now();
-    changes::check_expiry(body.expires_at, now)?;
-    let seen = changes::find_to_change(&state, &caller, id, KIND).await?;
+    lifecycle::check_expiry(body.expires_at, now)?;
+    let seen = lifecycle::find_to_change(&state, &caller, id, KIND).await?;
     let token = Token {
         expires_at: body.expires_at.or(seen.expires_at),
         expiry_recorded: seen.expiry_recorded && body.expires_at.is_none(),
         ..seen.clone()
     };
-    let (token, secret) = changes::regenerate(&state, &caller, &seen, token, None).await?;
+    let (token, secret) = lifecycle::regenerate(&state, &caller, &seen, token, None).await?;
     Ok(ApiResponse::ok(TokenWithSecret {
         token_data: TokenData::new(token, now),
         token: secret.expose().to_owned(),
@@ -320,12 +320,12 @@ async fn delete_token(
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
 ) -> Result<NoContent> {
-    let token = changes::find_to_end(&state, &caller, id, KIND).await?;
-    changes::delete(&state, &caller, &token).await?;
+    let token = lifecycle::find_to_end(&state, &caller, id, KIND).await?;
+    lifecycle::delete(&state, &caller, &token).await?;
     Ok(NoContent)
 }
 
-/// What was done with a token, newest first.
+/// The log of a token, newest first.
 #[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenAuditData>)))]
 async fn list_token_audit_logs(
     Extract(state): Extract<State>,
@@ -335,7 +335,7 @@ async fn list_token_audit_logs(
     Id(id): Id<TokenId>,
     params: PageParams,
 ) -> Result<PageResponse<TokenAuditData>> {
-    changes::find_for_log(&state, &caller, id, KIND).await?;
+    lifecycle::find_for_log(&state, &caller, id, KIND).await?;
     let now = clock.now();
     let page = store.token_audit_log(id, &params.request, now).await?;
     Ok(PageResponse::new(page.map(TokenAuditData::from), params))

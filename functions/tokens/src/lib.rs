@@ -4,14 +4,14 @@ mod activity;
 mod api_keys;
 mod api_tokens;
 mod audit_logs;
-mod changes;
+mod lifecycle;
 mod validate;
 
 use keyring::Keyring;
 use runtime::{Lambda, Services};
 use web::{AppContext, Routes};
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     context: AppContext,

@@ -1,4 +1,4 @@
-//! Whether a Prodgy credential is good. The documented path says `api-token`, its neighbours `api-tokens`: both work.
+//! `true` if a Prodgy credential is good. The documented path says `api-token`, its neighbours `api-tokens`: both work.
 
 use auth::Principal;
 use chrono::{DateTime, Utc};

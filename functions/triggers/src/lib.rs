@@ -10,7 +10,7 @@ use engine::{RunQueue, Starter};
 use runtime::{Lambda, Services};
 use web::{AppContext, Routes};
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     context: AppContext,

@@ -6,7 +6,8 @@
 //!   be up to a minute late.
 //! * A token that has run out gets its `expired` log row.
 //!
-//! Beside that it counts the requests of the last minutes by the request log, and keeps the data keys wrapped by the master secret as it is now, so that a rotation needs no requests to be safe.
+//! Beside that it counts the requests of the last minutes by the request log, and keeps the data keys wrapped by the master secret as it is
+//! now, so that a rotation needs no requests to be safe.
 //!
 //! A failing item is logged and stops no other. Two ticks at once do no harm: whatever must happen once is claimed by a
 //! conditional write.
@@ -31,20 +32,20 @@ use store::{DueItem, DueKind, Store, TokenAuditEntry};
 
 use crate::request_counts::count_requests;
 
-/// How far a tick looks ahead: to the next.
+/// The time that a tick looks ahead: to the next.
 const AHEAD: TimeDelta = TimeDelta::seconds(60);
 /// A firing this close is waited for rather than left to the next tick.
 const WAIT: TimeDelta = TimeDelta::seconds(1);
-/// How much of each partition of the due index is read at once.
+/// The part of each partition of the due index that is read at once.
 const LIMIT: usize = 1_000;
-/// How many items are worked on at once.
+/// The number of items that are worked on at once.
 const CONCURRENCY: usize = 16;
-/// What one item may take.
+/// The time that one item may take.
 const ITEM_TIME: TimeDelta = TimeDelta::seconds(5);
 /// The longest time until an overdue run that waits in a long queue is looked at again.
 const MAX_QUEUE_WAIT: TimeDelta = TimeDelta::minutes(10);
 
-/// What the schedule, or a platform that starts, says.
+/// The input from the schedule, or from a platform that starts.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 struct Input {
     /// Workers and messages from before this moment are known to be gone.
@@ -56,7 +57,7 @@ struct Input {
     settled_before: Option<DateTime<Utc>>,
 }
 
-/// What a tick has done.
+/// The counts of a tick.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Summary {
     /// Messages sent.
@@ -177,7 +178,7 @@ impl Tick {
         self.deadline - self.clock.now() > ITEM_TIME
     }
 
-    /// Whether anything was done about the item.
+    /// Returns `true` if anything was done about the item.
     async fn handle(&self, item: DueItem) -> (DueKind, bool) {
         if !self.has_time() {
             return (item.kind, false);
@@ -296,7 +297,7 @@ impl Tick {
     }
 }
 
-/// What is due, the first of every tenant before the second of any: one that has much to be done holds up no other.
+/// The due items, the first of every tenant before the second of any: one that has much to be done holds up no other.
 fn in_turn(due: Vec<DueItem>) -> Vec<DueItem> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut turns: Vec<(usize, DueItem)> = due

@@ -1,4 +1,4 @@
-//! What runs used: counted when they end, by day.
+//! The usage of runs: counted when they end, by day.
 
 mod report;
 
@@ -6,7 +6,7 @@ use keyring::Keyring;
 use runtime::{Lambda, Services};
 use web::{AppContext, Routes};
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub struct State {
     context: AppContext,

@@ -67,7 +67,7 @@ impl From<&DayUsage> for DayReport {
     }
 }
 
-/// Which usage is wanted, for the description.
+/// The filter of usage, for the description.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only described")]

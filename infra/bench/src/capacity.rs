@@ -1,4 +1,4 @@
-//! What calls to DynamoDB are billed as: request units, by the rules of on-demand tables.
+//! Billing of calls to DynamoDB: request units, by the rules of on-demand tables.
 
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ impl std::ops::Div<u32> for Units {
 }
 
 impl Units {
-    /// What a call has consumed, indexes and both phases of a transaction included, as DynamoDB says.
+    /// The units that a call has consumed, indexes and both phases of a transaction included, as DynamoDB says.
     pub(super) fn of(call: &Call) -> Self {
         let tables = call.consumed.iter();
         let units: f64 = tables

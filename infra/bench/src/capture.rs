@@ -1,4 +1,4 @@
-//! What a request asks of DynamoDB, as it really happens: seen by a recording proxy.
+//! The calls of a request to DynamoDB, as a recording proxy sees them.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -21,7 +21,7 @@ static UUID: LazyLock<Regex> = LazyLock::new(|| {
 
 /// The number of requests whose units are measured together.
 const MEASURED: u32 = 20;
-/// How long what is written beside a response may take.
+/// The time that what is written beside a response may take.
 const SETTLING: Duration = Duration::from_millis(300);
 
 /// A platform whose calls to DynamoDB are recorded.
@@ -53,6 +53,31 @@ impl Capture {
             recorder,
             tenant,
         })
+    }
+
+    /// Like [`Self::record`], with the calls that are made once the response is on its way, side by side with the last ones before it.
+    pub(super) async fn record_all(&self, request: &Request) -> anyhow::Result<Recorded> {
+        let mut recorded = self.record(request).await?;
+        let before = identifiers(&self.logged(request).await?);
+        let calls = self.logged(request).await?;
+        recorded
+            .fresh
+            .extend(identifiers(&calls).difference(&before).cloned());
+        if let Some(last) = recorded.waves.last_mut() {
+            last.extend(calls);
+        }
+        Ok(recorded)
+    }
+
+    /// The calls that write the request log for a request.
+    async fn logged(&self, request: &Request) -> anyhow::Result<Vec<Call>> {
+        self.settled().await;
+        self.recorder.take();
+        self.tenant.send(request).await?;
+        self.settled().await;
+        let mut calls = self.recorder.take();
+        calls.retain(Call::is_request_log);
+        Ok(calls)
     }
 
     /// Sends a request and returns what it asked of DynamoDB.

@@ -17,7 +17,7 @@ use local::{Options, Platform, TemplateSource};
 
 use crate::dynamodb_recorder::{Call, DynamoDbRecorder};
 
-/// What DynamoDB takes at once.
+/// The most items that DynamoDB takes at once.
 const BATCH: usize = 25;
 
 /// The items of one thing, as JSON, and the identifiers in them that are its own.
@@ -28,7 +28,7 @@ pub(super) struct Pattern {
     own: Vec<String>,
 }
 
-/// What an agent and a run consist of.
+/// The items of an agent and of a run.
 #[derive(Clone)]
 pub(super) struct Patterns {
     pub(super) agent: Pattern,
@@ -136,7 +136,7 @@ impl Pattern {
     }
 }
 
-/// What transactions put into `table` that has to do with `id`.
+/// The items that transactions put into `table` and that have to do with `id`.
 fn items(calls: &[Call], table: &str, id: &str) -> Vec<String> {
     let mut items = Vec::new();
     for call in calls {

@@ -1,20 +1,21 @@
-//! What requests and runs would cost on AWS: measured processor time, round trips, request units and bytes, at a price table.
+//! The cost of requests and runs on AWS: measured processor time, round trips, request units and bytes, at a price table.
 
 use std::time::Duration;
 
+use runtime::aws_prices as prices;
 use serde_json::{Value, json};
 
+use super::Measured;
 use super::capacity::Units;
 use super::load::cost;
 use super::runs::{Kind, Service, cpu_of_runs, finished, send_signal};
 use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
-use super::{Measured, prices};
 use local::{Options, Platform, TemplateSource};
 
 use crate::dynamodb_recorder::{Call, DynamoDbRecorder};
 
-/// What a round trip to DynamoDB takes within a region.
+/// The time of a round trip to DynamoDB within a region.
 const ROUND_TRIP: Duration = Duration::from_millis(4);
 /// The memory of the functions, in GB, as in the template.
 const MEMORY: f64 = 0.5;
@@ -22,10 +23,10 @@ const MEMORY: f64 = 0.5;
 const LOG_LINE: f64 = 400.0;
 /// Head and gateway headers of an answer.
 const HEADERS: f64 = 600.0;
-/// How often something is done to measure its processor time.
+/// The number of times that something is done to measure its processor time.
 const REPEATED: usize = 300;
 
-/// What one of something takes.
+/// The resources that one of something takes.
 struct Taken {
     /// Milliseconds of processor time: the platform's, DynamoDB's included, so more than a function's own.
     cpu: f64,
@@ -114,7 +115,7 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
         "Billed duration: the CPU above and {} ms a round trip, at {MEMORY} GB.",
         ROUND_TRIP.as_millis()
     ));
-    table.note("Prices: infra/local/src/bench/prices.rs; us-east-1, no free tier, models and outside services not included.");
+    table.note("Prices: shared/runtime/src/aws_prices.rs; us-east-1, no free tier, models and outside services not included.");
     recorded.stop().await;
     Ok(Measured {
         name: "costs",
@@ -169,7 +170,7 @@ where
     })
 }
 
-/// Whether a call is made to see how a run stands: signals and workers have functions of their own.
+/// Returns `true` if a call is made to see how a run stands: signals and workers have functions of their own.
 fn is_look(call: &Call) -> bool {
     call.caller == "ExecutionsFunction"
 }

@@ -21,27 +21,27 @@ use tower::ServiceExt;
 use local::access_key_owner;
 use local::network::connections;
 
-/// What every call takes longer, where the order of calls is looked at.
+/// The delay of every call, where the order of calls is looked at.
 const DELAY: Duration = Duration::from_millis(20);
 
 /// One call to DynamoDB.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Whose access key signed the call: a function's logical id.
+    /// The owner of the access key that signed the call: a function's logical id.
     pub caller: String,
     /// `GetItem`, `Query`, ...
     pub operation: String,
-    /// What was asked, as JSON.
+    /// The request, as JSON.
     pub body: Bytes,
-    /// How many bytes were answered.
+    /// The number of bytes that were answered.
     pub answered: usize,
-    /// What the call consumed, one entry for each table: DynamoDB's `ConsumedCapacity`, which names every index.
+    /// The capacity that the call consumed, one entry for each table: DynamoDB's `ConsumedCapacity`, which names every index.
     pub consumed: Vec<Value>,
     pub started: Instant,
     pub ended: Instant,
 }
 
-/// What a call does to a table, as a policy has to allow it.
+/// An action of a call on a table, as a policy has to allow it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Access {
     /// `dynamodb:PutItem`, ...
@@ -52,7 +52,7 @@ pub struct Access {
 }
 
 impl Call {
-    /// Whether the call writes the request log, which happens once the answer is on its way.
+    /// Returns `true` if the call writes the request log, which happens once the answer is on its way.
     pub fn is_request_log(&self) -> bool {
         let body = String::from_utf8_lossy(&self.body);
         match self.operation.as_str() {
@@ -63,17 +63,17 @@ impl Call {
         }
     }
 
-    /// Whether the call is made once a response is on its way: it writes the request log, or counts an organization's requests.
+    /// Returns `true` if the call is made once a response is on its way: it writes the request log, or counts an organization's requests.
     pub fn is_background(&self) -> bool {
         self.is_request_log() || self.counts_for_organization()
     }
 
-    /// Whether the call counts an organization's requests, several at once.
+    /// Returns `true` if the call counts an organization's requests, several at once.
     pub fn counts_for_organization(&self) -> bool {
         String::from_utf8_lossy(&self.body).contains("rate#organization#")
     }
 
-    /// What the call needs to be allowed. A transaction needs what each of its items would need alone, a batch an action of
+    /// The actions that the call needs to be allowed. A transaction needs what each of its items would need alone, a batch an action of
     /// its own on every table.
     pub fn accesses(&self) -> BTreeSet<Access> {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
@@ -101,7 +101,7 @@ impl Call {
     }
 }
 
-/// What was called since the last look.
+/// The calls since the last look.
 #[derive(Clone, Debug)]
 pub struct DynamoDbRecorder {
     calls: Arc<Mutex<Vec<Call>>>,
@@ -269,7 +269,7 @@ fn consumption(answer: &Bytes) -> Vec<Value> {
     }
 }
 
-/// Whose access key signed a request: a function's logical id. `Authorization` is
+/// The owner of the access key that signed a request: a function's logical id. `Authorization` is
 /// `AWS4-HMAC-SHA256 Credential=<access key id>/<date>/...`.
 pub fn caller(headers: &HeaderMap) -> String {
     let authorization = headers.get(AUTHORIZATION);

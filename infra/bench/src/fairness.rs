@@ -1,4 +1,4 @@
-//! How much a busy organization delays the runs of another.
+//! The delay of an organization's runs by another one that is busy.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use super::table::{Table, milliseconds};
 use super::tenant::Tenant;
 use local::TemplateSource;
 
-/// How many runs the busy organization starts.
+/// The number of runs that the busy organization starts.
 const FLOOD: usize = 400;
-/// How long these runs have to reach the workers before the other organization is measured.
+/// The time that these runs have to reach the workers before the other organization is measured.
 const SPREAD: Duration = Duration::from_secs(2);
 
 pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {

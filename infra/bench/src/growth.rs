@@ -1,4 +1,4 @@
-//! Whether anything gets slower as a tenant grows: the same request in a small and in a large workspace of one platform, in turns.
+//! `true` if anything gets slower as a tenant grows: the same request in a small and in a large workspace of one platform, in turns.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,15 @@ use super::table::{Table, milliseconds};
 use super::tenant::{Request, Tenant};
 use local::{Options, Platform, TemplateSource};
 
-/// How many runs a small workspace's agent has had.
+/// The number of runs that a small workspace's agent has had.
 const FEW_RUNS: usize = 10;
-/// How many agents it has.
+/// The number of agents that it has.
 const FEW_AGENTS: usize = 100;
 const ROUNDS: usize = 5;
-/// How often each request is sent in a round.
+/// The number of times that each request is sent in a round.
 const REQUESTS: usize = 60;
 const RUNS: usize = 20;
-/// How many fill a workspace.
+/// The number of tasks that fill a workspace.
 const WRITERS: usize = 8;
 
 /// `many`: how many agents, and how many runs, the large workspace has.

@@ -9,7 +9,6 @@ mod fairness;
 mod growth;
 mod load;
 mod platforms;
-mod prices;
 mod replay;
 mod requests;
 mod round_trips;
@@ -41,18 +40,18 @@ pub use s3_recorder::{S3Call, S3Recorder};
 
 #[derive(Args)]
 pub struct BenchArguments {
-    /// Where the functions' binaries are: DIRECTORY/<function> or DIRECTORY/<function>/bootstrap, for this machine's processor
+    /// The directory of the functions' binaries: DIRECTORY/<function> or DIRECTORY/<function>/bootstrap, for this machine's processor
     #[arg(long, value_name = "DIRECTORY")]
     bin_dir: Option<PathBuf>,
-    /// How long each kind of request is measured
+    /// The time that each kind of request is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// How many agents and runs the large workspace gets; 0 leaves growth out
+    /// The number of agents and of runs in the large workspace; 0 leaves growth out
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     growth: usize,
 }
 
-/// What was measured: a table for people and a value for programs.
+/// A measurement: a table for people and a value for programs.
 struct Measured {
     name: &'static str,
     table: Table,

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::sample::Sample;
 
-/// How it went.
+/// The outcome.
 pub(super) struct Load {
     pub(super) sample: Sample,
     pub(super) per_second: f64,
@@ -47,12 +47,12 @@ where
     })
 }
 
-/// How many there were in a second.
+/// The number in a second.
 pub(super) fn rate(count: usize, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64()
 }
 
-/// What one of `count` cost, in milliseconds.
+/// The cost of one of `count`, in milliseconds.
 pub(super) fn cost(time: Duration, count: usize) -> f64 {
     time.as_secs_f64() * 1000.0 / count.max(1) as f64
 }

@@ -1,5 +1,7 @@
 //! Platforms to measure.
 
+use std::path::Path;
+
 use local::child::ChildPlatform;
 use local::{Options, TemplateSource};
 
@@ -36,21 +38,30 @@ pub(super) fn options(template: &TemplateSource) -> Options {
 
 /// A platform in a process of its own, with limits that are never reached.
 pub(super) async fn child(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
-    child_with(template, Some(format!("{PLACES}={RAISED_PLACES}"))).await
+    child_with(template, None, Some(format!("{PLACES}={RAISED_PLACES}"))).await
+}
+
+/// The same, with its data in `directory`.
+pub(super) async fn child_in(
+    template: &TemplateSource,
+    directory: &Path,
+) -> anyhow::Result<ChildPlatform> {
+    child_with(template, Some(directory), None).await
 }
 
 /// The same, with the template's own number of places for runs.
 pub(super) async fn child_with_places(template: &TemplateSource) -> anyhow::Result<ChildPlatform> {
-    child_with(template, None).await
+    child_with(template, None, None).await
 }
 
 async fn child_with(
     template: &TemplateSource,
+    directory: Option<&Path>,
     more: Option<String>,
 ) -> anyhow::Result<ChildPlatform> {
     let limits = LIMITS.map(|limit| format!("{limit}={RAISED_LIMIT}"));
     let others = ["OutboundAllowLoopback=true", "EventStreamsPerWorkspace=200"];
     let parameters = limits.into_iter().chain(others.map(str::to_owned));
     let parameters: Vec<_> = parameters.chain(more).collect();
-    ChildPlatform::start(template, None, &parameters).await
+    ChildPlatform::start(template, directory, &parameters).await
 }

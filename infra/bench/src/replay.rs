@@ -16,7 +16,7 @@ use super::capture::Recorded;
 use crate::dynamodb_recorder::Call;
 
 type Item = HashMap<String, AttributeValue>;
-/// What stands in place of each identifier that a request made up.
+/// The replacement of each identifier that a request made up.
 type FreshIds = HashMap<String, String>;
 
 /// The calls of a request, ready to be made.

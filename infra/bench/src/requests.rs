@@ -15,7 +15,7 @@ use local::child::ChildPlatform;
 use local::process;
 
 const CLIENTS: [usize; 2] = [1, 16];
-/// How long connections and caches are warmed.
+/// The time that connections and caches are warmed.
 const WARM_UP: Duration = Duration::from_millis(300);
 
 pub(super) async fn measure(
@@ -25,7 +25,7 @@ pub(super) async fn measure(
     each: Duration,
 ) -> anyhow::Result<Measured> {
     let mut table = Table::new(
-        "Authenticated requests beside the bare DynamoDB calls that they make, by the SDK",
+        "Authenticated requests beside the bare DynamoDB calls that they make, the request log's included, by the SDK",
         [
             "request",
             "clients",
@@ -57,7 +57,7 @@ pub(super) async fn measure(
     ] {
         let (request, recorded) = (request(tenant), request(here));
         let units = capture.units(&recorded).await?;
-        let replay = Replay::new(capture.dynamodb()?, &capture.record(&recorded).await?)?;
+        let replay = Replay::new(capture.dynamodb()?, &capture.record_all(&recorded).await?)?;
         for clients in CLIENTS {
             let through = through_platform(platform, tenant, &request, clients, each).await?;
             let bare = without_platform(&replay, clients, each).await?;
@@ -84,7 +84,7 @@ pub(super) async fn measure(
     })
 }
 
-/// How fast it was, and what one cost in milliseconds of processor time.
+/// The load, and the cost of one in milliseconds of processor time.
 struct Figures {
     load: Load,
     cpu: f64,

@@ -1,4 +1,4 @@
-//! How many calls to DynamoDB a request makes, and how many of them wait for one another.
+//! The calls to DynamoDB that a request makes, and the number of them that wait for one another.
 
 use serde_json::json;
 

@@ -27,13 +27,13 @@ use local::network::connections;
 
 const ONE_BY_ONE: usize = 50;
 const AT_ONCE: usize = 200;
-/// How many send the signals of `AT_ONCE`.
+/// The number of senders of the signals of `AT_ONCE`.
 const SENDERS: usize = 8;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The path at which the outside service is slow, and how long it takes there.
 const SLOW_PATH: &str = "/slow";
 pub(super) const SLOW: Duration = Duration::from_secs(19);
-/// What the agent reads.
+/// The report that the agent reads.
 const REPORT: &str = include_str!("../../local/assets/incident-report.md");
 
 pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measured> {
@@ -84,7 +84,7 @@ pub(super) async fn measure(template: &TemplateSource) -> anyhow::Result<Measure
     })
 }
 
-/// What the agent does.
+/// The work of the agent.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     /// Reads 6 KB.
@@ -155,7 +155,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     Ok(Response::new(Full::from("17 crates")))
 }
 
-/// What a run costs in milliseconds of processor time. Meanwhile only one of the runs is looked at, now and then.
+/// The cost of a run in milliseconds of processor time. Meanwhile only one of the runs is looked at, now and then.
 pub(super) async fn cpu_of_runs(platform: &ChildPlatform, tenant: &Tenant) -> anyhow::Result<f64> {
     let before = platform.processor_time()?;
     let mut last = String::new();

@@ -18,16 +18,16 @@ const LARGEST: usize = 64 * 1024 * 1024;
 /// One call to S3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Call {
-    /// Whose access key signed the call: a function's logical id.
+    /// The owner of the access key that signed the call: a function's logical id.
     pub caller: String,
-    /// What a policy has to allow: `s3:GetObject`, ...
+    /// The action that a policy has to allow: `s3:GetObject`, ...
     pub action: String,
     pub bucket: String,
     /// Empty for calls that concern the bucket.
     pub key: String,
 }
 
-/// What was called since the last look.
+/// The calls since the last look.
 #[derive(Clone, Debug, Default)]
 pub struct S3Recorder(Arc<Mutex<Vec<S3Call>>>);
 

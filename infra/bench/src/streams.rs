@@ -15,7 +15,7 @@ use super::tenant::{Tenant, text};
 use local::TemplateSource;
 
 const AT_ONCE: [usize; 2] = [1, 200];
-/// How often one stream alone is measured.
+/// The number of times that one stream alone is measured.
 const ALONE: usize = 20;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 

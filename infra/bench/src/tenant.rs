@@ -5,7 +5,7 @@ use domain::access::AGENTPLATFORM_SCOPES;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// How many agents there are to list.
+/// The number of agents in the list.
 const AGENTS: usize = 50;
 
 /// A request, and the status that it should be answered with.

@@ -64,7 +64,7 @@ impl Accounts {
         Ok((Owner { user, member }, password))
     }
 
-    /// Who has this address.
+    /// The user who has this address.
     pub(crate) async fn find(&self, email: &str) -> anyhow::Result<Owner> {
         let user = self.store.user_by_email(&parse_email(email)?).await?;
         let user = user.with_context(|| format!("there is no user {email}"))?;

@@ -19,7 +19,7 @@ use crate::{Data, Options, Platform};
 pub enum TokenCommand {
     /// Make a token and show its secret
     Create {
-        /// Whose token it is
+        /// The token's owner
         #[arg(long, default_value = DEMO_EMAIL)]
         email: String,
         /// For which product's clients
@@ -36,7 +36,7 @@ pub enum AdminCommand {
     Grant(Grant),
     /// Decide what a user's organization may use; what is left out is as for all organizations, 0 means no limit
     Plan {
-        /// Whose organization
+        /// The organization's administrator
         #[arg(long, default_value = DEMO_EMAIL)]
         email: String,
         #[arg(long)]

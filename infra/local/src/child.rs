@@ -93,7 +93,7 @@ impl ChildPlatform {
         Ok(())
     }
 
-    /// What follows `name` in what the platform printed before it was ready.
+    /// The text behind `name` in the lines that the platform printed before it was ready.
     pub fn greeted(&self, name: &str) -> anyhow::Result<&str> {
         let mut lines = self.greeting.iter().map(|line| line.trim());
         let found = lines.find_map(|line| line.strip_prefix(name));
@@ -106,12 +106,12 @@ impl ChildPlatform {
         &self.url
     }
 
-    /// When the process was started.
+    /// The time when the process was started.
     pub fn started(&self) -> Instant {
         self.started
     }
 
-    /// How long it took until the platform said that it is ready.
+    /// The time that it took until the platform said that it is ready.
     pub fn ready_after(&self) -> Duration {
         self.ready_after
     }

@@ -44,12 +44,12 @@ impl DataDirectory {
         }
     }
 
-    /// Whether a platform has kept data in this directory.
+    /// Returns `true` if a platform has kept data in this directory.
     pub(crate) fn has_data(path: &Path) -> bool {
         path.join(DYNAMODB).exists()
     }
 
-    /// Whether nothing was kept here before.
+    /// Returns `true` if nothing was kept here before.
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
     }

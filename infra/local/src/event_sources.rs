@@ -16,11 +16,11 @@ use crate::hosting::FunctionHandle;
 use crate::invocation::Invoker;
 use crate::template::{Queue, QueueSource, REGION};
 
-/// How long one receive waits for a message. The queue answers the moment there is one.
+/// The time that one receive waits for a message. The queue answers the moment there is one.
 const LONG_POLL_SECONDS: i32 = 20;
 /// The most messages that one receive gives.
 const LARGEST_RECEIVE: usize = 10;
-/// How many batches run side by side when the template sets no `MaximumConcurrency`.
+/// The number of batches that run side by side when the template sets no `MaximumConcurrency`.
 const DEFAULT_CONCURRENCY: usize = 10;
 /// The pause after a receive that failed.
 const BACK_OFF: Duration = Duration::from_secs(1);

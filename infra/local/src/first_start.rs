@@ -1,4 +1,4 @@
-//! What a new data directory greets its owner with: an account to begin with, and three commands to paste.
+//! The greeting of a new data directory: an account to begin with, and three commands to paste.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use domain::token::TokenKind;
 use crate::Platform;
 use crate::accounts::Accounts;
 
-/// Who the first account belongs to.
+/// The owner of the first account.
 pub const DEMO_EMAIL: &str = "demo@signalbox.example";
 
 /// Runs once the platform answers requests, before `ready` is printed. Secrets are shown here and never again.

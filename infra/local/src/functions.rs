@@ -15,7 +15,7 @@ pub fn all_groups() -> impl Iterator<Item = Group> {
     GROUPS.iter().copied().chain([docs])
 }
 
-/// What the routes of all groups take.
+/// The state that the routes of all groups take.
 pub(crate) fn route_policies() -> RoutePolicies {
     let operations = all_groups().filter_map(|group| group.operations);
     operations.fold(RoutePolicies::default(), |all, operations| {

@@ -9,7 +9,7 @@ use runtime::{Clock, Invocation};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// Why an invocation gave no result.
+/// The reason why an invocation gave no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("the function panicked")]
@@ -35,7 +35,7 @@ impl Invoker {
         }
     }
 
-    /// What to tell a function that starts now.
+    /// The environment of a function that starts now.
     pub(crate) fn invocation(&self, timeout: Duration) -> Invocation {
         Invocation {
             deadline: self.clock.now() + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX),

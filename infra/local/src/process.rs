@@ -1,4 +1,4 @@
-//! What the operating system says of a process. Linux only: elsewhere these are errors.
+//! Memory and processor time of a process, as the operating system reports them. Linux only: elsewhere these are errors.
 
 use std::io;
 use std::time::Duration;

@@ -16,10 +16,10 @@ use crate::template::Schedule;
 
 /// The longest sleep. A machine that was suspended in between notices the lost time after it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-/// How far the clock may fall behind the time that passes before it counts as set back.
+/// The time that the clock may fall behind the time that passes before it counts as set back.
 const LARGEST_DRIFT: TimeDelta = TimeDelta::seconds(1);
 
-/// When a schedule fires.
+/// The times at which a schedule fires.
 #[derive(Debug)]
 pub(crate) enum Timetable {
     Every(Duration),
@@ -95,7 +95,7 @@ impl Timetable {
 struct Wait<'a> {
     timetable: &'a Timetable,
     next: DateTime<Utc>,
-    /// What the clock last said, and how much time had passed then.
+    /// The last reading of the clock, and the time that had passed then.
     seen: (DateTime<Utc>, Duration),
 }
 
@@ -109,7 +109,7 @@ impl<'a> Wait<'a> {
         })
     }
 
-    /// How long to wait still, when the clock says `now` and `passed` has passed since the beginning.
+    /// The time to wait still, when the clock says `now` and `passed` has passed since the beginning.
     fn remaining(&mut self, now: DateTime<Utc>, passed: Duration) -> Option<Duration> {
         let (seen, before) = self.seen;
         let expected = seen + TimeDelta::from_std(passed.saturating_sub(before)).ok()?;

@@ -29,7 +29,7 @@ struct CommandLine {
     command: Option<Command>,
     #[command(flatten)]
     local: LocalArguments,
-    /// What to log to standard error; of libraries, nothing below info [default: warn,signalbox=info]
+    /// The filter of the log on standard error; of libraries, nothing below info [default: warn,signalbox=info]
     #[arg(
         long,
         global = true,
@@ -104,7 +104,7 @@ struct LocalArguments {
 
 #[derive(Args)]
 struct StorageArguments {
-    /// Where to keep data [default: .signalbox beside the template, or here if that is the program's own]
+    /// The directory to keep data in [default: .signalbox beside the template, or here if that is the program's own]
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -114,7 +114,7 @@ struct StorageArguments {
 /// The same for commands with commands of their own: on either side of their names.
 #[derive(Args)]
 struct OfflineArguments {
-    /// Where data is kept [default: .signalbox beside the template, or here if that is the program's own]
+    /// The directory that data is kept in [default: .signalbox beside the template, or here if that is the program's own]
     #[arg(long, global = true, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
     /// The template that runs on it [default: template.yaml here or in a directory above, else the one that this program has in it]

@@ -1,4 +1,4 @@
-//! Who may do what: roles for people and Prodgy tokens, scopes for Prowpt and AgentPlatform keys.
+//! Rights: roles for people and Prodgy tokens, scopes for Prowpt and AgentPlatform keys.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ mod grant;
 
 pub use grant::{Grant, Holding, may_grant};
 
-/// What a member of an organization may do. Ordered: each role may do what the ones before it may.
+/// The role of a member of an organization. Ordered: each role may do what the ones before it may.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -89,7 +89,7 @@ pub const PROWPT_SCOPES: [&str; 22] = [
     "billing:purchase_credits",
 ];
 
-/// Whether a Prowpt key may carry `scope`.
+/// Returns `true` if a Prowpt key may carry `scope`.
 pub fn is_prowpt_scope(scope: &str) -> bool {
     scope == "*"
         || PROWPT_SCOPES.contains(&scope)
@@ -102,7 +102,7 @@ pub fn is_prowpt_scope(scope: &str) -> bool {
         })
 }
 
-/// Whether an AgentPlatform key may carry `scope`. There are no wildcards in this dialect.
+/// Returns `true` if an AgentPlatform key may carry `scope`. There are no wildcards in this dialect.
 pub fn is_agentplatform_scope(scope: &str) -> bool {
     AGENTPLATFORM_SCOPES.contains(&scope)
 }
@@ -119,7 +119,7 @@ pub fn least_role(scope: &str) -> Role {
     }
 }
 
-/// Whether `granted` includes `needed`, wildcards considered.
+/// Returns `true` if `granted` includes `needed`, wildcards considered.
 pub fn grants(granted: &[String], needed: &str) -> bool {
     granted.iter().any(|scope| {
         scope == needed

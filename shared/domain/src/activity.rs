@@ -28,7 +28,7 @@ pub struct RequestLogEntry {
     pub ip: String,
     pub user_agent: Option<String>,
     pub request_id: String,
-    /// When the request came.
+    /// The time when the request came.
     pub created_at: DateTime<Utc>,
     /// The key was accepted, so that the request counts as a use of it.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -53,7 +53,7 @@ pub fn kept_path(path: &str) -> &str {
     &path[..path.floor_char_boundary(MAX_PATH)]
 }
 
-/// How many requests there were, and how long they took together.
+/// The number of requests, and the time that they took together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActivityCount {
     pub requests: u64,

@@ -26,7 +26,7 @@ pub const MAX_PROMPTS: usize = 50;
 /// The largest parameters, and the largest prompts, in bytes of JSON.
 pub const MAX_DEFINITION: usize = 100 * 1024;
 
-/// What an agent's owner, or the platform, has decided about its running.
+/// The state of an agent, as its owner or the platform has set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentState {
@@ -68,7 +68,7 @@ pub struct Agent {
     pub version: u32,
     /// The highest number given so far: a new version gets the next.
     pub latest_version: u32,
-    /// When the schedule fires next; `None` without a schedule, or while the agent does not run by itself.
+    /// The next firing of the schedule; `None` without a schedule, or while the agent does not run by itself.
     pub next_run_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -77,7 +77,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// When the schedule fires next after `now`: never for an agent that is paused or disabled.
+    /// The next firing of the schedule after `now`: never for an agent that is paused or disabled.
     pub fn next_firing(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let expression = self
             .schedule

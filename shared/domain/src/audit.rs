@@ -1,11 +1,11 @@
-//! What was done, by whom: rows that are written in the same transaction as the change that they tell of.
+//! The audit log: rows that are written in the same transaction as the change that they tell of.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AuditId, OrganizationId, TokenId, UserId, WorkspaceId};
 
-/// Who did something.
+/// The actor of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", content = "id", rename_all = "snake_case")]
 pub enum Actor {
@@ -53,9 +53,9 @@ pub struct Resource {
 pub struct AuditEntry {
     pub id: AuditId,
     pub organization_id: OrganizationId,
-    /// Where it was done from.
+    /// The address that it was done from.
     pub workspace_id: WorkspaceId,
-    /// Whether it concerns the organization as a whole: then administrators see it in every workspace.
+    /// `true` if it concerns the organization as a whole: then administrators see it in every workspace.
     #[serde(default)]
     pub concerns_all: bool,
     pub actor: Actor,

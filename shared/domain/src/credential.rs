@@ -22,7 +22,7 @@ impl ProviderSecret {
         &self.0
     }
 
-    /// What may be shown: enough to tell two keys apart, and nothing of a short one.
+    /// The part that may be shown: enough to tell two keys apart, and nothing of a short one.
     pub fn masked(&self) -> String {
         if self.0.len() < 20 {
             return "…".to_owned();
@@ -73,7 +73,7 @@ pub struct Credential {
     pub workspace_id: Option<WorkspaceId>,
     pub name: Name,
     pub provider: Provider,
-    /// Where the provider is reached, when not at its own address.
+    /// The address of the provider, when it is not its own.
     pub base_url: Option<String>,
     /// The secret, sealed for this organization and this id; gone once revoked.
     pub sealed: Option<String>,
@@ -82,11 +82,11 @@ pub struct Credential {
     /// To the minute.
     #[serde(skip)]
     pub last_used_at: Option<DateTime<Utc>>,
-    /// What its service turned out to refuse in requests, each with the model that it refuses it for. The model client defines the
+    /// The members that its service turned out to refuse in requests, each with the model that it refuses it for. The model client defines the
     /// form of these entries.
     #[serde(skip)]
     pub unsupported: BTreeSet<String>,
-    /// Whether the secret was found to be sealed with a key that is lost.
+    /// `true` if the secret was found to be sealed with a key that is lost.
     #[serde(skip)]
     pub is_lost: bool,
     /// Counts writes of this row; a write names the one that it has seen.
@@ -95,7 +95,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Whether runs of a workspace of its organization may use it.
+    /// Returns `true` if runs of a workspace of its organization may use it.
     pub fn serves(&self, workspace: WorkspaceId) -> bool {
         self.workspace_id.is_none_or(|own| own == workspace)
     }

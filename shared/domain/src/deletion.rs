@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AgentId, OrganizationId, WorkspaceId};
 
-/// How long after a deletion a request or a worker may still write that was admitted before it: a worker runs for two minutes at
+/// The time that after a deletion a request or a worker may still write that was admitted before it: a worker runs for two minutes at
 /// most, a request for half a minute. Rows are removed after that, so the job misses none.
 pub const QUIET_PERIOD: TimeDelta = TimeDelta::minutes(3);
 
@@ -46,9 +46,9 @@ impl DeletionTarget {
 pub struct Deletion {
     pub target: DeletionTarget,
     pub requested_at: DateTime<Utc>,
-    /// When the job looks at it next. Claiming a deletion moves this on, so that a killed job's deletion is taken up again.
+    /// The time when the job looks at it next. Claiming a deletion moves this on, so that a killed job's deletion is taken up again.
     pub due_at: DateTime<Utc>,
-    /// Whether keys, members, schedules and runs have ended. It is kept for the job, which ends them where a request could not.
+    /// `true` if keys, members, schedules and runs have ended. It is kept for the job, which ends them where a request could not.
     pub ended: bool,
     /// Counts writes of this row; a write names the one that it has seen.
     #[serde(skip)]

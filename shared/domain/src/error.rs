@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Why an operation did not happen. A variant exists only where a program must tell it apart from the others.
+/// The reason why an operation did not happen. A variant exists only where a program must tell it apart from the others.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request cannot be read at all: not JSON, a bad cursor, a malformed header.
@@ -62,7 +62,7 @@ pub struct RateLimit {
     pub limit: u32,
     /// Requests left in this window.
     pub remaining: u32,
-    /// When the window ends, in Unix seconds.
+    /// The end of the window, in Unix seconds.
     pub reset: i64,
     /// Seconds until then, at least 1.
     pub retry_after: i64,
@@ -76,7 +76,7 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// Where in a request a field stands.
+/// The part of a request that a field stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
     Body,
@@ -132,7 +132,7 @@ impl Error {
         Self::Unavailable(source.into())
     }
 
-    /// Whether the same work may succeed when it is tried again: 503 to a client, redelivery to a queue.
+    /// Returns `true` if the same work may succeed when it is tried again: 503 to a client, redelivery to a queue.
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,

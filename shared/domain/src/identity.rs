@@ -105,13 +105,13 @@ impl Member {
             .is_none_or(|granted| granted.contains(&workspace))
     }
 
-    /// Whether the member administers the whole organization.
+    /// Returns `true` if the member administers the whole organization.
     pub fn administers_all(&self) -> bool {
         self.status == MemberStatus::Active && self.role >= Role::Admin && self.workspaces.is_none()
     }
 }
 
-/// How far an invitation has come (Prodgy's page on users).
+/// The status of an invitation (Prodgy's page on users).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum MemberStatus {
     Pending,
@@ -134,7 +134,7 @@ pub struct Session {
     /// member.
     #[serde(default = "no_password_version")]
     pub password_version: u64,
-    /// Where it was made from: an address, or the network of one.
+    /// The place that it was made from: an address, or the network of one.
     pub network: Option<String>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
@@ -153,12 +153,12 @@ pub struct ReplacedToken {
 }
 
 impl Session {
-    /// How long a session lasts without a refresh.
+    /// The time that a session lasts without a refresh.
     pub const IDLE_LIFETIME: TimeDelta = TimeDelta::days(30);
-    /// How long a session lasts at most.
+    /// The time that a session lasts at most.
     pub const LIFETIME: TimeDelta = TimeDelta::days(90);
 
-    /// Whether `member` may still act by this session.
+    /// Returns `true` if `member` may still act by this session.
     pub fn is_good_for(&self, member: &Member, now: DateTime<Utc>) -> bool {
         self.user_id == member.user_id
             && self.expires_at > now

@@ -38,7 +38,7 @@ macro_rules! id_type {
                 Self(uuid::Builder::from_unix_timestamp_millis(millis(time), &[0; 10]).into_uuid())
             }
 
-            /// When it was made, to the millisecond.
+            /// The time when it was made, to the millisecond.
             pub fn created_at(self) -> DateTime<Utc> {
                 created_at(self.0)
             }

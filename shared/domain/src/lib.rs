@@ -1,4 +1,4 @@
-//! What Signalbox is about, free of AWS, HTTP and async: identifiers, entities, rules, errors and queue messages.
+//! The domain of Signalbox, free of AWS, HTTP and async: identifiers, entities, rules, errors and queue messages.
 //!
 //! Everything here is a value. The store persists it, the dialects of `web` give it an envelope, the engine moves it along.
 

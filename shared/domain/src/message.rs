@@ -1,4 +1,4 @@
-//! What goes over a queue: a tagged, versioned value with identifiers only. Its receiver loads the state afresh.
+//! Messages of queues: a tagged, versioned value with identifiers only. Its receiver loads the state afresh.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,10 +23,10 @@ pub struct Advance {
     /// Leases taken before this moment belong to workers that are known to be gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abandoned_before: Option<DateTime<Utc>>,
-    /// Whether the run goes on in a process that works on nothing else meanwhile: the run may be what ends its worker.
+    /// `true` if the run goes on in a process that works on nothing else meanwhile: the run may be what ends its worker.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
-    /// How often in a row a worker could not go on because something it needs was not available.
+    /// The number of times in a row that a worker could not go on because something it needs was not available.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: u32,
     /// The number of the place among its organization's that is kept for the run.

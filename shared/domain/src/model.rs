@@ -1,4 +1,4 @@
-//! Which model an agent asks, by name: `builtin/extractive`, or a provider and its own word for the model.
+//! The model that an agent asks, by name: `builtin/extractive`, or a provider and its own word for the model.
 
 use std::fmt;
 use std::str::FromStr;
@@ -137,13 +137,13 @@ const MAX_FALLBACKS: usize = 5;
 /// The most that a model may be asked to write at once, in tokens.
 const MAX_OUTPUT_TOKENS: u64 = 128_000;
 
-/// Whether a parameter names a model.
+/// Returns `true` if a parameter names a model.
 pub fn check_name(value: &Value) -> Result<(), String> {
     let text = value.as_str().ok_or("must be a text")?;
     text.parse::<ModelName>().map(drop)
 }
 
-/// Whether a parameter is a list of fallback models.
+/// Returns `true` if a parameter is a list of fallback models.
 pub fn check_fallbacks(value: &Value) -> Result<(), String> {
     match value.as_array() {
         Some(names) if names.len() <= MAX_FALLBACKS => names.iter().try_for_each(check_name),
@@ -151,7 +151,7 @@ pub fn check_fallbacks(value: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether a parameter is the id of a credential.
+/// Returns `true` if a parameter is the id of a credential.
 pub fn check_credential(value: &Value) -> Result<(), String> {
     match value.as_str().map(str::parse::<CredentialId>) {
         Some(Ok(_)) => Ok(()),
@@ -159,12 +159,12 @@ pub fn check_credential(value: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether a parameter is a limit on the tokens of one answer.
+/// Returns `true` if a parameter is a limit on the tokens of one answer.
 pub fn check_max_output_tokens(value: &Value) -> Result<(), String> {
     integer_in_range(value, MAX_OUTPUT_TOKENS)
 }
 
-/// Whether a parameter is a JSON Schema within bounds. Whether it can be compiled is found out by a thread of its own, which is not
+/// Returns `true` if a parameter is a JSON Schema within bounds. Whether it can be compiled is found out by a thread of its own, which is not
 /// for here.
 pub fn check_output_schema(value: &Value) -> Result<(), String> {
     if !value.is_object() {
@@ -173,7 +173,7 @@ pub fn check_output_schema(value: &Value) -> Result<(), String> {
     schema::check(value)
 }
 
-/// Why an agent with these parameters cannot have an output schema.
+/// The reason why an agent with these parameters cannot have an output schema.
 pub fn unfit_schema(parameters: &Map<String, Value>) -> Option<&'static str> {
     let model = parameters.get("model").and_then(Value::as_str);
     (parameters.contains_key("output_schema") && model == Some(EXTRACTIVE))

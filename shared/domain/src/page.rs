@@ -49,16 +49,16 @@ impl From<String> for Cursor {
     }
 }
 
-/// Which part of a list is wanted.
+/// The part of a list that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
     /// At most this many rows.
     pub limit: NonZeroU32,
     /// Rows to skip, below [`MAX_OFFSET`]; not together with a cursor.
     pub offset: u32,
-    /// Where to go on, as the last page's `next_cursor` gave it.
+    /// The place to go on from, as the last page's `next_cursor` gave it.
     pub cursor: Option<Cursor>,
-    /// Whether the dialect shows a total, which costs one more query.
+    /// `true` if the dialect shows a total, which costs one more query.
     pub wants_total: bool,
 }
 
@@ -110,7 +110,7 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The id of the last row, when there are more.
     pub next_cursor: Option<String>,
-    /// How many rows there are in all, counted to [`MAX_OFFSET`]; `None` when it was not asked for.
+    /// The number of rows in all, counted to [`MAX_OFFSET`]; `None` when it was not asked for.
     pub total: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! How large and how deep a value may be that travels with a request or a response.
+//! Limits on the size and depth of values that travel with a request or a response.
 //!
 //! Lambda takes and gives 6 MB, with the body as a text inside of a JSON document: every quote and every backslash of the body
 //! costs one more byte there. Sizes are counted that way, so that what is accepted can also be shown.
@@ -15,10 +15,10 @@ use serde_json::Value;
 /// The largest input or output of a run. A response shows an input twice, where it is a signal's payload, and an output.
 pub const MAX_PAYLOAD: usize = 2_000_000;
 
-/// How many lists and objects may stand one inside the other, the value itself included: `[[1]]` has two levels.
+/// The number of lists and objects that may stand one inside the other, the value itself included: `[[1]]` has two levels.
 pub const MAX_DEPTH: usize = 64;
 
-/// How deep a stored document or a reply may be and still be read, in levels.
+/// The depth to which a stored document or a reply is read, in levels.
 pub const MAX_DEPTH_READ: usize = 256;
 
 /// The bytes that a JSON text takes up inside of another one.
@@ -26,18 +26,18 @@ pub fn escaped_len(json: &str) -> usize {
     json.len() + escapes(json.as_bytes())
 }
 
-/// Whether a value, as JSON, is larger than [`MAX_PAYLOAD`]. One that has no JSON is.
+/// Returns `true` if a value, as JSON, is larger than [`MAX_PAYLOAD`]. One that has no JSON is.
 pub fn is_too_large(value: &impl Serialize) -> bool {
     let mut count = Count(0);
     serde_json::to_writer(&mut count, value).is_err() || count.0 > MAX_PAYLOAD
 }
 
-/// Whether a value is deeper than [`MAX_DEPTH`].
+/// Returns `true` if a value is deeper than [`MAX_DEPTH`].
 pub fn is_too_deep(value: &Value) -> bool {
     is_deeper(value, MAX_DEPTH)
 }
 
-/// Whether a value is deeper than so many levels.
+/// Returns `true` if a value is deeper than so many levels.
 pub fn is_deeper(value: &Value, levels: usize) -> bool {
     match value {
         Value::Array(_) | Value::Object(_) if levels == 0 => true,
@@ -63,7 +63,7 @@ pub fn check(value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What a client is told of a value that is deeper than [`MAX_DEPTH`].
+/// The error for a value that is deeper than [`MAX_DEPTH`].
 pub fn too_deep() -> String {
     format!("must be nested at most {MAX_DEPTH} levels deep")
 }
@@ -77,7 +77,7 @@ pub fn kept(value: Value) -> Value {
     }
 }
 
-/// What a text from elsewhere says, if it is JSON of at most [`MAX_DEPTH`] levels; else the text.
+/// The value of a text from elsewhere, if it is JSON of at most [`MAX_DEPTH`] levels; else the text.
 pub fn read_or_text(text: String) -> Value {
     if depth(text.as_bytes()) > MAX_DEPTH {
         return Value::String(text);
@@ -85,7 +85,7 @@ pub fn read_or_text(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-/// How deep a JSON text is, in levels. Any text can be asked about.
+/// The depth of a JSON text, in levels. Any text can be asked about.
 pub fn depth(json: &[u8]) -> usize {
     Levels::of(json).deepest
 }
@@ -114,7 +114,7 @@ pub fn too_deep_member(json: &[u8]) -> Option<String> {
     serde_json::from_slice(name).ok()
 }
 
-/// What the brackets of a JSON text tell.
+/// The depth that the brackets of a JSON text show.
 #[derive(Default)]
 struct Levels<'a> {
     deepest: usize,

@@ -1,4 +1,4 @@
-//! What an organization may use: agents, and runs and tokens in a calendar month (UTC).
+//! The plan of an organization: agents, and runs and tokens in a calendar month (UTC).
 
 use chrono::{DateTime, Datelike, Months, NaiveTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ impl PlanLimits {
     }
 }
 
-/// What the operator has decided for one organization. `None` leaves it with what all have; 0 means no limit.
+/// The limits that the operator has set for one organization. `None` leaves it with what all have; 0 means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PlanOverride {
     pub agents: Option<u64>,
@@ -49,7 +49,7 @@ impl PlanOverride {
     }
 }
 
-/// How an organization stands against its plan.
+/// The usage of an organization's plan.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanUsage {
     pub own: PlanOverride,
@@ -76,7 +76,7 @@ impl PlanUsage {
         }
     }
 
-    /// Whether runs have to be counted as they start, and their tokens as they end.
+    /// Returns `true` if runs have to be counted as they start, and their tokens as they end.
     pub fn counts_runs(&self) -> bool {
         self.limits.runs.is_some() || self.limits.tokens.is_some()
     }
@@ -97,7 +97,7 @@ impl PlanUsage {
         )))
     }
 
-    /// Why no more agent can be made.
+    /// The error when no more agents can be made.
     pub fn no_more_agents(&self) -> Error {
         let limit = self.limits.agents.unwrap_or_default();
         Error::Forbidden(format!("the plan's limit of {limit} agents is reached"))

@@ -51,7 +51,7 @@ impl RunStatus {
     }
 }
 
-/// What started a run.
+/// The trigger of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunTrigger {
@@ -71,13 +71,13 @@ pub struct Signal {
     pub kind: String,
 }
 
-/// How many runs deep below the first one a run of trigger `agent` may be.
+/// The depth below the first one that a run of trigger `agent` may have.
 pub const MAX_DEPTH: usize = 5;
 
-/// How many runs a run may start, by how deep it is itself. Everything that one run leads to is bounded by it: 720 runs.
+/// The number of runs that a run may start, by its own depth. Everything that one run leads to is bounded by it: 720 runs.
 const MAX_STARTED: [usize; MAX_DEPTH] = [20, 5, 2, 1, 1];
 
-/// Where a run of trigger `agent` comes from.
+/// The origin of a run of trigger `agent`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lineage {
     /// The run that started it.
@@ -87,7 +87,7 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// How many runs a run with this lineage may start.
+    /// The number of runs that a run with this lineage may start.
     pub fn max_children(above: Option<&Self>) -> usize {
         let depth = above.map_or(0, |above| above.agents.len());
         // Where none may be started at all, the attempt is told why.
@@ -121,7 +121,7 @@ impl Lineage {
     }
 }
 
-/// What the models of a run have read and written.
+/// The tokens that the models of a run have read and written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenUsage {
     pub input: u64,
@@ -168,7 +168,7 @@ pub struct Run {
     /// Counts writes of this head; every write names the one that it has seen, which fences two workers.
     #[serde(skip)]
     pub version: u64,
-    /// How many journal steps there are.
+    /// The number of journal steps.
     #[serde(default, skip_serializing_if = "is_default")]
     pub steps: u32,
     pub trigger: RunTrigger,
@@ -187,10 +187,10 @@ pub struct Run {
     pub error: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: TokenUsage,
-    /// What its models cost, in millionths of a US dollar.
+    /// The cost of its models, in millionths of a US dollar.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cost_micros: u64,
-    /// How long workers have had the run, up to the last write of one.
+    /// The time that workers have had the run, up to the last write of one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub worked_millis: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -198,10 +198,10 @@ pub struct Run {
     /// Leases that ran out while the journal stood at `steps` and the worker worked on nothing else.
     #[serde(default, skip_serializing_if = "is_default")]
     pub lost_leases: u8,
-    /// How many ended with the whole platform, at the same step.
+    /// The number that ended with the whole platform, at the same step.
     #[serde(default, skip_serializing_if = "is_default")]
     pub abandoned_leases: u8,
-    /// Whether the run counts against its organization's plan: one without limits is not counted.
+    /// `true` if the run counts against its organization's plan: one without limits is not counted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub counts_in_plan: bool,
     /// The place in the journal of the answer of which pieces are shown. A fence item, which is there as long as this is set, lets
@@ -212,7 +212,7 @@ pub struct Run {
     /// head's version: the result of an in-flight call can still be written.
     #[serde(skip)]
     pub pause_requested: bool,
-    /// When the tick looks after the run; `None` when nothing happens to it by itself. It is kept in the due index alone, and only a
+    /// The time when the tick looks after the run; `None` when nothing happens to it by itself. It is kept in the due index alone, and only a
     /// write that changes it writes there.
     #[serde(skip)]
     pub due_at: Option<DateTime<Utc>>,
@@ -240,7 +240,7 @@ pub struct Step {
     pub event: StepEvent,
 }
 
-/// What happened in a run.
+/// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StepEvent {
@@ -249,7 +249,7 @@ pub enum StepEvent {
         text: String,
         tool_calls: Vec<ToolCall>,
         usage: TokenUsage,
-        /// What it cost, in millionths of a US dollar.
+        /// The cost, in millionths of a US dollar.
         #[serde(default)]
         cost_micros: u64,
         /// The answer as the model gave it, where text and calls do not say it all.
@@ -285,7 +285,7 @@ pub struct StreamChunk {
     pub event: StreamChunkEvent,
 }
 
-/// What is seen of an answer that is on its way.
+/// A visible event of an answer that is on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StreamChunkEvent {
@@ -311,7 +311,7 @@ pub struct ToolCall {
     pub arguments: Value,
 }
 
-/// What became of a tool call.
+/// The outcome of a tool call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToolOutcome {

@@ -1,4 +1,4 @@
-//! When an agent runs by itself: a cron expression of five fields in a time zone.
+//! The schedule of an agent: a cron expression of five fields in a time zone.
 
 use std::str::FromStr;
 

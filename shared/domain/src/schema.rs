@@ -16,9 +16,9 @@ mod patterns;
 #[cfg(test)]
 mod tests;
 
-/// How many subschemas a schema may apply, each counted as often as it is applied.
+/// The number of subschemas that a schema may apply, each counted as often as it is applied.
 pub const MAX_NODES: u64 = 2_000;
-/// How often a subschema may look at a part of a value; about a second.
+/// The number of times that a subschema may look at a part of a value; about a second.
 const MAX_WORK: u64 = 100_000_000;
 /// Up to this much work it is found out why a value does not fit: an error has some hundred bytes, and each branch of a combinator
 /// makes one.
@@ -40,9 +40,9 @@ pub fn check(schema: &Value) -> Result<(), String> {
 #[derive(Debug)]
 pub struct Schema {
     validator: Validator,
-    /// How often it looks at a part of a value.
+    /// The number of looks at a part of a value.
     work: u64,
-    /// How often it reads a byte of text, patterns aside.
+    /// The number of reads of a byte of text, patterns aside.
     reads: u64,
     /// The size of its patterns, each counted as often as it is applied.
     patterns: u64,
@@ -111,7 +111,7 @@ impl Schema {
 /// The stack that a thread needs to compile schemas and to apply them, in bytes.
 pub const STACK: usize = 16 * 1024 * 1024;
 
-/// What a value has that a schema looks at.
+/// The properties of a value that a schema looks at.
 struct Size {
     /// It and the values in it.
     parts: u64,

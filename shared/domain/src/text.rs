@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// What is said of a name that has an [`is_control`] character.
+/// The error for a name that has an [`is_control`] character.
 pub const NO_CONTROLS: &str =
     "must not contain control characters, nor those that change the direction of a text";
 
-/// Whether a character may make a name look like another one: one of the control characters, or of those that override or isolate
+/// Returns `true` if a character may make a name look like another one: one of the control characters, or of those that override or isolate
 /// the direction of what follows. Joiners and other format characters belong to the writing of languages.
 pub fn is_control(character: char) -> bool {
     let changes_direction = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

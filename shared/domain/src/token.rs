@@ -14,7 +14,7 @@ mod maker;
 
 pub use maker::Maker;
 
-/// Which product's clients carry the token.
+/// The product whose clients carry the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenKind {
@@ -26,7 +26,7 @@ pub enum TokenKind {
 impl TokenKind {
     pub const ALL: [Self; 3] = [Self::Prodgy, Self::Prowpt, Self::AgentPlatform];
 
-    /// What every token of the kind starts with. `ap_live_` is ours, the others are documented (Prodgy's authentication
+    /// The prefix of every token of the kind. `ap_live_` is ours, the others are documented (Prodgy's authentication
     /// page, Prowpt's agent integration page).
     pub fn prefix(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl TokenKind {
         }
     }
 
-    /// Whether a token of the kind has a role, as users have. The others have scopes.
+    /// Returns `true` if a token of the kind has a role, as users have. The others have scopes.
     pub fn has_role(self) -> bool {
         self == Self::Prodgy
     }
@@ -84,7 +84,7 @@ impl TokenSecret {
         self.kind
     }
 
-    /// What is stored in its stead. The token's own randomness makes a plain hash safe from guessing.
+    /// The hash that is stored in its stead. The token's own randomness makes a plain hash safe from guessing.
     pub fn hash(&self) -> TokenHash {
         TokenHash(Sha256::digest(self.text.as_bytes()).into())
     }
@@ -148,7 +148,7 @@ impl TryFrom<String> for TokenHash {
     }
 }
 
-/// What the owner decided. Whether the token has run out is a matter of the time: see [`Token::status`].
+/// The state that the owner has set. Whether the token has run out is a matter of the time: see [`Token::status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenState {
@@ -159,7 +159,7 @@ pub enum TokenState {
     Deleted,
 }
 
-/// How a token stands at some moment (Prodgy's page on API tokens).
+/// The status of a token at some moment (Prodgy's page on API tokens).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {
@@ -182,7 +182,7 @@ pub struct Token {
     pub previous: Option<PreviousSecret>,
     pub organization_id: OrganizationId,
     pub workspace_id: WorkspaceId,
-    /// Who made it, and in whose name it acts.
+    /// The user who made it, and in whose name it acts.
     pub user_id: UserId,
     pub name: Name,
     /// The organization that its maker belongs to; `None` for a token from before this was written, see [`Token::follow`].
@@ -191,25 +191,25 @@ pub struct Token {
     /// The role that a Prodgy token was made with. Keys have none of their own: theirs is their maker's.
     #[serde(default)]
     pub own_role: Option<Role>,
-    /// What it may do: the lower of its own role and its maker's of now.
+    /// Its rights: the lower of its own role and its maker's of now.
     pub role: Role,
-    /// Whether its maker may use all workspaces of the organization. The token opens only its own workspace either way, but only
+    /// `true` if its maker may use all workspaces of the organization. The token opens only its own workspace either way, but only
     /// such a token may do what concerns all workspaces.
     #[serde(default)]
     pub all_workspaces: bool,
-    /// What a Prowpt or AgentPlatform key may do, as far as its role allows.
+    /// The scopes of a Prowpt or AgentPlatform key, as far as its role allows.
     pub scopes: Vec<String>,
     pub state: TokenState,
     pub expires_at: Option<DateTime<Utc>>,
     /// The token's own limit, in place of its dialect's.
     pub requests_per_minute: Option<u32>,
-    /// Whether the limit is above the dialect's because the operator said so.
+    /// `true` if the limit is above the dialect's because the operator said so.
     #[serde(default)]
     pub is_raised_by_operator: bool,
-    /// Which of its workspace's places for live tokens it has; `None` for a token from before there were any.
+    /// The place that it has among its workspace's live tokens; `None` for a token from before there were any.
     #[serde(default)]
     pub place: Option<u8>,
-    /// Whether the `expired` audit row has been written.
+    /// `true` if the `expired` audit row has been written.
     pub expiry_recorded: bool,
     pub created_at: DateTime<Utc>,
     /// Counts changes; a write names the revision that it has seen.
@@ -290,7 +290,7 @@ impl NewToken {
 }
 
 impl Token {
-    /// Whether a use of the token at `now` is the first in its hour, so that the token's log gets a row.
+    /// Returns `true` if a use of the token at `now` is the first in its hour, so that the token's log gets a row.
     pub fn is_first_use(&self, now: DateTime<Utc>) -> bool {
         self.used_hour < Self::hour(now)
     }
@@ -300,7 +300,7 @@ impl Token {
         now.timestamp().div_euclid(3600)
     }
 
-    /// Whether this is its secret, or the one of before while its grace lasts.
+    /// Returns `true` if this is its secret, or the one of before while its grace lasts.
     pub fn accepts(&self, hash: TokenHash, now: DateTime<Utc>) -> bool {
         self.hash == hash
             || self

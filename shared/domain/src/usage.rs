@@ -1,10 +1,10 @@
-//! What runs have used.
+//! The usage of runs.
 
 use serde::{Deserialize, Serialize};
 
 use crate::run::{Run, TokenUsage};
 
-/// What runs that have ended used together.
+/// The usage of runs that have ended, together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub runs: u64,
@@ -14,7 +14,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What one run used.
+    /// The usage of one run.
     pub fn of(run: &Run) -> Self {
         Self {
             runs: 1,

@@ -30,12 +30,12 @@ mod tests;
 
 pub use crate::outcome::Outcome;
 
-/// How many events may wait to be written together: each may have 100 KiB in the table, and a transaction 4 MB.
+/// The number of events that may wait to be written together: each may have 100 KiB in the table, and a transaction 4 MB.
 const MAX_UNWRITTEN: usize = 25;
-/// How many calls are made at once. All of them are intended before, so a crash may leave as many with an unknown outcome.
+/// The number of calls that are made at once. All of them are intended before, so a crash may leave as many with an unknown outcome.
 const MAX_CALLS_AT_ONCE: usize = 8;
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct State {
     definition: Definition,
@@ -45,13 +45,13 @@ pub struct State {
     unwritten: Vec<StepEvent>,
     /// Among the unwritten events is one that a crash must not lose.
     must_write: bool,
-    /// Why the run cannot go on.
+    /// The reason why the run cannot go on.
     failure: Option<String>,
     /// It was paused.
     paused: bool,
     /// It was stopped.
     stopped: bool,
-    /// What the last answer comes to under the output schema, once that is known.
+    /// The last answer under the output schema, once that is known.
     checked: Option<Result<Value, String>>,
 }
 
@@ -80,7 +80,7 @@ enum Stage {
     Returned(ToolOutcome),
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Store [`State::unwritten`], then say [`State::written`].
@@ -111,7 +111,7 @@ impl State {
         &self.definition
     }
 
-    /// Whether something is not stored that a crash must not lose.
+    /// Returns `true` if something is not stored that a crash must not lose.
     pub fn must_write(&self) -> bool {
         self.must_write
     }
@@ -234,7 +234,7 @@ impl State {
         Outcome::Completed { output }
     }
 
-    /// How many calls of its tool the run asked for before this one.
+    /// The number of calls of its tool that the run asked for before this one.
     pub(crate) fn calls_before(&self, call: &ToolCall) -> usize {
         let calls = self.turns.iter().flat_map(|turn| &turn.calls);
         calls

@@ -146,7 +146,7 @@ impl Performer<State> for AgentRunner<'_> {
     }
 }
 
-/// What a run calls tools with.
+/// The context in which a run calls tools.
 #[derive(Clone, Copy)]
 struct ToolCaller<'a> {
     tools: &'a ToolSet,
@@ -155,7 +155,7 @@ struct ToolCaller<'a> {
 }
 
 impl ToolCaller<'_> {
-    /// Whether a call may lend its run's place to another run.
+    /// Returns `true` if a call may lend its run's place to another run.
     fn waits_for_a_run(&self, call: &ToolCall) -> bool {
         let tool = self.tools.get(&call.tool);
         tool.is_some_and(|tool| tool.delegation(&call.arguments) == Delegation::Waits)

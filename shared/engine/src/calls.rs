@@ -19,51 +19,51 @@ use crate::models::Models;
 use crate::provider_keys::Tenant;
 use crate::stream_buffer::StreamBuffer;
 
-/// How often something unavailable is tried.
+/// The number of times that something unavailable is tried.
 const ATTEMPTS: u32 = 3;
-/// How long a provider may ask to be left alone while there is another model to ask.
+/// The time that a provider may ask to be left alone while there is another model to ask.
 const SHORT_WAIT: Duration = Duration::from_secs(5);
-/// What a worker keeps of its time for the writes after a model's answer.
+/// The time that a worker keeps for the writes after a model's answer.
 const RESERVE: TimeDelta = TimeDelta::seconds(10);
 /// With less time than this left for an answer, a model is not asked again.
 const MIN_ANSWER: Duration = Duration::from_secs(5);
-/// What one call may take: two requests at their time limit, and the writes around them.
+/// The time that one call may take: two requests at their time limit, and the writes around them.
 const CALL_TIME: TimeDelta = TimeDelta::seconds(40);
 
-/// How long this worker may go on, and the run.
+/// The deadlines of this worker and of the run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines<'a> {
     pub(crate) clock: &'a Clock,
-    /// When the worker's host ends it.
+    /// The time when the worker's host ends it.
     pub(crate) deadline: DateTime<Utc>,
-    /// When the run has taken as long as it may, once that is known.
+    /// The end of the run's own time, once that is known.
     pub(crate) run_ends: Option<Instant>,
 }
 
 impl Deadlines<'_> {
-    /// Whether there is time for another call. One that the host cuts short would have an unknown outcome.
+    /// Returns `true` if there is time for another call. One that the host cuts short would have an unknown outcome.
     pub(crate) fn is_left(self) -> bool {
         self.deadline - self.clock.now() >= CALL_TIME
     }
 
-    /// Whether there is time to ask a model that may take `timeout`, and for what follows its answer.
+    /// Returns `true` if there is time to ask a model that may take `timeout`, and for what follows its answer.
     pub(crate) fn is_left_for(self, timeout: Duration) -> bool {
         let rest = self.deadline - self.clock.now() - RESERVE;
         self.is_left() && rest.to_std().unwrap_or_default() >= timeout
     }
 
-    /// Whether the run has taken as long as it may.
+    /// Returns `true` if the run has taken as long as it may.
     pub(crate) fn run_is_over(self) -> bool {
         self.rest_of_run().is_zero()
     }
 
-    /// What is left of the run's own time.
+    /// The rest of the run's own time.
     pub(crate) fn rest_of_run(self) -> Duration {
         let rest = self.run_ends.map(|end| end - Instant::now());
         rest.unwrap_or(Duration::MAX)
     }
 
-    /// What a model may take at most.
+    /// The most time that a model may take.
     fn rest(self) -> Duration {
         let rest = self.deadline - self.clock.now() - RESERVE;
         let rest = rest.to_std().unwrap_or_default();
@@ -80,7 +80,7 @@ impl Deadlines<'_> {
     }
 }
 
-/// How long to wait after the attempt of this number, so that those who failed together do not come back together.
+/// The time to wait after the attempt of this number, so that those who failed together do not come back together.
 fn pause(attempt: u32) -> Duration {
     let longest = 500 << attempt;
     Duration::from_millis(rand::rng().random_range(longest / 2..=longest))
@@ -145,7 +145,7 @@ pub(crate) async fn ask(
 struct Asked<'a> {
     name: &'a ModelName,
     model: &'a Model,
-    /// How long it may take for one answer.
+    /// The time that it may take for one answer.
     limit: Duration,
     is_last: bool,
 }
@@ -186,7 +186,7 @@ async fn ask_one(
     }
 }
 
-/// Whether the run may make this call, and if so, whether it may be repeated. `before`: how many calls of this tool the run asked
+/// Returns `true` if the run may make this call, and if so, whether it may be repeated. `before`: how many calls of this tool the run asked
 /// for before; `max_children`: how many runs it may start. The error is for the model.
 pub(crate) fn check(
     tools: &ToolSet,
@@ -221,7 +221,7 @@ fn is_idempotent(tools: &ToolSet, call: &ToolCall) -> bool {
     tool.is_some_and(|tool| tool.is_idempotent(&call.arguments))
 }
 
-/// What a run's calls may use.
+/// The permissions of a run's calls.
 pub(crate) fn permissions(definition: &Definition) -> ToolPermissions {
     ToolPermissions {
         tools: definition.tools.clone(),

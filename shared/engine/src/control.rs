@@ -15,10 +15,10 @@ use crate::Starter;
 use crate::run_head::{SWEEP_AFTER, append_events, in_state, is_held, is_lost};
 use crate::stop::stop;
 
-/// How often a change is tried against a worker that keeps writing.
+/// The number of times that a change is tried against a worker that keeps writing.
 const ATTEMPTS: u32 = 20;
 
-/// What people do with runs that are under way. Cheap to clone.
+/// Control of runs that are under way, by people. Cheap to clone.
 #[derive(Clone)]
 pub struct Control {
     store: Store,

@@ -1,4 +1,4 @@
-//! What a run follows: an agent's version and the run's input, made into instructions and rules.
+//! The definition of a run: an agent's version and the run's input, made into instructions and rules.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::limits::Limits;
 use crate::model_choice::ModelChoice;
 use crate::result::{RunResult, Text};
 
-/// How many model answers a run may take when its agent does not say.
+/// The number of model answers that a run may take when its agent does not say.
 pub(crate) const DEFAULT_MAX_STEPS: u32 = 20;
 
-/// What a run is told to do, and within which limits.
+/// The instructions of a run, and its limits.
 #[derive(Clone, Debug, Serialize)]
 pub struct Definition {
     pub model: ModelChoice,
@@ -27,10 +27,10 @@ pub struct Definition {
     pub allowed_hosts: Vec<String>,
     /// The agents that they may start, by id; `*` for any.
     pub allowed_agents: Vec<String>,
-    /// How many answers the model may give.
+    /// The number of answers that the model may give.
     pub max_steps: u32,
     pub limits: Limits,
-    /// What the run's result is made of.
+    /// The sources of the run's result.
     #[serde(skip)]
     pub(crate) result: Arc<dyn RunResult>,
 }
@@ -57,7 +57,7 @@ impl Definition {
         Self::new(ModelChoice::default(), Text)
     }
 
-    /// Whether the model answers within this process, at once and at no cost: its answer can be had again at any time.
+    /// Returns `true` if the model answers within this process, at once and at no cost: its answer can be had again at any time.
     pub fn model_is_in_process(&self) -> bool {
         self.model.name == ModelName::Extractive
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::stop::stop;
 
-/// How many runs are stopped at a time.
+/// The number of runs that are stopped at a time.
 const CONCURRENCY: usize = 16;
 
 /// Ends things of deletions. Cheap to clone.
@@ -132,7 +132,7 @@ impl Endings {
         }
     }
 
-    /// Whether the run has ended.
+    /// Returns `true` if the run has ended.
     async fn end_run(
         &self,
         run: RunId,

@@ -20,19 +20,19 @@ use crate::backoff::Backoff;
 use crate::outcome::Outcome;
 use crate::run_head::{append_events, is_as, is_held, is_lost};
 
-/// How often the end of a run is tried against other writers of its agent.
+/// The number of times that the end of a run is tried against other writers of its agent.
 const COLLISIONS: u32 = 10;
-/// How long the end of a run is tried that no worker holds.
+/// The time that the end of a run is tried that no worker holds.
 pub(crate) const WITHOUT_A_LEASE: Duration = Duration::from_secs(5);
 
-/// How a run ends.
+/// The end of a run.
 pub(crate) struct Ending<'a> {
     pub(crate) outcome: Outcome,
-    /// What of its journal is not written yet.
+    /// The events of its journal that are not written yet.
     pub(crate) events: &'a [StepEvent],
     pub(crate) tokens: TokenUsage,
     pub(crate) cost_micros: u64,
-    /// How a result is shown.
+    /// The form in which a result is shown.
     pub(crate) shown: (MessageKind, MessageLevel),
 }
 

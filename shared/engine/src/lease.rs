@@ -27,20 +27,20 @@ use crate::machine::Machine;
 use crate::places::Places;
 use crate::run_head::{SLACK, SWEEP_AFTER, append_events, is_as, is_lost};
 
-/// How long a worker tries to give a run back that it cannot go on with.
+/// The time that a worker tries to give a run back that it cannot go on with.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) struct LeasedRun<'a> {
     pub(crate) run: Run,
-    /// What has been shown of the answer that the journal waits for.
+    /// The pieces that have been shown of the answer that the journal waits for.
     shown: Shown,
-    /// How long workers have had the run before.
+    /// The time that workers have had the run before.
     pub(crate) worked_before: Duration,
-    /// Since when this one has it.
+    /// The time since which this one has it.
     pub(crate) since: Instant,
-    /// When the lease is to be renewed.
+    /// The time when the lease is to be renewed.
     renewal: Instant,
-    /// How long the lease holds, as far as this worker knows.
+    /// The time that the lease holds, as far as this worker knows.
     until: Instant,
     place: Place,
     store: &'a Store,
@@ -55,14 +55,14 @@ enum Place {
     NotNeeded,
     Taken {
         number: u16,
-        /// When it is to be renewed.
+        /// The time when it is to be renewed.
         renewal: Instant,
     },
     /// It was lent, or is another's for some other reason.
     Lost,
 }
 
-/// What has been shown of an answer on its way.
+/// The pieces that have been shown of an answer on its way.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shown {
     position: u32,
@@ -263,7 +263,7 @@ impl<'a> LeasedRun<'a> {
         }
     }
 
-    /// Whether the run has a place, or needs none. One that was lent or lost is looked for again.
+    /// Returns `true` if the run has a place, or needs none. One that was lent or lost is looked for again.
     pub(crate) async fn has_place(&mut self, places: &Places) -> Result<bool> {
         if self.place != Place::Lost {
             return Ok(true);
@@ -276,7 +276,7 @@ impl<'a> LeasedRun<'a> {
         Ok(true)
     }
 
-    /// How often a model has been asked for the answer that the journal waits for.
+    /// The number of times that a model has been asked for the answer that the journal waits for.
     pub(crate) fn attempts(&mut self) -> u32 {
         if self.shown.position != self.run.steps {
             self.shown = Shown {

@@ -1,4 +1,4 @@
-//! How much a run may use before it is ended.
+//! Limits on the usage of a run.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use domain::run::TokenUsage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// How long a run may take when its agent does not say.
+/// The time that a run may take when its agent does not say.
 const DEFAULT_SECONDS: u64 = 3600;
 
 /// An agent's limits on each of its runs, beside the number of steps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// What its models may read and write together.
+    /// The tokens that its models may read and write together.
     pub tokens: Option<u64>,
-    /// What they may cost, in millionths of a US dollar.
+    /// The cost that they may have, in millionths of a US dollar.
     pub cost_micros: Option<u64>,
-    /// How long workers may have the run, in all. Pauses and outages do not count.
+    /// The time that workers may have the run, in all. Pauses and outages do not count.
     pub time: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Limits {
         }
     }
 
-    /// Which limit keeps the run from asking a model once more.
+    /// The limit that keeps the run from asking a model once more.
     pub fn reached(&self, usage: TokenUsage, cost_micros: u64) -> Option<String> {
         let used = usage.input.saturating_add(usage.output);
         if let Some(limit) = self.tokens.filter(|limit| used >= *limit) {
@@ -53,7 +53,7 @@ impl Limits {
         Some(format!("cost limit of ${} reached", limit as f64 / 1e6))
     }
 
-    /// What a run is told that has taken too long.
+    /// The error of a run that has taken too long.
     pub fn time_is_up(&self) -> String {
         format!("time limit of {} s reached", self.time.as_secs())
     }

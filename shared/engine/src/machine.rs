@@ -12,7 +12,7 @@ use crate::limits::Limits;
 #[error("step {0} of the journal does not follow from those before it")]
 pub struct BrokenJournal(usize);
 
-/// What an action of a machine has to do with the world.
+/// The effect of an action outside the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing: it is about the state and the journal.
@@ -25,7 +25,7 @@ pub enum Effect {
 
 /// A run's state machine.
 pub trait Machine: Sized {
-    /// What the machine follows beside its journal.
+    /// The definition that the machine follows beside its journal.
     type Definition;
     /// Something to be done next.
     type Action;
@@ -33,7 +33,7 @@ pub trait Machine: Sized {
     /// The state of a run that has no journal.
     fn new(definition: Self::Definition) -> Self;
 
-    /// Whether `event` can be the next in the journal.
+    /// Returns `true` if `event` can be the next in the journal.
     fn follows(&self, event: &StepEvent) -> bool;
 
     /// Takes an event of the journal in.
@@ -42,7 +42,7 @@ pub trait Machine: Sized {
     /// The journal was read by a worker that was not there when it was written.
     fn resume(&mut self);
 
-    /// What to do next.
+    /// The next action.
     fn next(&self) -> Self::Action;
 
     fn effect(action: &Self::Action) -> Effect;
@@ -50,7 +50,7 @@ pub trait Machine: Sized {
     /// The run cannot go on.
     fn fail(&mut self, why: String);
 
-    /// What has happened and is not stored.
+    /// The events that have happened and are not stored.
     fn unwritten(&self) -> &[StepEvent];
 
     /// All events are stored.
@@ -59,13 +59,13 @@ pub trait Machine: Sized {
     /// Whatever is about to be begun is not begun now: none of the intents among the unwritten events is stored.
     fn withdraw_intents(&mut self);
 
-    /// What the models have read and written so far.
+    /// The tokens that the models have read and written so far.
     fn usage(&self) -> TokenUsage;
 
-    /// What they cost, in millionths of a US dollar.
+    /// Their cost, in millionths of a US dollar.
     fn cost_micros(&self) -> u64;
 
-    /// How much the run may use.
+    /// The limits on the run's usage.
     fn limits(&self) -> &Limits;
 
     /// The state of a run at the end of its journal.

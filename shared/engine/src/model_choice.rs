@@ -1,4 +1,4 @@
-//! Which models answer a run, and what they are asked to keep to.
+//! The models that answer a run, and the rules that they are asked to keep to.
 
 use domain::ids::CredentialId;
 use domain::model::ModelName;
@@ -6,7 +6,7 @@ use domain::schema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// How much a hosted model may write in one answer when its agent does not say.
+/// The number of tokens that a hosted model may write in one answer when its agent does not say.
 const DEFAULT_MAX_OUTPUT_TOKENS: u32 = 4096;
 
 /// An agent's parameters about models.
@@ -17,7 +17,7 @@ pub struct ModelChoice {
     pub fallbacks: Vec<ModelName>,
     /// The key for models of its provider. Models of others use the workspace's newest, else the organization's default.
     pub credential_id: Option<CredentialId>,
-    /// How much a hosted model may write in one answer.
+    /// The number of tokens that a hosted model may write in one answer.
     pub max_output_tokens: u32,
     /// JSON Schema of the result.
     pub output_schema: Option<Value>,

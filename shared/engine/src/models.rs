@@ -21,7 +21,7 @@ pub(crate) struct FoundModel {
 pub struct Models {
     outbound: OutboundClient,
     keys: ProviderKeys,
-    /// How long a hosted model may take for one answer.
+    /// The time that a hosted model may take for one answer.
     pub(crate) timeout: Duration,
 }
 
@@ -115,7 +115,7 @@ fn nowhere(provider: Provider) -> String {
     format!("the credential for {provider} does not say where it is")
 }
 
-/// What is remembered beside a credential. Names of models have no spaces.
+/// An entry that is remembered beside a credential. Names of models have no spaces.
 fn entry(model: &str, member: Member) -> String {
     format!("{member} {model}")
 }

@@ -1,12 +1,12 @@
-//! How a run ends.
+//! The end of a run.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// How much of an error is kept, in characters.
+/// The part of an error that is kept, in characters.
 pub(crate) const MAX_ERROR: usize = 2000;
 
-/// How a run ends.
+/// The end of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

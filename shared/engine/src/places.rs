@@ -39,21 +39,21 @@ use tools::CallingRun;
 
 use crate::queue::RunQueue;
 
-/// How long a place is kept for a run whose message was sent, and may be behind many others of its organization.
+/// The time that a place is kept for a run whose message was sent, and may be behind many others of its organization.
 const KEPT_FOR: TimeDelta = TimeDelta::seconds(60);
-/// How many of the runs that wait are looked at.
+/// The number of waiting runs that are looked at.
 const LOOKED_AT: usize = 25;
-/// How many of the first runs that wait mark the places as awaited; those behind them need not.
+/// The number of the first runs that wait which mark the places as awaited; those behind them need not.
 const MARKING: usize = 3;
-/// How many places are marked side by side.
+/// The number of places that are marked side by side.
 const MARKED_AT_ONCE: usize = 16;
-/// How often a run tries to get a place that others get before it.
+/// The number of times that a run tries to get a place that others get before it.
 pub(crate) const TRIES: u32 = 4;
-/// How long an organization whose places were all taken is believed to have none.
+/// The time that an organization whose places were all taken is believed to have none.
 const FULL_FOR: Duration = Duration::from_secs(1);
 /// A run that is queued for longer than this has mostly found no place before.
 const LIKELY_WAITING: TimeDelta = TimeDelta::seconds(10);
-/// How many organizations without places this process remembers.
+/// The number of organizations without places that this process remembers.
 const REMEMBERED: usize = 1_000;
 
 /// The places of organizations. Cheap to clone.
@@ -63,7 +63,7 @@ pub struct Places {
     clock: Clock,
     queue: RunQueue,
     limit: Option<u16>,
-    /// When the organizations' places were last seen to be all taken.
+    /// The times when the organizations' places were last seen to be all taken.
     full: Arc<Mutex<HashMap<OrganizationId, Instant>>>,
 }
 
@@ -79,7 +79,7 @@ impl Places {
         }
     }
 
-    /// Whether runs need places at all.
+    /// Returns `true` if runs need places at all.
     pub(crate) fn are_needed(&self) -> bool {
         self.limit.is_some()
     }
@@ -236,7 +236,7 @@ impl Places {
     }
 }
 
-/// How many runs wait that come before this one, and have no place yet.
+/// The number of waiting runs that come before this one and have no place yet.
 fn place_in_line(found: &RunPlaces, run: RunId, now: DateTime<Utc>) -> usize {
     let before = found.waiting.iter().take_while(|other| other.run_id != run);
     before.filter(|other| !has_place(found, other, now)).count()

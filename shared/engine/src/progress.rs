@@ -1,6 +1,6 @@
 //! The outcome of a worker's time with a run.
 
-/// How far a worker has come with a run.
+/// The progress of a worker with a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// It has ended.

@@ -12,7 +12,7 @@ use llm::BedrockRole;
 use runtime::Services;
 use store::Store;
 
-/// How often a workspace's own credential is looked for that is revoked meanwhile.
+/// The number of times that a workspace's own credential is looked for that is revoked meanwhile.
 const ATTEMPTS: u32 = 3;
 
 /// A key to a provider.
@@ -22,9 +22,9 @@ pub(crate) enum ProviderKey {
     Own {
         credential: CredentialId,
         secret: ProviderSecret,
-        /// Where the provider is reached, when not at its own address. Bedrock's has a region, so it is always there.
+        /// The address of the provider, when it is not its own. Bedrock's has a region, so it is always there.
         base_url: Option<String>,
-        /// What was remembered with [`ProviderKeys::remember_unsupported`].
+        /// The members that were remembered with [`ProviderKeys::remember_unsupported`].
         unsupported: BTreeSet<String>,
     },
     /// One that the organization has given us, and that cannot be opened any more.
@@ -33,7 +33,7 @@ pub(crate) enum ProviderKey {
     Role(BedrockRole),
 }
 
-/// Whose runs ask.
+/// The tenant whose runs ask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tenant {
     pub(crate) organization_id: OrganizationId,
@@ -48,7 +48,7 @@ pub struct ProviderKeys {
     vault: Vault,
 }
 
-/// What there is of credentials for a provider.
+/// The key for a provider, if there is one.
 enum Found {
     Credential(Box<Credential>),
     /// The one that is wanted is revoked or gone, and is not quietly replaced by anything else.

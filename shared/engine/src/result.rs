@@ -1,4 +1,4 @@
-//! What the result of a run is made of. Pure, like the machine that asks.
+//! The sources of a run's result. Pure, like the machine that asks.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ use crate::outcome::Outcome;
 /// The calls of a run that came back.
 pub(crate) type Outcomes<'a> = [(&'a ToolCall, &'a ToolOutcome)];
 
-/// What the result of a run is made of. Each type of agent has its own.
+/// The sources of a run's result. Each type of agent has its own.
 pub(crate) trait RunResult: Debug + Send + Sync {
     /// The error of a tool that the run cannot do without.
     fn fatal_error<'a>(&self, _outcomes: &Outcomes<'a>) -> Option<&'a str> {
@@ -35,13 +35,13 @@ pub(crate) trait RunResult: Debug + Send + Sync {
         outcomes: &Outcomes<'_>,
     ) -> Result<Value, String>;
 
-    /// How the text of an outcome is shown.
+    /// The form of an outcome's text.
     fn shown(&self, outcome: &Outcome) -> (MessageKind, MessageLevel) {
         shown_by_default(outcome)
     }
 }
 
-/// How outcomes are shown whose result says nothing of it.
+/// The form of outcomes whose result says nothing of it.
 pub(crate) fn shown_by_default(outcome: &Outcome) -> (MessageKind, MessageLevel) {
     match outcome {
         Outcome::Failed { .. } => (MessageKind::Alert, MessageLevel::Warning),
@@ -73,7 +73,7 @@ impl RunResult for Text {
     }
 }
 
-/// What became of the first call of a tool.
+/// The outcome of the first call of a tool.
 pub(crate) fn first_of<'a>(tool: &str, outcomes: &Outcomes<'a>) -> Option<&'a ToolOutcome> {
     let first = outcomes.iter().find(|(call, _)| call.tool == tool);
     first.map(|(_, outcome)| *outcome)

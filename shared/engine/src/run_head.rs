@@ -1,12 +1,12 @@
-//! What the head of a run says, and how events are appended to the journal behind it.
+//! Predicates on the head of a run, and the events that are appended to the journal behind it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Error;
 use domain::run::{Lease, Run, RunStatus, Step, StepEvent};
 
-/// How long after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
+/// The time that after a lease's end the sweep looks: a worker that is late by this much is not disturbed.
 pub(crate) const SLACK: TimeDelta = TimeDelta::seconds(2);
-/// When the sweep looks after a run that no worker has taken.
+/// The time after which the sweep looks after a run that no worker has taken.
 pub(crate) const SWEEP_AFTER: TimeDelta = TimeDelta::seconds(30);
 
 /// Appends events to a run's journal: gives them their places and moves the head on.
@@ -28,14 +28,14 @@ pub(crate) fn append_events(run: &mut Run, events: &[StepEvent], now: DateTime<U
     steps
 }
 
-/// When a message takes a run on: once the lease has run out that stands in its head, or else when it is due. The due index may
+/// The time when a message takes a run on: once the lease has run out that stands in its head, or else when it is due. The due index may
 /// tell an earlier time, since no renewal is written there.
 pub fn wake_at(run: &Run) -> Option<DateTime<Utc>> {
     let due = run.due_at?;
     Some(run.lease.map_or(due, |lease| lease.until + SLACK))
 }
 
-/// Whether a worker holds the run at `now`. Leases from before `abandoned_before` are of workers that are known to be gone.
+/// Returns `true` if a worker holds the run at `now`. Leases from before `abandoned_before` are of workers that are known to be gone.
 pub(crate) fn is_held(
     run: &Run,
     now: DateTime<Utc>,
@@ -49,12 +49,12 @@ pub(crate) fn is_abandoned(lease: &Lease, abandoned_before: Option<DateTime<Utc>
     abandoned_before.is_some_and(|moment| lease.acquired_at < moment)
 }
 
-/// Whether another writer of the run was first, which is not a fault.
+/// Returns `true` if another writer of the run was first, which is not a fault.
 pub(crate) fn is_lost(error: &Error) -> bool {
     matches!(error, Error::Conflict(_))
 }
 
-/// Whether nothing has happened since `known` but that its worker renewed the lease, or the sweep looked after it.
+/// Returns `true` if nothing has happened since `known` but that its worker renewed the lease, or the sweep looked after it.
 pub(crate) fn is_as(stored: &Run, known: &Run) -> bool {
     let holder = |run: &Run| run.lease.map(|lease| lease.holder);
     let is_open = matches!(

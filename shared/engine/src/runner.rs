@@ -203,7 +203,7 @@ impl Runner {
 
 /// Does what a machine says to a run that is leased.
 pub(crate) trait Performer<M: Machine> {
-    /// Whether this worker has the time for an action with an effect.
+    /// Returns `true` if this worker has the time for an action with an effect.
     fn has_time(&self, action: &M::Action, machine: &M, deadlines: Deadlines<'_>) -> bool;
 
     /// Does it and tells the machine what came of it; how far the worker has come, once the run is over.

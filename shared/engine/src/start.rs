@@ -23,7 +23,7 @@ use crate::run_head::{SWEEP_AFTER, is_lost};
 /// A firing older than this was missed: its run counts from now, not from then.
 const MISSED_AFTER: TimeDelta = TimeDelta::minutes(5);
 
-/// What a caller asks for.
+/// The run that a caller asks for.
 #[derive(Debug)]
 pub struct NewRun<'a> {
     /// Chosen by the caller: starting the same run again gives the one that exists.
@@ -32,7 +32,7 @@ pub struct NewRun<'a> {
     /// The event of a run of trigger `signal`.
     pub signal: Option<Signal>,
     pub input: Value,
-    /// What the client calls the input, for the error when it is too large or too deep.
+    /// The client's name for the input, for the error when it is too large or too deep.
     pub input_field: &'a str,
     pub caller: &'a Caller,
 }
@@ -47,10 +47,10 @@ pub struct StartRun<'a> {
     /// The event of a run of trigger `signal`.
     pub signal: Option<Signal>,
     pub input: Value,
-    /// What the client calls the input, for the error when it is too large or too deep.
+    /// The client's name for the input, for the error when it is too large or too deep.
     pub input_field: &'a str,
     pub caller: &'a Caller,
-    /// How the agent's organization stands, read beside the agent.
+    /// The usage of the organization's plan, read beside the agent.
     pub plan: &'a PlanUsage,
 }
 
@@ -269,7 +269,7 @@ impl Starter {
     }
 }
 
-/// Whether a run may start now.
+/// Returns `true` if a run may start now.
 fn admissible(start: &StartRun<'_>) -> Result<()> {
     match start.agent.state {
         AgentState::Active => {}
@@ -318,7 +318,7 @@ fn queued(start: &StartRun<'_>, created_at: DateTime<Utc>, now: DateTime<Utc>) -
     }
 }
 
-/// What the id of a firing's run is derived from.
+/// The seed of the id of a firing's run.
 fn seed(agent: &Agent, firing: DateTime<Utc>) -> [u8; 32] {
     let text = format!("firing#{}#{}", agent.id, firing.timestamp_millis());
     Sha256::digest(text.as_bytes()).into()

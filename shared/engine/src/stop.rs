@@ -14,7 +14,7 @@ use crate::finish::{Ending, WITHOUT_A_LEASE, finish};
 use crate::machine::Machine;
 use crate::run_head::{in_state, is_lost};
 
-/// How often a stop is tried against a worker that keeps writing.
+/// The number of times that a stop is tried against a worker that keeps writing.
 const ATTEMPTS: u32 = 20;
 
 /// Ends a run where it stands; see [`crate::Control::stop`]. `why` is told in the run's error, before what is in doubt.
@@ -46,7 +46,7 @@ pub(crate) async fn stop(
     Err(Error::unavailable("the run kept moving on"))
 }
 
-/// What the error of a stopped run says: why, and what is in doubt.
+/// The error of a stopped run: why, and what is in doubt.
 pub(crate) fn stop_note(why: Option<&str>, in_doubt: Option<String>) -> Option<String> {
     match (why, in_doubt) {
         (Some(why), Some(in_doubt)) => Some(format!("{why}; {in_doubt}")),
@@ -54,7 +54,7 @@ pub(crate) fn stop_note(why: Option<&str>, in_doubt: Option<String>) -> Option<S
     }
 }
 
-/// What the error of a run that is stopped after these steps says of calls whose outcome is not known.
+/// The part of a stopped run's error about calls whose outcome is not known after these steps.
 ///
 /// # Errors
 /// The steps make no sense.

@@ -1,20 +1,20 @@
-//! What is seen of a model's answer while it comes: collected here by the call, stored from here by the run's holder.
+//! The buffer of a model's answer while it comes: collected here by the call, stored from here by the run's holder.
 
 use std::sync::{Mutex, PoisonError};
 
 use domain::model::ModelName;
 use domain::run::StreamChunkEvent;
 
-/// How much text goes into one stored piece, in bytes.
+/// The most text that goes into one stored piece, in bytes.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// What has come of an answer and is not stored.
+/// The part of an answer that has come and is not stored.
 #[derive(Debug, Default)]
 pub(crate) struct StreamBuffer(Mutex<Buffered>);
 
 #[derive(Debug, Default)]
 struct Buffered {
-    /// How often a model was asked for this answer.
+    /// The number of times that a model was asked for this answer.
     attempts: u32,
     events: Vec<StreamChunkEvent>,
 }

@@ -1,4 +1,4 @@
-//! Where the text of an answer goes while its model still writes.
+//! Destinations of an answer's text while its model still writes.
 
 use domain::Result;
 use domain::run::StreamChunkEvent;

@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// How long compiling a schema and applying it may take.
+/// The time that compiling a schema and applying it may take.
 const TIME: Duration = Duration::from_secs(2);
 
 /// Checks that a schema that a client sends can be compiled.
@@ -46,7 +46,7 @@ pub(crate) async fn check(schema: &Value, text: &str) -> Result<Value, String> {
     })
 }
 
-/// Why there is no result.
+/// The reason why there is no result.
 #[derive(Debug, PartialEq, Eq)]
 enum Unfinished {
     Late,

@@ -1,4 +1,4 @@
-//! What tools may do with the agents and runs of the workspace that their run belongs to.
+//! Tools on the agents and runs of the workspace that their run belongs to.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,23 +21,23 @@ use tools::{AgentCall, CallingRun, ToolError, Workspace};
 use crate::places::Places;
 use crate::start::{StartRun, Starter};
 
-/// How long a call waits for the run that it started. The worker that waits works on nothing else meanwhile, and the run may
+/// The time that a call waits for the run that it started. The worker that waits works on nothing else meanwhile, and the run may
 /// need one: the wait ends whatever happens, so workers that all wait are free again soon.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-/// How long the run that is waited for may be queued before it is lent a place, and when that is tried again.
+/// The time that the run that is waited for may be queued before it is lent a place, and when that is tried again.
 const LENT_AFTER: Duration = Duration::from_millis(200);
 const LENT_AGAIN: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Up to this size a result is handed to the run that waited for it, in bytes of JSON.
 const MAX_RESULT: usize = 64 * 1024;
-/// How many agents of a workspace, the newest ones, are known by name to those that may start any.
+/// The number of a workspace's agents, the newest ones, that are known by name to those that may start any.
 const KNOWN_BY_NAME: u32 = 100;
-/// How many names an error lists.
+/// The number of names that an error lists.
 const LISTED: usize = 20;
-/// How many ends of runs are looked at, of completed and failed ones each.
+/// The number of ends of runs that are looked at, of completed and failed ones each.
 const MESSAGES: u32 = 200;
-/// How much of a result or an error is told, in characters.
+/// The part of a result or an error that is told, in characters.
 const TOLD: usize = 280;
 
 /// The agents and runs of workspaces, for tools. Cheap to clone.
@@ -240,14 +240,14 @@ impl WorkspaceTools {
     }
 }
 
-/// What an agent has done.
+/// The activity of an agent.
 #[derive(Default)]
 struct Tally<'a> {
     completed: Vec<&'a DisplayMessage>,
     failed: Vec<&'a DisplayMessage>,
 }
 
-/// What the ends of runs, the newest first, tell of their agents: those that failed most come first.
+/// The activity of agents, by the ends of their runs, the newest first: those that failed most come first.
 fn activity(
     completed: &[DisplayMessage],
     failed: &[DisplayMessage],
@@ -334,7 +334,7 @@ fn shown(run: &Run) -> Value {
     shown
 }
 
-/// What the id of a run is derived from that a call has started.
+/// The seed of the id of a run that a call has started.
 fn seed(key: &str) -> [u8; 32] {
     Sha256::digest(format!("trigger#{key}").as_bytes()).into()
 }

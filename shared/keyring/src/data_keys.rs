@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 
 use crate::sealing::{decrypt, derive, encrypt};
 
-/// What data keys are wrapped for.
+/// The purpose that data keys are wrapped for.
 const WRAP: &str = "wrap/data-key";
-/// How long a data key seals, once the master secret is rotated.
+/// The time that a data key seals, once the master secret is rotated.
 const SEALS_FOR: TimeDelta = TimeDelta::days(30);
 
 /// A data key, unwrapped.
@@ -40,7 +40,7 @@ impl DataKey {
         }
     }
 
-    /// Whether another one should seal after a rotation.
+    /// Returns `true` if another one should seal after a rotation.
     pub(crate) fn has_served(&self, now: DateTime<Utc>) -> bool {
         now - self.created_at > SEALS_FOR
     }
@@ -94,7 +94,7 @@ impl DataKeys {
         Ok(format!("{}.{sealed}", key.id.simple()))
     }
 
-    /// What [`Self::seal`] was given; `Known(None)` when it was sealed for something else.
+    /// The value that [`Self::seal`] was given; `Known(None)` when it was sealed for something else.
     pub(crate) fn open(
         &self,
         purpose: &str,
@@ -113,7 +113,7 @@ impl DataKeys {
         Ok(format!("{}.{mac}", key.id.simple()))
     }
 
-    /// Whether `expected` is the keyed hash of `text`.
+    /// Returns `true` if `expected` is the keyed hash of `text`.
     pub(crate) fn verify_mac(&self, purpose: &str, text: &[u8], expected: &str) -> Found<bool> {
         self.with(expected, |key, expected| {
             let actual = hex(&key.mac(purpose, text).finalize().into_bytes());

@@ -83,7 +83,7 @@ impl Keyring {
             .into_bytes())
     }
 
-    /// Whether `expected` is the keyed hash of `text` under the current or the previous key.
+    /// Returns `true` if `expected` is the keyed hash of `text` under the current or the previous key.
     pub fn verify_mac(&self, purpose: &str, text: &[u8], expected: &str) -> bool {
         self.keys.iter().any(|key| {
             let actual = hex(&mac(key, purpose, text).finalize().into_bytes());

@@ -9,7 +9,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// How long a nonce is, in bytes.
+/// The time that a nonce is, in bytes.
 const NONCE: usize = 12;
 
 /// A key for one use, derived from another one: `label` keeps the uses apart.
@@ -34,7 +34,7 @@ pub(crate) fn encrypt(key: &[u8; 32], context: &str, text: &[u8]) -> Result<Stri
     Ok(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
 }
 
-/// What [`encrypt`] was given; `None` when key, context or ciphertext are others.
+/// The value that [`encrypt`] was given; `None` when key, context or ciphertext are others.
 pub(crate) fn decrypt(key: &[u8; 32], context: &str, sealed: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
     let (nonce, sealed) = bytes.split_at_checked(NONCE)?;

@@ -15,13 +15,13 @@ use uuid::Uuid;
 
 use crate::data_keys::{DataKey, DataKeys, Found};
 
-/// How long the data keys serve before they are read again.
+/// The time that the data keys serve before they are read again.
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(5);
-/// How soon they may be read again when one is missing.
+/// The time after which they may be read again when one is missing.
 const READ_AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(10);
-/// How far clocks of instances may be apart, by which a key can look older than it is.
+/// The time that clocks of instances may be apart, by which a key can look older than it is.
 const LARGEST_SKEW: TimeDelta = TimeDelta::minutes(1);
-/// How often reading them is tried while others write them.
+/// The number of times that reading them is tried while others write them.
 const ATTEMPTS: u32 = 5;
 
 /// Seals and opens. It is cheap to clone, and clones share what they have read.
@@ -32,11 +32,11 @@ pub struct Vault {
     cached: Arc<Mutex<Option<Read>>>,
 }
 
-/// What came of reading the data keys last.
+/// The outcome of the last read of the data keys.
 #[derive(Clone)]
 struct Read {
     at: DateTime<Utc>,
-    /// Whether they were read then; else they are older ones, which serve on.
+    /// `true` if they were read then; else they are older ones, which serve on.
     is_answered: bool,
     keys: Arc<DataKeys>,
 }
@@ -56,7 +56,7 @@ impl Vault {
         read.keys.seal(purpose, context, text)
     }
 
-    /// What [`Self::seal`] was given; `None` when it was sealed for something else, or with a key that is lost.
+    /// The value that [`Self::seal`] was given; `None` when it was sealed for something else, or with a key that is lost.
     ///
     /// # Errors
     /// `Unavailable` when the keys cannot be read now, or the key may be one that this instance has not read yet.
@@ -77,7 +77,7 @@ impl Vault {
         self.keys(FRESH_FOR).await?.keys.mac(purpose, text)
     }
 
-    /// Whether `expected` is the keyed hash of `text`; `None` when it was made with a key that is lost.
+    /// Returns `true` if `expected` is the keyed hash of `text`; `None` when it was made with a key that is lost.
     ///
     /// # Errors
     /// `Unavailable` when the keys cannot be read now, or the key may be one that this instance has not read yet.
@@ -111,7 +111,7 @@ impl Vault {
         Ok(())
     }
 
-    /// What `ask` finds with the data keys; `None` when the key that it needs is lost. They are read again when this instance does
+    /// The result of `ask` with the data keys; `None` when the key that it needs is lost. They are read again when this instance does
     /// not know that key.
     async fn with<T>(&self, ask: impl Fn(&DataKeys) -> Found<T>) -> Result<Option<T>> {
         for age in [FRESH_FOR, READ_AT_MOST_EVERY] {
@@ -251,7 +251,7 @@ impl Read {
         (now - self.at).abs() < age
     }
 
-    /// Whether there may be a key of this id all the same: the keys could not be read, or it is younger than what was read.
+    /// Returns `true` if there may be a key of this id all the same: the keys could not be read, or it is younger than what was read.
     fn may_miss(&self, id: Uuid) -> bool {
         let created = id.get_timestamp().map(|timestamp| timestamp.to_unix().0);
         let read = (self.at - LARGEST_SKEW).timestamp();

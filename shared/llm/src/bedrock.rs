@@ -30,7 +30,7 @@ use crate::{ModelError, ModelRequest, ModelResponse, prices};
 use request::Conversation;
 use stream::StreamAccumulator;
 
-/// Whose Bedrock it is.
+/// The account whose Bedrock it is.
 #[derive(Clone, Debug)]
 pub enum BedrockAccess {
     /// Of the account that this API key belongs to. `base_url` says the region.
@@ -42,12 +42,12 @@ pub enum BedrockAccess {
     Role(BedrockRole),
 }
 
-/// What this process may do in its own AWS account.
+/// The access of this process to its own AWS account.
 #[derive(Clone, Debug)]
 pub struct BedrockRole {
     pub credentials: Credentials,
     pub region: String,
-    /// Where Bedrock is, when not at the region's own address.
+    /// The address of Bedrock, when it is not the region's own.
     pub endpoint: Option<String>,
 }
 

@@ -25,7 +25,7 @@ use input::Input;
 use ranking::Index;
 use sentences::Text;
 
-/// How many sentences an answer has when the instructions do not say.
+/// The number of sentences that an answer has when the instructions do not say.
 const SENTENCES: usize = 5;
 
 /// The longest answer, in bytes. Quotations are for people to read.

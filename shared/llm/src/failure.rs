@@ -1,4 +1,4 @@
-//! What it means when a provider does not answer.
+//! Failures of a provider.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::ModelError;
 
-/// How much of a provider's own error text is passed on, in characters.
+/// The part of a provider's own error text that is passed on, in characters.
 pub(crate) const MAX_ERROR: usize = 300;
 
 impl From<OutboundError> for ModelError {
@@ -25,7 +25,7 @@ impl From<OutboundError> for ModelError {
     }
 }
 
-/// What came is not an answer of this provider: cut off on the way, or some proxy's page.
+/// The reply is not an answer of this provider: cut off on the way, or some proxy's page.
 pub(crate) fn unreadable() -> ModelError {
     unavailable("the provider's reply cannot be read")
 }
@@ -42,7 +42,7 @@ pub(crate) fn unavailable(why: &str) -> ModelError {
     }
 }
 
-/// What a status with an error object in its body means. The key is not in it any more.
+/// The meaning of a status with an error object in its body. The key is not in it any more.
 pub(crate) fn of_status(status: StatusCode, error: &Value, headers: &HeaderMap) -> ModelError {
     let told = match &error["message"] {
         Value::Null => error,
@@ -84,7 +84,7 @@ pub(crate) fn of_status(status: StatusCode, error: &Value, headers: &HeaderMap) 
     }
 }
 
-/// What an error means that comes in the middle of an answer: the same as the status that it stands for.
+/// The meaning of an error that comes in the middle of an answer: the same as the status that it stands for.
 pub(crate) fn in_the_middle(error: &Value) -> ModelError {
     let number = ["code", "status"].into_iter().find_map(|name| {
         let number = u16::try_from(error[name].as_u64()?).ok()?;
@@ -121,7 +121,7 @@ fn is(error: &Value, name: &str) -> bool {
     error["code"] == name || error["type"] == name
 }
 
-/// How long the provider wants to be left alone: a number of seconds, or a moment, which counts from the reply's own date.
+/// The time that the provider wants to be left alone: a number of seconds, or a moment, which counts from the reply's own date.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok();
     if let Some(millis) = text("retry-after-ms").and_then(|text| text.trim().parse().ok()) {

@@ -26,7 +26,7 @@ pub(crate) fn name(provider: Provider, model: &str) -> ModelName {
     ModelName::Hosted { provider, model }
 }
 
-/// What each API is sent for a request.
+/// The body that each API is sent for a request.
 fn translations(request: &ModelRequest) -> [(&'static str, Value); 3] {
     let all = Unsupported::default();
     [

@@ -1,4 +1,4 @@
-//! What the models have in common that are asked with a key over plain HTTP: one request through the guarded client.
+//! Models that are asked with a key over plain HTTP: one request through the guarded client.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,14 +23,14 @@ use crate::structure::{in_words, without_frame};
 use crate::unsupported::{Member, Unsupported, refused};
 use crate::{ModelError, ModelRequest, ModelResponse, anthropic, openai, prices, stream};
 
-/// What answers in pieces must keep to. Each piece is far larger than the word in it; the answer itself has the limit of any
+/// The limits of answers in pieces. Each piece is far larger than the word in it; the answer itself has the limit of any
 /// other reply. A model that thinks says so from time to time.
 pub(crate) const LIMITS: StreamLimits = StreamLimits {
     bytes: 16 * 1024 * 1024,
     idle: Duration::from_secs(30),
 };
 
-/// What is spoken with a provider.
+/// The protocol of a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// OpenAI's, which many others understand.
@@ -52,7 +52,7 @@ pub struct HttpModel {
     without: Arc<Mutex<Without>>,
 }
 
-/// What the service does not take.
+/// The members that the service does not take.
 #[derive(Clone, Debug, Default)]
 struct Without {
     members: Unsupported,
@@ -95,7 +95,7 @@ impl HttpModel {
         Self { without, ..self }
     }
 
-    /// What the service turned out to refuse since this was made, to be remembered for this key and model.
+    /// The members that the service turned out to refuse since this was made, to be remembered for this key and model.
     pub fn learned(&self) -> Vec<Member> {
         self.lock().learned.clone()
     }

@@ -32,7 +32,7 @@ pub use bedrock::{Bedrock, BedrockAccess, BedrockRole};
 pub use http_model::{Api, HttpModel};
 pub use unsupported::{Member, Unsupported};
 
-/// What a model is asked.
+/// A request to a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelRequest {
     /// The agent's instructions and prompt sections, in order.
@@ -45,7 +45,7 @@ pub struct ModelRequest {
     pub tools: Vec<ToolSpec>,
     /// JSON Schema that the final text shall fit as JSON. Not for the extractive model.
     pub output_schema: Option<Value>,
-    /// How much a hosted model may write in this answer.
+    /// The number of tokens that a hosted model may write in this answer.
     pub max_output_tokens: u32,
 }
 
@@ -79,21 +79,21 @@ pub struct ToolSpec {
     pub idempotent: bool,
 }
 
-/// What a model answers: a final text when `tool_calls` is empty.
+/// The response of a model: a final text when `tool_calls` is empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelResponse {
     pub text: String,
     /// Arguments that were no JSON come as the text that they are.
     pub tool_calls: Vec<ToolCall>,
     pub usage: TokenUsage,
-    /// What it cost, in millionths of a US dollar; 0 where the price is not known.
+    /// The cost, in millionths of a US dollar; 0 where the price is not known.
     pub cost_micros: u64,
     /// The answer as the model gave it, where text and calls do not say it all.
     pub content: Option<ProviderContent>,
     pub stop: Stop,
 }
 
-/// Why an answer ends.
+/// The reason why an answer ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
     /// It is complete.
@@ -105,7 +105,7 @@ pub enum Stop {
     Declined,
 }
 
-/// Why a model did not answer. The texts are for people; none has the key in it.
+/// The reason why a model did not answer. The texts are for people; none has the key in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// The same request may succeed later, as the provider says after `retry_after`.
@@ -128,7 +128,7 @@ pub enum Model {
 }
 
 impl Model {
-    /// Which members of a request its service turned out to refuse since this was made. They are not sent again by this value;
+    /// The members of a request that its service turned out to refuse since this was made. They are not sent again by this value;
     /// [`HttpModel::without`] keeps another from sending them at all.
     pub fn learned(&self) -> Vec<Member> {
         match self {

@@ -1,4 +1,4 @@
-//! What hosted models cost.
+//! Prices of hosted models.
 
 use domain::model::{ModelName, Provider};
 use domain::run::TokenUsage;
@@ -75,7 +75,7 @@ const PRICES: [Price; 31] = [
     bedrock("openai.gpt-oss-20b", 70, 300),
 ];
 
-/// What `usage` of a model costs, in millionths of a US dollar, rounded up.
+/// The cost of `usage` of a model, in millionths of a US dollar, rounded up.
 pub(crate) fn cost_micros(name: &ModelName, usage: TokenUsage) -> u64 {
     let ModelName::Hosted { provider, model } = name else {
         return 0;
@@ -96,7 +96,7 @@ pub(crate) fn cost_micros(name: &ModelName, usage: TokenUsage) -> u64 {
     })
 }
 
-/// Whether `model` is `known`, with or without the date of a release: `gpt-5-2025-08-07` is `gpt-5`, `gpt-5-mini` is not.
+/// Returns `true` if `model` is `known`, with or without the date of a release: `gpt-5-2025-08-07` is `gpt-5`, `gpt-5-mini` is not.
 fn is_release_of(known: &str, model: &str) -> bool {
     model.strip_prefix(known).is_some_and(|rest| {
         let date = rest.strip_prefix(['-', '@']).unwrap_or_default();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{ModelError, ModelResponse};
 
-/// What stands where the key was.
+/// The text in place of the key.
 const HIDDEN: &str = "…";
 
 /// `text` without the key.
@@ -75,7 +75,7 @@ pub(crate) fn hide_in_value(value: &mut Value, secret: &str) {
 /// Tells of an answer's text as it comes, less the key, even where its letters come in different pieces.
 pub(crate) struct RedactingSink<'a> {
     secret: Option<&'a str>,
-    /// What may be the beginning of the key.
+    /// The text that may be the beginning of the key.
     held: String,
     heard: usize,
     on_text: &'a mut (dyn FnMut(&str) + Send),
@@ -101,7 +101,7 @@ impl<'a> RedactingSink<'a> {
         }
     }
 
-    /// Whether there was any text so far.
+    /// Returns `true` if there was any text so far.
     pub(crate) fn has_begun(&self) -> bool {
         self.heard > 0
     }
@@ -143,7 +143,7 @@ impl<'a> RedactingSink<'a> {
     }
 }
 
-/// How many bytes at the end of `text` are the beginning of `secret`, at most. A secret is ASCII.
+/// The most bytes at the end of `text` that are the beginning of `secret`. A secret is ASCII.
 fn beginning_at_end(text: &str, secret: &str) -> usize {
     let longest = text.len().min(secret.len().saturating_sub(1));
     (1..=longest)

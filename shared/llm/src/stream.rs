@@ -19,13 +19,13 @@ pub(crate) trait Assembly {
     /// Takes the next event, and says what text is in it.
     fn take(&mut self, event: Value, sink: &mut RedactingSink<'_>) -> Result<(), Fault>;
 
-    /// Whether the answer has its end.
+    /// Returns `true` if the answer has its end.
     fn is_complete(&self) -> bool;
 
     fn body(self) -> Value;
 }
 
-/// Why an event cannot be taken.
+/// The reason why an event cannot be taken.
 pub(crate) enum Fault {
     /// It is an error of the provider.
     Told(Value),
@@ -79,7 +79,7 @@ pub(crate) async fn read<A: Assembly>(
     }
 }
 
-/// What an event has at this place; null when there is nothing.
+/// The value of an event at this place; null when there is nothing.
 pub(crate) fn taken(event: &mut Value, place: &str) -> Value {
     event
         .pointer_mut(place)

@@ -47,7 +47,7 @@ impl Member {
         }
     }
 
-    /// Whether it is the form of the answer.
+    /// Returns `true` if it is the form of the answer.
     pub(crate) fn is_format(self) -> bool {
         matches!(self, Self::ResponseFormat | Self::ResponseFormatWithTools)
     }
@@ -65,7 +65,7 @@ impl Member {
         }
     }
 
-    /// What errors call it. Gateways translate requests, and pass on the errors of what is behind them.
+    /// Its names in errors. Gateways translate requests, and pass on the errors of what is behind them.
     fn aliases(self) -> &'static [&'static str] {
         match self {
             Self::ResponseFormat | Self::ResponseFormatWithTools => &[
@@ -121,7 +121,7 @@ impl Unsupported {
         self.0.contains(&member)
     }
 
-    /// Whether the form of the answer has to be asked for in the instructions.
+    /// Returns `true` if the form of the answer has to be asked for in the instructions.
     pub(crate) fn has_format(&self, with_tools: bool) -> bool {
         self.has(Member::ResponseFormat)
             || (with_tools && self.has(Member::ResponseFormatWithTools))
@@ -133,7 +133,7 @@ impl Unsupported {
     }
 }
 
-/// What services say of a member that they do not take; of a value that is too large they say something else.
+/// The words of services about a member that they do not take; of a value that is too large they say something else.
 const REFUSALS: [&str; 17] = [
     "unsupported",
     "not supported",
@@ -189,7 +189,7 @@ pub(crate) fn refused(reply: &OutboundResponse, sent: &Value) -> Option<Member> 
     })
 }
 
-/// Whether a name is in a text, and not only as a part of another.
+/// Returns `true` if a name is in a text, and not only as a part of another.
 fn has_word(text: &str, name: &str) -> bool {
     let is_part =
         |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');

@@ -1,4 +1,4 @@
-//! Which IP addresses belong to the public internet.
+//! The IP addresses of the public internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,7 +24,7 @@ const SPECIAL_V4: [Ipv4Net; 16] = [
     v4(240, 0, 0, 0, 4),      // reserved, broadcast
 ];
 
-/// What IPv6 gives to the public internet ...
+/// The part of IPv6 that is the public internet ...
 const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
 /// ... less this.
@@ -38,7 +38,7 @@ const SPECIAL_V6: [Ipv6Net; 4] = [
 /// NAT64: the way to an IPv4 host from a network that has IPv6 alone.
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 
-/// Whether an address is on the public internet. An IPv4 address inside an IPv6 one counts as itself.
+/// Returns `true` if an address is on the public internet. An IPv4 address inside an IPv6 one counts as itself.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|net| net.contains(&address)),

@@ -22,9 +22,9 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-/// How long a request may take that does not say, from resolving the name to the last byte of the reply.
+/// The time that a request may take that does not say, from resolving the name to the last byte of the reply.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a connection may take to be there, TLS included; a request with less time has less.
+/// The time that a connection may take to be there, TLS included; a request with less time has less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest reply, in bytes.
 pub const MAX_REPLY: usize = 1024 * 1024;
@@ -51,14 +51,14 @@ struct Inner {
 
 type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> + Send + Sync>;
 
-/// What to send.
+/// The request to send.
 #[derive(Clone, Debug)]
 pub struct OutboundRequest {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Option<Bytes>,
-    /// How long it may take, from resolving the name to the last byte of the reply.
+    /// The time that it may take, from resolving the name to the last byte of the reply.
     pub timeout: Duration,
 }
 
@@ -79,7 +79,7 @@ impl OutboundRequest {
     }
 }
 
-/// Why there is no reply. No text names an address that was resolved: it would map our network.
+/// The reason why there is no reply. No text names an address that was resolved: it would map our network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutboundError {
     /// The guard does not allow it; nothing was sent.
@@ -100,7 +100,7 @@ pub enum OutboundError {
 }
 
 impl OutboundError {
-    /// Whether the request may have been received, and have taken effect. Without an answer the sender cannot know.
+    /// Returns `true` if the request may have been received, and have taken effect. Without an answer the sender cannot know.
     pub fn sent(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Unavailable(_) => false,
@@ -132,7 +132,7 @@ impl OutboundClient {
         }
     }
 
-    /// Whether a request to `url` would be tried, as far as the URL alone tells.
+    /// Returns `true` if a request to `url` would be tried, as far as the URL alone tells.
     pub fn check(&self, url: &Url) -> Result<(), OutboundError> {
         self.inner.check(url).map_err(OutboundError::Refused)
     }

@@ -17,12 +17,12 @@ pub struct OutboundResponse {
     pub body: Bytes,
 }
 
-/// What a reply that comes in pieces must keep to, beside its request's time limit.
+/// The limits of a reply that comes in pieces, beside its request's time limit.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamLimits {
     /// The most that the body may have, in bytes.
     pub bytes: usize,
-    /// How long the next piece may take to come, once the first is there.
+    /// The time that the next piece may take to come, once the first is there.
     pub idle: Duration,
 }
 
@@ -74,7 +74,7 @@ impl OutboundStream {
         })
     }
 
-    /// What is left of the body, which may have `limit` bytes.
+    /// The rest of the body, which may have `limit` bytes.
     pub async fn collect(mut self, limit: usize) -> Result<OutboundResponse, OutboundError> {
         let told = self.response.content_length();
         if told.is_some_and(|length| length > limit as u64) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
 
-/// How long the work of one invocation may take. What takes longer is given up.
+/// The time that the work of one invocation may take. What takes longer is given up.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 type Work = BoxFuture<'static, ()>;

@@ -1,4 +1,4 @@
-//! Where the time comes from. Nothing but this file asks the operating system for it, so a test can set it.
+//! The source of the time. Nothing but this file asks the operating system for it, so a test can set it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

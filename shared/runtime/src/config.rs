@@ -50,7 +50,7 @@ pub struct Config {
     pub runs_at_once_per_organization: Option<u16>,
 }
 
-/// How AWS is reached.
+/// The access to AWS.
 #[derive(Clone)]
 pub struct Aws {
     /// `AWS_REGION`
@@ -74,7 +74,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// What the function signs with: its role's.
+    /// The credentials that the function signs with: its role's.
     pub fn credentials(&self) -> Credentials {
         Credentials::new(
             &self.access_key_id,
@@ -138,7 +138,7 @@ pub struct Limits {
     pub event_streams: u32,
 }
 
-/// What talks out.
+/// The settings of requests to the outside.
 #[derive(Clone, Debug)]
 pub struct Outbound {
     /// `OUTBOUND_ALLOW_LOOPBACK`: lets the outbound guard pass plain HTTP to this machine. For development and tests.

@@ -1,4 +1,4 @@
-//! What a function of ours is, before a host runs it.
+//! A function of ours, before a host runs it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-/// What the host says of one invocation.
+/// The host's context of one invocation.
 #[derive(Clone, Copy, Debug)]
 pub struct Invocation {
-    /// When the host will stop waiting and freeze or end the process.
+    /// The time when the host will stop waiting and freeze or end the process.
     pub deadline: DateTime<Utc>,
 }
 

@@ -1,9 +1,10 @@
-//! What stands between a function of ours and its host: configuration, AWS clients, secrets, the clock, queue batches and the
+//! The layer between a function of ours and its host: configuration, AWS clients, secrets, the clock, queue batches and the
 //! Lambda bootstrap.
 //!
 //! A function is built from [`Services`] and is a [`Lambda`]. In AWS, [`bootstrap::run`] serves it to the Lambda Runtime
 //! API; on a developer's machine `signalbox local` mounts the very same value behind its gateway.
 
+pub mod aws_prices;
 pub mod background_tasks;
 pub mod bootstrap;
 pub mod clock;
@@ -29,5 +30,5 @@ pub use services::Services;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Why a function could not start or serve.
+/// The reason why a function could not start or serve.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

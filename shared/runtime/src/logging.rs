@@ -1,4 +1,4 @@
-//! What is logged, and how.
+//! Logging.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn is_loggable(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO || metadata.file().is_some_and(is_ours)
 }
 
-/// Whether a source file is of this workspace. Cargo names those of its members by relative paths, and those of libraries by absolute
+/// Returns `true` if a source file is of this workspace. Cargo names those of its members by relative paths, and those of libraries by absolute
 /// ones.
 fn is_ours(file: &str) -> bool {
     Path::new(file).is_relative()

@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt};
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
-/// How many messages of one batch are handled at once.
+/// The number of messages of one batch that are handled at once.
 const CONCURRENCY: usize = 10;
 
 /// Runs `handle` for every message of the batch and reports those that failed, so that only they are delivered again. One whose

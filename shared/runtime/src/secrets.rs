@@ -10,9 +10,9 @@ use tokio::sync::Mutex;
 
 use crate::Clock;
 
-/// How long a fetched secret serves before it is asked for again.
+/// The time that a fetched secret serves before it is asked for again.
 const FRESH_FOR: TimeDelta = TimeDelta::minutes(5);
-/// How soon it may be asked for again when it seems to have been rotated meanwhile.
+/// The time after which it may be asked for again when it seems to have been rotated meanwhile.
 const ASKED_AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(10);
 
 /// One version of the master secret.
@@ -60,10 +60,10 @@ pub struct Secrets {
     cached: Arc<Mutex<Option<Asked>>>,
 }
 
-/// What came of asking for the keys last.
+/// The outcome of the last request for the keys.
 struct Asked {
     at: DateTime<Utc>,
-    /// Whether the keys were read then; else they are older ones, which serve on.
+    /// `true` if the keys were read then; else they are older ones, which serve on.
     is_answered: bool,
     keys: Arc<MasterKeys>,
 }

@@ -16,16 +16,16 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use crate::retries::TransactionConflicts;
 use crate::{BackgroundTasks, Clock, Config, Secrets};
 
-/// What DynamoDB and Secrets Manager may take: for one attempt, for a call with all of its attempts.
+/// The time that DynamoDB and Secrets Manager may take: for one attempt, for a call with all of its attempts.
 const SMALL_CALL: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(7));
-/// What SQS may take, for an attempt and a call. A send can be slow where its queue is encrypted.
+/// The time that SQS may take, for an attempt and a call. A send can be slow where its queue is encrypted.
 const QUEUE_CALL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(11));
-/// What S3 may take, for an attempt and a call, without the transfer of a body: the caller that transfers one sets limits by its
+/// The time that S3 may take, for an attempt and a call, without the transfer of a body: the caller that transfers one sets limits by its
 /// size.
 const OBJECT_CALL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(16));
-/// How often a call to DynamoDB is tried. Its throttling is that of one partition, which mostly passes in a moment.
+/// The number of times that a call to DynamoDB is tried. Its throttling is that of one partition, which mostly passes in a moment.
 const ATTEMPTS: u32 = 5;
-/// How long the SDK waits before the second attempt, at most; it doubles each time.
+/// The time that the SDK waits before the second attempt, at most; it doubles each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Configuration, clock and AWS clients. Cheap to clone.
@@ -37,7 +37,7 @@ pub struct Services {
     pub s3: aws_sdk_s3::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub secrets: Secrets,
-    /// What is done once a response is on its way. Held until the host finishes it, unless the host puts in its own.
+    /// Work that is done once a response is on its way. Held until the host finishes it, unless the host puts in its own.
     pub background: BackgroundTasks,
 }
 

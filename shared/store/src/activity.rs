@@ -17,16 +17,16 @@ use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
 use crate::list::List;
 use crate::request_counts;
 
-/// How long the log and its counts are kept.
+/// The time that the log and its counts are kept.
 pub(crate) const KEPT_FOR: TimeDelta = TimeDelta::days(90);
 
 /// The most rows that one request looks at: as far as an offset reaches, and a page behind it.
 const MAX_EXAMINED: u32 = MAX_OFFSET + 200;
 
-/// How far ahead the clock of another machine may be.
+/// The time that the clock of another machine may be ahead.
 pub(crate) const AHEAD: TimeDelta = TimeDelta::hours(1);
 
-/// Which requests are wanted.
+/// The filter of requests.
 #[derive(Clone, Debug, Default)]
 pub struct ActivityFilter {
     pub key_id: Option<TokenId>,
@@ -54,7 +54,7 @@ impl ActivityFilter {
                 .is_none_or(|(first, last)| (first..=last).contains(&row.status))
     }
 
-    /// Whether every request passes.
+    /// Returns `true` if every request passes.
     fn admits_all(&self) -> bool {
         self.key_id.is_none()
             && self.project_id.is_none()

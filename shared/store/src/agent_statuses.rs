@@ -22,7 +22,7 @@ use crate::runs::RunWrite;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
-/// What the attributes of runs begin with.
+/// The prefix of the attributes of runs.
 const RUN: char = 'r';
 /// The digits of a run's id that its attribute has: random ones.
 const DIGITS: usize = 12;
@@ -63,7 +63,7 @@ impl Store {
         }))
     }
 
-    /// Whether a run of an agent is running or paused.
+    /// Returns `true` if a run of an agent is running or paused.
     pub async fn is_at_work(
         &self,
         workspace: WorkspaceId,

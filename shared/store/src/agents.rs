@@ -29,7 +29,7 @@ impl Store {
         self.page(&list, page, read_agent).await
     }
 
-    /// How many agents a workspace has. Like all totals it is kept, not counted.
+    /// The number of agents that a workspace has. Like all totals it is kept, not counted.
     pub async fn agents_in(&self, workspace: WorkspaceId) -> Result<u64> {
         self.kept_total(&keys::agents(workspace)).await
     }

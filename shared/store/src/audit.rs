@@ -10,13 +10,13 @@ use crate::item::{NewItem, entity};
 use crate::list::List;
 use crate::{Store, Transaction, keys};
 
-/// How long the log is kept.
+/// The time that the log is kept.
 const KEPT_FOR: TimeDelta = TimeDelta::days(365);
 
 /// The most rows that one request looks at.
 const MAX_EXAMINED: usize = 1_000;
 
-/// Which entries are wanted.
+/// The filter of entries.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
     /// This action, or all of a resource for `agent.*`.
@@ -111,7 +111,7 @@ impl Store {
     }
 }
 
-/// How far a request has come with the log.
+/// The progress of a request through the log.
 struct Reading {
     found: Vec<AuditEntry>,
     examined: usize,

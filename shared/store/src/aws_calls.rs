@@ -51,7 +51,7 @@ calls! {
     aws_sdk_s3::list_objects_v2: ListObjectsV2FluentBuilder, ListObjectsV2Output, ListObjectsV2Error;
 }
 
-/// What a failed call means: worth trying again, or a defect of ours.
+/// The meaning of a failed call: worth trying again, or a defect of ours.
 pub(crate) fn aws_error<E, R>(error: SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -13,13 +13,13 @@ use crate::item::Item;
 use crate::keys::{Index, Key, PARTITION, SORT};
 use crate::reads::low;
 
-/// How many items one call deletes: DynamoDB's limit.
+/// The number of items that one call deletes: DynamoDB's limit.
 const BATCH: usize = 25;
-/// How many calls are under way at a time.
+/// The number of calls that are under way at a time.
 const CONCURRENCY: usize = 8;
-/// How often a batch is sent of which DynamoDB leaves something undone.
+/// The number of times that a batch is sent of which DynamoDB leaves something undone.
 const ATTEMPTS: u32 = 8;
-/// How many rows one query names.
+/// The number of rows that one query names.
 const PAGE: i32 = 500;
 
 impl Store {

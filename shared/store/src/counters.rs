@@ -33,13 +33,13 @@ impl Window {
         }
     }
 
-    /// When the window ends and the count starts anew.
+    /// The time when the window ends and the count starts anew.
     pub fn end(self) -> DateTime<Utc> {
         DateTime::from_timestamp((self.number + 1) * self.seconds, 0).unwrap_or_default()
     }
 }
 
-/// How many passwords were tried in a window.
+/// The number of passwords that were tried in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {
     /// Those that were wrong, and those whose outcome is still open.

@@ -24,7 +24,7 @@ use crate::{Store, Transaction};
 const SAME_USE: TimeDelta = TimeDelta::minutes(1);
 /// The attribute for what a credential's service refuses.
 const UNSUPPORTED: &str = "unsupported";
-/// How much is remembered of what a credential's service refuses: every request that uses it reads this.
+/// The size of the list of members that a credential's service refuses: every request that uses it reads this.
 const MOST_UNSUPPORTED: usize = 64;
 
 impl Store {

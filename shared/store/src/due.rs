@@ -29,7 +29,7 @@ pub enum DueKind {
 }
 
 impl Store {
-    /// What is due until `until`, at most `limit` of each of the index's sixteen partitions, oldest first.
+    /// The items that are due until `until`, at most `limit` of each of the index's sixteen partitions, oldest first.
     ///
     /// The index may lag behind the items: a caller that acts on a row claims it on the item itself. A partition that cannot be read
     /// now is left out: what is due there is still due the next time.

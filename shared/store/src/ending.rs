@@ -1,4 +1,4 @@
-//! What a deletion ends at once: members, keys, and runs under way. Each can be called again, and then ends what is left.
+//! The effects of a deletion at once: members, keys, and runs under way. Each can be called again, and then ends what is left.
 
 use chrono::{DateTime, Utc};
 use domain::agent::AgentVersion;
@@ -16,13 +16,13 @@ use crate::Store;
 use crate::item::{entity, readable, sort_key, text};
 use crate::keys::{self, Index, Key};
 
-/// How many members go in one transaction: each is at most four items of its hundred.
+/// The number of members that go in one transaction: each is at most four items of its hundred.
 const MEMBERS_AT_ONCE: usize = 25;
-/// How many workspaces go in one transaction: each is two items.
+/// The number of workspaces that go in one transaction: each is two items.
 const WORKSPACES_AT_ONCE: usize = 40;
-/// How many transactions are under way at a time.
+/// The number of transactions that are under way at a time.
 const CONCURRENCY: usize = 8;
-/// How often a member is written that others change at the same time.
+/// The number of times that a member is written that others change at the same time.
 const ATTEMPTS: u32 = 5;
 
 impl Store {

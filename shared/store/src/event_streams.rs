@@ -10,9 +10,9 @@ use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, text};
 use crate::{Store, keys};
 
-/// How long the place of a stream that was ended in the middle is kept for the client to come back to.
+/// The time that the place of a stream that was ended in the middle is kept for the client to come back to.
 const KEPT: TimeDelta = TimeDelta::seconds(10);
-/// How often a place is looked for while others take those that are found.
+/// The number of times that a place is looked for while others take those that are found.
 const ATTEMPTS: u32 = 20;
 /// For how long rows stay readable after they have lost their meaning.
 const SLACK: TimeDelta = TimeDelta::minutes(2);
@@ -22,13 +22,13 @@ const SLACK: TimeDelta = TimeDelta::minutes(2);
 pub struct StreamPlace {
     workspace: WorkspaceId,
     number: u32,
-    /// Whose stream it is: a credential's, of one run.
+    /// The owner of the stream: a credential's, of one run.
     holder: String,
-    /// When the stream ends at the latest.
+    /// The latest end of the stream.
     until: DateTime<Utc>,
 }
 
-/// What becomes of a stream that is to be opened.
+/// The outcome of opening a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opening {
     Place(StreamPlace),
@@ -116,7 +116,7 @@ impl Store {
         }
     }
 
-    /// Whether the place still belongs to the stream that took it.
+    /// Returns `true` if the place still belongs to the stream that took it.
     pub async fn holds_stream_place(&self, place: &StreamPlace) -> Result<bool> {
         let get = self
             .dynamodb

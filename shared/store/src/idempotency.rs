@@ -1,4 +1,4 @@
-//! What an `Idempotency-Key` was used for: the request, and what was answered.
+//! The use of an `Idempotency-Key`: the request, and what was answered.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,15 +25,15 @@ pub struct Attempt {
     pub nonce: Uuid,
     /// Of the body: the same key with another body is a mistake.
     pub fingerprint: String,
-    /// When the key was first used.
+    /// The time when the key was first used.
     pub first_at: DateTime<Utc>,
-    /// Until when a second request assumes that this one is still being worked on.
+    /// The time until which a second request assumes that this one is still being worked on.
     pub in_flight_until: DateTime<Utc>,
     pub response: Option<StoredResponse>,
 }
 
 impl Store {
-    /// How long an idempotency key is remembered.
+    /// The time that an idempotency key is remembered.
     pub const IDEMPOTENCY_KEPT_FOR: TimeDelta = TimeDelta::hours(24);
 
     /// Claims `scope` for `attempt`, or returns the attempt that has it.

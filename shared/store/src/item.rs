@@ -22,7 +22,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 /// An item in the making.
 pub(crate) struct NewItem {
     pub(crate) item: Item,
-    /// What of it must be in S3 first.
+    /// The part that must be in S3 first.
     pub(crate) object: Option<Object>,
 }
 
@@ -71,7 +71,7 @@ impl NewItem {
         self
     }
 
-    /// When DynamoDB may forget the item, in Unix seconds.
+    /// The time when DynamoDB may forget the item, in Unix seconds.
     pub(crate) fn expires(self, at: chrono::DateTime<chrono::Utc>) -> Self {
         self.number("expires", at.timestamp())
     }
@@ -88,7 +88,7 @@ pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
     payload::read(&json).map_err(Error::internal)
 }
 
-/// What `read` makes of an item; `None`, and a line in the log, for one that cannot be read.
+/// The result of `read` on an item; `None`, and a line in the log, for one that cannot be read.
 pub(crate) fn readable<T>(item: &Item, read: impl Fn(&Item) -> Result<T>) -> Option<T> {
     read(item)
         .inspect_err(|error| log_unreadable(item, error))
@@ -124,7 +124,7 @@ pub(crate) fn sort_key(item: &Item) -> &str {
     text(item, SORT).unwrap_or_default()
 }
 
-/// Which write of an item this is, counted from 1.
+/// The revision of an item: the number of its writes.
 pub(crate) fn revision(item: &Item) -> u64 {
     u64::try_from(number(item, "revision")).unwrap_or(0)
 }

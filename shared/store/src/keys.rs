@@ -1,4 +1,4 @@
-//! How every key is made. The only file that says PK or SK.
+//! The grammar of keys. No other file says PK or SK.
 //!
 //! Parts are UUIDs, hashes, fixed words and padded numbers: never a user's text, so `#` separates safely.
 
@@ -18,7 +18,7 @@ use domain::token::{TokenHash, TokenKind};
 
 pub(crate) const PARTITION: &str = "PK";
 pub(crate) const SORT: &str = "SK";
-/// How many partitions the due index is spread over.
+/// The number of partitions that the due index is spread over.
 pub(crate) const DUE_SHARDS: u8 = 16;
 
 /// A primary key.
@@ -55,7 +55,7 @@ pub(crate) enum Index {
     Children,
     /// Runs of a workspace and their messages, by status, and the tokens that are good.
     Status,
-    /// What must happen later, by time. Sparse.
+    /// Work that must happen later, by time. Sparse.
     Due,
     /// Runs of a workspace, by age. Sparse.
     Recent,
@@ -90,12 +90,12 @@ impl Index {
     }
 }
 
-/// How many rows a list has. Kept in the transactions that add and remove rows, so that no request counts them.
+/// The number of rows of a list. Kept in the transactions that add and remove rows, so that no request counts them.
 pub(crate) fn total(list: &str) -> Key {
     Key::new(format!("{list}#total"), "total")
 }
 
-/// Where an item stands in an index.
+/// The place of an item in an index.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexKey {
     pub(crate) index: Index,
@@ -122,7 +122,7 @@ pub(crate) fn organization(id: OrganizationId) -> Key {
     Key::new(format!("organization#{id}"), "organization")
 }
 
-/// What an organization may use, and has used this month.
+/// The plan of an organization, and its usage this month.
 pub(crate) fn plan(organization: OrganizationId) -> Key {
     Key::new(format!("organization#{organization}"), "plan")
 }
@@ -163,7 +163,7 @@ pub(crate) fn known_network(user: UserId, network: &str) -> Key {
 
 // --- tokens
 
-/// What a request's token is checked against.
+/// The item that a request's token is checked against.
 pub(crate) fn token_by_hash(hash: TokenHash) -> Key {
     Key::new(format!("token_hash#{hash}"), "token")
 }
@@ -185,7 +185,7 @@ pub(crate) fn token_by_maker(user: UserId, id: TokenId) -> Key {
     Key::new(tokens_by_maker(user), id.to_string())
 }
 
-/// How many live tokens and keys a workspace may have: each holds a place.
+/// The number of live tokens and keys that a workspace may have: each holds a place.
 pub(crate) const TOKEN_PLACES: u8 = 100;
 
 pub(crate) fn token_places(workspace: WorkspaceId) -> String {
@@ -241,7 +241,7 @@ pub(crate) fn credential(organization: OrganizationId, id: CredentialId) -> Key 
     Key::new(credentials(organization), id.to_string())
 }
 
-/// Which credentials an organization's runs use where a workspace has none of its own.
+/// The credentials that an organization's runs use where a workspace has none of its own.
 pub(crate) fn default_credentials(organization: OrganizationId) -> Key {
     Key::new(
         format!("organization#{organization}"),
@@ -336,11 +336,11 @@ pub(crate) fn run_of_partition(partition: &str) -> Option<(WorkspaceId, RunId)> 
     Some((workspace.parse().ok()?, run.parse().ok()?))
 }
 
-/// What the sort keys of a run's journal begin with.
+/// The prefix of the sort keys of a run's journal.
 pub(crate) const RUN_STEP: &str = "1#";
-/// What those of its head, input and output begin with.
+/// The prefix of those of its head, input and output.
 pub(crate) const RUN_HEAD: &str = "2#";
-/// What those of its messages begin with.
+/// The prefix of those of its messages.
 pub(crate) const RUN_MESSAGE: &str = "3#";
 /// The fence of the answer that is being shown, behind all that is read of a run.
 const RUN_FENCE: &str = "4#fence";
@@ -419,7 +419,7 @@ pub(crate) fn run_of_workspace(workspace: WorkspaceId, id: RunId) -> IndexKey {
     }
 }
 
-/// How many partitions the runs of a workspace in a status are spread over that every run comes to and leaves again: two writes
+/// The number of partitions that the runs of a workspace in a status are spread over that every run comes to and leaves again: two writes
 /// of the index each.
 const PASSING_SHARDS: u8 = 4;
 
@@ -459,7 +459,7 @@ pub(crate) fn run_in_status(
     }
 }
 
-/// What the sort keys of an agent's runs begin with in the partitions of a status.
+/// The prefix of the sort keys of an agent's runs in the partitions of a status.
 pub(crate) fn runs_of_agent_in_status(agent: AgentId) -> String {
     format!("{agent}#")
 }
@@ -479,7 +479,7 @@ pub(crate) fn message_of_agent(
     }
 }
 
-/// What the runs of a workspace have shown when they were in a status, by age.
+/// The messages that the runs of a workspace have shown when they were in a status, by age.
 pub(crate) fn messages_in_status(workspace: WorkspaceId, status: RunStatus) -> String {
     format!("workspace#{workspace}#message#{}", status.as_str())
 }
@@ -513,14 +513,14 @@ pub(crate) fn due(
     }
 }
 
-/// Which of `shards` an id belongs to.
+/// The shard that an id belongs to.
 fn shard(id: &str, shards: u8) -> u8 {
     id.bytes()
         .fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
         % shards
 }
 
-/// When an item is due, from its sort key in the due index.
+/// The time when an item is due, from its sort key in the due index.
 pub(crate) fn due_at(sort: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(sort.split('#').next()?.parse().ok()?)
 }
@@ -531,7 +531,7 @@ pub(crate) fn due_shard(shard: u8) -> String {
 
 // --- deletions: in partitions of the due index of their own, so that the tick's work and theirs do not delay each other
 
-/// How many partitions of the due index hold the deletions under way.
+/// The number of partitions of the due index that hold the deletions under way.
 pub(crate) const DELETION_SHARDS: u8 = 4;
 
 /// The deletions of a workspace's agents that are under way.
@@ -575,7 +575,7 @@ pub(crate) fn deletion_due(at: DateTime<Utc>, target: DeletionTarget) -> IndexKe
     }
 }
 
-/// How many partitions of the due index hold the runs that have ended.
+/// The number of partitions of the due index that hold the runs that have ended.
 pub(crate) const ENDED_SHARDS: u8 = 16;
 
 pub(crate) fn ended_shard(shard: u8) -> String {
@@ -599,7 +599,7 @@ pub(crate) fn due_time(at: DateTime<Utc>) -> String {
 
 // --- logs table
 
-/// How many partitions a month of a workspace's audit log is spread over. A run has two rows in transactions, so four write units.
+/// The number of partitions that a month of a workspace's audit log is spread over. A run has two rows in transactions, so four write units.
 const AUDIT_SHARDS: u8 = 8;
 
 fn audit_shard(workspace: WorkspaceId, month: DateTime<Utc>, shard: u8) -> String {
@@ -667,7 +667,7 @@ pub(crate) fn checkpoint(workspace: WorkspaceId) -> Key {
     Key::new(checkpoint_shard(shard), id)
 }
 
-/// How many partitions the usage of an organization, and of a workspace, is counted in.
+/// The number of partitions that the usage of an organization, and of a workspace, is counted in.
 pub(crate) const USAGE_SHARDS: u8 = 8;
 
 pub(crate) fn organization_usage_shard(organization: OrganizationId, shard: u8) -> String {
@@ -683,7 +683,7 @@ pub(crate) fn organization_usage(organization: OrganizationId, run: RunId, day: 
     )
 }
 
-/// What the runs of a workspace used: for those who may not see the organization's.
+/// The usage of a workspace's runs: for those who may not see the organization's.
 pub(crate) fn workspace_usage_shard(workspace: WorkspaceId, shard: u8) -> String {
     format!("workspace#{workspace}#usage#{shard}")
 }
@@ -733,7 +733,7 @@ pub(crate) fn run_places(organization: OrganizationId) -> String {
     format!("organization#{organization}#place")
 }
 
-/// What the sort keys of places begin with, and those of runs that wait.
+/// The prefix of the sort keys of places, and that of runs that wait.
 pub(crate) const RUN_PLACE: &str = "place#";
 pub(crate) const RUN_WAITING: &str = "waiting#";
 

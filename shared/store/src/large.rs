@@ -33,21 +33,21 @@ use crate::packing::ESCAPED_LEN;
 const IN_ITEM: usize = 100 * 1024;
 /// The attribute in place of `data`.
 pub(crate) const REFERENCE: &str = "large";
-/// How many objects are put or read side by side.
+/// The number of objects that are put or read side by side.
 const AT_ONCE: usize = 8;
-/// How long a transfer may take besides what its bytes take.
+/// The time that a transfer may take besides what its bytes take.
 const LATENCY: Duration = Duration::from_secs(5);
 /// The slowest transfer that is waited for, in bytes a millisecond. S3 is a hundred times as fast where all goes well.
 const SLOWEST: u64 = 1_000;
-/// How often a put is tried.
+/// The number of times that a put is tried.
 const PUT_ATTEMPTS: u32 = 2;
 
-/// Where an item's `data` is.
+/// The place of an item's `data`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Reference {
     key: String,
     bytes: usize,
-    /// What it counts for in a response.
+    /// The size that counts in a response.
     #[serde(rename = "carried")]
     escaped_len: usize,
     sha256: String,
@@ -97,7 +97,7 @@ pub(crate) fn objects_of_run(workspace: WorkspaceId, run: RunId) -> String {
     format!("{}{run}/", objects_of_workspace(workspace))
 }
 
-/// What an item's entity counts for in a response.
+/// The size of an item's entity that counts in a response.
 pub(crate) fn size(item: &Item) -> Result<usize> {
     match reference(item)? {
         Some(reference) => Ok(reference.escaped_len),
@@ -214,7 +214,7 @@ impl Store {
     }
 }
 
-/// How long so many bytes may take to or from S3.
+/// The time that so many bytes may take to or from S3.
 fn transfer_time(bytes: usize) -> Duration {
     LATENCY + Duration::from_millis(u64::try_from(bytes).unwrap_or(u64::MAX) / SLOWEST)
 }

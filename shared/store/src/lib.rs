@@ -80,7 +80,7 @@ pub struct Store {
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
     tables: Arc<Tables>,
-    /// What organizations may use for which nothing else was decided.
+    /// The limits of organizations for which no others were set.
     plan: PlanLimits,
     bucket: Arc<str>,
     touched: TouchedCheckpoints,

@@ -8,7 +8,7 @@ use domain::page::Cursor;
 use crate::keys::{Index, PARTITION, SORT};
 use crate::reads::low;
 
-/// Where a list's total comes from.
+/// The source of a list's total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Total {
     /// Its keys are counted.
@@ -26,7 +26,7 @@ pub(crate) struct List<'a> {
     pub(crate) table: &'a str,
     pub(crate) index: Option<Index>,
     pub(crate) partitions: Vec<String>,
-    /// What every sort key begins with.
+    /// The prefix of every sort key.
     pub(crate) prefix: &'a str,
     /// Bounds within the prefix, both inclusive; ids of the oldest and the newest row wanted.
     pub(crate) from: Option<String>,

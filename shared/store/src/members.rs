@@ -1,4 +1,4 @@
-//! Who belongs to an organization, and who is invited to.
+//! The members of an organization, and the invitations to it.
 
 use chrono::{DateTime, Utc};
 use domain::audit::AuditEntry;

@@ -33,7 +33,7 @@ struct Merge<'a> {
 struct Shard<'a> {
     partition: &'a str,
     rows: VecDeque<Item>,
-    /// Where to read on.
+    /// The key to read on from.
     start: Option<Item>,
     is_read: bool,
 }

@@ -11,7 +11,7 @@ use crate::list::List;
 use crate::list::Total;
 use crate::{Store, Transaction, keys};
 
-/// How many workspaces an organization may have: what ends and removes an organization goes through all of them.
+/// The number of workspaces that an organization may have: what ends and removes an organization goes through all of them.
 const MAX_WORKSPACES: i64 = 100;
 
 impl Store {

@@ -16,9 +16,9 @@ use crate::item::{Item, NewItem, text};
 
 /// The attribute in place of `data`.
 pub(crate) const PACKED: &str = "packed";
-/// What the entity counts for in a response, in bytes.
+/// The size of the entity that counts in a response, in bytes.
 pub(crate) const ESCAPED_LEN: &str = "carried";
-/// What a write unit pays for, in bytes.
+/// The bytes that a write unit pays for.
 const UNIT: usize = 1024;
 /// The largest entity that is unpacked. An item holds 100 KB of JSON at most.
 const MAX_UNPACKED: usize = 1024 * 1024;

@@ -19,11 +19,11 @@ use crate::list::List;
 use crate::merge::Reader;
 use crate::{Store, large};
 
-/// Where a page ends early, in bytes of entities as responses carry them: Lambda answers with 6 MB at most.
+/// The size at which a page ends early, in bytes of entities as responses carry them: Lambda answers with 6 MB at most.
 const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// How many items DynamoDB reads at once.
+/// The number of items that DynamoDB reads at once.
 const BATCH: usize = 100;
-/// How often a batch is asked for what DynamoDB left out of it.
+/// The number of times that a batch is asked for what DynamoDB left out of it.
 const BATCH_ATTEMPTS: u32 = 6;
 
 impl Store {

@@ -17,11 +17,11 @@ use crate::keys;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
-/// How often a count is tried while others begin a new month.
+/// The number of times that a count is tried while others begin a new month.
 const ATTEMPTS: u32 = 3;
 
 impl Store {
-    /// How an organization stands against its plan now.
+    /// The usage of an organization's plan now.
     pub async fn plan(
         &self,
         organization: OrganizationId,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{Error, Result};
 
-/// How often a run is read that is just being written.
+/// The number of times that a run is read that is just being written.
 const ATTEMPTS: u32 = 5;
 
 /// Retries until the read is consistent: a Query is not isolated from `TransactWriteItems` and may observe a transaction partially.

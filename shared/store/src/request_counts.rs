@@ -50,7 +50,7 @@ const REMEMBERED: usize = 10_000;
 pub(crate) struct TouchedCheckpoints(Arc<Mutex<HashMap<WorkspaceId, i64>>>);
 
 impl TouchedCheckpoints {
-    /// Whether the checkpoint is still to be written in the minute of `now`.
+    /// Returns `true` if the checkpoint is still to be written in the minute of `now`.
     fn claim(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> bool {
         let minute = now.timestamp().div_euclid(60);
         let mut touched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ impl TouchedCheckpoints {
     }
 }
 
-/// Up to when the requests of a workspace are counted.
+/// The time up to which the requests of a workspace are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestCheckpoint {
     pub organization_id: OrganizationId,
@@ -79,7 +79,7 @@ pub struct RequestCheckpoint {
 #[derive(Default)]
 struct Batch {
     rows: usize,
-    /// When the last row's request came.
+    /// The time of the last row's request.
     last: Option<DateTime<Utc>>,
     days: BTreeMap<NaiveDate, ActivityCount>,
     /// The uses of each key, and the last of them.
@@ -216,7 +216,7 @@ impl Store {
         }
     }
 
-    /// Up to when the requests of a workspace are counted; `None` for one without requests lately.
+    /// The time up to which the requests of a workspace are counted; `None` for one without requests lately.
     pub(crate) async fn counted_to(&self, workspace: WorkspaceId) -> Result<Option<DateTime<Utc>>> {
         let key = keys::checkpoint(workspace);
         let item = self.get_item(&self.tables.counters, &key).await?;
@@ -357,7 +357,7 @@ pub(crate) fn row_id(row: &RequestLogEntry, now: DateTime<Utc>) -> ActivityId {
     }
 }
 
-/// Up to when the tick has counted, as a checkpoint or a day's count says.
+/// The time up to which the tick has counted, as a checkpoint or a day's count says.
 pub(crate) fn counted_to(item: &Item) -> Option<DateTime<Utc>> {
     item.get("counted_to")?;
     DateTime::from_timestamp_millis(number(item, "counted_to"))

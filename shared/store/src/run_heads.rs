@@ -16,7 +16,7 @@ use crate::keys::{self, Index, PARTITION};
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
-/// What may stay in the head, in bytes of JSON, of input and output each.
+/// The most that may stay in the head, in bytes of JSON, of input and output each.
 const INLINE: usize = 4 * 1024;
 /// The bytes of a head's place in the due index, which most writes leave alone.
 const DUE_PLACE: usize = 128;
@@ -126,7 +126,7 @@ impl Transaction<'_> {
     }
 }
 
-/// Whether the same worker still waits for the same answer.
+/// Returns `true` if the same worker still waits for the same answer.
 fn is_same_answer(read: &Run, run: &Run) -> bool {
     let holder = |run: &Run| run.lease.map(|lease| lease.holder);
     run.status == RunStatus::Running && run.steps == read.steps && holder(run) == holder(read)

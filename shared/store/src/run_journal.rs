@@ -33,7 +33,7 @@ impl JournalEntry {
     }
 }
 
-/// How far a watcher has read.
+/// The position that a watcher has read to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventCursor {
     #[default]
@@ -55,7 +55,7 @@ impl EventCursor {
     }
 }
 
-/// What has happened in a run after a cursor, and how the run stands now.
+/// The events of a run after a cursor, and its head now.
 #[derive(Clone, Debug)]
 pub struct RunEvents {
     /// Large inputs and outputs are left out.
@@ -65,7 +65,7 @@ pub struct RunEvents {
 }
 
 impl Store {
-    /// What has happened in a run since `after`, in one consistent read.
+    /// The events of a run since `after`, in one consistent read.
     pub async fn run_events(
         &self,
         workspace: WorkspaceId,
@@ -207,10 +207,10 @@ impl Transaction<'_> {
 /// The type of an item with several steps, as a list.
 const SEVERAL: &str = "run_steps";
 
-/// How long a fence is kept: longer than an answer can take, or a late piece of it can be on its way.
+/// The time that a fence is kept: longer than an answer can take, or a late piece of it can be on its way.
 const FENCED_FOR: TimeDelta = TimeDelta::days(1);
 
-/// Who may add to an answer. It is made with the answer's first piece and loses its holder with the write that ends the answer, so it
+/// The worker that may add to an answer. It is made with the answer's first piece and loses its holder with the write that ends the answer, so it
 /// costs nothing in runs whose answers come at once.
 #[derive(Serialize)]
 struct Fence {
@@ -222,7 +222,7 @@ fn holder(run: &Run) -> u64 {
     run.lease.map_or(0, |lease| lease.holder)
 }
 
-/// What an item of a run tells its watchers; nothing for what is no part of the journal.
+/// The journal entries in an item of a run; none in an item that is no part of the journal.
 pub(crate) fn entries(item: &Item) -> Result<Vec<JournalEntry>> {
     let sort = sort_key(item);
     if !sort.starts_with(RUN_STEP) {

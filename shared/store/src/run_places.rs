@@ -30,7 +30,7 @@ pub struct RunPlaces {
     pub waiting: Vec<Waiting>,
 }
 
-/// What became of a place that was to be left.
+/// The outcome of leaving a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     Free,

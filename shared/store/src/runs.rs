@@ -48,7 +48,7 @@ pub struct LoadedRun {
     pub run: Run,
     /// In order.
     pub steps: Vec<Step>,
-    /// What a worker of before has shown of the answer that would be the next step.
+    /// The pieces that a worker of before has shown of the answer that would be the next step.
     pub chunks: Vec<StreamChunk>,
 }
 
@@ -147,7 +147,8 @@ impl Store {
         .await
     }
 
-    /// What a worker needs besides the head of a run, as it was when `run` was that: what was written since is left out. A run that
+    /// The journal and input that a worker needs besides the head of a run, as it was when `run` was that: what was written since is left
+    /// out. A run that
     /// no worker has had yet costs no read, unless its input is large.
     pub async fn load_journal(&self, run: Run) -> Result<LoadedRun> {
         if run.started_at.is_none() && run.steps == 0 && run.input.is_some() {
@@ -344,7 +345,7 @@ impl Store {
         transaction
     }
 
-    /// What a run has shown, newest first.
+    /// The messages of a run, newest first.
     pub async fn messages_of_run(
         &self,
         workspace: WorkspaceId,
@@ -356,7 +357,7 @@ impl Store {
         self.page(&list, page, entity).await
     }
 
-    /// What an agent's runs have shown, newest first.
+    /// The messages of an agent's runs, newest first.
     pub async fn messages_of_agent(
         &self,
         workspace: WorkspaceId,
@@ -371,7 +372,7 @@ impl Store {
         self.page(&list, page, entity).await
     }
 
-    /// What the runs of a workspace have shown since `from` on coming to `status`, newest first.
+    /// The messages that the runs of a workspace have shown since `from` on coming to `status`, newest first.
     pub async fn messages_in_status(
         &self,
         workspace: WorkspaceId,
@@ -389,7 +390,7 @@ impl Store {
     }
 }
 
-/// Whether what was written with the head is there. The input is older than that, and may be null.
+/// Returns `true` if what was written with the head is there. The input is older than that, and may be null.
 fn is_whole(run: &Run) -> bool {
     run.status != RunStatus::Completed || run.output.is_some()
 }

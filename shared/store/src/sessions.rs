@@ -10,7 +10,7 @@ use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{NewItem, entity, number, text};
 use crate::{Store, Transaction, keys};
 
-/// How long the networks are remembered from which a user has signed in.
+/// The time that the networks are remembered from which a user has signed in.
 const NETWORK_KNOWN_FOR: TimeDelta = TimeDelta::days(90);
 
 impl Store {
@@ -60,7 +60,7 @@ impl Store {
         }
     }
 
-    /// Whether a user has signed in from a network lately.
+    /// Returns `true` if a user has signed in from a network lately.
     pub async fn is_known_network(
         &self,
         user: UserId,

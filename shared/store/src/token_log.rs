@@ -15,7 +15,7 @@ use crate::list::Total;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
-/// How long a token's log is kept.
+/// The time that a token's log is kept.
 pub(crate) const KEPT_FOR: TimeDelta = TimeDelta::days(365);
 
 /// One row of a token's audit log.

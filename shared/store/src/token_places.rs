@@ -16,7 +16,7 @@ use crate::keys::{self, TOKEN_PLACES};
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
-/// What the error says when a place is another token's by now.
+/// The error when a place is another token's by now.
 const TAKEN: &str = "the place is taken";
 
 /// The entity of a place.
@@ -26,7 +26,7 @@ struct Place {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// Whether a write failed because another token has the place, and may succeed with another place or without one.
+/// Returns `true` if a write failed because another token has the place, and may succeed with another place or without one.
 pub(crate) fn is_taken(error: &Error) -> bool {
     matches!(error, Error::Conflict(text) if text == TAKEN)
 }

@@ -24,11 +24,11 @@ use crate::token_places::is_taken;
 use crate::transaction::{Condition, stale};
 use crate::{Store, Transaction};
 
-/// How often a place is looked for that others take first.
+/// The number of times that a place is looked for that others take first.
 const PLACE_ATTEMPTS: u32 = 100;
-/// How often a creation is tried again that DynamoDB had no time for.
+/// The number of times that a creation is tried again that DynamoDB had no time for.
 const CREATE_ATTEMPTS: u32 = 4;
-/// How many tokens of a maker are read side by side.
+/// The number of tokens of a maker that are read side by side.
 const READ_AT_ONCE: usize = 25;
 
 /// Leads from a user to a token that the user has made.
@@ -79,7 +79,7 @@ impl Store {
         self.page(&list, page, read_token).await
     }
 
-    /// How many tokens and keys of a workspace are good now.
+    /// The number of tokens and keys of a workspace that are good now.
     pub async fn good_tokens(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> Result<u32> {
         let partition = keys::good_tokens(workspace);
         let list = List {

@@ -1,4 +1,4 @@
-//! How many rows a list has. What is shown without a filter is kept; with one, keys are counted, 1,000 at most.
+//! The number of rows of a list. What is shown without a filter is kept; with one, keys are counted, 1,000 at most.
 
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,11 +13,11 @@ use crate::item::number;
 use crate::keys;
 use crate::list::{List, Total};
 
-/// How old a row is before no older one can still come: ids are made from the time of what they stand for.
+/// The age of a row from which no older one can still come: ids are made from the time of what they stand for.
 const SETTLED_AFTER: TimeDelta = TimeDelta::minutes(10);
 /// From how many rows on it is worth keeping that they were counted.
 const WORTH_KEEPING: u32 = 100;
-/// How long a count is kept of a list whose oldest rows may expire.
+/// The time that a count is kept of a list whose oldest rows may expire.
 const KEPT_FOR: TimeDelta = TimeDelta::days(1);
 
 impl Store {
@@ -41,7 +41,7 @@ impl Store {
         Ok(Some(total.min(MAX_OFFSET)))
     }
 
-    /// How many rows a list has whose total is written with them.
+    /// The number of rows of a list whose total is written with them.
     pub(crate) async fn kept_total(&self, partition: &str) -> Result<u64> {
         let key = keys::total(partition);
         let item = self.get_item(&self.tables.records, &key).await?;
@@ -105,7 +105,7 @@ impl Store {
         }
     }
 
-    /// How many rows a list has in one of its partitions, counted to `most`.
+    /// The number of rows that a list has in one of its partitions, counted to `most`.
     async fn counted(&self, list: &List<'_>, partition: &str, most: u32) -> Result<u32> {
         let mut total = 0;
         let mut start = None;

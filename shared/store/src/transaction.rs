@@ -19,13 +19,13 @@ use crate::item::{Item, NewItem, Object};
 use crate::keys::{Key, PARTITION, SORT, total};
 use crate::packing::{ESCAPED_LEN, PACKED};
 
-/// How often a transaction that collided with another one is tried.
+/// The number of times that a transaction that collided with another one is tried.
 const ATTEMPTS: u32 = 6;
 
-/// What to answer when a condition did not hold.
+/// The error when a condition did not hold.
 type OnFailure = fn() -> Error;
 
-/// What must hold for a write to happen.
+/// The condition of a write.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Condition {
     expression: Option<String>,
@@ -86,7 +86,7 @@ pub(crate) fn stale() -> Error {
 pub struct Transaction<'a> {
     store: &'a Store,
     writes: Vec<(TransactWriteItem, OnFailure)>,
-    /// What must be in S3 before the writes happen.
+    /// The objects that must be in S3 before the writes happen.
     objects: Vec<Object>,
     failure: Option<Error>,
 }
@@ -329,7 +329,7 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// Why a transaction did not happen, or may not have.
+/// The reason why a transaction did not happen, or may not have.
 enum CommitError {
     RolledBack(Error),
     /// DynamoDB has not said which.

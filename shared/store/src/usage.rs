@@ -1,4 +1,4 @@
-//! What runs used, counted by day: per agent, and per workspace and organization in shards, since many of their runs end at once.
+//! The usage of runs, counted by day: per agent, and per workspace and organization in shards, since many of their runs end at once.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -13,10 +13,10 @@ use crate::item::{Item, number, sort_key};
 use crate::keys::{self, Key, USAGE_SHARDS};
 use crate::{Store, keys::usage_day};
 
-/// How long a day's counts are kept.
+/// The time that a day's counts are kept.
 const KEPT_FOR: TimeDelta = TimeDelta::days(400);
 
-/// What was used on a day.
+/// The usage of a day.
 pub type DayUsage = (NaiveDate, Usage);
 
 impl Store {
@@ -46,7 +46,7 @@ impl Store {
         Ok(())
     }
 
-    /// What an organization used on each day of a range, both ends included; days without runs are left out.
+    /// The usage of an organization on each day of a range, both ends included; days without runs are left out.
     pub async fn usage_of_organization(
         &self,
         organization: OrganizationId,
@@ -57,7 +57,7 @@ impl Store {
         self.usage_of_shards(shards.collect(), from, to).await
     }
 
-    /// What a workspace used; otherwise like [`Self::usage_of_organization`].
+    /// The usage of a workspace; otherwise like [`Self::usage_of_organization`].
     pub async fn usage_of_workspace(
         &self,
         workspace: WorkspaceId,
@@ -84,7 +84,7 @@ impl Store {
         Ok(days.into_iter().collect())
     }
 
-    /// What an agent used; otherwise like [`Self::usage_of_organization`].
+    /// The usage of an agent; otherwise like [`Self::usage_of_organization`].
     pub async fn usage_of_agent(
         &self,
         workspace: WorkspaceId,

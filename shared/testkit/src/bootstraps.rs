@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use local::{Bootstraps, Options};
 
-/// Where the functions' binaries are, for tests that are to run them behind the Lambda Runtime API. Without it functions run
+/// The directory of the functions' binaries, for tests that are to run them behind the Lambda Runtime API. Without it functions run
 /// as libraries.
 const VARIABLE: &str = "SIGNALBOX_BOOTSTRAPS";
 

@@ -22,7 +22,7 @@ pub use self::hold::Held;
 use self::hold::Hold;
 use self::index_lag::LaggingIndexes;
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `ThrottlingException`; nothing has happened.
@@ -37,7 +37,7 @@ pub enum Fault {
     AnswerHangs,
 }
 
-/// Which calls.
+/// The calls that a fault concerns.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
     operation: Option<String>,
@@ -83,7 +83,7 @@ impl Calls {
 pub struct Injected(Arc<AtomicUsize>);
 
 impl Injected {
-    /// How many calls have met it.
+    /// The number of calls that have met it.
     pub fn met(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
@@ -93,7 +93,7 @@ impl Injected {
 struct Rule {
     fault: Fault,
     calls: Calls,
-    /// How many of the calls still pass first.
+    /// The number of calls that still pass first.
     passed: usize,
     left: usize,
     met: Arc<AtomicUsize>,
@@ -154,7 +154,7 @@ impl DynamoDbFaults {
         held
     }
 
-    /// What a call waits for before it is passed on.
+    /// The event that a call waits for before it is passed on.
     fn held(&self, call: &Call<'_>) -> Option<impl Future<Output = ()> + use<>> {
         let holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
         holds.iter().find_map(|hold| hold.wait(call))
@@ -184,7 +184,7 @@ impl DynamoDbFaults {
     }
 }
 
-/// What faults are chosen by.
+/// The attributes of a call that faults are chosen by.
 struct Call<'a> {
     operation: &'a str,
     caller: &'a str,
@@ -277,7 +277,7 @@ async fn forward(State(proxy): State<Proxy>, headers: HeaderMap, body: Bytes) ->
     }
 }
 
-/// What DynamoDB says when a transaction is at the same items.
+/// The response of DynamoDB when a transaction is at the same items.
 fn conflict(operation: &str, body: &[u8]) -> Response {
     if operation != "TransactWriteItems" {
         let message = "Transaction is ongoing for the item";

@@ -1,4 +1,4 @@
-//! What tests need: the whole platform in this process, accounts to act with, other people's systems faked at the wire, and a
+//! Support for tests: the whole platform in this process, accounts to act with, other people's systems faked at the wire, and a
 //! DynamoDB with injected faults.
 
 mod account;

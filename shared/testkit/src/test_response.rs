@@ -1,4 +1,4 @@
-//! What a request was answered with.
+//! The response to a request.
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;

@@ -1,4 +1,4 @@
-//! What there is of a tenant, in tables and bucket.
+//! Everything of a tenant, in tables and bucket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +76,7 @@ impl Everything {
         self.0.keys().map(String::as_str).collect()
     }
 
-    /// What kinds of items there are: their keys without what is different in each.
+    /// The kinds of items: their keys without what is different in each.
     pub(super) fn kinds(&self) -> BTreeSet<String> {
         let kind = |key: &String| {
             let words = key.split(['/', '#']);

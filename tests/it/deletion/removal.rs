@@ -1,4 +1,4 @@
-//! What the job removes: everything of what was deleted, nothing of others, wherever it is interrupted.
+//! The removal of deletions: everything of what was deleted, nothing of others, wherever it is interrupted.
 
 use std::collections::BTreeSet;
 

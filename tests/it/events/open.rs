@@ -1,4 +1,4 @@
-//! How many streams may be open, for how long, and who may come back to them.
+//! Limits on open streams: their number, their duration, and the return of their clients.
 
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ fn short() -> Pace {
 }
 
 impl Desk {
-    /// What comes of an attempt to open a stream. The stream is read to its end, if it is one.
+    /// The outcome of an attempt to open a stream. The stream is read to its end, if it is one.
     async fn try_to_open(&self, run: &str, token: &str, last: Option<&str>) -> TestResponse {
         let path = format!("/api/workflow/{run}/events");
         let mut request = self.app.get(&path).bearer(token);
@@ -282,7 +282,7 @@ async fn a_stream_ends_within_five_seconds_after_its_credential() {
     assert!(another.await.is_err(), "the others go on");
 }
 
-/// What docs/LIMITS.md says that an open stream costs.
+/// The cost of an open stream, as docs/LIMITS.md has it.
 #[tokio::test]
 async fn an_idle_stream_reads_little_and_writes_nothing() {
     let recorder = DynamoDbRecorder::default();

@@ -1,4 +1,4 @@
-//! What changes between two steps of a request: rights that are lost, and workspaces that are deleted.
+//! Changes between two steps of a request: rights that are lost, and workspaces that are deleted.
 
 use domain::audit::{AuditEntry, Caller};
 use domain::ids::WorkspaceId;

@@ -4,7 +4,7 @@ use testkit::fakes::Service;
 
 use super::*;
 
-/// What every service is asked for: two calls at once, then an answer in a form.
+/// The requests to every service: two calls at once, then an answer in a form.
 fn config(tools: bool) -> Value {
     let schema = json!({"type": "object", "properties": {"capital": {"type": "string"}}, "required": ["capital"]});
     let tools = if tools {

@@ -404,7 +404,7 @@ impl Scenario {
         self.call(key, Method::POST, &revoke, json!({})).await;
     }
 
-    /// What happens when time has passed: tokens that have run out, runs that were lost, a schedule that is due, and the
+    /// The effects of time that passes: tokens that have run out, runs that were lost, a schedule that is due, and the
     /// message of a run that no worker could process.
     async fn later(&self, account: &Account) {
         let session = &account.access_token;

@@ -1,4 +1,4 @@
-//! What the template grants its functions.
+//! The grants of the template to its functions.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -10,7 +10,7 @@ use super::client::{Client, Credential, prefix, text};
 const TOKENS: &str = "/api/api-tokens";
 const KEYS: &str = "/api/settings/api-keys";
 
-/// Who the demo is.
+/// The account of the demo.
 pub(super) struct Account {
     session: Credential,
     workspace: String,

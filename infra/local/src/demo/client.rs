@@ -9,7 +9,7 @@ use super::screen::Screen;
 /// So much of a secret may be seen.
 const PREFIX: usize = 10;
 
-/// How a request says who sends it.
+/// The credentials of requests.
 #[derive(Clone)]
 pub(super) enum Credential {
     None,
@@ -31,7 +31,7 @@ impl Credential {
         }
     }
 
-    /// What may be shown of it.
+    /// The part of it that may be shown.
     fn shown(&self) -> String {
         match self {
             Self::None => String::new(),
@@ -90,7 +90,7 @@ impl<'a> Client<'a> {
         credential: &Credential,
         done: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        /// How often, with a pause of `PAUSE`: half a minute in all.
+        /// The number of attempts, with a pause of `PAUSE`: half a minute in all.
         const ATTEMPTS: usize = 600;
         const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
         for _ in 0..ATTEMPTS {

@@ -20,7 +20,7 @@ use crate::TemplateSource;
 use crate::child::ChildPlatform;
 use crate::network::connections;
 
-/// How long the call may take to arrive.
+/// The time that the call may take to arrive.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The idempotency keys of the requests that have arrived.

@@ -1,4 +1,4 @@
-//! What can be seen afterwards: the run, its messages, the audit log.
+//! The records of a run: the run, its messages, the audit log.
 
 use anyhow::ensure;
 use serde_json::Value;

@@ -7,11 +7,11 @@ use super::account::Keys;
 use super::agent::Agent;
 use super::client::{Client, text};
 
-/// What the agent is given to read.
+/// The report that the agent is given to read.
 const REPORT: &str = include_str!("../../assets/incident-report.md");
 
 const QUESTION: &str = "What was the root cause?";
-/// What the answer to the question has to quote.
+/// The words that the answer to the question has to quote.
 const ROOT_CAUSE: &str = "called the risk service inside an open database transaction";
 
 /// A run that is over.
@@ -99,7 +99,7 @@ pub(super) fn is_over(run: &Value) -> bool {
     matches!(status, Some("completed" | "failed" | "cancelled"))
 }
 
-/// How many sentences of the summary the report has word for word.
+/// The number of sentences of the summary that the report has word for word.
 fn quoted_sentences(summary: &str) -> usize {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let report = words(REPORT);

@@ -1,4 +1,4 @@
-//! How the demo looks.
+//! The screen of the demo.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 const SHOWN_TEXT: usize = 60;
 /// Longer lists are only counted.
 const SHOWN_ITEMS: usize = 4;
-/// Where a long result is broken.
+/// The column at which a long result is broken.
 const WIDTH: usize = 96;
 /// Members whose values are not shown.
 const SECRET: [&str; 1] = ["password"];

@@ -59,7 +59,7 @@ impl AccessKeys {
     }
 }
 
-/// Whose key an id is.
+/// The owner of the key with this id.
 pub fn owner(id: &str) -> &str {
     id.split(SEPARATOR).next().unwrap_or_default()
 }

@@ -23,14 +23,14 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
     largest_body: 16 * 1024 * 1024,
 };
 
-/// How often expired items are removed, as long as a sweep is short. Readers look at the expiry themselves, as they must in AWS.
+/// The interval at which expired items are removed, as long as a sweep is short. Readers look at the expiry themselves, as they must in AWS.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// A sweep reads all items of a table, so there is a pause after it that is so many times as long.
 const SWEEP_SHARE: u32 = 100;
-/// How long requests may still run after the stop.
+/// The time that requests may still run after the stop.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-/// Where items live.
+/// The storage of items.
 pub(crate) enum Storage {
     File(PathBuf),
     /// In memory; items expire by this clock.

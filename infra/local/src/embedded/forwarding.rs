@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 
 use super::front::Front;
 
-/// Where requests go that a front has let through.
+/// The destination of requests that a front has let through.
 #[derive(Clone)]
 pub(crate) struct Forwarding {
     to: SocketAddr,

@@ -32,22 +32,22 @@ use crate::template::REGION;
 /// A service behind its front.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Where it listens.
+    /// The address that it listens at.
     pub address: SocketAddr,
     /// The header of requests that the front has let through. A request without it must be signed, for this address.
     pub pass: (HeaderName, HeaderValue),
 }
 
-/// How far a signature's time may be from this machine's, as in AWS.
+/// The difference that a signature's time may have from this machine's, as in AWS.
 const LARGEST_SKEW: TimeDelta = TimeDelta::minutes(15);
-/// How long a body may take to arrive. Its sender is on this machine.
+/// The time that a body may take to arrive. Its sender is on this machine.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// With this header a front tells the listener behind it that it has authenticated a request.
 const PASS: HeaderName = HeaderName::from_static("x-signalbox-front");
 const PASS_LENGTH: usize = 43;
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
-/// What a front must know of its service.
+/// The facts that a front must know of its service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Protocol {
     /// Its name in a signature's scope.
@@ -67,7 +67,7 @@ pub(crate) struct Front {
     clock: Clock,
 }
 
-/// Why a request is not answered.
+/// The reason why a request is not answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("this service has another host")]
@@ -121,7 +121,7 @@ impl Front {
         }
     }
 
-    /// Whether another front has authenticated a request.
+    /// Returns `true` if another front has authenticated a request.
     pub(crate) fn is_marked(&self, headers: &HeaderMap) -> bool {
         let shown = headers.get(PASS);
         shown.zip(self.pass.as_ref()).is_some_and(|(shown, pass)| {
@@ -238,14 +238,14 @@ impl Refusal {
     }
 }
 
-/// Whether a request names `host`, and no other, as the host that it was sent to.
+/// Returns `true` if a request names `host`, and no other, as the host that it was sent to.
 pub(crate) fn is_sent_to(host: &HeaderValue, head: &Parts) -> bool {
     let mut hosts = head.headers.get_all(HOST).iter();
     // In the absolute form, which proxies get, the request line names a host of its own.
     hosts.next() == Some(host) && hosts.next().is_none() && head.uri.authority().is_none()
 }
 
-/// What clients of this address send in `Host`.
+/// The `Host` that clients of this address send.
 pub(crate) fn host(address: SocketAddr) -> HeaderValue {
     HeaderValue::try_from(address.to_string()).expect("an address is visible ASCII")
 }

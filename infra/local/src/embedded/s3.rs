@@ -25,12 +25,12 @@ use super::s3_front::{Buckets, Origins, S3Front};
 use crate::network::connections;
 use crate::template::Bucket;
 
-/// How long requests may still run after the stop.
+/// The time that requests may still run after the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// The largest file of a form, in bytes. s3s holds it in memory before it looks at the form's signature.
 const LARGEST_FORM_FILE: u64 = 64_000_000;
 
-/// Where objects are kept: a folder for each bucket. A temporary one goes when this is dropped.
+/// The storage of objects: a folder for each bucket. A temporary one goes when this is dropped.
 pub(crate) struct Objects {
     root: PathBuf,
     _temporary: Option<TempDir>,

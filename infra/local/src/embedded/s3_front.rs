@@ -54,7 +54,7 @@ impl Origins {
     }
 }
 
-/// What requests are passed on to.
+/// The service that requests are passed on to.
 #[derive(Clone)]
 pub(crate) enum Buckets {
     Here(S3Service),
@@ -69,7 +69,7 @@ pub(crate) struct S3Front {
     pub(crate) buckets: Buckets,
 }
 
-/// How a request is authenticated.
+/// Authentication of requests.
 #[derive(Debug, PartialEq, Eq)]
 enum Proof {
     /// By a signature in `Authorization`: the platform sends it.

@@ -26,17 +26,17 @@ use crate::template::{Secret, SecretContent};
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
-/// How many versions without a stage are kept. In AWS a secret has about a hundred versions.
+/// The number of versions without a stage that are kept. In AWS a secret has about a hundred versions.
 const EARLIER: usize = 98;
 /// A request is an id and a stage.
 pub(crate) const PROTOCOL: Protocol = Protocol {
     service: "secretsmanager",
     largest_body: 64 * 1024,
 };
-/// How long requests may still run after the stop.
+/// The time that requests may still run after the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
-/// What is stored of a secret.
+/// A secret as it is stored.
 #[derive(Clone, Deserialize, Serialize)]
 struct Stored {
     current: Version,

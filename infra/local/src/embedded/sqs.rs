@@ -34,7 +34,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
 };
 /// The largest message that rustack can hold. AWS takes four times that.
 const LARGEST_MESSAGE: u32 = 256 * 1024;
-/// How long requests may still run after the stop.
+/// The time that requests may still run after the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// The queues of this process. Event sources ask them directly, functions over the wire.

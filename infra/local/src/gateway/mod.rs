@@ -34,7 +34,7 @@ use crate::runtime_api::BootstrapError;
 use crate::template::{Deployment, Route};
 use web::RoutePolicies;
 
-/// How long the rest of a body that is too large is read and thrown away, so that the client gets to see the answer.
+/// The time that the rest of a body that is too large is read and thrown away, so that the client gets to see the answer.
 const DISCARD_FOR: Duration = Duration::from_secs(2);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
@@ -42,7 +42,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 pub(crate) struct HttpFunction {
     pub(crate) logical_id: String,
     pub(crate) hosted: FunctionHandle,
-    /// Whether its responses reach the client as they are made.
+    /// `true` if its responses reach the client as they are made.
     pub(crate) streams: bool,
 }
 
@@ -251,7 +251,7 @@ fn check_transfer(route: &Route, function: &HttpFunction) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// What a client gets to see of a failure.
+/// The response to a client when a request fails.
 fn response_type(failure: &Failure) -> GatewayResponseType {
     match failure {
         Failure::Library(invocation::Failure::TimedOut)

@@ -1,4 +1,4 @@
-//! What the gateway answers by itself, in the template's words.
+//! The gateway's own responses, in the template's words.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const DEFAULT_BODY: &str = r#"{"message":$context.error.messageString}"#;
 /// The situations in which no function answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GatewayResponseType {
-    /// What API Gateway calls a route that does not exist.
+    /// API Gateway's name for a route that does not exist.
     MissingAuthenticationToken,
     RequestTooLarge,
     /// The body has more bytes than are read without a credential.

@@ -1,4 +1,4 @@
-//! Which function a request goes to.
+//! The function that a request goes to.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,23 +21,23 @@ struct Resource {
     methods: Vec<Endpoint>,
 }
 
-/// Where a method of a path leads.
+/// The target of a method of a path.
 struct Endpoint {
     method: String,
     function: usize,
     timeout: Option<Duration>,
 }
 
-/// What a request matched.
+/// The route that a request matched.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Matched<'a> {
     /// The resource's path, in the template's notation.
     pub(super) resource_path: &'a str,
     /// The index of the route's function, as given to [`Routing::add`].
     pub(super) function: usize,
-    /// How long the gateway waits for it, where the template says so.
+    /// The time that the gateway waits for it, where the template says so.
     pub(super) timeout: Option<Duration>,
-    /// What the path has in place of the resource's variables, as it is there.
+    /// The values that the path has for the resource's variables, as it is there.
     pub(super) parameters: HashMap<String, String>,
 }
 

@@ -8,13 +8,13 @@ use futures::StreamExt;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// When a streamed response is over, finished or not.
+/// The end of a streamed response, finished or not.
 pub(super) struct StreamEnd {
     /// The function's or the gateway's time-out: the response breaks off.
     pub(super) at: Instant,
     /// The platform ends: what is sent so far is all, and the client may come again.
     pub(super) stop: CancellationToken,
-    /// How many bytes there may be; the response breaks off before there are more.
+    /// The most bytes; the response breaks off before there are more.
     pub(super) limit: Option<u64>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct HttpCall {
     /// The media types whose bodies go to functions in base64.
     pub(crate) binary: Arc<[String]>,
     pub(crate) limits: Limits,
-    /// How long the gateway waits, where it does not simply wait for the function.
+    /// The time that the gateway waits, where it does not simply wait for the function.
     pub(crate) patience: Option<Duration>,
 }
 

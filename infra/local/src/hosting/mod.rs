@@ -28,11 +28,11 @@ pub(crate) struct FunctionHandle {
     code: Code,
     timeout: Duration,
     invoker: Invoker,
-    /// Who may make the head of a stream now.
+    /// The holder of the right to make the head of a stream.
     heads: Arc<Semaphore>,
 }
 
-/// How many streams begin side by side in this process. Of many that are opened at once, all would wait for one another, and the
+/// The number of streams that begin side by side in this process. Of many that are opened at once, all would wait for one another, and the
 /// first begin no sooner.
 const HEADS_AT_ONCE: usize = 8;
 
@@ -42,18 +42,18 @@ enum Code {
     Processes(Arc<Pool>, Kind),
 }
 
-/// What a function takes.
+/// The limits of a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Requests {
-        /// Whether its responses reach the client as they are made.
+        /// `true` if its responses reach the client as they are made.
         streamed: bool,
     },
     QueueMessages,
     Events,
 }
 
-/// Why an invocation gave no result.
+/// The reason why an invocation gave no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
@@ -108,7 +108,7 @@ impl FunctionHandle {
         }
     }
 
-    /// How long an invocation may take.
+    /// The time that an invocation may take.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }

@@ -18,22 +18,22 @@ use crate::runtime_api::{
     Bootstrap, BootstrapError, InvocationResponse, PAYLOAD_LIMIT, RuntimeApi,
 };
 
-/// How many processes a function may have where the template says nothing.
+/// The number of processes that a function may have where the template says nothing.
 const DEFAULT_CONCURRENCY: usize = 10;
 /// The same for a function that streams: a stream whose client has left still holds its process.
 const DEFAULT_STREAMS: usize = 100;
-/// How long a request waits while all processes that the template reserves are busy. Lambda would not wait, but it would not
+/// The time that a request waits while all processes that the template reserves are busy. Lambda would not wait, but it would not
 /// be as busy either.
 const RESERVED: Duration = Duration::from_secs(3);
-/// How long it waits where the template reserves none: Lambda would have started more.
+/// The time that it waits where the template reserves none: Lambda would have started more.
 const UNRESERVED: Duration = Duration::from_secs(25);
-/// How long a process that has answered, and only has to ask for its next event, is waited for: another would not have
+/// The time that a process that has answered, and only has to ask for its next event, is waited for: another would not have
 /// started by then.
 const ABOUT_TO_BE_FREE: Duration = Duration::from_millis(100);
-/// How long the end of killed processes is waited for.
+/// The time that the end of killed processes is waited for.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long an invocation waits while all processes of its function are busy.
+/// The time that an invocation waits while all processes of its function are busy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum QueueWait {
     /// A client waits for the answer.
@@ -42,19 +42,19 @@ pub(crate) enum QueueWait {
     Endless,
 }
 
-/// What a function's processes are started from, and what holds for them.
+/// The binary of a function's processes, and the limits that hold for them.
 pub(crate) struct Program {
-    /// Where its processes get their events.
+    /// The interface that its processes get their events from.
     pub(crate) runtime_api: RuntimeApi,
     /// The function's logical id.
     pub(crate) function: String,
     pub(crate) binary: PathBuf,
     pub(crate) environment: HashMap<String, String>,
-    /// How long an invocation may take.
+    /// The time that an invocation may take.
     pub(crate) timeout: Duration,
-    /// How many processes there may be, if the template says so.
+    /// The most processes, if the template says so.
     pub(crate) reserved: Option<usize>,
-    /// How many batches of messages its event sources bring at once.
+    /// The number of batches of messages that its event sources bring at once.
     pub(crate) batches: usize,
     pub(crate) is_streaming: bool,
 }
@@ -63,12 +63,12 @@ pub(crate) struct Program {
 pub(crate) struct Pool {
     program: Program,
     concurrency: usize,
-    /// How long a request waits for one of them.
+    /// The time that a request waits for one of them.
     patience: Duration,
     slots: Arc<Semaphore>,
     /// The one that worked last comes last.
     idle: Mutex<Vec<Idle>>,
-    /// How many have answered and are not free yet.
+    /// The number of those that have answered and are not free yet.
     finishing: AtomicUsize,
     news: Notify,
     alive: Mutex<Vec<Weak<Bootstrap>>>,
@@ -106,7 +106,7 @@ impl Pool {
         }
     }
 
-    /// How long an invocation may take, the start of a process aside.
+    /// The time that an invocation may take, the start of a process aside.
     pub(crate) fn timeout(&self) -> Duration {
         self.program.timeout
     }

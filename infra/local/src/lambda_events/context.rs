@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::template::ACCOUNT_ID;
 
-/// What is known of a request before it is routed.
+/// The context of a request before it is routed.
 pub(crate) fn context<B>(
     request: &Request<B>,
     peer: SocketAddr,

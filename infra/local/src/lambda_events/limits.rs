@@ -1,4 +1,4 @@
-//! How much fits through a gateway, and for how long: what this machine can do, or what AWS lets through.
+//! Limits of a gateway on size and time: those of this machine, or those of AWS.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -36,11 +36,11 @@ pub struct Limits {
     pub response: Option<usize>,
     /// The largest body of a streamed response, in bytes, at which it breaks off.
     pub stream: Option<u64>,
-    /// How long the gateway waits for a response, or for the end of a streamed one, where the route does not say.
+    /// The time that the gateway waits for a response, or for the end of a streamed one, where the route does not say.
     pub timeout: Option<Duration>,
-    /// How long the head of a request may take to arrive, and how long a connection may be idle.
+    /// The time that the head of a request may take to arrive, and how long a connection may be idle.
     pub head: Duration,
-    /// How long a body may take to arrive, beside a second for every 10 KB of it; beyond it the gateway answers 408.
+    /// The time that a body may take to arrive, beside a second for every 10 KB of it; beyond it the gateway answers 408.
     pub arrival: Duration,
 }
 
@@ -80,7 +80,7 @@ impl Limits {
         }
     }
 
-    /// How long a body may take of which this much has arrived.
+    /// The time that a body may take of which this much has arrived.
     pub(crate) fn arrival_of(&self, received: usize) -> Duration {
         self.arrival + Duration::from_secs((received / BYTES_PER_SECOND) as u64)
     }
@@ -116,7 +116,7 @@ fn size(value: &impl serde::Serialize) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }
 
-/// What a function answers to Lambda, as `lambda_http` writes it.
+/// The response of a function to Lambda, as `lambda_http` writes it.
 fn result(head: &response::Parts, body: &[u8]) -> Value {
     let kind = media_type(&head.headers, &CONTENT_TYPE);
     let is_text = kind.starts_with("text/")

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::runtime_api::ResponseStream;
 
-/// What stands between the head of a streamed response and its body.
+/// The separator between the head of a streamed response and its body.
 const DELIMITER: [u8; 8] = [0; 8];
 /// The most bytes of the head of a streamed response.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -94,7 +94,7 @@ pub(super) fn media_type<'a>(headers: &'a HeaderMap, header: &HeaderName) -> &'a
     text.split([',', ';']).next().unwrap_or_default().trim()
 }
 
-/// Whether `kind` is one of `types`, in which a star stands for anything on its side of the slash.
+/// Returns `true` if `kind` is one of `types`, in which a star stands for anything on its side of the slash.
 pub(super) fn is_among(types: &[String], kind: &str) -> bool {
     types.iter().any(|known| match known.split_once('/') {
         Some(("*", "*")) => true,

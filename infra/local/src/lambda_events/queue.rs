@@ -8,7 +8,7 @@ use crate::template::{ACCOUNT_ID, REGION, STACK_NAME};
 /// A message of a batch.
 #[derive(Clone, Debug)]
 pub struct QueueMessage {
-    /// What the function names it by if it fails.
+    /// The identifier that the function reports if it fails.
     pub id: String,
     pub body: String,
 }

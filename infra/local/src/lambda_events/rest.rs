@@ -87,7 +87,7 @@ impl RestRequest {
         self
     }
 
-    /// Where the request comes from.
+    /// The source of the request.
     #[must_use]
     pub fn source(mut self, source: IpAddr) -> Self {
         self.source = source;
@@ -107,7 +107,7 @@ impl RestRequest {
     }
 }
 
-/// What a function answered to a [`RestRequest`].
+/// The response of a function to a [`RestRequest`].
 #[derive(Clone, Debug)]
 pub struct RestResponse {
     pub status: StatusCode,

@@ -11,7 +11,7 @@ use http::uri::Authority;
 
 use crate::template::Names;
 
-/// What may stand in a request's `Host`. Ports are not compared: a tunnel may have another.
+/// The hosts that a request's `Host` may name. Ports are not compared: a tunnel may have another.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts {
     names: Vec<String>,
@@ -39,7 +39,7 @@ impl Hosts {
         hosts
     }
 
-    /// Whether a request that came in at `local` names one of them, and no other.
+    /// Returns `true` if a request that came in at `local` names one of them, and no other.
     pub(crate) fn has(&self, head: &Parts, local: SocketAddr) -> bool {
         let mut hosts = head.headers.get_all(HOST).iter();
         let header = hosts.next().and_then(|host| host.to_str().ok());
@@ -48,7 +48,7 @@ impl Hosts {
         hosts.next().is_none() && header.is_some_and(is_ours) && target.is_none_or(is_ours)
     }
 
-    /// Whether a page of this origin, such as `http://app.localhost:3000`, came from the gateway, which listens at `port`.
+    /// Returns `true` if a page of this origin, such as `http://app.localhost:3000`, came from the gateway, which listens at `port`.
     pub(crate) fn has_origin(&self, origin: &str, port: u16) -> bool {
         let Some(authority) = origin.strip_prefix("http://") else {
             return false;
@@ -60,7 +60,7 @@ impl Hosts {
         has_port && self.is_ours(authority, None)
     }
 
-    /// Whether it is a name of the API for a client that reaches it at the address `local`.
+    /// Returns `true` if it is a name of the API for a client that reaches it at the address `local`.
     fn is_ours(&self, host: &str, local: Option<IpAddr>) -> bool {
         let Some(name) = name_of(host) else {
             return false;
@@ -85,7 +85,7 @@ fn name_of(host: &str) -> Option<String> {
     Some(name.strip_suffix('.').unwrap_or(&name).to_owned())
 }
 
-/// What stands between a URL's scheme and its path.
+/// The authority of a URL: the part between its scheme and its path.
 fn authority(url: &str) -> Option<String> {
     let (_, rest) = url.split_once("://")?;
     Some(rest.split('/').next()?.to_owned())

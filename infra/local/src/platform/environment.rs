@@ -1,4 +1,4 @@
-//! What a function finds in its environment.
+//! The environment of a function.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

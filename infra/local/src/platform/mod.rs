@@ -84,7 +84,7 @@ impl Platform {
         start::start(options).await
     }
 
-    /// Where the gateway listens.
+    /// The address that the gateway listens at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -109,12 +109,12 @@ impl Platform {
         format!("http://{reachable}")
     }
 
-    /// Whether there was no data before: the data directory is new, or there is none.
+    /// Returns `true` if there was no data before: the data directory is new, or there is none.
     pub fn is_first_start(&self) -> bool {
         self.data.as_ref().is_none_or(DataDirectory::is_new)
     }
 
-    /// What the template declares.
+    /// The resources that the template declares.
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
     }

@@ -1,4 +1,4 @@
-//! How a platform is to run.
+//! The options of a platform.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::{Limits, Registry};
 /// the address at which the proxy listens. The proxy must pass on all headers but those that its own connection makes.
 pub type Proxy = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Send>;
 
-/// Where a platform's template comes from.
+/// The source of a platform's template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplateSource {
     File(PathBuf),
@@ -48,7 +48,7 @@ impl From<PathBuf> for TemplateSource {
     }
 }
 
-/// Where a platform keeps its data.
+/// The storage of a platform's data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// In a directory that is made if it is not there. One platform at a time may use it.
@@ -60,9 +60,9 @@ pub enum Data {
 /// Functions as their real binaries, each in processes of its own behind the Lambda Runtime API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstraps {
-    /// Where the binaries are: `<bin>`, as `cargo build` makes it, or `<bin>/bootstrap`, as `cargo lambda build` does.
+    /// The directory of the binaries: `<bin>`, as `cargo build` makes it, or `<bin>/bootstrap`, as `cargo lambda build` does.
     pub directory: PathBuf,
-    /// How long a process may have nothing to do before it is ended.
+    /// The time that a process may have nothing to do before it is ended.
     pub idle_for: Duration,
 }
 
@@ -76,7 +76,7 @@ impl Bootstraps {
     }
 }
 
-/// How a platform is to run. [`Options::new`] has what a test wants: any free port, nothing kept.
+/// The options of a platform. [`Options::new`] has what a test wants: any free port, nothing kept.
 pub struct Options {
     pub template: TemplateSource,
     /// Values of the template's parameters; the others have their defaults.
@@ -85,19 +85,19 @@ pub struct Options {
     /// 0 takes any free port.
     pub port: u16,
     pub data: Data,
-    /// What functions are told the time by. Expiry of items in memory goes by it too.
+    /// The clock of the functions. Expiry of items in memory goes by it too.
     pub clock: Clock,
     /// The code of the functions.
     pub registry: Registry,
     /// The binaries to run instead of that code. They go by the system's clock.
     pub bootstraps: Option<Bootstraps>,
-    /// Whether schedules fire, at start and later.
+    /// `true` if schedules fire, at start and later.
     pub schedules: bool,
-    /// Whether queue messages are brought to functions.
+    /// `true` if queue messages are brought to functions.
     pub event_sources: bool,
-    /// How much fits through the gateway, and for how long.
+    /// Limits of the gateway on size and time.
     pub limits: Limits,
-    /// How long [`crate::Platform::stop`] waits for what runs.
+    /// The time that [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
     /// A proxy between DynamoDB and its front.
     pub dynamodb_proxy: Option<Proxy>,

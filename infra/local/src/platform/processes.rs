@@ -13,7 +13,7 @@ use crate::invocation::Invoker;
 use crate::runtime_api::{RuntimeApi, find_binary};
 use crate::template::{Deployment, Function, Template, TemplateError};
 
-/// Where a function's binary is.
+/// The path of a function's binary.
 pub(super) fn binary(
     template: &Template,
     function: &Function,
@@ -75,7 +75,7 @@ pub(super) fn prepare(
     Ok((functions, shared, pools))
 }
 
-/// How many batches of messages the template lets a function work on at once.
+/// The number of batches of messages that the template lets a function work on at once.
 fn batches(deployment: &Deployment, function: &str) -> usize {
     let sources = deployment.queue_sources.iter();
     let sources = sources.filter(|source| source.function == function);
@@ -84,7 +84,7 @@ fn batches(deployment: &Deployment, function: &str) -> usize {
         .sum()
 }
 
-/// What the template makes of a function.
+/// A function as the template declares it.
 fn kind(deployment: &Deployment, function: &str) -> Kind {
     let mut routes = deployment.routes.iter();
     let mut sources = deployment.queue_sources.iter();

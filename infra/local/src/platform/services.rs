@@ -19,7 +19,7 @@ use crate::embedded::secrets_manager::{self, Secrets};
 use crate::embedded::sqs::{self, Queues};
 use crate::template::{Deployment, Endpoints};
 
-/// Where the services will listen.
+/// The addresses that the services will listen at.
 pub(super) struct Listeners {
     dynamodb: TcpListener,
     s3: TcpListener,
@@ -35,7 +35,7 @@ pub(super) struct Embedded {
     pub(super) secrets: Arc<Secrets>,
 }
 
-/// What the services are started with.
+/// The settings that the services are started with.
 pub(super) struct Setting<'a> {
     pub(super) deployment: &'a Deployment,
     pub(super) data: Option<&'a DataDirectory>,
@@ -58,7 +58,7 @@ impl Listeners {
         })
     }
 
-    /// What functions are told.
+    /// The environment that functions get.
     pub(super) fn endpoints(&self) -> std::io::Result<Endpoints> {
         let url = |listener: &TcpListener| -> std::io::Result<String> {
             Ok(format!("http://{}", listener.local_addr()?))

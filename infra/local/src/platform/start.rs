@@ -28,9 +28,9 @@ use crate::runtime_api::RuntimeApi;
 use crate::schedules::{Scheduled, Timetable};
 use crate::template::{Deployment, Endpoints, Names, Template};
 
-/// How much of what no response waits for is done side by side: it shall not be in the way of those that do.
+/// The number of background writes that are done side by side: they shall not be in the way of those that do.
 const AFTERWARDS_AT_ONCE: usize = 4;
-/// Whose access key the platform's own is. No function has this name.
+/// The owner of the platform's own access key. No function has this name.
 const PLATFORM: &str = "local";
 
 pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
@@ -277,7 +277,7 @@ async fn build(
     Ok((functions, shared.map(|(config, _)| config)))
 }
 
-/// What event sources and schedules are put together from.
+/// The parts that event sources and schedules are put together from.
 struct Parts<'a> {
     template: &'a Template,
     deployment: &'a Deployment,

@@ -5,7 +5,7 @@ use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How many threads.
+/// The number of threads.
 const COUNT: RangeInclusive<usize> = 2..=8;
 
 /// A runtime that may be dropped anywhere, also in async code. What runs on it then ends at its next await.

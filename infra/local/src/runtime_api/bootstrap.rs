@@ -26,10 +26,10 @@ use super::log::Log;
 use super::server::{Access, RuntimeApi};
 use crate::process;
 
-/// How long Lambda lets a function initialise.
+/// The time that Lambda lets a function initialise.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How a process was when it first asked for an event.
+/// The memory and processor time of a process when it first asked for an event.
 #[derive(Clone, Copy, Debug)]
 pub struct FirstNext {
     /// Since just before the process was started.
@@ -123,7 +123,7 @@ impl Bootstrap {
         })
     }
 
-    /// How the process was when it first asked for an event: the part of a cold start that is the function's own.
+    /// The process when it first asked for an event: the part of a cold start that is the function's own.
     pub fn first_next(&self) -> FirstNext {
         self.first_next
     }

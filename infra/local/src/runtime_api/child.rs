@@ -17,7 +17,7 @@ use super::error::BootstrapError;
 use super::invocation_channel::InvocationChannel;
 use super::log::Log;
 
-/// How long the last output of an ended process is waited for: a process that inherited it may keep it open.
+/// The time that the last output of an ended process is waited for: a process that inherited it may keep it open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The end of the process: to be brought about, and how it was.

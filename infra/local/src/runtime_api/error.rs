@@ -1,4 +1,4 @@
-//! What can go wrong with a function's binary.
+//! The errors of a function's binary.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct FunctionError {
     pub message: String,
 }
 
-/// Why a binary did not start, or gave no result.
+/// The reason why a binary did not start, or gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     #[error("{} cannot be run", .binary.display())]

@@ -1,4 +1,4 @@
-//! Where the caller and the process meet: events go one way, results the other.
+//! The channel between the caller and the process: events go one way, results the other.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::error::{BootstrapError, FunctionError};
 use super::invocation_response::InvocationResponse;
 
-/// How far the process has come.
+/// The progress of the process.
 #[derive(Debug)]
 pub(super) enum Phase {
     Starting,
@@ -29,7 +29,7 @@ pub(super) struct Delivery {
 
 pub(super) type ResultSender = oneshot::Sender<Result<InvocationResponse, BootstrapError>>;
 
-/// Where the caller and the process meet.
+/// The channel between the caller and the process.
 pub(super) struct InvocationChannel {
     phase: watch::Sender<Phase>,
     deliveries: mpsc::Sender<Delivery>,
@@ -37,7 +37,7 @@ pub(super) struct InvocationChannel {
     waiting: tokio::sync::Mutex<mpsc::Receiver<Delivery>>,
     /// The event that the process works on.
     current: Mutex<Option<(String, ResultSender)>>,
-    /// Whether the process waits for an event, done with the one before.
+    /// `true` if the process waits for an event, done with the one before.
     waits: watch::Sender<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! What a function gives back: whole, or piece by piece.
+//! The response of a function: whole, or piece by piece.
 
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ pub(crate) const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
 /// The most bytes of a streamed response.
 const STREAM_LIMIT: usize = 200 * 1024 * 1024;
-/// How many pieces may wait for the client. Beyond that the function waits.
+/// The number of pieces that may wait for the client. Beyond that the function waits.
 const PIECES_WAITING: usize = 16;
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
@@ -86,7 +86,7 @@ impl ResponseStream {
         }
     }
 
-    /// What is left, as the body of a response. It breaks off where the function did.
+    /// The rest as the body of a response. It breaks off where the function did.
     pub(crate) fn into_body(self) -> Body {
         Body::from_stream(unfold(self, |mut pieces| async move {
             let piece = pieces.next().await?;

@@ -1,4 +1,4 @@
-//! What a process writes: passed on to this process's own log, and its end kept to tell why the process ended.
+//! The output of a process: passed on to this process's own log, and its end kept to tell why the process ended.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-/// How much is kept.
+/// The amount that is kept.
 const KEPT: usize = 64 * 1024;
-/// What is longer comes as several lines.
+/// The longest line; a longer one comes as several.
 const LONGEST_LINE: u64 = 64 * 1024;
 
 /// The end of a process's output.
 #[derive(Clone, Debug)]
 pub(super) struct Log {
-    /// Whose lines they are; `None` for lines that are not passed on.
+    /// The owner of the lines; `None` for lines that are not passed on.
     function: Option<Arc<str>>,
     kept: Arc<Mutex<VecDeque<u8>>>,
 }

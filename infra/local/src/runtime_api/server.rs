@@ -35,7 +35,7 @@ use crate::template::{ACCOUNT_ID, REGION};
 const SECRET_LENGTH: usize = 43;
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
-/// What the interface knows of a process's function.
+/// The facts that the interface knows of a process's function.
 #[derive(Clone)]
 struct Served {
     channel: Arc<InvocationChannel>,
@@ -51,7 +51,7 @@ pub(crate) struct RuntimeApi {
     processes: Arc<Mutex<HashMap<String, Router>>>,
 }
 
-/// What a process may ask for, until this is dropped.
+/// The registration of a process, which may ask for events until this is dropped.
 pub(super) struct Access {
     api: RuntimeApi,
     secret: String,
@@ -231,7 +231,7 @@ async fn init_error(State(served): State<Served>, body: Bytes) -> Response {
     accepted(true)
 }
 
-/// What the process reports; its own words if they are not in the form that they should have.
+/// The error that the process reports; its own words if they are not in the form that they should have.
 fn function_error(body: &[u8]) -> FunctionError {
     serde_json::from_slice(body).unwrap_or_else(|_| FunctionError {
         kind: "Unknown".to_owned(),

@@ -19,7 +19,7 @@ pub const ACCOUNT_ID: &str = "000000000000";
 /// `AWS::StackName`
 pub const STACK_NAME: &str = "signalbox";
 
-/// What a template declares, for one set of parameters. Resources whose condition is false are not in it.
+/// A template evaluated for one set of parameters. Resources whose condition is false are not in it.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     pub functions: Vec<Function>,
@@ -31,7 +31,7 @@ pub struct Deployment {
     pub buckets: Vec<Bucket>,
     pub queues: Vec<Queue>,
     pub secrets: Vec<Secret>,
-    /// What the gateway answers by itself, by API Gateway's response type.
+    /// The gateway's own responses, by API Gateway's response type.
     pub gateway_responses: BTreeMap<String, GatewayResponse>,
     /// The API's stage.
     pub stage: String,
@@ -100,7 +100,7 @@ pub struct Names {
     pub allowed_hosts: Vec<String>,
     /// The web pages that may call, by their origins.
     pub allowed_origins: Vec<String>,
-    /// What clients call the API, if that is not what their requests say.
+    /// The name that clients have for the API, if that is not what their requests say.
     pub public_url: Option<String>,
 }
 
@@ -115,7 +115,7 @@ pub struct Function {
     pub environment: BTreeMap<String, String>,
     pub memory_megabytes: u32,
     pub timeout: Duration,
-    /// How many invocations may run side by side, if the template says so.
+    /// The number of invocations that may run side by side, if the template says so.
     pub reserved_concurrency: Option<usize>,
     /// `Text` or `JSON`, if the template says so.
     pub log_format: Option<String>,
@@ -134,7 +134,7 @@ pub struct Route {
     pub function: String,
     /// The event's name.
     pub event: String,
-    /// Whether the response reaches the client as it is made: `ResponseTransferMode: RESPONSE_STREAM`.
+    /// `true` if the response reaches the client as it is made: `ResponseTransferMode: RESPONSE_STREAM`.
     pub streamed: bool,
     /// `TimeoutInMillis`: how long the gateway waits for the function, if the template says so.
     pub timeout: Option<Duration>,
@@ -148,11 +148,11 @@ pub struct QueueSource {
     /// The queue's name.
     pub queue: String,
     pub batch_size: usize,
-    /// How long a batch that is not full waits for more.
+    /// The time that a batch that is not full waits for more.
     pub window: Duration,
-    /// Whether the function says which messages failed; else all of a batch share one fate.
+    /// `true` if the function says which messages failed; else all of a batch share one fate.
     pub report_batch_item_failures: bool,
-    /// How many batches are handled side by side, if the template says so.
+    /// The number of batches that are handled side by side, if the template says so.
     pub maximum_concurrency: Option<usize>,
 }
 
@@ -207,7 +207,7 @@ pub struct Index {
     pub projection: Projection,
 }
 
-/// Which attributes an index holds.
+/// The attributes that an index holds.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Projection {
@@ -235,7 +235,7 @@ pub struct Queue {
     pub redrive: Option<Redrive>,
 }
 
-/// Where messages go that failed too often.
+/// The queue of messages that failed too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redrive {
     pub dead_letter_queue_arn: String,
@@ -251,7 +251,7 @@ pub struct Secret {
     pub content: SecretContent,
 }
 
-/// What a secret holds when it is made.
+/// The value that a secret has when it is made.
 #[derive(Clone, Debug)]
 pub enum SecretContent {
     /// `SecretString`
@@ -275,7 +275,7 @@ pub struct GeneratedSecret {
     pub template: Option<(serde_json::Map<String, Value>, String)>,
 }
 
-/// What the gateway answers in one situation.
+/// The gateway's response in one situation.
 #[derive(Clone, Debug, Default)]
 pub struct GatewayResponse {
     /// `None` leaves the situation's usual status.
@@ -285,7 +285,7 @@ pub struct GatewayResponse {
     pub body: Option<String>,
 }
 
-/// Where a header of a gateway response takes its value from.
+/// The source of a header's value in a gateway response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayHeader {
     /// `'text'`

@@ -140,7 +140,7 @@ fn merge(global: Value, own: Value) -> Value {
     }
 }
 
-/// Whether this map is a function call: one member named `Ref` or `Fn::…`.
+/// Returns `true` if this map is a function call: one member named `Ref` or `Fn::…`.
 pub(super) fn is_intrinsic(map: &Map<String, Value>) -> bool {
     map.len() == 1
         && map

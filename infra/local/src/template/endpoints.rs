@@ -1,4 +1,4 @@
-//! Where the embedded services are.
+//! The addresses of the embedded services.
 
 /// The base URLs of the embedded services, without a trailing slash. Queue URLs are made of them.
 #[derive(Clone, Debug)]

@@ -72,7 +72,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Whether a resource exists: its condition, if it has one, is true.
+    /// Returns `true` if a resource exists: its condition, if it has one, is true.
     pub(super) fn exists(&self, id: &str) -> Result<bool, Problem> {
         let resources = SourcePath::section("Resources");
         let place = resources.at(id);

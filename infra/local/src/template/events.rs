@@ -1,4 +1,4 @@
-//! What invokes functions: their `Api`, `SQS` and `ScheduleV2` events.
+//! The event sources of functions: their `Api`, `SQS` and `ScheduleV2` events.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::source_path::{Problem, SourcePath};
 
 /// The only word that makes a response stream.
 const STREAMED: &str = "RESPONSE_STREAM";
-/// How long API Gateway may be told to wait for a function.
+/// The time that API Gateway may be told to wait for a function.
 const SHORTEST_INTEGRATION_MILLIS: u64 = 50;
 const LONGEST_INTEGRATION_MILLIS: u64 = 29_000;
 const LONGEST_STREAM_MILLIS: u64 = 900_000;

@@ -11,7 +11,7 @@ use super::evaluate::Evaluator;
 use super::properties::{Properties, lenient};
 use super::source_path::{Problem, SourcePath};
 
-/// What SAM takes for a function that says nothing.
+/// The defaults that SAM takes for a function.
 const DEFAULT_TIMEOUT_SECONDS: u64 = 3;
 const DEFAULT_MEMORY_MEGABYTES: u32 = 128;
 

@@ -28,7 +28,7 @@ pub use endpoints::Endpoints;
 use document::Document;
 use source_path::Problem;
 
-/// What is wrong with a template: one line that names the file and the place in it.
+/// An error in a template: one line that names the file and the place in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{file}: {text}", file = .file.display())]
 pub struct TemplateError {

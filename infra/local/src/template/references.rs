@@ -1,4 +1,4 @@
-//! What `Ref` and `Fn::GetAtt` give on this machine.
+//! The values of `Ref` and `Fn::GetAtt` on this machine.
 
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
-//! Where in the template something stands, for error messages.
+//! A place in the template, for error messages.
 
 use std::borrow::Cow;
 
-/// How deep references may lead into one another. Only a cycle goes further.
+/// The depth to which references may lead into one another. Only a cycle goes further.
 const DEEPEST: usize = 100;
 
 /// A position in the template, as a path from its root. Costs nothing until a problem is found there.
@@ -81,7 +81,7 @@ impl<'a> SourcePath<'a> {
     }
 }
 
-/// What is wrong with the template, and where.
+/// An error in the template, and its place.
 #[derive(Debug)]
 pub(super) struct Problem {
     /// The path from the template's root.

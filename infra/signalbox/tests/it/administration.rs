@@ -1,4 +1,4 @@
-//! What the owner of a data directory does on the command line.
+//! Administration of a data directory on the command line.
 
 use std::process::Output;
 
@@ -9,7 +9,7 @@ use crate::process::{Client, Home, Running};
 
 const DEMO: &str = "demo@signalbox.example";
 
-/// What a command that worked has shown.
+/// The output of a command that worked.
 #[track_caller]
 fn shown(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");

@@ -20,7 +20,7 @@ const EMAIL: &str = "canary-email-44d1@example.com";
 const GUEST: &str = "canary-guest-9e07@example.com";
 const QUERY: &str = "canaryquery3b6f";
 
-/// What was planted, by what it is.
+/// The planted texts, by their kinds.
 #[derive(Default)]
 struct Planted {
     /// Handed out or taken in once, and never shown again.
@@ -257,7 +257,7 @@ async fn play(platform: &Running) -> Planted {
     planted
 }
 
-/// What stands before `text`, if it is there.
+/// The text before `text`, if that is there.
 fn find(content: &[u8], text: &str) -> Option<String> {
     let at = content
         .windows(text.len())

@@ -19,10 +19,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 pub(crate) const TEMPLATE: &str = include_str!("fixture.yaml");
 
-/// How long a test waits for what should happen at once. Only a failing test waits that long.
+/// The time that a test waits for what should happen at once. Only a failing test waits that long.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// What functions saw, in the order in which they saw it.
+/// The events that functions saw, in their order.
 pub(crate) struct Seen {
     pub(crate) batches: UnboundedReceiver<SqsEvent>,
     pub(crate) dead: UnboundedReceiver<SqsEvent>,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::fixture::{MAX_WAIT, next, options, start, start_error, template};
 
-/// What has the form of a session's credential.
+/// A text of the form of a session's credential.
 pub(crate) const SESSION: &str = "a.b.c";
 
 #[tokio::test]

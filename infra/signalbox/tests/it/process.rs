@@ -102,7 +102,7 @@ impl Home {
 pub(crate) struct Running {
     child: Child,
     pub(crate) url: String,
-    /// What it has printed before that.
+    /// The lines that it has printed before that.
     pub(crate) greeting: String,
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::fixture::MAX_WAIT;
 use crate::process::{Client, Home, Running};
 
-/// How soon after `ready` everything that was interrupted has gone on.
+/// The time after `ready` until everything that was interrupted has gone on.
 const SOON: Duration = Duration::from_secs(5);
 
 /// An outside service that answers nothing until it is told to.

@@ -52,7 +52,7 @@ async fn a_request_to_another_name_is_refused() {
     }
 }
 
-/// What is answered to these bytes, which may be no whole request, and after how long.
+/// The response to these bytes, which may be no whole request, and after how long.
 async fn answered(platform: &Platform, bytes: &str) -> (String, Duration) {
     let started = Instant::now();
     let mut connection = TcpStream::connect(platform.address()).await.unwrap();

@@ -34,7 +34,7 @@ fn script(text: &str) -> (TempDir, PathBuf) {
     (directory, file)
 }
 
-/// What the process would say to the Runtime API.
+/// The calls of the process to the Runtime API.
 struct Process {
     client: Client,
     base: String,

@@ -20,10 +20,10 @@ const REPEATABLE: usize = 1000;
 const UNREPEATABLE: usize = 250;
 /// Requests that are sent at once.
 const CLIENTS: usize = 16;
-/// How long all of it may take on a machine that is busy with other tests.
+/// The time that all of it may take on a machine that is busy with other tests.
 const MAX_WAIT: Duration = Duration::from_secs(240);
 
-/// How often each key of each method has arrived.
+/// The number of times that each key of each method has arrived.
 type Effects = Arc<Mutex<BTreeMap<(String, String), usize>>>;
 
 /// An outside service that is slow.
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    /// How often each key has arrived by this method.
+    /// The number of times that each key has arrived by this method.
     fn effects(&self, method: &str) -> Vec<(String, usize)> {
         let effects = self.effects.lock().unwrap();
         let of_method = effects.iter().filter(|((by, _), _)| by == method);

@@ -1,4 +1,4 @@
-//! What a template evaluates to, and the one line that says why it does not.
+//! Templates evaluated, and the one line that says why one cannot be.
 
 use std::collections::BTreeMap;
 

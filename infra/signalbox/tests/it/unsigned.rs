@@ -63,7 +63,7 @@ fn listening(process: u32) -> BTreeSet<u16> {
     ports
 }
 
-/// What a process of this machine, a web page or a name that leads here may send. `key` is the id of an access key of this start.
+/// The requests that a process of this machine, a web page or a name that leads here may send. `key` is the id of an access key of this start.
 fn tries(client: &Client, url: &str, key: &str) -> Vec<RequestBuilder> {
     let mut tries = vec![
         client.get(url),

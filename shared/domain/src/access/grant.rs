@@ -4,7 +4,7 @@ use super::{Role, least_role};
 use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
 
-/// What a caller has, and so may grant.
+/// The rights that a caller has, and so may grant.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
     pub role: Role,
@@ -13,7 +13,7 @@ pub struct Holding<'a> {
 }
 
 impl Holding<'_> {
-    /// Whether the caller may use a workspace of the organization.
+    /// Returns `true` if the caller may use a workspace of the organization.
     pub fn may_use(&self, workspace: WorkspaceId) -> bool {
         self.workspaces.is_none_or(|own| own.contains(&workspace))
     }
@@ -31,7 +31,7 @@ impl Holding<'_> {
     }
 }
 
-/// What is to be granted.
+/// The rights that are to be granted.
 #[derive(Clone, Copy, Debug)]
 pub enum Grant<'a> {
     Role(Role),
@@ -41,7 +41,7 @@ pub enum Grant<'a> {
     /// Requests of a key in a minute.
     RequestsPerMinute {
         wanted: u32,
-        /// What the operator allows the key.
+        /// The limits that the operator allows the key.
         allowed: u32,
     },
 }

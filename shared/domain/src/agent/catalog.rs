@@ -8,7 +8,7 @@ use super::parameters::ParameterSpec;
 /// Names the types of agents, each with its slug and the number in its template id. Both are fixed for ever: clients store them.
 macro_rules! agent_types {
     ($($name:ident: $slug:literal, $number:literal;)*) => {
-        /// What an agent does (AgentPlatform's agents page).
+        /// The type of an agent (AgentPlatform's agents page).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum AgentType {
@@ -40,7 +40,7 @@ agent_types! {
     SupportTriage: "support_triage", 4;
 }
 
-/// What can be installed: an agent type as the catalog shows it.
+/// An agent type as the catalog shows it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct AgentTemplate {
     /// The `agent_template_id` of an install.
@@ -50,7 +50,7 @@ pub struct AgentTemplate {
     pub agent_type: AgentType,
     pub name: &'static str,
     pub description: &'static str,
-    /// Whether it can be installed.
+    /// `true` if it can be installed.
     pub available: bool,
     pub parameters: Vec<ParameterSpec>,
 }

@@ -49,7 +49,7 @@ struct ParameterSpecMembers {
     description: String,
     #[schema(rename = "type")]
     kind: ParameterType,
-    /// What can be chosen, where `type` is `selection`.
+    /// The choices, where `type` is `selection`.
     #[schema(nullable = false)]
     options: Option<Vec<String>>,
     required: bool,
@@ -218,7 +218,7 @@ pub const TOOLS: [&str; 4] = [
 /// The most agents that one may be allowed to start by name or id.
 const MAX_ALLOWED_AGENTS: usize = 20;
 
-/// Whether a value is a whole number from 1 to `most`.
+/// Returns `true` if a value is a whole number from 1 to `most`.
 pub fn integer_in_range(value: &Value, most: u64) -> Result<(), String> {
     if value
         .as_u64()
@@ -230,7 +230,7 @@ pub fn integer_in_range(value: &Value, most: u64) -> Result<(), String> {
     }
 }
 
-/// Whether a value is a list of names among those that are known.
+/// Returns `true` if a value is a list of names among those that are known.
 pub fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
     let fine = value.as_array().is_some_and(|names| {
         names
@@ -244,7 +244,7 @@ pub fn names_within(value: &Value, known: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Whether a value is `*` or a list of ids of agents.
+/// Returns `true` if a value is `*` or a list of ids of agents.
 pub fn agents(value: &Value) -> Result<(), String> {
     let is_id = |agent: &Value| {
         agent
@@ -264,7 +264,7 @@ pub fn agents(value: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether a value is a list of host names, each with an optional leading `*.`.
+/// Returns `true` if a value is a list of host names, each with an optional leading `*.`.
 pub fn hosts(value: &Value) -> Result<(), String> {
     let is_host = |host: &str| {
         let name = host.strip_prefix("*.").unwrap_or(host);

@@ -1,4 +1,4 @@
-//! What support triage goes by: rules for the priority of a request, and when a person must look.
+//! The rules of support triage: rules for the priority of a request, and when a person must look.
 
 use std::collections::HashSet;
 
@@ -45,11 +45,11 @@ pub struct Rule {
     pub name: Option<String>,
     pub priority: Priority,
     pub when: Condition,
-    /// Whether a person must look at what it applies to.
+    /// `true` if a person must look at what it applies to.
     pub escalate: bool,
 }
 
-/// When something applies.
+/// The conditions on which something applies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
@@ -86,7 +86,7 @@ impl Words {
         Self(spaced)
     }
 
-    /// Which keywords of these conditions the text has, in one pass over it, however many there are.
+    /// The keywords of these conditions that the text has, in one pass over it, however many there are.
     pub fn find<'k>(&self, conditions: impl IntoIterator<Item = &'k Condition>) -> Found<'k> {
         let keywords: Vec<&str> = conditions
             .into_iter()
@@ -115,7 +115,7 @@ impl Words {
         Found(found)
     }
 
-    /// What a text has that has a keyword.
+    /// The tokens of a text that has a keyword.
     fn wanted(keyword: &str) -> String {
         let words = Self::of(keyword).0;
         let mut wanted = words.as_str();

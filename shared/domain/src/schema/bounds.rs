@@ -1,4 +1,4 @@
-//! How much a schema does to a value, known from its graph.
+//! The work that a schema does on a value, known from its graph.
 //!
 //! Validation walks through the graph as through a tree: a subschema with two ways to it is applied twice. Where there is a
 //! circle, each round has to go on to a part of the value, and no part may be reached in two ways; then a circle is walked once
@@ -7,7 +7,7 @@
 use super::MAX_NODES;
 use super::graph::{Applied, Edge, Graph, Node};
 
-/// How many subschemas may be applied to one value one inside the other. Each is some frames on the stack, at every level of a
+/// The number of subschemas that may be applied to one value one inside the other. Each is some frames on the stack, at every level of a
 /// value.
 const MAX_CHAIN: usize = 32;
 
@@ -95,7 +95,7 @@ fn check_chains(graph: &Graph<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Which nodes lie on circles, and which lead to some.
+/// The nodes that lie on circles, and those that lead to some.
 struct Circles {
     /// The number of the node's component.
     component: Vec<usize>,
@@ -132,7 +132,7 @@ impl Circles {
         circles
     }
 
-    /// Why a node may not be on the circle that it is on.
+    /// The reason why a node may not be on the circle that it is on.
     fn fault(&self, index: usize, node: &Node<'_>) -> Option<&'static str> {
         if !self.on_circle[index] {
             return None;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::payload::MAX_DEPTH;
 
-/// How much of a schema's own text an error repeats, in characters.
+/// The part of a schema's own text that an error repeats, in characters.
 const MAX_SHOWN: usize = 200;
 
 /// Unique items are hashed whole, and up to fifteen are compared with each other; where lists lie in lists, at each level again.
@@ -18,7 +18,7 @@ const UNIQUE_WORK: u64 = 4 * MAX_DEPTH as u64;
 /// A format, such as that of an address, is parsed.
 const FORMAT_READS: u64 = 8;
 
-/// How a subschema is applied.
+/// The way in which a subschema is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Applied {
     /// To the same value, together with others.
@@ -32,7 +32,7 @@ pub(super) enum Applied {
 }
 
 impl Applied {
-    /// Whether it is to the same value.
+    /// Returns `true` if it is to the same value.
     pub(super) fn is_in_place(self) -> bool {
         matches!(self, Self::Combined | Self::Referred)
     }
@@ -48,18 +48,18 @@ pub(super) struct Edge {
 pub(super) struct Node<'a> {
     pub(super) schema: &'a Value,
     pub(super) edges: Vec<Edge>,
-    /// Where it stands: behind which node and keyword, for errors.
+    /// Its place: behind which node and keyword, for errors.
     from: Option<(usize, &'a str)>,
 }
 
 impl<'a> Node<'a> {
-    /// Whether a keyword of it evaluates again what is in place.
+    /// Returns `true` if a keyword of it evaluates again what is in place.
     pub(super) fn evaluates_again(&self) -> bool {
         let has = |name| self.schema.get(name).is_some();
         has("unevaluatedProperties") || has("unevaluatedItems")
     }
 
-    /// How often it looks at each part of a value, at most. One look takes some ten nanoseconds.
+    /// The most looks at each part of a value. One look takes some ten nanoseconds.
     pub(super) fn work(&self) -> u64 {
         let unique = if self.wants_unique_items() {
             UNIQUE_WORK
@@ -69,7 +69,7 @@ impl<'a> Node<'a> {
         1 + unique + self.compared_values() / 4
     }
 
-    /// How often it reads each byte of text, at most, or takes as long as if it did. Patterns are not counted.
+    /// The most reads of each byte of text, or the time of as many. Patterns are not counted.
     pub(super) fn reads(&self) -> u64 {
         let has = |name: &str| u64::from(self.schema.get(name).is_some());
         let lengths = has("minLength") + has("maxLength");
@@ -220,7 +220,7 @@ impl<'a> Building<'a> {
     }
 }
 
-/// How a keyword applies the schemas that it has; `None` for one that has none.
+/// The way in which a keyword applies the schemas that it has; `None` for one that has none.
 fn applied(keyword: &str) -> Option<Applied> {
     Some(match keyword {
         "allOf" | "anyOf" | "oneOf" | "not" | "if" | "then" | "else" | "dependentSchemas"
@@ -245,7 +245,7 @@ fn has_schemas_by_name(keyword: &str) -> bool {
     )
 }
 
-/// Where references lead.
+/// The targets of references.
 struct Places<'a> {
     root: &'a Value,
     /// The schema's own address, by which it may name itself.

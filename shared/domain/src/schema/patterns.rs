@@ -11,7 +11,7 @@ use super::{bounds, shortened};
 
 /// The largest compiled pattern, in bytes. One class of all letters has 30,000.
 pub(super) const MAX_SIZE: usize = 256 * 1024;
-/// How many different ones a schema may have: each is compiled.
+/// The number of different ones in a schema: each is compiled.
 const MAX_COUNT: usize = 200;
 /// The most that all patterns may have, each counted as often as it is applied.
 const MAX_TOTAL: u64 = 2 * 1024 * 1024;

@@ -5,13 +5,13 @@ use crate::access::Role;
 use crate::identity::{Member, MemberStatus};
 use crate::ids::{OrganizationId, WorkspaceId};
 
-/// What the maker of a token may do in the token's organization.
+/// The rights of a token's maker in the token's organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Maker {
     /// The organization that the maker belongs to.
     pub organization_id: OrganizationId,
     pub role: Role,
-    /// Whether the maker may use all workspaces of the token's organization.
+    /// `true` if the maker may use all workspaces of the token's organization.
     pub all_workspaces: bool,
 }
 

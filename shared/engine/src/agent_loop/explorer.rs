@@ -25,13 +25,13 @@ struct World {
     journal: Vec<Step>,
     outcome: Option<Outcome>,
     workers: [Option<Worker>; 2],
-    /// How often each call was made; counted to 2.
+    /// The number of times that each call was made; counted to 2.
     effects: BTreeMap<String, u8>,
     /// The head says so.
     paused: bool,
     /// The mark beside the head.
     pause_wanted: bool,
-    /// What the person may still do.
+    /// The actions that the person may still take.
     pauses_left: u8,
     may_stop: bool,
 }
@@ -50,7 +50,7 @@ struct Worker {
 /// The tools that the model asks for, turn by turn; then it ends.
 type Script = &'static [&'static [&'static str]];
 
-/// What the model answers.
+/// The answers of the model.
 fn answer(script: Script, turn: usize) -> ModelResponse {
     let tools = script.get(turn).copied().unwrap_or_default();
     let call = |tool: &&str| ToolCall {

@@ -1,4 +1,4 @@
-//! What happens to a run, event by event: recording what is reported, and folding a journal that was stored.
+//! The events of a run: recording what is reported, and folding a journal that was stored.
 
 use domain::payload::{self, MAX_DEPTH, MAX_PAYLOAD, is_deeper, is_too_large};
 use domain::run::{StepEvent, TokenUsage, ToolOutcome};
@@ -11,9 +11,9 @@ use crate::limits::Limits;
 use crate::machine::{Effect, Machine};
 use crate::outcome::shortened;
 
-/// How many calls a model may ask for in one answer.
+/// The number of calls that a model may ask for in one answer.
 const MAX_CALLS: usize = 32;
-/// How deep a tool's result or a provider's own content may be, both of which have a value from outside within them.
+/// The depth of a tool's result or a provider's own content, both of which have a value from outside within them.
 const MAX_DEPTH_AROUND: usize = MAX_DEPTH + 8;
 
 impl Machine for State {
@@ -259,7 +259,7 @@ impl State {
         self.must_write |= must_write;
     }
 
-    /// What the last answer comes to under the output schema.
+    /// The last answer has been checked under the output schema.
     pub fn checked(&mut self, checked: Result<Value, String>) {
         self.checked = Some(checked);
     }

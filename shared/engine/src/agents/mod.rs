@@ -17,7 +17,7 @@ use crate::definition::Definition;
 
 /// A type of agent.
 trait AgentKind: Sync {
-    /// What the catalog calls it.
+    /// The name in the catalog.
     fn name(&self) -> &'static str;
 
     /// One sentence for the catalog.
@@ -25,12 +25,12 @@ trait AgentKind: Sync {
 
     fn parameters(&self) -> Vec<ParameterSpec>;
 
-    /// What is wrong with parameters that fit one by one: the name of one, and a message.
+    /// An error in parameters that fit one by one: the name of one, and a message.
     fn check(&self, _parameters: &Map<String, Value>) -> Option<(&'static str, String)> {
         None
     }
 
-    /// What a run under `version` follows.
+    /// The definition that a run under `version` follows.
     ///
     /// # Errors
     /// The text for people: why such an agent cannot run.
@@ -46,7 +46,7 @@ fn kind(agent_type: AgentType) -> &'static dyn AgentKind {
     }
 }
 
-/// What the catalog shows of a type.
+/// The entry of a type in the catalog.
 pub fn template(agent_type: AgentType) -> AgentTemplate {
     let kind = kind(agent_type);
     AgentTemplate {

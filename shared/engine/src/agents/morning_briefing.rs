@@ -18,7 +18,7 @@ use crate::definition::Definition;
 use crate::model_choice::ModelChoice;
 use crate::result::{Outcomes, RunResult, first_of};
 
-/// What a briefing may tell of.
+/// The sections that a briefing may have.
 const SECTIONS: [&str; 4] = ["weather", "activity", "calendar", "email"];
 
 pub(super) struct MorningBriefing;
@@ -59,11 +59,11 @@ impl AgentKind for MorningBriefing {
     }
 }
 
-/// What a briefing shall tell.
+/// The sections that a briefing shall have.
 #[derive(Debug)]
 struct Briefing {
     detailed: bool,
-    /// What was asked for and is not connected.
+    /// The sections that were asked for and are not connected.
     missing: Vec<String>,
 }
 

@@ -3,7 +3,7 @@
 use domain::agent::{ParameterKind, ParameterSpec};
 use domain::model;
 
-/// Which models an agent asks.
+/// The models that an agent asks.
 pub(super) fn models() -> [ParameterSpec; 4] {
     use ParameterKind::{Json, Number, Text};
     [

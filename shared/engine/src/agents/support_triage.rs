@@ -18,13 +18,13 @@ use crate::model_choice::ModelChoice;
 use crate::outcome::Outcome;
 use crate::result::{Outcomes, RunResult, shown_by_default};
 
-/// How much of a request is repeated that has no sentence to quote, in characters.
+/// The part of a request that is repeated that has no sentence to quote, in characters.
 const EXCERPT: usize = 300;
 
 const NOT_GENERATIVE: &str = "This was put together from rules, a template and sentences of the request: builtin/extractive is not \
                               generative. With a hosted model the agent writes the response.";
 
-/// What is known of a request before a model has seen it.
+/// The facts about a request before a model has seen it.
 #[derive(Debug)]
 struct Triage {
     auto_notify: bool,
@@ -34,7 +34,7 @@ struct Triage {
     matched: Vec<MatchedRule>,
     /// The keywords for which a person must look by the criteria for that.
     criteria: Option<Vec<String>>,
-    /// How many conditions are in words, which only a hosted model can judge.
+    /// The number of conditions in words, which only a hosted model can judge.
     in_words: usize,
 }
 
@@ -49,7 +49,7 @@ struct MatchedRule {
     keywords: Vec<String>,
 }
 
-/// What a model thinks.
+/// The assessment of a model.
 #[derive(Deserialize)]
 struct Opinion {
     priority: Priority,
@@ -273,7 +273,7 @@ impl Triage {
         self.matched.iter().find(|rule| rule.priority == highest)
     }
 
-    /// Why a person must look, by keywords.
+    /// The reasons why a person must look, by keywords.
     fn escalation(&self) -> Option<String> {
         let rule = self.matched.iter().find(|rule| rule.escalate);
         let by_rule = rule.map(|rule| format!("{} has a person look.", rule.title()));
@@ -283,7 +283,7 @@ impl Triage {
         })
     }
 
-    /// What the rules say, each in a sentence.
+    /// The findings of the rules, each in a sentence.
     fn rulings(&self) -> Vec<String> {
         let deciding = self.deciding().map(|rule| {
             let (title, priority) = (rule.title(), rule.priority.as_str());

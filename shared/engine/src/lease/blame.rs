@@ -1,4 +1,4 @@
-//! Whether a lease that ran out counts against its run.
+//! `true` if a lease that ran out counts against its run.
 //!
 //! When a worker dies, all runs that it works on lose their leases, and one of them may be the cause. That counts against none of
 //! them: each goes on alone, in a process that works on nothing else. A lease that is lost there counts, and three of them end the
@@ -18,7 +18,7 @@ pub(crate) const MAX_LOST_LEASES: u8 = 3;
 /// So many ends of the whole platform at the same step are the run's own fault.
 pub(crate) const MAX_ABANDONED: u8 = 10;
 
-/// How a lease is taken.
+/// The terms on which a lease is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Blame {
     /// Leases that count against the run.
@@ -44,13 +44,13 @@ impl Blame {
         }
     }
 
-    /// Whether the run is to be ended instead.
+    /// Returns `true` if the run is to be ended instead.
     pub(crate) fn is_enough(&self) -> bool {
         self.lost_leases >= MAX_LOST_LEASES || self.abandoned_leases >= MAX_ABANDONED
     }
 }
 
-/// Whether the next worker of a run shall work on nothing else: the run has lost a lease at its present step, or loses the one it
+/// Returns `true` if the next worker of a run shall work on nothing else: the run has lost a lease at its present step, or loses the one it
 /// has. Leases from before `abandoned_before` ended with the platform, and say nothing about a process.
 pub fn goes_alone(run: &Run, abandoned_before: Option<DateTime<Utc>>) -> bool {
     let lease = run.lease.as_ref();

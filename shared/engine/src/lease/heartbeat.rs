@@ -17,12 +17,12 @@ use crate::run_head::is_lost;
 use crate::stream_buffer::StreamBuffer;
 use crate::stream_sink::{JournalSink, StreamSink};
 
-/// When the first of an answer is shown, and how often more of it.
+/// The time until the first of an answer is shown, and the interval until more of it is.
 const SHOWN_FIRST: Duration = Duration::from_millis(50);
 const SHOWN_EVERY: Duration = Duration::from_millis(250);
-/// When a lease that could not be renewed is tried again.
+/// The time after which a lease that could not be renewed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How often a piece is tried whose place was taken, or whose run was renewed meanwhile.
+/// The number of times that a piece is tried whose place was taken, or whose run was renewed meanwhile.
 const ATTEMPTS: u32 = 3;
 
 impl LeasedRun<'_> {
@@ -243,7 +243,7 @@ impl LeasedRun<'_> {
     }
 }
 
-/// What became of a piece of an answer.
+/// The outcome of showing a piece of an answer.
 enum Tried {
     Shown,
     /// There is another piece in its place.

@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::run_head::is_held;
 use crate::stop::{in_doubt, stop_note};
 
-/// What a run follows: its agent's version with a deletion that ends it, and its journal.
+/// The inputs of a run: its agent's version with a deletion that ends it, and its journal.
 type Follows = (
     Result<(Option<AgentVersion>, Option<DeletionTarget>)>,
     Result<LoadedRun>,
@@ -115,7 +115,7 @@ impl Runner {
         done
     }
 
-    /// What becomes of a run without a place that was given back.
+    /// The progress of a run without a place that was given back.
     pub(super) async fn wait_for_place(&self, run: &Run) -> Result<Progress> {
         Ok(match self.places.queue_up(run).await? {
             // One that has become free just now.

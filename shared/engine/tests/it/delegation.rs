@@ -24,7 +24,7 @@ async fn only_run_of(platform: &Platform, agent: &Agent) -> Run {
     run.clone()
 }
 
-/// What a run that has ended says.
+/// The output or error of a run that has ended.
 async fn said(platform: &Platform, run: &Run) -> String {
     let stored = platform.stored(run).await;
     assert_eq!(stored.status, RunStatus::Completed, "{:?}", stored.error);

@@ -1,4 +1,4 @@
-//! What a run needs around it: the tables in an embedded DynamoDB, and a server that plays the world outside.
+//! The platform around a run: the tables in an embedded DynamoDB, and a server that plays the world outside.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use store::{RunFilter, Store};
 use tools::{ToolCatalog, ToolSettings};
 
-/// How long the world's `/slow` takes.
+/// The time that the world's `/slow` takes.
 pub(crate) const SLOW: Duration = Duration::from_millis(1500);
 
 /// A request that the world has seen.
@@ -134,7 +134,7 @@ impl Platform {
         }
     }
 
-    /// What the world has seen of tools.
+    /// The requests of tools that the world has seen.
     pub(crate) fn hits(&self) -> Vec<Hit> {
         let hits = self.world.hits.lock().unwrap();
         hits.iter()

@@ -1,4 +1,4 @@
-//! What it means when Bedrock does not answer.
+//! Failures of Bedrock.
 
 use std::error::Error;
 
@@ -17,7 +17,7 @@ use crate::failure::{MAX_ERROR, of_status, unreadable};
 use crate::redact::hide;
 
 impl Bedrock {
-    /// Why there is no answer at all.
+    /// The reason why there is no answer at all.
     pub(super) fn failure(
         &self,
         error: &SdkError<ConverseStreamError, HttpResponse>,
@@ -58,7 +58,7 @@ impl Bedrock {
         }
     }
 
-    /// Why an answer does not go on; `None` when it just ends, or is not one.
+    /// The reason why an answer does not go on; `None` when it just ends, or is not one.
     pub(super) fn failure_in_the_middle<R: std::fmt::Debug + 'static>(
         &self,
         error: &SdkError<ConverseStreamOutputError, R>,
@@ -89,7 +89,7 @@ impl Bedrock {
     }
 }
 
-/// What our own client had against it.
+/// The objection of our own client.
 fn outbound_cause(error: &(dyn Error + 'static)) -> Option<OutboundError> {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,4 +1,4 @@
-//! What Converse is asked.
+//! Requests of Converse.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What Converse answers, in pieces.
+//! Answers of Converse, in pieces.
 
 use std::collections::BTreeMap;
 
@@ -117,17 +117,17 @@ impl StreamAccumulator {
         told
     }
 
-    /// How many bytes there are so far.
+    /// The number of bytes so far.
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// Whether the answer has its end.
+    /// Returns `true` if the answer has its end.
     pub(super) fn is_complete(&self) -> bool {
         self.stop.is_some()
     }
 
-    /// What it means that no more comes.
+    /// The meaning of the end of the stream.
     pub(super) fn broken(&self) -> ModelError {
         if self.blocks.is_empty() {
             unreadable()

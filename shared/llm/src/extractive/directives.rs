@@ -7,7 +7,7 @@ use super::filling::Filler;
 use super::input::{Input, structured};
 use crate::{Message, ModelRequest};
 
-/// What the directives of a conversation ask for now.
+/// The request of a conversation's directives now.
 pub(super) struct Directives {
     /// The call to make, when one is left.
     pub(super) next: Option<ToolCall>,

@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 
 use super::places::{Place, Text, kind_of_body, placeholder};
 
-/// How much of the input all directives of a conversation may take up, in bytes.
+/// The part of the input that all directives of a conversation may take up, in bytes.
 const MAX_FILLED: usize = 2 * MAX_PAYLOAD;
 
 /// Puts parts of the input where templates name them.
 pub(super) struct Filler<'v> {
     input: &'v Value,
-    /// How many bytes may still be put in: a short template can name a long input often.
+    /// The number of bytes that may still be put in: a short template can name a long input often.
     budget: usize,
 }
 

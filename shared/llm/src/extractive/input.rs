@@ -1,4 +1,4 @@
-//! What a run gives the model to read.
+//! The text that a run gives the model to read.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Message;
 
-/// Where a JSON input has its question, and where its text.
+/// The members of a JSON input that hold its question and its text.
 const QUESTION: [&str; 2] = ["question", "query"];
 const TEXT: [&str; 3] = ["text", "document", "content"];
 
@@ -20,7 +20,7 @@ pub(super) struct Input<'a> {
 
 /// A text of the input.
 pub(super) struct Passage<'a> {
-    /// What the input calls it, when that tells anything.
+    /// The name that the input has for it, if it is telling.
     pub(super) heading: Option<String>,
     pub(super) text: Cow<'a, str>,
 }

@@ -31,7 +31,7 @@ const BLOCKS: [&str; 24] = [
 /// Elements whose content is not for reading.
 const HIDDEN: [&str; 5] = ["script", "style", "noscript", "template", "head"];
 
-/// What a reader would see of a page, near enough to quote from: tags are left out, headings come as Markdown.
+/// The visible text of a page, near enough to quote from: tags are left out, headings come as Markdown.
 pub(super) fn text_of_html(page: &str) -> String {
     let lower = page.to_ascii_lowercase();
     let mut text = String::with_capacity(page.len() / 2);

@@ -1,4 +1,4 @@
-//! Where a value stands in a text, and how it is written there so that it stays there.
+//! The place of a value in a text, and the form in which it is written there so that it stays there.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// What a text is.
+/// The kind of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Nothing that has places.
@@ -23,7 +23,7 @@ pub(super) enum Place {
     Markup,
 }
 
-/// What the body of an `http_request` is: what its content type says; without one, or where the input says it, what it looks like.
+/// The kind of an `http_request` body: what its content type says; without one, or where the input says it, what it looks like.
 pub(super) fn kind_of_body(arguments: &Map<String, Value>) -> Place {
     let headers = arguments.get("headers").and_then(Value::as_object);
     let mut kinds = headers.into_iter().flatten().filter_map(|(name, value)| {
@@ -50,7 +50,7 @@ pub(super) fn kind_of_body(arguments: &Map<String, Value>) -> Place {
     }
 }
 
-/// Whether a text is a JSON object or list once something stands for its placeholders.
+/// Returns `true` if a text is a JSON object or list once something stands for its placeholders.
 fn is_json_when_filled(template: &str) -> bool {
     let mut filled = String::new();
     let mut rest = template;
@@ -70,7 +70,7 @@ pub(super) struct Text {
     text: String,
     /// In a URL: where the segment of the path begins that is being written; behind `?` or `#` there is none.
     segment: Option<usize>,
-    /// Whether a value is part of that segment.
+    /// `true` if a value is part of that segment.
     segment_has_value: bool,
     /// In JSON: between quotes.
     is_quoted: bool,

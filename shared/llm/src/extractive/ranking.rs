@@ -1,4 +1,4 @@
-//! Which sentences of a text to quote.
+//! The sentences of a text to quote.
 //!
 //! Sentences are vectors of TF-IDF weights. For a summary each is rated by its nearness to the centre of the
 //! text, its place, and the words of the instructions that it, or its heading, takes up; picking is greedy:
@@ -15,7 +15,7 @@ const ANSWER_THRESHOLD: f32 = 0.45;
 /// Others are added when they come this near to the best one.
 const NEAR_BEST: f32 = 0.6;
 
-/// How many words of a question or of the instructions are looked for, the rarest of them: every sentence of the text is searched
+/// The number of words of a question or of the instructions that are looked for, the rarest of them: every sentence of the text is searched
 /// for each.
 const MAX_TERMS: usize = 100;
 
@@ -193,7 +193,7 @@ impl<'t> Index<'t> {
         chosen
     }
 
-    /// What each sentence is worth by itself, from its nearness to the centre and its place.
+    /// The worth of each sentence by itself, from its nearness to the centre and its place.
     fn standing(&self) -> Vec<f32> {
         let mut centre = vec![0_f32; self.idf.len()];
         self.vectors
@@ -264,7 +264,7 @@ impl<'t> Index<'t> {
         weightiest(facets.collect(), |facet| facet.weight)
     }
 
-    /// How far a quotation takes up a word: by having it, or by standing under a heading that has it.
+    /// The degree to which a quotation takes up a word: by having it, or by standing under a heading that has it.
     fn serves(&self, sentence: usize, term: usize) -> f32 {
         let place = self.text.sentences[sentence].place as f32;
         let by_heading = if self.heading_has(sentence, term) {
@@ -276,7 +276,7 @@ impl<'t> Index<'t> {
         by_heading + by_itself
     }
 
-    /// How far a sentence answers with a word: fully by having it, partly from its heading or a neighbour.
+    /// The degree to which a sentence answers with a word: fully by having it, partly from its heading or a neighbour.
     fn answers(&self, sentence: usize, term: usize) -> f32 {
         let beside = |other: usize| {
             self.has(other, term)

@@ -10,7 +10,7 @@ use super::ranking::Index;
 use super::sentences::Text;
 use crate::Message;
 
-/// How much of a JSON result or of a short text is shown, in bytes.
+/// The part of a JSON result or of a short text that is shown, in bytes.
 const SHOWN: usize = 4_000;
 /// A text up to this size is quoted whole, in bytes.
 const WHOLE: usize = 1_000;

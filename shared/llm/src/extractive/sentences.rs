@@ -22,9 +22,9 @@ pub(super) struct Sentence {
     pub(super) text: String,
     /// Index into `Text::sections`.
     pub(super) section: Option<usize>,
-    /// How many sentences of its section come before it.
+    /// The number of sentences of its section before it.
     pub(super) place: usize,
-    /// Whether it is a row of a table.
+    /// `true` if it is a row of a table.
     pub(super) is_row: bool,
 }
 
@@ -76,7 +76,7 @@ struct Reader {
     /// Sentences that the current section has so far.
     place: usize,
     paragraph: String,
-    /// How many lines the paragraph has so far.
+    /// The number of lines that the paragraph has so far.
     lines: usize,
     in_item: bool,
     in_code: bool,
@@ -206,7 +206,7 @@ fn is_rule(line: &str) -> bool {
             .any(|mark| line.trim_matches(' ').replace(*mark, "").is_empty())
 }
 
-/// What follows `-`, `*`, `+`, `•`, `1.` or `1)`.
+/// The text behind `-`, `*`, `+`, `•`, `1.` or `1)`.
 fn list_item(line: &str) -> Option<&str> {
     let after_number = line.trim_start_matches(|character: char| character.is_ascii_digit());
     let digits = line.len() - after_number.len();

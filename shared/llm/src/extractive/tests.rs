@@ -75,7 +75,7 @@ async fn an_answer_is_told_sentence_by_sentence() {
     assert!(told.len() > SENTENCES, "{told:?}");
 }
 
-/// What a directive asks for with this input, or why it does not.
+/// The request of a directive with this input, or the reason why there is none.
 fn filled(
     arguments: &serde_json::Value,
     input: &serde_json::Value,

@@ -36,7 +36,7 @@ const BACK_REFERENCES: &[&str] = &[
     "this", "those", "thus",
 ];
 
-/// How many words a text has, for `usage`.
+/// The number of words that a text has, for `usage`.
 pub(super) fn count(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }
@@ -60,7 +60,7 @@ pub(super) fn request_terms(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether a sentence that begins so leans on the one before.
+/// Returns `true` if a sentence that begins so leans on the one before.
 pub(super) fn refers_back(sentence: &str) -> bool {
     sentence
         .unicode_words()
@@ -68,7 +68,7 @@ pub(super) fn refers_back(sentence: &str) -> bool {
         .is_some_and(|word| BACK_REFERENCES.contains(&word.to_lowercase().as_str()))
 }
 
-/// Whether the full stop at the end of `text` is likely part of its last word.
+/// Returns `true` if the full stop at the end of `text` is likely part of its last word.
 pub(super) fn ends_in_abbreviation(text: &str) -> bool {
     let Some(text) = text.trim_end().strip_suffix('.') else {
         return false;
@@ -91,7 +91,7 @@ pub(super) fn ends_in_abbreviation(text: &str) -> bool {
         || (is_dotted && !["a.m", "p.m"].contains(&lower.as_str()))
 }
 
-/// How many sentences the instructions ask for.
+/// The number of sentences that the instructions ask for.
 pub(super) fn sentence_limit(instructions: &str) -> Option<usize> {
     let words: Vec<_> = instructions
         .unicode_words()

@@ -23,7 +23,7 @@ struct Call {
     id: String,
     name: String,
     arguments: Value,
-    /// What else there is, such as a signature of the thought behind it.
+    /// Other content, such as a signature of the thought behind it.
     rest: Map<String, Value>,
 }
 
@@ -132,7 +132,7 @@ impl StreamAccumulator {
 }
 
 impl Call {
-    /// Whether a piece that has no id, or the first one, begins another call: a name begins one. Where services repeat the name
+    /// Returns `true` if a piece that has no id, or the first one, begins another call: a name begins one. Where services repeat the name
     /// with every piece, it does so once the arguments have their end.
     fn is_followed_by(&self, index: Option<u64>, id: &str, name: &str, arguments: &Value) -> bool {
         if name.is_empty() || self.name.is_empty() || (!id.is_empty() && self.id == id) {

@@ -18,7 +18,7 @@ use crate::item::{entity, readable, sort_key, text};
 use crate::keys::{self, Index, PARTITION, RUN_HEAD_ITSELF, SORT};
 use crate::large::REFERENCE;
 
-/// How far ahead the clock of another machine may be.
+/// The time that the clock of another machine may be ahead.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 impl Pass<'_> {

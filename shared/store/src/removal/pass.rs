@@ -1,4 +1,4 @@
-//! What every removal is made of. Its methods say `false` when the time was over before their end.
+//! The steps of every removal. Its methods say `false` when the time was over before their end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ use crate::aws_calls::{Call, aws_error};
 use crate::deletions::key_of;
 use crate::keys::{Key, PARTITION, SORT};
 
-/// How many things are removed at a time.
+/// The number of things that are removed at a time.
 const CONCURRENCY: usize = 8;
 
 /// One way through everything that there is to remove.
@@ -118,7 +118,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Whether all have come to their end.
+/// Returns `true` if all have come to their end.
 pub(super) async fn all<F: Future<Output = Result<bool>>>(removals: Vec<F>) -> Result<bool> {
     stream::iter(removals)
         .buffer_unordered(CONCURRENCY)

@@ -9,7 +9,7 @@ use crate::item::{Item, number, text};
 use crate::keys::PARTITION;
 use crate::transaction::Condition;
 
-/// How long a place that has ended is kept, and a run in the list: a sweep puts one that still waits into the list again.
+/// The time that a place that has ended is kept, and a run in the list: a sweep puts one that still waits into the list again.
 pub(super) const KEPT: TimeDelta = TimeDelta::hours(1);
 
 /// A run, as places and the list of those that wait know it.
@@ -32,7 +32,7 @@ impl Waiting {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunPlace {
     pub number: u16,
-    /// Whose it is, or was.
+    /// The run that has it, or had it.
     pub holder: Waiting,
     pub until: DateTime<Utc>,
     /// A worker has the run; else the place is only kept for it.
@@ -49,7 +49,7 @@ impl RunPlace {
     }
 }
 
-/// Which place a run wants.
+/// The place that a run wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WantedPlace {
     pub number: u16,
@@ -57,7 +57,7 @@ pub struct WantedPlace {
     pub is_own: bool,
 }
 
-/// What must hold for a place to be taken, and how it is.
+/// The condition on which a place is taken, and the update that takes it.
 pub(super) fn taking(
     wanted: WantedPlace,
     holder: &Waiting,

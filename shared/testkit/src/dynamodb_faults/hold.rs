@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{Call, Calls};
 
-/// How long a test waits for the calls.
+/// The time that a test waits for the calls.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Calls that are held back until [`Self::let_go`]. They are let go also when this is dropped.
@@ -57,7 +57,7 @@ impl Hold {
         (hold, held)
     }
 
-    /// What a call waits for, if it is to be held.
+    /// The event that a call waits for, if it is to be held.
     pub(super) fn wait(&self, call: &Call<'_>) -> Option<impl Future<Output = ()> + use<>> {
         if self.open.has_changed().is_err() || !self.calls.include(call) {
             return None;

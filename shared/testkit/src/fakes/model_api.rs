@@ -24,7 +24,7 @@ use super::{Hit, Server};
 
 pub use service::Service;
 
-/// What a request is answered with.
+/// The response to a request.
 #[derive(Clone, Debug)]
 pub enum Turn {
     /// A text, with 1,000 tokens read and 100 written.
@@ -113,7 +113,7 @@ impl ModelApi {
         self.stage.lock().service = service;
     }
 
-    /// What arrived since this was last asked.
+    /// The requests since this was last asked.
     pub fn take_hits(&self) -> Vec<Hit> {
         std::mem::take(&mut self.stage.lock().hits)
     }

@@ -48,7 +48,7 @@ struct State {
     busy: Busy,
 }
 
-/// How many requests wait for their answers, and how many have at most.
+/// The number of requests that wait for their answers, and the most that have.
 #[derive(Clone, Debug, Default)]
 struct Busy(Arc<Mutex<(usize, usize)>>);
 
@@ -91,13 +91,13 @@ impl Target {
         &self.server.url
     }
 
-    /// What arrived so far.
+    /// The requests so far.
     pub fn hits(&self) -> Vec<Hit> {
         let hits = self.state.hits.lock();
         hits.expect("no test panics with it").clone()
     }
 
-    /// How many requests of `/after` have waited for their answers at once, at most.
+    /// The most requests of `/after` that have waited for their answers at once.
     pub fn most_at_once(&self) -> usize {
         self.state.busy.0.lock().expect("no test panics with it").1
     }

@@ -107,7 +107,7 @@ fn each_dialect_reads_its_own_paging_and_names_the_wrong_parameter() {
     }
 }
 
-/// What is described is what is sent: every failure of a dialect fits the schema that its document names.
+/// Descriptions match the responses: every failure of a dialect fits the schema that its document names.
 #[test]
 fn examples_and_answers_have_the_members_that_the_schemas_require() {
     for dialect in described() {

@@ -18,7 +18,7 @@ use runtime::Lambda;
 use serde_json::{Value, json};
 
 const NAMES: [&str; 5] = ["web", "stream", "odd", "tick", "worker"];
-/// Where [`serve`] is.
+/// The address of [`serve`].
 const TEST: &str = "bootstraps::function::serve";
 
 /// Puts the binaries of all functions into a directory, half of them in either layout.
@@ -127,7 +127,7 @@ async fn echo(request: Request<Body>) -> impl IntoResponse {
     (cookies, answer)
 }
 
-/// What comes of a stream after its first two pieces.
+/// The end of a stream after its first two pieces.
 async fn piece(number: usize, last: &'static str) -> Option<(Result<Bytes, io::Error>, usize)> {
     let piece = match (number, last) {
         (0 | 1, _) => Ok(Bytes::from(format!("piece {number};"))),

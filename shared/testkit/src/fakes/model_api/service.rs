@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-/// Whose chat completions a [`super::ModelApi`] speaks.
+/// The service whose chat completions a [`super::ModelApi`] speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Service {
     /// OpenAI, which takes and says everything.
@@ -102,7 +102,7 @@ impl Service {
         }
     }
 
-    /// Whether the whole answer comes at once, whatever was asked.
+    /// Returns `true` if the whole answer comes at once, whatever was asked.
     pub(super) fn answers_at_once(self) -> bool {
         self == Self::Minimal
     }

@@ -1,4 +1,4 @@
-//! What all dialects do to a token: make, change, replace its secret, end.
+//! The operations on a token that all dialects have: make, change, replace its secret, end.
 
 use auth::Principal;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -176,7 +176,7 @@ pub(crate) async fn update(
     Ok(token)
 }
 
-/// How long the old secret of a token is good beside the new one.
+/// The time that the old secret of a token is good beside the new one.
 #[derive(Clone, Copy)]
 pub(crate) struct Grace {
     pub(crate) lasts: TimeDelta,

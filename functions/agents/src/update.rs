@@ -12,12 +12,12 @@ use futures::future::{OptionFuture, try_join};
 use serde_json::{Map, Value};
 use web::{AppContext, found};
 
-use crate::creation::{all_fine, check_output_schema, current_version};
+use crate::create::{all_fine, check_output_schema, current_version};
 
-/// How often a change is tried when others write the agent meanwhile: a worker that counts a failure, for one.
+/// The number of times that a change is tried when others write the agent meanwhile: a worker that counts a failure, for one.
 const ATTEMPTS: u32 = 3;
 
-/// What shall be different. `None` leaves things as they are.
+/// A change of an agent. `None` leaves things as they are.
 #[derive(Debug, Default)]
 pub(crate) struct AgentChange {
     pub(crate) name: Option<Name>,
@@ -42,7 +42,7 @@ pub(crate) enum ParameterChange {
 }
 
 impl ParameterChange {
-    /// What the dialect calls the parameters.
+    /// The dialect's name for the parameters.
     fn field(&self) -> &'static str {
         match self {
             Self::Replace(_) => "parameters",
@@ -51,7 +51,7 @@ impl ParameterChange {
     }
 }
 
-/// Whether the agent shall run.
+/// `true` if the agent shall run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Decision {
     Pause,
@@ -84,7 +84,7 @@ pub(crate) async fn update(
     }
 }
 
-/// What a change makes of an agent.
+/// The outcome of a change of an agent.
 #[derive(Debug)]
 struct Changed {
     agent: Agent,
@@ -242,12 +242,12 @@ impl AgentChange {
     }
 }
 
-/// What a version keeps.
+/// The part of an agent that a version keeps.
 fn definition(agent: &Agent) -> (&Name, &Map<String, Value>, &[Prompt]) {
     (&agent.name, &agent.parameters, &agent.prompts)
 }
 
-/// What an agent's next firing depends on. While this stays, a firing that is due now stays due.
+/// The inputs of an agent's next firing. While they stay, a firing that is due now stays due.
 fn when(agent: &Agent) -> (Option<&str>, &str, AgentState) {
     (agent.schedule.as_deref(), &agent.timezone, agent.state)
 }

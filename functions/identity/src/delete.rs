@@ -32,9 +32,9 @@ use crate::State;
 use crate::members::{holding_now, read_membership};
 use crate::token_restriction::restrict_tokens_to_member;
 
-/// How long a request ends keys, members and runs. What is left is ended by the deletion's job.
+/// The time that a request ends keys, members and runs. What is left is ended by the deletion's job.
 const ENDS_FOR: Duration = Duration::from_secs(15);
-/// How often a deletion is tried against others that change the membership.
+/// The number of times that a deletion is tried against others that change the membership.
 const ATTEMPTS: u32 = 5;
 
 /// The name of what is deleted, for the operation's description.

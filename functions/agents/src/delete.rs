@@ -10,7 +10,7 @@ use engine::Endings;
 use tokio::time::Instant;
 use web::{AppContext, found};
 
-/// How long a request stops runs, those in progress first. What is left is stopped by the deletion's job; no worker takes it up
+/// The time that a request stops runs, those in progress first. What is left is stopped by the deletion's job; no worker takes it up
 /// meanwhile.
 const STOPS_FOR: Duration = Duration::from_secs(10);
 

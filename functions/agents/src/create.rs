@@ -20,7 +20,7 @@ pub(crate) struct NewAgent {
     pub(crate) name: Name,
     pub(crate) description: Description,
     pub(crate) parameters: Map<String, Value>,
-    /// What the client calls the parameters, for the errors in them.
+    /// The client's name for the parameters, for the errors in them.
     pub(crate) parameters_field: &'static str,
     pub(crate) prompts: Vec<Prompt>,
     pub(crate) schedule: Option<String>,
@@ -116,7 +116,7 @@ pub(crate) fn installable(field: &str, reference: &str) -> Result<AgentType> {
     })
 }
 
-/// What the agent is now, as the version that its row already names.
+/// The agent as it is now, as the version that its row already names.
 pub(crate) fn current_version(
     agent: &Agent,
     created_by: Actor,
