@@ -300,7 +300,8 @@ async fn a_workspaces_runs_are_one_list_by_age_whatever_agents_they_are_of() {
     let cursor = cursor.as_str().unwrap();
     let (rest, _) = listed(&format!("limit=3&cursor={cursor}")).await;
     assert_eq!([first, rest].concat(), expected);
-    assert_eq!(listed("trigger=signal").await.0, [signalled.clone()]);
+    let signals = vec![signalled.clone()];
+    assert_eq!(listed("trigger=signal").await.0, signals);
     assert_eq!(
         listed(&format!("agent_id={other}&trigger=signal")).await.0,
         [signalled]

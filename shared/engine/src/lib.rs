@@ -28,6 +28,7 @@ pub mod machine;
 mod model_choice;
 mod models;
 mod outcome;
+mod performer;
 mod places;
 mod progress;
 mod provider_keys;

@@ -21,6 +21,7 @@ use crate::finish::{Ending, finish_now};
 use crate::lease::{Blame, LeasedRun, goes_alone};
 use crate::machine::{Effect, Machine};
 use crate::models::Models;
+use crate::performer::Performer;
 use crate::places::Places;
 use crate::progress::Progress;
 use crate::run_head::{is_held, is_lost};
@@ -199,21 +200,6 @@ impl Runner {
             }
         }
     }
-}
-
-/// Does what a machine says to a run that is leased.
-pub(crate) trait Performer<M: Machine> {
-    /// Returns `true` if this worker has the time for an action with an effect.
-    fn has_time(&self, action: &M::Action, machine: &M, deadlines: Deadlines<'_>) -> bool;
-
-    /// Does it and tells the machine what came of it; how far the worker has come, once the run is over.
-    async fn perform(
-        &mut self,
-        action: M::Action,
-        machine: &mut M,
-        held: &mut LeasedRun<'_>,
-        deadlines: Deadlines<'_>,
-    ) -> Result<Option<Progress>>;
 }
 
 /// A run as far as its journal goes. The inner error ends the run; the outer one is a defect of ours.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::Result;
 use domain::activity::{ActivityCount, RequestLogEntry};
 use domain::ids::{ActivityId, OrganizationId, ProjectId, TokenId, WorkspaceId};
@@ -15,16 +15,10 @@ use crate::aws_calls::{Call, aws_error};
 use crate::item::{NewItem, entity, number, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
 use crate::list::List;
-use crate::request_counts;
-
-/// The time that the log and its counts are kept.
-pub(crate) const KEPT_FOR: TimeDelta = TimeDelta::days(90);
+use crate::request_counts::{self, AHEAD, KEPT_FOR};
 
 /// The most rows that one request looks at: as far as an offset reaches, and a page behind it.
 const MAX_EXAMINED: u32 = MAX_OFFSET + 200;
-
-/// The time that the clock of another machine may be ahead.
-pub(crate) const AHEAD: TimeDelta = TimeDelta::hours(1);
 
 /// The filter of requests.
 #[derive(Clone, Debug, Default)]

@@ -10,8 +10,7 @@ use rand::RngExt;
 use crate::Store;
 use crate::aws_calls::{Call, aws_error};
 use crate::item::Item;
-use crate::keys::{Index, Key, PARTITION, SORT};
-use crate::reads::low;
+use crate::keys::{Index, Key, PARTITION, SORT, low};
 
 /// The number of items that one call deletes: DynamoDB's limit.
 const BATCH: usize = 25;

@@ -8,14 +8,17 @@ use domain::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::deflate::unpack;
 use crate::keys::{IndexKey, Key, PARTITION, SORT};
-use crate::packing::{self, PACKED};
 
 /// A text that must be in S3 before its item is written.
 pub(crate) struct Object {
     pub(crate) key: String,
     pub(crate) body: String,
 }
+
+/// The attribute that holds an entity's JSON deflated, in place of `data`.
+pub(crate) const PACKED: &str = "packed";
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -84,7 +87,7 @@ pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
     }
     let packed = item.get(PACKED).and_then(|value| value.as_b().ok());
     let packed = packed.ok_or_else(|| Error::internal("an item without data"))?;
-    let json = packing::unpack(packed.as_ref())?;
+    let json = unpack(packed.as_ref())?;
     payload::read(&json).map_err(Error::internal)
 }
 

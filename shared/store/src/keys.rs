@@ -47,6 +47,15 @@ impl Key {
     }
 }
 
+/// The lowest sort key that begins with `prefix`. DynamoDB takes no empty key, and '!' sorts before all of ours.
+pub(crate) fn low(prefix: &str) -> String {
+    if prefix.is_empty() {
+        "!".to_owned()
+    } else {
+        prefix.to_owned()
+    }
+}
+
 /// One of the overloaded indexes. They hold keys only: an index is written when an item comes, goes or changes its place in it,
 /// and a partition takes 1,000 of these writes a second, whatever the items' size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

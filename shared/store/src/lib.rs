@@ -15,6 +15,7 @@ mod batches;
 mod counters;
 mod credentials;
 mod data_keys;
+mod deflate;
 mod deletions;
 mod due;
 mod ending;
@@ -44,6 +45,7 @@ mod token_log;
 mod token_places;
 mod tokens;
 mod totals;
+mod touched_checkpoints;
 mod transaction;
 mod usage;
 mod users;
@@ -54,7 +56,7 @@ use domain::plan::PlanLimits;
 use runtime::Services;
 use runtime::config::Tables;
 
-use crate::request_counts::TouchedCheckpoints;
+use crate::touched_checkpoints::TouchedCheckpoints;
 
 pub use activity::ActivityFilter;
 pub use agent_statuses::AgentWithStatus;

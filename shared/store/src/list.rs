@@ -5,8 +5,7 @@ use domain::Result;
 use domain::ids::AuditId;
 use domain::page::Cursor;
 
-use crate::keys::{Index, PARTITION, SORT};
-use crate::reads::low;
+use crate::keys::{Index, PARTITION, SORT, low};
 
 /// The source of a list's total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,17 +7,8 @@ use serde::de::DeserializeOwned;
 use crate::Store;
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, entity};
-use crate::keys::{Key, PARTITION, SORT};
+use crate::keys::{Key, PARTITION, SORT, low};
 use crate::pages::place;
-
-/// The lowest sort key that begins with `prefix`. DynamoDB takes no empty key, and '!' sorts before all of ours.
-pub(crate) fn low(prefix: &str) -> String {
-    if prefix.is_empty() {
-        "!".to_owned()
-    } else {
-        prefix.to_owned()
-    }
-}
 
 impl Store {
     pub(crate) async fn get_item(&self, table: &str, key: &Key) -> Result<Option<Item>> {

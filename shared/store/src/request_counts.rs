@@ -10,7 +10,6 @@
 //!   [`IDLE_AFTER`] is deleted once all is counted.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -22,12 +21,15 @@ use domain::{Error, Result};
 use futures::future::try_join_all;
 
 use crate::Store;
-use crate::activity::{AHEAD, KEPT_FOR};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, entity, number, readable, sort_key, text};
 use crate::keys::{self, CHECKPOINT_SHARDS, Index, PARTITION, SORT};
 use crate::transaction::{Condition, stale};
 
+/// The time that the log and its counts are kept.
+pub(crate) const KEPT_FOR: TimeDelta = TimeDelta::days(90);
+/// The time that the clock of another machine may be ahead.
+pub(crate) const AHEAD: TimeDelta = TimeDelta::hours(1);
 /// The age of a request up to which its row stands where the request came.
 const ON_TIME: TimeDelta = TimeDelta::seconds(20);
 /// The age from which the tick counts rows: by then one that was on time is written, also by a machine whose clock is a little off.
@@ -42,29 +44,6 @@ const ROWS_AT_ONCE: usize = 5_000;
 const UNCOUNTED_FOR: TimeDelta = TimeDelta::hours(1);
 /// The number of keys whose uses are counted in one transaction, which takes a hundred items.
 const KEYS_AT_ONCE: usize = 90;
-/// The number of workspaces whose checkpoints an instance remembers.
-const REMEMBERED: usize = 10_000;
-
-/// The workspaces whose checkpoint this instance has written in the present minute.
-#[derive(Clone, Default)]
-pub(crate) struct TouchedCheckpoints(Arc<Mutex<HashMap<WorkspaceId, i64>>>);
-
-impl TouchedCheckpoints {
-    /// Returns `true` if the checkpoint is still to be written in the minute of `now`.
-    fn claim(&self, workspace: WorkspaceId, now: DateTime<Utc>) -> bool {
-        let minute = now.timestamp().div_euclid(60);
-        let mut touched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if touched.len() >= REMEMBERED {
-            touched.retain(|_, last| *last == minute);
-        }
-        touched.insert(workspace, minute) != Some(minute)
-    }
-
-    fn forget(&self, workspace: WorkspaceId) {
-        let mut touched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        touched.remove(&workspace);
-    }
-}
 
 /// The time up to which the requests of a workspace are counted.
 #[derive(Clone, Copy, Debug)]

@@ -15,9 +15,9 @@ use rand::RngExt;
 
 use crate::Store;
 use crate::aws_calls::{Call, aws_error, condition_failure};
-use crate::item::{Item, NewItem, Object};
+use crate::item::{Item, NewItem, Object, PACKED};
 use crate::keys::{Key, PARTITION, SORT, total};
-use crate::packing::{ESCAPED_LEN, PACKED};
+use crate::packing::ESCAPED_LEN;
 
 /// The number of times that a transaction that collided with another one is tried.
 const ATTEMPTS: u32 = 6;
