@@ -40,7 +40,7 @@ pub use s3_recorder::{S3Call, S3Recorder};
 
 #[derive(Args)]
 pub struct BenchArguments {
-    /// The directory of the functions' binaries: DIRECTORY/<function> or DIRECTORY/<function>/bootstrap, for this machine's processor
+    /// The directory of the functions' binaries, each DIRECTORY/FUNCTION or DIRECTORY/FUNCTION/bootstrap, for this machine's processor
     #[arg(long, value_name = "DIRECTORY")]
     bin_dir: Option<PathBuf>,
     /// The time that each kind of request is measured
