@@ -1,6 +1,7 @@
 //! The loop of an agent as a state machine: ask the model, make the calls that it asks for, and so on until it answers.
 //!
-//! The caller that drives a [`State`] does what [`State::next`] says, reports what came of it, and asks again. Events that are
+//! The caller that drives a [`State`] does what [`Machine::next`](crate::machine::Machine::next) says, reports what came of it, and asks
+//! again. Events that are
 //! reported are kept until [`Action::Write`] or the run's end asks for them to be stored; both the journal and the
 //! order of writes against effects are decided here, so that the tests of this file hold for the real runner.
 //!
@@ -83,9 +84,9 @@ enum Stage {
 /// The next action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Store [`State::unwritten`], then say [`State::written`].
+    /// Store [`Machine::unwritten`](crate::machine::Machine::unwritten), then say [`Machine::written`](crate::machine::Machine::written).
     Write,
-    /// Ask the model [`State::request`], then say [`State::answered`], or [`State::fail`].
+    /// Ask the model [`State::request`], then say [`State::answered`], or [`Machine::fail`](crate::machine::Machine::fail).
     CallModel,
     /// See of each call whether it may be made, and say [`State::intend`] or [`State::refuse`].
     RecordIntents(Vec<ToolCall>),
@@ -94,7 +95,7 @@ pub enum Action {
     CallTools(Vec<PendingCall>),
     /// See what [`State::to_check`] comes to, and say [`State::checked`].
     CheckAnswer,
-    /// Store [`State::unwritten`] and the outcome.
+    /// Store [`Machine::unwritten`](crate::machine::Machine::unwritten) and the outcome.
     Done(Outcome),
 }
 
