@@ -27,7 +27,7 @@ impl Desk {
             target: Target::start().await,
             token: account.prodgy_token(&app).await,
             key: account
-                .agentplatform_key(&app, &["agents:write", "runs:read"])
+                .agentplatform_key(&app, &["agents:read", "agents:write", "runs:read"])
                 .await,
             app,
         }
@@ -75,6 +75,15 @@ impl Desk {
     async fn requests(&self, count: usize) {
         let requested = async || self.target.hits().len() >= count;
         eventually("so many requests", requested).await;
+    }
+
+    /// Waits for the status of the one agent.
+    async fn until_agent(&self, status: &str) {
+        let is_so = async || {
+            let agents = self.app.get("/api/v1/agents").bearer(&self.key);
+            agents.send().await.expect(200)["data"][0]["status"] == status
+        };
+        eventually(status, is_so).await;
     }
 
     async fn until(&self, execution: &str, status: &str) {
@@ -188,7 +197,11 @@ async fn a_paused_execution_can_be_stopped() {
     let execution = desk.poster(&["/slow", "/next"]).await;
     desk.requests(1).await;
     desk.post(&execution, "pause").await;
+    desk.until(&execution, "paused").await;
+    desk.until_agent("running").await;
     let stopped = desk.post(&execution, "stop").await;
+    // What the worker entered when it took the run went with the pause.
+    desk.until_agent("idle").await;
     assert_eq!(
         (&stopped["status"], &stopped["error"]),
         (&json!("stopped"), &json!(null))

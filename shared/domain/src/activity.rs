@@ -31,15 +31,11 @@ pub struct RequestLogEntry {
     /// The time when the request came.
     pub created_at: DateTime<Utc>,
     /// The key was accepted, so that the request counts as a use of it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_use: bool,
     /// The tick counts the request; else the writer of this row has.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counted_by_tick: bool,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 impl RequestLogEntry {

@@ -111,7 +111,7 @@ impl Store {
         &self,
         workspace: WorkspaceId,
         now: DateTime<Utc>,
-    ) -> Result<(Days, Option<DateTime<Utc>>)> {
+    ) -> Result<(Days, DateTime<Utc>)> {
         let first = usage_day((now - KEPT_FOR).date_naive());
         let last = usage_day((now + AHEAD).date_naive());
         let partitions: Vec<String> = (0..ACTIVITY_SHARDS)
@@ -134,8 +134,10 @@ impl Store {
                 duration_micros: u64::try_from(number(&item, "duration_micros")).unwrap_or(0),
             };
         }
-        // That of the counts fits to them; that of the checkpoint is there from the first request on.
-        Ok((days, counted_to.or(checkpoint)))
+        Ok((
+            days,
+            request_counts::latest_count(counted_to, checkpoint, now),
+        ))
     }
 
     /// A workspace's requests, newest first, read day by day until the page is full.

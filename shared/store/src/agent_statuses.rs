@@ -155,7 +155,7 @@ impl Store {
             update
                 .update_expression(format!("SET {entry} = :until"))
                 .expression_attribute_values(":until", AttributeValue::N(until))
-        } else if read.status == RunStatus::Running && run.status.is_final() {
+        } else if read.status == RunStatus::Running {
             update
                 .update_expression(format!("REMOVE {entry}"))
                 // Else an agent that is deleted meanwhile would leave an item behind.

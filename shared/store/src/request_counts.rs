@@ -169,10 +169,16 @@ impl Store {
             }
             // A key was deleted. Its uses are of no account any more.
             let tokens = batch.uses.keys().copied().collect::<Vec<_>>();
+            let known = tokens.len();
             for id in tokens {
                 if self.token(from.organization_id, id).await?.is_none() {
                     batch.uses.remove(&id);
                 }
+            }
+            if batch.uses.len() == known {
+                return Err(Error::internal(
+                    "a key is there, and its uses cannot be counted",
+                ));
             }
         }
         let next = RequestCheckpoint {
@@ -303,15 +309,14 @@ impl Store {
     pub(crate) async fn uncounted(
         &self,
         workspace: WorkspaceId,
-        counted_to: Option<DateTime<Utc>>,
+        counted_to: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Vec<RequestLogEntry>> {
         let most = MAX_OFFSET as usize;
-        let from = uncounted_from(counted_to, now);
         let mut rows = Vec::new();
         for day in uncounted_days(counted_to, now) {
             let query = self
-                .rows_of_day(workspace, day, from, now + AHEAD)
+                .rows_of_day(workspace, day, counted_to, now + AHEAD)
                 .limit(i32::try_from(most - rows.len()).unwrap_or(i32::MAX));
             let output = query.sent().await.map_err(aws_error)?;
             let items = output.items.unwrap_or_default();
@@ -344,17 +349,24 @@ pub(crate) fn counted_to(item: &Item) -> Option<DateTime<Utc>> {
 
 /// The days that may have requests which are not counted.
 pub(crate) fn uncounted_days(
-    counted_to: Option<DateTime<Utc>>,
+    counted_to: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> impl Iterator<Item = NaiveDate> {
-    days_between(uncounted_from(counted_to, now), now + AHEAD)
+    days_between(counted_to, now + AHEAD)
 }
 
-fn uncounted_from(counted_to: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+/// The time up to which requests are counted, by the `counts` that were read and by the `checkpoint` of before or after. Without a checkpoint
+/// all are, however long ago that was.
+pub(crate) fn latest_count(
+    counts: Option<DateTime<Utc>>,
+    checkpoint: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
     // DynamoDB removes rows later than they end. Whole days are kept.
     let kept_from = (now - KEPT_FOR).date_naive().and_time(NaiveTime::MIN);
-    counted_to
+    checkpoint
         .unwrap_or(now - UNCOUNTED_FOR)
+        .max(counts.unwrap_or_default())
         .max(kept_from.and_utc())
 }
 

@@ -26,12 +26,14 @@ use crate::run_journal::{JournalEntry, entries};
 use crate::transaction::Transaction;
 
 /// The most runs that one request looks at for a list of a workspace's runs.
-const MAX_EXAMINED: usize = 250;
+const MAX_EXAMINED: u32 = 250;
+/// The least runs that are read at once where a filter leaves some of them out.
+const ROWS_AT_ONCE: u32 = 50;
 
 /// The runs of a list.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    /// Of this trigger; of any where there is none. Only of a workspace's list.
+    /// Of this trigger; of any where there is none.
     pub trigger: Option<RunTrigger>,
     /// In one of these; in any where there are none.
     pub statuses: Vec<RunStatus>,
@@ -68,6 +70,10 @@ pub struct RunWrite<'a> {
 }
 
 impl RunFilter {
+    fn admits_all(&self) -> bool {
+        self.statuses.is_empty() && self.trigger.is_none()
+    }
+
     fn admits(&self, run: &Run) -> bool {
         (self.statuses.is_empty() || self.statuses.contains(&run.status))
             && self.trigger.is_none_or(|trigger| trigger == run.trigger)
@@ -148,8 +154,7 @@ impl Store {
     }
 
     /// The journal and input that a worker needs besides the head of a run, as it was when `run` was that: what was written since is left
-    /// out. A run that
-    /// no worker has had yet costs no read, unless its input is large.
+    /// out. A run that no worker has had yet costs no read, unless its input is large.
     pub async fn load_journal(&self, run: Run) -> Result<LoadedRun> {
         if run.started_at.is_none() && run.steps == 0 && run.input.is_some() {
             return Ok(LoadedRun {
@@ -267,15 +272,21 @@ impl Store {
             )
         };
         let wanted = page.limit.get() as usize;
+        // With a filter, small pages are not read one after the other.
+        let at_once = if filter.admits_all() {
+            page.limit.get()
+        } else {
+            page.limit.get().max(ROWS_AT_ONCE)
+        };
         let (mut items, mut examined) = (Vec::new(), 0);
         let mut cursor = page.cursor.clone();
         loop {
             let rows = PageRequest {
                 cursor: cursor.take(),
-                ..PageRequest::first(page.limit.get())
+                ..PageRequest::first(at_once)
             };
             let rows = self.page(&list, &rows, read_head).await?;
-            examined += wanted;
+            examined += at_once;
             let last_row = rows.next_cursor;
             for run in rows.items {
                 if items.len() == wanted {
