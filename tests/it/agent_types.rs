@@ -2,75 +2,16 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use testkit::TestApp;
-use testkit::fakes::{ModelApi, OpenMeteo, Turn};
+use testkit::Fixture;
+use testkit::fakes::Turn;
 
-struct Desk {
-    app: TestApp,
-    token: String,
-    key: String,
-    _weather: OpenMeteo,
-}
-
-impl Desk {
-    async fn start() -> Self {
-        let weather = OpenMeteo::start().await;
-        let url = weather.url().to_owned();
-        let app = TestApp::with(|options| {
-            options
-                .parameter("OpenMeteoGeocodingUrl", &url)
-                .parameter("OpenMeteoForecastUrl", &url)
-                .parameter("ModelTimeoutSeconds", "5")
-        })
-        .await;
-        let account = app.register().await;
-        let token = account.prodgy_token(&app).await;
-        let scopes = [
-            "agents:read",
-            "agents:write",
-            "runs:read",
-            "credentials:write",
-        ];
-        let key = account.agentplatform_key(&app, &scopes).await;
-        Self {
-            app,
-            token,
-            key,
-            _weather: weather,
-        }
-    }
-
-    async fn with_model(&self) -> ModelApi {
-        let api = ModelApi::start().await;
-        let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "base_url": api.url()});
-        let post = self.app.post("/api/v1/credentials", body);
-        post.bearer(&self.key).send().await.expect(201);
-        api
-    }
-
-    async fn agent(&self, name: &str, kind: &str, config: Value) -> String {
-        let body = json!({"name": name, "type": kind, "config": config});
-        let post = self.app.post("/api/v1/agents", body);
-        let agent = post.bearer(&self.key).send().await.expect(201);
-        agent["data"]["id"].as_str().unwrap().to_owned()
-    }
-
-    /// The end of a run.
-    async fn run(&self, agent: &str, input: Value) -> Value {
-        let path = format!("/api/agent-base/{agent}/executions");
-        let post = self.app.post(&path, json!({"input": input, "wait": true}));
-        post.bearer(&self.token).send().await.expect(200)["data"].clone()
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let get = self.app.get(path).bearer(&self.key);
-        get.send().await.expect(200)["data"].clone()
-    }
+async fn start() -> Fixture {
+    Fixture::with(|options| options.parameter("ModelTimeoutSeconds", "5")).await
 }
 
 #[tokio::test]
 async fn a_request_is_triaged_by_keywords_and_says_that_nothing_was_generated() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     let config = json!({
         "priority_rules": [
             {"priority": "low", "when": {"any": ["newsletter"]}},
@@ -80,10 +21,10 @@ async fn a_request_is_triaged_by_keywords_and_says_that_nothing_was_generated() 
         ],
         "escalation_criteria": {"any": ["lawyer"]},
     });
-    let agent = desk.agent("Triage", "support_triage", config).await;
+    let agent = fixture.agent_of("Triage", "support_triage", config).await;
     let body = "Our checkout is DOWN since nine this morning. We lose orders every minute. The newsletter looks nice by the way.";
-    let done = desk
-        .run(
+    let done = fixture
+        .run_to_end(
             &agent,
             json!({"subject": "Help", "body": body, "customer": {"plan": "pro"}}),
         )
@@ -128,7 +69,7 @@ async fn a_request_is_triaged_by_keywords_and_says_that_nothing_was_generated() 
     );
 
     let run = done["id"].as_str().unwrap();
-    let shown = desk.get(&format!("/api/v1/runs/{run}/messages")).await;
+    let shown = fixture.data(&format!("/api/v1/runs/{run}/messages")).await;
     assert_eq!(
         (&shown[0]["kind"], &shown[0]["level"]),
         (&json!("alert"), &json!("critical"))
@@ -151,7 +92,7 @@ async fn a_request_is_triaged_by_keywords_and_says_that_nothing_was_generated() 
             false,
         ),
     ] {
-        let done = desk.run(&agent, input).await;
+        let done = fixture.run_to_end(&agent, input).await;
         let triage = &done["output"]["triage"];
         assert_eq!(
             (&triage["priority"], &triage["escalate"]),
@@ -159,30 +100,37 @@ async fn a_request_is_triaged_by_keywords_and_says_that_nothing_was_generated() 
             "{done}"
         );
     }
-    let failed = desk.run(&agent, json!({"subject": "Hello?"})).await;
+    let failed = fixture
+        .run_to_end(&agent, json!({"subject": "Hello?"}))
+        .await;
     assert!(
         failed["error"].as_str().unwrap().contains("`body`"),
         "{failed}"
     );
 
     let quiet = json!({"priority_rules": [{"priority": "high", "when": {"any": ["down"]}, "escalate": true}], "auto_notify": false});
-    let quiet = desk.agent("Quiet", "support_triage", quiet).await;
-    let done = desk.run(&quiet, json!({"text": "It is down."})).await;
+    let quiet = fixture.agent_of("Quiet", "support_triage", quiet).await;
+    let done = fixture
+        .run_to_end(&quiet, json!({"text": "It is down."}))
+        .await;
     assert_eq!(done["output"]["triage"]["escalate"], true);
-    let shown = desk.get(&format!("/api/v1/agents/{quiet}/messages")).await;
+    let shown = fixture
+        .data(&format!("/api/v1/agents/{quiet}/messages"))
+        .await;
     assert_eq!(shown[0]["level"], "info");
 }
 
 #[tokio::test]
 async fn a_model_triages_and_the_operators_rules_win() {
-    let desk = Desk::start().await;
-    let api = desk.with_model().await;
+    let fixture = start().await;
+    fixture.store_credential("openai").await;
+    let api = &fixture.models;
     let config = json!({
         "model": "openai/gpt-5", "fallbacks": ["builtin/extractive"], "tone": "Warm.",
         "priority_rules": [{"priority": "urgent", "when": {"any": ["outage"]}}, {"priority": "low", "when": "Praise."}],
         "escalation_criteria": "A refund above 100 euros.",
     });
-    let agent = desk.agent("Triage", "support_triage", config).await;
+    let agent = fixture.agent_of("Triage", "support_triage", config).await;
     let opinion = |priority: &str| {
         let answer = json!({"priority": priority, "suggested_response": "Dear Ada, sorry!", "escalate": true, "reason": "A refund."});
         Turn::Text(answer.to_string())
@@ -192,7 +140,7 @@ async fn a_model_triages_and_the_operators_rules_win() {
         ("There is an outage.", "urgent"),
         ("I want 200 euros back.", "low"),
     ] {
-        let done = desk.run(&agent, json!({"text": text})).await;
+        let done = fixture.run_to_end(&agent, json!({"text": text})).await;
         let triage = &done["output"]["triage"];
         assert_eq!(
             (
@@ -225,8 +173,8 @@ async fn a_model_triages_and_the_operators_rules_win() {
 
     // A model that does not answer: the rules decide, and quotes answer.
     api.play([Turn::Fails(400, None)]);
-    let done = desk
-        .run(&agent, json!({"text": "There is an outage."}))
+    let done = fixture
+        .run_to_end(&agent, json!({"text": "There is an outage."}))
         .await;
     let triage = &done["output"]["triage"];
     assert_eq!(
@@ -238,20 +186,24 @@ async fn a_model_triages_and_the_operators_rules_win() {
 
 #[tokio::test]
 async fn a_briefing_tells_the_weather_and_what_the_others_did() {
-    let desk = Desk::start().await;
-    let weather = desk
-        .agent("Weather", "weather_check", json!({"location": "New York"}))
+    let fixture = start().await;
+    let weather = fixture
+        .agent_of("Weather", "weather_check", json!({"location": "New York"}))
         .await;
-    desk.run(&weather, json!({})).await;
-    desk.app.clock.advance(TimeDelta::hours(25));
+    fixture.run_to_end(&weather, json!({})).await;
+    fixture.app.clock.advance(TimeDelta::hours(25));
     for location in ["New York", "Atlantis"] {
-        desk.run(&weather, json!({"location": location})).await;
+        fixture
+            .run_to_end(&weather, json!({"location": location}))
+            .await;
     }
     let config = json!({"location": "New York", "sections": ["weather", "activity", "calendar"]});
-    let briefing = desk.agent("Morning", "morning_briefing", config).await;
+    let briefing = fixture
+        .agent_of("Morning", "morning_briefing", config)
+        .await;
     // The second does not tell of the first.
     for _ in 0..2 {
-        let done = desk.run(&briefing, json!({})).await;
+        let done = fixture.run_to_end(&briefing, json!({})).await;
         assert_eq!(done["status"], "completed", "{done}");
         let text = done["output"]["text"].as_str().unwrap();
         for part in [
@@ -275,8 +227,10 @@ async fn a_briefing_tells_the_weather_and_what_the_others_did() {
     }
 
     let config = json!({"style": "detailed", "location": "Atlantis"});
-    let detailed = desk.agent("Detailed", "morning_briefing", config).await;
-    let done = desk.run(&detailed, json!({})).await;
+    let detailed = fixture
+        .agent_of("Detailed", "morning_briefing", config)
+        .await;
+    let done = fixture.run_to_end(&detailed, json!({})).await;
     let text = done["output"]["text"].as_str().unwrap();
     assert!(
         text.contains("The weather could not be had: no place called \"Atlantis\""),
@@ -292,10 +246,12 @@ async fn a_briefing_tells_the_weather_and_what_the_others_did() {
     );
 
     // Another workspace knows nothing of it.
-    let other = desk.app.register().await;
-    let key = other.agentplatform_key(&desk.app, &["agents:write"]).await;
+    let other = fixture.app.register().await;
+    let key = other
+        .agentplatform_key(&fixture.app, &["agents:write"])
+        .await;
     let body = json!({"name": "M", "type": "morning_briefing"});
-    let agent = desk
+    let agent = fixture
         .app
         .post("/api/v1/agents", body)
         .bearer(&key)
@@ -306,8 +262,8 @@ async fn a_briefing_tells_the_weather_and_what_the_others_did() {
         "/api/agent-base/{}/executions",
         agent["data"]["id"].as_str().unwrap()
     );
-    let token = other.prodgy_token(&desk.app).await;
-    let done = desk
+    let token = other.prodgy_token(&fixture.app).await;
+    let done = fixture
         .app
         .post(&path, json!({"wait": true}))
         .bearer(&token)
@@ -324,12 +280,15 @@ async fn a_briefing_tells_the_weather_and_what_the_others_did() {
 
 #[tokio::test]
 async fn a_model_phrases_a_briefing_from_what_was_looked_up() {
-    let desk = Desk::start().await;
-    let api = desk.with_model().await;
+    let fixture = start().await;
+    fixture.store_credential("openai").await;
+    let api = &fixture.models;
     let config = json!({"location": "New York", "model": "openai/gpt-5"});
-    let briefing = desk.agent("Morning", "morning_briefing", config).await;
+    let briefing = fixture
+        .agent_of("Morning", "morning_briefing", config)
+        .await;
     api.play([Turn::Text("Cold and wet. All is quiet.".to_owned())]);
-    let done = desk.run(&briefing, json!({})).await;
+    let done = fixture.run_to_end(&briefing, json!({})).await;
     assert_eq!(
         done["output"]["text"], "Cold and wet. All is quiet.",
         "{done}"
@@ -345,9 +304,9 @@ async fn a_model_phrases_a_briefing_from_what_was_looked_up() {
 
 #[tokio::test]
 async fn an_agent_starts_another_and_waits_for_it() {
-    let desk = Desk::start().await;
-    let summary = desk
-        .agent(
+    let fixture = start().await;
+    let summary = fixture
+        .agent_of(
             "Summary",
             "freeform",
             json!({"instructions": "Summarise in one sentence."}),
@@ -357,9 +316,9 @@ async fn an_agent_starts_another_and_waits_for_it() {
         "@trigger_agent {\"agent\": \"Summary\", \"input\": \"{{input.text}}\", \"wait\": true}";
     let config =
         json!({"instructions": directive, "tools": ["trigger_agent"], "allowed_agents": [summary]});
-    let chief = desk.agent("Chief", "freeform", config).await;
+    let chief = fixture.agent_of("Chief", "freeform", config).await;
     let text = "The disk filled up at noon because logs were not rotated. Rotation is on now.";
-    let done = desk.run(&chief, json!({"text": text})).await;
+    let done = fixture.run_to_end(&chief, json!({"text": text})).await;
     let said = done["output"]["text"].as_str().unwrap();
     assert!(
         said.contains("completed") && said.contains("The disk filled up at noon"),
@@ -367,7 +326,9 @@ async fn an_agent_starts_another_and_waits_for_it() {
     );
     assert_eq!(done["parent_run_id"], Value::Null);
 
-    let runs = desk.get(&format!("/api/v1/agents/{summary}/runs")).await;
+    let runs = fixture
+        .data(&format!("/api/v1/agents/{summary}/runs"))
+        .await;
     assert_eq!(runs.as_array().unwrap().len(), 1);
     assert_eq!(
         (
@@ -381,10 +342,10 @@ async fn an_agent_starts_another_and_waits_for_it() {
         "/api/agent-base/{summary}/executions/{}",
         runs[0]["id"].as_str().unwrap()
     );
-    let shown = desk
+    let shown = fixture
         .app
         .get(&path)
-        .bearer(&desk.token)
+        .bearer(&fixture.token)
         .send()
         .await
         .expect(200);
@@ -394,9 +355,11 @@ async fn an_agent_starts_another_and_waits_for_it() {
     );
 
     // An agent that is not listed is not started; nor is one of another tenant, whatever is allowed.
-    let other = desk.app.register().await;
-    let key = other.agentplatform_key(&desk.app, &["agents:write"]).await;
-    let foreign = desk.app.agent(&key, "x").await;
+    let other = fixture.app.register().await;
+    let key = other
+        .agentplatform_key(&fixture.app, &["agents:write"])
+        .await;
+    let foreign = fixture.app.agent(&key, "x").await;
     for (agent, allowed) in [
         (&chief, json!([])),
         (&chief, json!([summary])),
@@ -404,8 +367,8 @@ async fn an_agent_starts_another_and_waits_for_it() {
         (&foreign, json!([foreign])),
     ] {
         let config = json!({"instructions": format!("@trigger_agent {{\"agent\": \"{agent}\"}}"), "tools": ["trigger_agent"], "allowed_agents": allowed});
-        let agent = desk.agent("Intruder", "freeform", config).await;
-        let done = desk.run(&agent, json!({})).await;
+        let agent = fixture.agent_of("Intruder", "freeform", config).await;
+        let done = fixture.run_to_end(&agent, json!({})).await;
         let said = done["output"]["text"].as_str().unwrap();
         assert!(
             said.contains("no such agent") || said.contains("may start no other"),
@@ -413,7 +376,8 @@ async fn an_agent_starts_another_and_waits_for_it() {
         );
     }
     assert_eq!(
-        desk.get(&format!("/api/v1/agents/{chief}/runs"))
+        fixture
+            .data(&format!("/api/v1/agents/{chief}/runs"))
             .await
             .as_array()
             .unwrap()
@@ -424,22 +388,22 @@ async fn an_agent_starts_another_and_waits_for_it() {
 
 #[tokio::test]
 async fn large_agents_hide_no_smaller_one_from_those_that_call_it_by_name() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     let config = json!({"instructions": "Summarise."});
-    desk.agent("Oldest", "freeform", config).await;
+    fixture.agent_of("Oldest", "freeform", config).await;
     // More than a page of a list may have.
     for number in 0..60 {
         let config = json!({"instructions": "𝕏".repeat(20_000)});
         let name = format!("Large {number}");
-        desk.agent(&name, "freeform", config).await;
+        fixture.agent_of(&name, "freeform", config).await;
     }
     let config = json!({
         "instructions": "@trigger_agent {\"agent\": \"Oldest\", \"wait\": true}",
         "tools": ["trigger_agent"],
         "allowed_agents": "*",
     });
-    let chief = desk.agent("Chief", "freeform", config).await;
-    let done = desk.run(&chief, json!({})).await;
+    let chief = fixture.agent_of("Chief", "freeform", config).await;
+    let done = fixture.run_to_end(&chief, json!({})).await;
     let said = done["output"]["text"].as_str().unwrap();
     assert!(said.contains("completed"), "{said}");
 }

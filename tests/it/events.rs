@@ -13,21 +13,20 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use store::{RunWrite, Store};
 use testkit::fakes::{ModelApi, Target, Turn};
-use testkit::{Account, TestApp, in_this_process};
+use testkit::{Account, Fixture, TestApp, in_this_process};
 
 /// The time that a test waits for what should come at once. Only a failing test waits that long.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 const TEXT: &str =
     "Checkout failed at nine. An expired certificate was the cause. It was renewed at ten.";
 
-struct Desk {
-    app: TestApp,
-    account: Account,
-    token: String,
+/// An agent whose runs a test follows.
+struct Followed {
+    fixture: Fixture,
     agent: String,
 }
 
-impl Desk {
+impl Followed {
     async fn start() -> Self {
         Self::with(|options| options).await
     }
@@ -43,32 +42,31 @@ impl Desk {
     }
 
     async fn with(change: impl FnOnce(Options) -> Options) -> Self {
-        let app = TestApp::with(change).await;
-        let account = app.register().await;
-        let token = account.prodgy_token(&app).await;
-        let key = account.agentplatform_key(&app, &["agents:write"]).await;
-        let agent = app.agent(&key, "Summarise the cause.").await;
-        Self {
-            app,
-            account,
-            token,
-            agent,
-        }
+        let fixture = Fixture::with(change).await;
+        let agent = fixture
+            .app
+            .agent(&fixture.key, "Summarise the cause.")
+            .await;
+        Self { fixture, agent }
     }
 
     /// Starts a run and returns its id.
     async fn run(&self, input: Value, wait: bool) -> String {
-        let path = format!("/api/agent-base/{}/executions", self.agent);
         let body = json!({"input": input, "wait": wait});
-        let answer = self.app.post(&path, body).bearer(&self.token).send().await;
+        let answer = self.fixture.execute(&self.agent, body).await;
         let data = answer.expect(if wait { 200 } else { 202 })["data"].clone();
         let id = if wait { "id" } else { "execution_id" };
         data[id].as_str().unwrap().to_owned()
     }
 
     async fn open(&self, run: &str, last: Option<&str>) -> EventStream {
-        let url = self.app.url(&format!("/api/workflow/{run}/events"));
-        let mut request = self.app.client.get(url).bearer_auth(&self.token);
+        let url = self.fixture.app.url(&format!("/api/workflow/{run}/events"));
+        let mut request = self
+            .fixture
+            .app
+            .client
+            .get(url)
+            .bearer_auth(&self.fixture.token);
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -85,12 +83,12 @@ impl Desk {
     }
 
     fn store(&self) -> Store {
-        Store::new(&self.app.platform.services())
+        Store::new(&self.fixture.app.platform.services())
     }
 
     /// The run as it is stored.
     async fn stored(&self, run: &str) -> Run {
-        let workspace: WorkspaceId = self.account.workspace_id.parse().unwrap();
+        let workspace: WorkspaceId = self.fixture.account.workspace_id.parse().unwrap();
         let id: RunId = run.parse().unwrap();
         self.store().run(workspace, id).await.unwrap().unwrap()
     }
@@ -170,9 +168,9 @@ fn text_of(events: &[Event]) -> String {
 
 #[tokio::test]
 async fn a_runs_events_are_complete_and_in_order_and_end_with_done() {
-    let desk = Desk::start().await;
-    let run = desk.run(json!({ "text": TEXT }), false).await;
-    let live = desk.open(&run, None).await.read_all().await;
+    let followed = Followed::start().await;
+    let run = followed.run(json!({ "text": TEXT }), false).await;
+    let live = followed.open(&run, None).await.read_all().await;
     let mut seen = names(&live);
     seen.dedup();
     let whole = [
@@ -196,12 +194,13 @@ async fn a_runs_events_are_complete_and_in_order_and_end_with_done() {
     assert!(live.iter().filter(|event| event.name == "delta").count() > 1);
 
     // Later the same events are told, to a session too.
-    assert_eq!(desk.open(&run, None).await.read_all().await, live);
+    assert_eq!(followed.open(&run, None).await.read_all().await, live);
     let path = format!("/api/workflow/{run}/events");
-    let answer = desk
+    let answer = followed
+        .fixture
         .app
         .get(&path)
-        .bearer(&desk.account.access_token)
+        .bearer(&followed.fixture.account.access_token)
         .send()
         .await;
     assert_eq!(answer.text.matches("event: ").count(), live.len());
@@ -210,10 +209,11 @@ async fn a_runs_events_are_complete_and_in_order_and_end_with_done() {
 #[tokio::test]
 async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
     let target = Target::start().await;
-    let desk = Desk::start().await;
-    let key = desk
+    let followed = Followed::start().await;
+    let key = followed
+        .fixture
         .account
-        .agentplatform_key(&desk.app, &["agents:write"])
+        .agentplatform_key(&followed.fixture.app, &["agents:write"])
         .await;
     let host = target.url().trim_start_matches("http://");
     let url = format!("{}/{}", target.url(), "x".repeat(3000));
@@ -221,7 +221,8 @@ async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
     let config =
         json!({"instructions": directive, "tools": ["http_request"], "allowed_hosts": [host]});
     let body = json!({"name": "A", "type": "freeform", "config": config});
-    let agent = desk
+    let agent = followed
+        .fixture
         .app
         .post("/api/v1/agents", body)
         .bearer(&key)
@@ -230,9 +231,15 @@ async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
     let agent = agent.expect(201)["data"]["id"].as_str().unwrap().to_owned();
     let path = format!("/api/agent-base/{agent}/executions");
     let body = json!({"input": {}, "wait": true});
-    let run = desk.app.post(&path, body).bearer(&desk.token).send().await;
+    let run = followed
+        .fixture
+        .app
+        .post(&path, body)
+        .bearer(&followed.fixture.token)
+        .send()
+        .await;
     let run = run.expect(200)["data"].clone();
-    let events = desk.open(run["id"].as_str().unwrap(), None).await;
+    let events = followed.open(run["id"].as_str().unwrap(), None).await;
     let events = events.read_all().await;
     let of_tool = |name: &str| {
         let of = |event: &&Event| event.name == name && event.data["node_type"] == "tool";
@@ -258,11 +265,21 @@ async fn tools_and_large_outputs_are_told_and_long_ones_cut() {
 
 #[tokio::test]
 async fn a_hosted_model_is_seen_at_work() {
-    let (desk, provider) = (Desk::start().await, ModelApi::start().await);
+    let (followed, provider) = (Followed::start().await, ModelApi::start().await);
     let scopes = ["agents:write", "credentials:write"];
-    let key = desk.account.agentplatform_key(&desk.app, &scopes).await;
+    let key = followed
+        .fixture
+        .account
+        .agentplatform_key(&followed.fixture.app, &scopes)
+        .await;
     let post = async |path: &str, body: Value| {
-        let answer = desk.app.post(path, body).bearer(&key).send().await;
+        let answer = followed
+            .fixture
+            .app
+            .post(path, body)
+            .bearer(&key)
+            .send()
+            .await;
         answer.expect(201)["data"]["id"]
             .as_str()
             .unwrap()
@@ -275,10 +292,10 @@ async fn a_hosted_model_is_seen_at_work() {
     let agent = post("/api/v1/agents", body).await;
     // It is asked again after a second.
     provider.play([Turn::Fails(503, Some("1"))]);
-    let desk = Desk { agent, ..desk };
-    let run = desk.run(json!({}), false).await;
+    let followed = Followed { agent, ..followed };
+    let run = followed.run(json!({}), false).await;
 
-    let mut stream = desk.open(&run, None).await;
+    let mut stream = followed.open(&run, None).await;
     let started = loop {
         let event = stream.next().await.unwrap();
         if event.name == "node_started" {
@@ -286,25 +303,29 @@ async fn a_hosted_model_is_seen_at_work() {
         }
     };
     assert_eq!(started.data["model"], "openai/gpt-5");
-    assert_eq!(desk.stored(&run).await.status, RunStatus::Running);
+    assert_eq!(followed.stored(&run).await.status, RunStatus::Running);
     let rest = stream.read_all().await;
     assert_eq!(text_of(&rest), "Done.");
     assert_eq!(rest.last().unwrap().data["output"]["text"], "Done.");
-    let replay = desk.open(&run, Some(&started.id)).await.read_all().await;
+    let replay = followed
+        .open(&run, Some(&started.id))
+        .await
+        .read_all()
+        .await;
     assert_eq!(replay, rest);
 }
 
 /// Writes what a worker would, and one event after the other is there.
 #[tokio::test]
 async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
-    let desk = Desk::without_workers().await;
-    let id = desk.run(json!({}), false).await;
-    let store = desk.store();
-    let mut live = desk.open(&id, None).await;
+    let followed = Followed::without_workers().await;
+    let id = followed.run(json!({}), false).await;
+    let store = followed.store();
+    let mut live = followed.open(&id, None).await;
     assert_eq!(live.next().await.unwrap().data["status"], "queued");
 
-    let now = desk.app.clock.now();
-    let read = desk.stored(&id).await;
+    let now = followed.fixture.app.clock.now();
+    let read = followed.stored(&id).await;
     let mut run = Run {
         status: RunStatus::Running,
         started_at: Some(now),
@@ -378,7 +399,7 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
     };
     write(&read, &mut run, &steps).await;
 
-    let whole = desk.open(&id, None).await.read_all().await;
+    let whole = followed.open(&id, None).await.read_all().await;
     assert_eq!(text_of(&whole), text);
     let done = whole.last().unwrap();
     assert_eq!(
@@ -388,10 +409,16 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
     for (index, event) in whole.iter().enumerate() {
         if event.name == "done" {
             let path = format!("/api/workflow/{id}/events?last_event_id={}", event.id);
-            let answer = desk.app.get(&path).bearer(&desk.token).send().await;
+            let answer = followed
+                .fixture
+                .app
+                .get(&path)
+                .bearer(&followed.fixture.token)
+                .send()
+                .await;
             assert_eq!((answer.status.as_u16(), answer.text.as_str()), (204, ""));
         } else {
-            let rest = desk.open(&id, Some(&event.id)).await.read_all().await;
+            let rest = followed.open(&id, Some(&event.id)).await.read_all().await;
             assert_eq!(rest, whole[index + 1..]);
         }
     }
@@ -399,38 +426,59 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a_stream_that_cannot_be_is_refused_before_it_begins() {
-    let desk = Desk::without_workers().await;
-    let id = desk.run(json!({}), false).await;
+    let followed = Followed::without_workers().await;
+    let id = followed.run(json!({}), false).await;
     let path = format!("/api/workflow/{id}/events");
-    let get = async |path: &str, token: &str| desk.app.get(path).bearer(token).send().await;
+    let get =
+        async |path: &str, token: &str| followed.fixture.app.get(path).bearer(token).send().await;
 
-    let other = desk.app.register().await.prodgy_token(&desk.app).await;
+    let other = followed
+        .fixture
+        .app
+        .register()
+        .await
+        .prodgy_token(&followed.fixture.app)
+        .await;
     let refused = get(&path, &other).await.expect_refused(404);
     assert!(refused.contains("Execution not found"), "{refused}");
     let unknown = "/api/workflow/0193a5c8-7b40-7c6e-9d2f-5b1e8a4c3d70/events";
-    get(unknown, &desk.token).await.expect_refused(404);
-    get("/api/workflow/7/events", &desk.token)
+    get(unknown, &followed.fixture.token)
         .await
         .expect_refused(404);
-    desk.app.get(&path).send().await.expect_refused(401);
-    let answer = desk
+    get("/api/workflow/7/events", &followed.fixture.token)
+        .await
+        .expect_refused(404);
+    followed
+        .fixture
+        .app
+        .get(&path)
+        .send()
+        .await
+        .expect_refused(401);
+    let answer = followed
+        .fixture
         .app
         .post(&path, json!({}))
-        .bearer(&desk.token)
+        .bearer(&followed.fixture.token)
         .send()
         .await;
     answer.expect_refused(405);
 
     for wrong in ["x", "-1", "1.5", "+1", "99999999999999999999", "2"] {
-        let refused = get(&format!("{path}?last_event_id={wrong}"), &desk.token).await;
+        let refused = get(
+            &format!("{path}?last_event_id={wrong}"),
+            &followed.fixture.token,
+        )
+        .await;
         assert!(
             refused.expect_refused(400).contains("last_event_id"),
             "{wrong}"
         );
-        let refused = desk
+        let refused = followed
+            .fixture
             .app
             .get(&path)
-            .bearer(&desk.token)
+            .bearer(&followed.fixture.token)
             .header("last-event-id", wrong);
         let refused = refused.send().await.expect_refused(400);
         assert!(refused.contains("Last-Event-ID"), "{wrong}");
@@ -439,10 +487,11 @@ async fn a_stream_that_cannot_be_is_refused_before_it_begins() {
 
 #[tokio::test]
 async fn fifty_streams_at_once_all_come_to_their_end() {
-    let desk = Desk::with(|options| options.parameter("EventStreamsPerWorkspace", "50")).await;
+    let followed =
+        Followed::with(|options| options.parameter("EventStreamsPerWorkspace", "50")).await;
     let streams = (0..50).map(|_| async {
-        let run = desk.run(json!({ "text": TEXT }), false).await;
-        desk.open(&run, None).await.read_all().await
+        let run = followed.run(json!({ "text": TEXT }), false).await;
+        followed.open(&run, None).await.read_all().await
     });
     for events in join_all(streams).await {
         assert_eq!(events[0].data["status"], "queued");

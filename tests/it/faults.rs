@@ -7,6 +7,7 @@ mod roles;
 mod runs;
 mod ticks;
 
+use local::Options;
 use testkit::{DynamoDbFaults, TestApp, in_this_process};
 
 /// A platform behind `faults`, whose schedules a test runs itself.
@@ -15,17 +16,18 @@ async fn start(faults: &DynamoDbFaults) -> TestApp {
 }
 
 async fn start_with(faults: &DynamoDbFaults, parameters: &[(&str, &str)]) -> TestApp {
-    let proxy = faults.proxy();
-    TestApp::with(|options| {
-        let options = local::Options {
-            dynamodb_proxy: Some(proxy),
-            schedules: false,
-            ..in_this_process(options)
-        };
-        let parameters = parameters.iter();
-        parameters.fold(options, |options, (name, value)| {
-            options.parameter(*name, *value)
-        })
+    TestApp::with(|options| with_faults(options, faults, parameters)).await
+}
+
+/// Functions in this process, whose calls of DynamoDB go through `faults`.
+fn with_faults(options: Options, faults: &DynamoDbFaults, parameters: &[(&str, &str)]) -> Options {
+    let options = Options {
+        dynamodb_proxy: Some(faults.proxy()),
+        schedules: false,
+        ..in_this_process(options)
+    };
+    let parameters = parameters.iter();
+    parameters.fold(options, |options, (name, value)| {
+        options.parameter(*name, *value)
     })
-    .await
 }

@@ -11,82 +11,7 @@ use local::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 use store::{RunWrite, Store};
-use testkit::{Account, Call, DynamoDbFaults, DynamoDbRecorder, TestApp};
-
-struct Desk {
-    app: TestApp,
-    account: Account,
-    key: String,
-    token: String,
-}
-
-impl Desk {
-    async fn with(change: impl FnOnce(Options) -> Options) -> Self {
-        let app = TestApp::with(change).await;
-        let account = app.register().await;
-        let scopes = ["agents:read", "agents:write", "runs:read", "signals:write"];
-        Self {
-            key: account.agentplatform_key(&app, &scopes).await,
-            token: account.prodgy_token(&app).await,
-            account,
-            app,
-        }
-    }
-
-    async fn get(&self, path: &str, credential: &str) -> Value {
-        let answer = self.app.get(path).bearer(credential).send().await;
-        answer.expect(200)
-    }
-
-    async fn execute(&self, agent: &str, wait: bool) -> Value {
-        let path = format!("/api/agent-base/{agent}/executions");
-        let body = json!({"input": {"text": "x".repeat(3_900)}, "wait": wait});
-        let started = self.app.post(&path, body).bearer(&self.token).send().await;
-        started.body["data"].clone()
-    }
-
-    /// Stores so many runs like one of `agent`, in this status.
-    async fn plant(&self, agent: &str, status: RunStatus, count: usize) {
-        let store = Store::new(&self.app.platform.services());
-        let started = self.execute(agent, false).await;
-        let id: RunId = started["execution_id"].as_str().unwrap().parse().unwrap();
-        let workspace: WorkspaceId = self.account.workspace_id.parse().unwrap();
-        let first = store.run(workspace, id).await.unwrap().unwrap();
-        let caller = Caller::system(first.organization_id, workspace);
-        let now = self.app.clock.now();
-        let runs = (1..count).map(async |_| {
-            let queued = Run {
-                id: RunId::new(now),
-                due_at: None,
-                ..first.clone()
-            };
-            let audit = AuditEntry::new(&caller, "run.started", "run", queued.id, now);
-            store.create_run(&queued, None, &audit).await?;
-            let lease = Lease {
-                holder: 1,
-                acquired_at: now,
-                alone: false,
-                until: now + TimeDelta::seconds(30),
-            };
-            let run = Run {
-                status,
-                lease: (status == RunStatus::Running).then_some(lease),
-                ..queued.clone()
-            };
-            let write = RunWrite {
-                read: &queued,
-                run: &run,
-                steps: &[],
-                messages: &[],
-                agent: None,
-                audit: &[],
-            };
-            store.write_run(write).await
-        });
-        let planted = stream::iter(runs).buffer_unordered(16);
-        planted.try_collect::<Vec<()>>().await.unwrap();
-    }
-}
+use testkit::{Call, DynamoDbFaults, DynamoDbRecorder, Fixture};
 
 fn is_count(call: &&Call) -> bool {
     String::from_utf8_lossy(&call.body).contains("\"COUNT\"")
@@ -99,9 +24,61 @@ fn read_units(calls: &[Call]) -> f64 {
         .sum()
 }
 
+async fn get(fixture: &Fixture, path: &str, credential: &str) -> Value {
+    let answer = fixture.app.get(path).bearer(credential).send().await;
+    answer.expect(200)
+}
+
+async fn execute(fixture: &Fixture, agent: &str, wait: bool) -> Value {
+    let body = json!({"input": {"text": "x".repeat(3_900)}, "wait": wait});
+    fixture.execute(agent, body).await.body["data"].clone()
+}
+
+/// Stores so many runs like one of `agent`, in this status.
+async fn plant(fixture: &Fixture, agent: &str, status: RunStatus, count: usize) {
+    let store = Store::new(&fixture.app.platform.services());
+    let started = execute(fixture, agent, false).await;
+    let id: RunId = started["execution_id"].as_str().unwrap().parse().unwrap();
+    let workspace: WorkspaceId = fixture.account.workspace_id.parse().unwrap();
+    let first = store.run(workspace, id).await.unwrap().unwrap();
+    let caller = Caller::system(first.organization_id, workspace);
+    let now = fixture.app.clock.now();
+    let runs = (1..count).map(async |_| {
+        let queued = Run {
+            id: RunId::new(now),
+            due_at: None,
+            ..first.clone()
+        };
+        let audit = AuditEntry::new(&caller, "run.started", "run", queued.id, now);
+        store.create_run(&queued, None, &audit).await?;
+        let lease = Lease {
+            holder: 1,
+            acquired_at: now,
+            alone: false,
+            until: now + TimeDelta::seconds(30),
+        };
+        let run = Run {
+            status,
+            lease: (status == RunStatus::Running).then_some(lease),
+            ..queued.clone()
+        };
+        let write = RunWrite {
+            read: &queued,
+            run: &run,
+            steps: &[],
+            messages: &[],
+            agent: None,
+            audit: &[],
+        };
+        store.write_run(write).await
+    });
+    let planted = stream::iter(runs).buffer_unordered(16);
+    planted.try_collect::<Vec<()>>().await.unwrap();
+}
+
 #[tokio::test]
 async fn an_agent_is_at_work_however_many_runs_others_have() {
-    let desk = Desk::with(|options| Options {
+    let fixture = Fixture::with(|options| Options {
         event_sources: false,
         schedules: false,
         ..options
@@ -109,13 +86,13 @@ async fn an_agent_is_at_work_however_many_runs_others_have() {
     .await;
     let mut agents = Vec::new();
     for _ in 0..4 {
-        agents.push(desk.app.agent(&desk.key, "x").await);
+        agents.push(fixture.app.agent(&fixture.key, "x").await);
     }
     // More than a query gives, of the newest agent but one.
-    desk.plant(&agents[0], RunStatus::Running, 2).await;
-    desk.plant(&agents[2], RunStatus::Paused, 300).await;
+    plant(&fixture, &agents[0], RunStatus::Running, 2).await;
+    plant(&fixture, &agents[2], RunStatus::Paused, 300).await;
     let statuses = async |query: &str| {
-        let listed = desk.get(&format!("/api/v1/agents{query}"), &desk.key).await;
+        let listed = get(&fixture, &format!("/api/v1/agents{query}"), &fixture.key).await;
         let cursor = listed["meta"]["next_cursor"].as_str().map(str::to_owned);
         let agents = listed["data"].as_array().unwrap().iter();
         let statuses: Vec<String> = agents
@@ -129,9 +106,7 @@ async fn an_agent_is_at_work_however_many_runs_others_have() {
     let (second, _) = statuses(&format!("?limit=2&cursor={}", cursor.unwrap())).await;
     assert_eq!([first, second].concat(), expected);
     for (agent, status) in agents.iter().rev().zip(expected) {
-        let shown = desk
-            .get(&format!("/api/v1/agents/{agent}"), &desk.key)
-            .await;
+        let shown = get(&fixture, &format!("/api/v1/agents/{agent}"), &fixture.key).await;
         assert_eq!(shown["data"]["status"], status);
     }
 }
@@ -140,19 +115,19 @@ async fn an_agent_is_at_work_however_many_runs_others_have() {
 async fn how_many_runs_an_agent_has_is_counted_once() {
     let recorder = DynamoDbRecorder::without_delay();
     let proxy = recorder.proxy();
-    let desk = Desk::with(|options| Options {
+    let fixture = Fixture::with(|options| Options {
         dynamodb_proxy: Some(proxy),
         event_sources: false,
         schedules: false,
         ..options
     })
     .await;
-    let agent = desk.app.agent(&desk.key, "x").await;
-    desk.plant(&agent, RunStatus::Completed, 250).await;
+    let agent = fixture.app.agent(&fixture.key, "x").await;
+    plant(&fixture, &agent, RunStatus::Completed, 250).await;
     let total = async |query: &str| {
         recorder.take();
         let path = format!("/api/agent-base/{agent}/executions?pageSize=1{query}");
-        let listed = desk.get(&path, &desk.token).await;
+        let listed = get(&fixture, &path, &fixture.token).await;
         let mut counts = recorder.take();
         counts.retain(|call| is_count(&call));
         (
@@ -162,11 +137,11 @@ async fn how_many_runs_an_agent_has_is_counted_once() {
     };
     assert_eq!(total("").await.0, 250);
     // Not before no older one can come.
-    desk.app.clock.advance(TimeDelta::minutes(11));
+    fixture.app.clock.advance(TimeDelta::minutes(11));
     let (all, units) = total("").await;
     assert_eq!(all, 250);
     assert!(units > 5.0, "{units}");
-    desk.plant(&agent, RunStatus::Completed, 3).await;
+    plant(&fixture, &agent, RunStatus::Completed, 3).await;
     let (all, units) = total("").await;
     assert_eq!(all, 253);
     assert!(units <= 1.0, "{units}");
@@ -181,27 +156,27 @@ async fn how_many_runs_an_agent_has_is_counted_once() {
 async fn totals_are_written_with_what_they_count() {
     let recorder = DynamoDbRecorder::without_delay();
     let proxy = recorder.proxy();
-    let desk = Desk::with(|options| Options {
+    let fixture = Fixture::with(|options| Options {
         dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options
     })
     .await;
-    let (app, session) = (&desk.app, &desk.account.access_token);
-    let workspace = &desk.account.workspace_id;
-    let agent = desk.app.agent(&desk.key, "x").await;
-    desk.app.agent(&desk.key, "y").await;
+    let (app, session) = (&fixture.app, &fixture.account.access_token);
+    let workspace = &fixture.account.workspace_id;
+    let agent = fixture.app.agent(&fixture.key, "x").await;
+    fixture.app.agent(&fixture.key, "y").await;
     let total = async |path: &str| {
         recorder.take();
-        let listed = desk.get(path, session).await;
+        let listed = get(&fixture, path, session).await;
         let counts = recorder.take().iter().filter(is_count).count();
         assert_eq!(counts, 0, "{path}");
         let total = &listed["pagination"]["total"];
         total.as_u64().or(listed["total"].as_u64()).unwrap()
     };
     let tokens = format!("/api/api-tokens/product/{workspace}");
-    let colleague = desk.account.colleague(app, "USER", &[]).await;
-    desk.account.second_workspace(app).await;
+    let colleague = fixture.account.colleague(app, "USER", &[]).await;
+    fixture.account.second_workspace(app).await;
     let members = "/api/organization/members";
     assert_eq!(total(&tokens).await, 1);
     assert_eq!(total("/api/settings/api-keys").await, 1);
@@ -209,12 +184,10 @@ async fn totals_are_written_with_what_they_count() {
     assert_eq!(total("/api/workspaces").await, 2);
     assert_eq!(total(members).await, 2);
     assert_eq!(total(&format!("/api/agent-base/{agent}/versions")).await, 1);
-    let stats = desk
-        .get("/api/settings/api-keys/activity/stats", session)
-        .await;
+    let stats = get(&fixture, "/api/settings/api-keys/activity/stats", session).await;
     assert_eq!(stats["active_keys"], 2);
 
-    let listed = desk.get(&tokens, session).await;
+    let listed = get(&fixture, &tokens, session).await;
     let token = listed["data"][0]["id"].as_str().unwrap();
     let member = &colleague.user_id;
     for path in [
@@ -223,7 +196,7 @@ async fn totals_are_written_with_what_they_count() {
         format!("{members}/{member}"),
     ] {
         let credential = if path.starts_with("/api/v1") {
-            &desk.key
+            &fixture.key
         } else {
             session
         };
@@ -234,9 +207,7 @@ async fn totals_are_written_with_what_they_count() {
     assert_eq!(total(&tokens).await, 0);
     assert_eq!(total("/api/agent-base").await, 1);
     assert_eq!(total(members).await, 1);
-    let stats = desk
-        .get("/api/settings/api-keys/activity/stats", session)
-        .await;
+    let stats = get(&fixture, "/api/settings/api-keys/activity/stats", session).await;
     assert_eq!(stats["active_keys"], 1);
 }
 
@@ -244,18 +215,18 @@ async fn totals_are_written_with_what_they_count() {
 async fn a_list_by_status_shows_no_run_that_has_moved_on_while_the_index_lags() {
     let faults = DynamoDbFaults::with_index_lag(Duration::from_millis(400));
     let proxy = faults.proxy();
-    let desk = Desk::with(|options| Options {
+    let fixture = Fixture::with(|options| Options {
         dynamodb_proxy: Some(proxy),
         schedules: false,
         ..options
     })
     .await;
-    let agent = desk.app.agent(&desk.key, "Summarise.").await;
-    let done = desk.execute(&agent, true).await;
+    let agent = fixture.app.agent(&fixture.key, "Summarise.").await;
+    let done = execute(&fixture, &agent, true).await;
     assert_eq!(done["status"], "completed");
     let list = async |status: &str| {
         let path = format!("/api/v1/agents/{agent}/runs?status={status}");
-        let listed = desk.get(&path, &desk.key).await;
+        let listed = get(&fixture, &path, &fixture.key).await;
         listed["data"].as_array().unwrap().clone()
     };
     let until = std::time::Instant::now() + Duration::from_secs(10);
@@ -273,24 +244,24 @@ async fn a_list_by_status_shows_no_run_that_has_moved_on_while_the_index_lags() 
 
 #[tokio::test]
 async fn a_workspaces_runs_are_one_list_by_age_whatever_agents_they_are_of() {
-    let desk = Desk::with(|options| options).await;
+    let fixture = Fixture::with(|options| options).await;
     let (one, other) = (
-        desk.app.agent(&desk.key, "x").await,
-        desk.app.agent(&desk.key, "x").await,
+        fixture.app.agent(&fixture.key, "x").await,
+        fixture.app.agent(&fixture.key, "x").await,
     );
     let mut expected = Vec::new();
     for agent in [&one, &other, &one] {
-        let run = desk.execute(agent, true).await;
+        let run = execute(&fixture, agent, true).await;
         expected.insert(0, run["id"].clone());
     }
-    let signal = desk.app.post(
+    let signal = fixture.app.post(
         &format!("/api/v1/agents/{other}/signals"),
         json!({"type": "x"}),
     );
-    let signalled = signal.bearer(&desk.key).send().await.expect(202)["data"]["run_id"].clone();
+    let signalled = signal.bearer(&fixture.key).send().await.expect(202)["data"]["run_id"].clone();
     expected.insert(0, signalled.clone());
     let listed = async |query: &str| {
-        let answer = desk.get(&format!("/api/v1/runs?{query}"), &desk.key).await;
+        let answer = get(&fixture, &format!("/api/v1/runs?{query}"), &fixture.key).await;
         let ids = answer["data"].as_array().unwrap().iter();
         let ids: Vec<Value> = ids.map(|run| run["id"].clone()).collect();
         (ids, answer["meta"]["next_cursor"].clone())
@@ -325,20 +296,20 @@ async fn a_workspaces_runs_are_one_list_by_age_whatever_agents_they_are_of() {
         ("from=x", "from"),
         ("cursor=x", "cursor"),
     ] {
-        let told = desk
+        let told = fixture
             .app
             .get(&format!("/api/v1/runs?{query}"))
-            .bearer(&desk.key);
+            .bearer(&fixture.key);
         let told = told.send().await.expect_refused(422);
         assert!(told.contains(field), "{query}: {told}");
     }
-    let stranger = desk.app.register().await;
-    let stranger = stranger.agentplatform_key(&desk.app, &["runs:read"]).await;
-    let theirs = desk.get("/api/v1/runs", &stranger).await;
+    let stranger = fixture.app.register().await;
+    let stranger = stranger
+        .agentplatform_key(&fixture.app, &["runs:read"])
+        .await;
+    let theirs = get(&fixture, "/api/v1/runs", &stranger).await;
     assert_eq!(theirs["data"], json!([]));
     // Another tenant's agent has no runs here.
-    let theirs = desk
-        .get(&format!("/api/v1/runs?agent_id={one}"), &stranger)
-        .await;
+    let theirs = get(&fixture, &format!("/api/v1/runs?agent_id={one}"), &stranger).await;
     assert_eq!(theirs["data"], json!([]));
 }

@@ -3,15 +3,12 @@
 mod faults;
 mod services;
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
-use testkit::fakes::{ModelApi, OpenMeteo, Turn};
-use testkit::{Account, TestApp};
+use testkit::Fixture;
+use testkit::fakes::Turn;
 
 use crate::secrets::everything_stored;
 
-const SECRET: &str = "sk-planted-0123456789-abcd";
 /// A model of each provider, whose prices are known.
 pub(crate) const MODELS: [&str; 3] = [
     "openai/gpt-5",
@@ -19,120 +16,54 @@ pub(crate) const MODELS: [&str; 3] = [
     "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
 ];
 
-pub(crate) struct Desk {
-    pub(crate) app: TestApp,
-    pub(crate) api: ModelApi,
-    pub(crate) token: String,
-    key: String,
-    _weather: OpenMeteo,
-}
-
-impl Desk {
-    /// A platform and a provider, without credentials.
-    async fn without_keys() -> Self {
-        Self::with_models_of_ours("").await
-    }
-
-    /// Like [`Self::without_keys`], with Bedrock's models of these ARNs open to all organizations.
-    async fn with_models_of_ours(arns: &str) -> Self {
-        let (api, weather) = (ModelApi::start().await, OpenMeteo::start().await);
-        let url = weather.url().to_owned();
-        let app = TestApp::with(|options| {
-            options
-                .parameter("BedrockModelArns", arns)
-                .parameter("BedrockEndpointUrl", api.url())
-                .parameter("OpenMeteoGeocodingUrl", &url)
-                .parameter("OpenMeteoForecastUrl", &url)
-                .parameter("ModelTimeoutSeconds", "2")
-        })
-        .await;
-        let account: Account = app.register().await;
-        let token = account.prodgy_token(&app).await;
-        let scopes = [
-            "agents:read",
-            "agents:write",
-            "runs:read",
-            "credentials:read",
-            "credentials:write",
-        ];
-        let key = account.agentplatform_key(&app, &scopes).await;
-        Self {
-            app,
-            api,
-            token,
-            key,
-            _weather: weather,
-        }
-    }
-
-    /// A platform and a provider, with a credential for each of the provider's APIs.
-    pub(crate) async fn start() -> Self {
-        let desk = Self::without_keys().await;
-        for model in MODELS {
-            desk.credential(provider_of(model)).await;
-        }
-        desk
-    }
-
-    async fn credential(&self, provider: &str) -> String {
-        let body = json!({"name": "x", "provider": provider, "secret": SECRET, "base_url": self.api.url()});
-        let post = self.app.post("/api/v1/credentials", body);
-        let created = post.bearer(&self.key).send().await.expect(201);
-        created["data"]["id"].as_str().unwrap().to_owned()
-    }
-
-    async fn agent(&self, config: Value) -> String {
-        let body = json!({"name": "Agent", "type": "freeform", "config": config});
-        let post = self.app.post("/api/v1/agents", body);
-        let created = post.bearer(&self.key).send().await.expect(201);
-        created["data"]["id"].as_str().unwrap().to_owned()
-    }
-
-    /// The end of a run of a fresh agent.
-    pub(crate) async fn run(&self, config: Value, input: Value) -> Value {
-        let agent = self.agent(config).await;
-        let path = format!("/api/agent-base/{agent}/executions");
-        let post = self.app.post(&path, json!({"input": input}));
-        let started = post.bearer(&self.token).send().await.expect(202);
-        let id = started["data"]["execution_id"].as_str().unwrap();
-        let path = format!("/api/v1/runs/{id}");
-        let until = Instant::now() + Duration::from_secs(60);
-        loop {
-            let shown = self.app.get(&path).bearer(&self.key).send().await;
-            let run = shown.expect(200)["data"].clone();
-            if run["status"] == "completed" || run["status"] == "failed" {
-                return run;
-            }
-            assert!(Instant::now() < until, "stuck: {run}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// The bodies of the requests that the provider got.
-    pub(crate) fn asked(&self) -> Vec<Value> {
-        let hits = self.api.take_hits().into_iter();
-        hits.map(|hit| serde_json::from_str(&hit.body).unwrap())
-            .collect()
-    }
-}
-
 fn provider_of(model: &str) -> &str {
     model.split_once('/').unwrap().0
 }
 
+/// A platform and a provider that hangs for two seconds at most, with a credential for each of its APIs.
+pub(crate) async fn start() -> Fixture {
+    let fixture = Fixture::with(|options| options.parameter("ModelTimeoutSeconds", "2")).await;
+    for model in MODELS {
+        fixture.store_credential(provider_of(model)).await;
+    }
+    fixture
+}
+
+/// The end of a run of a fresh agent.
+pub(crate) async fn run_agent(fixture: &Fixture, config: Value, input: Value) -> Value {
+    let agent = fixture.agent(config).await;
+    let run = fixture.start_run(&agent, input).await;
+    fixture.ended(&run).await
+}
+
+/// The bodies of the requests that the provider got.
+pub(crate) fn asked(fixture: &Fixture) -> Vec<Value> {
+    let hits = fixture.models.take_hits().into_iter();
+    hits.map(|hit| serde_json::from_str(&hit.body).unwrap())
+        .collect()
+}
+
 #[tokio::test]
 async fn a_hosted_model_answers_with_the_organizations_key() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     for (model, header, value, cost) in [
-        (MODELS[0], "authorization", format!("Bearer {SECRET}"), 2250),
-        (MODELS[1], "x-api-key", SECRET.to_owned(), 4500),
-        (MODELS[2], "authorization", format!("Bearer {SECRET}"), 4500),
+        (
+            MODELS[0],
+            "authorization",
+            format!("Bearer {}", Fixture::SECRET),
+            2250,
+        ),
+        (MODELS[1], "x-api-key", Fixture::SECRET.to_owned(), 4500),
+        (
+            MODELS[2],
+            "authorization",
+            format!("Bearer {}", Fixture::SECRET),
+            4500,
+        ),
     ] {
-        desk.api.play([Turn::Text("Paris.".to_owned())]);
+        fixture.models.play([Turn::Text("Paris.".to_owned())]);
         let config = json!({"instructions": "Be brief.", "model": model, "max_output_tokens": 77});
-        let run = desk
-            .run(config, json!({"text": "The capital of France?"}))
-            .await;
+        let run = run_agent(&fixture, config, json!({"text": "The capital of France?"})).await;
         assert_eq!(
             (&run["status"], &run["output"], &run["tokens"]),
             (
@@ -142,7 +73,7 @@ async fn a_hosted_model_answers_with_the_organizations_key() {
             )
         );
         assert_eq!(run["cost_micros"], cost);
-        let hits = desk.api.take_hits();
+        let hits = fixture.models.take_hits();
         assert_eq!(hits.len(), 1);
         assert_eq!(hits[0].headers[header], value);
         let body: Value = serde_json::from_str(&hits[0].body).unwrap();
@@ -150,7 +81,7 @@ async fn a_hosted_model_answers_with_the_organizations_key() {
         assert!(limits.contains(&&json!(77)), "{body}");
         assert!(body.to_string().contains("The capital of France?"));
     }
-    let listed = desk.app.get("/api/v1/credentials").bearer(&desk.key);
+    let listed = fixture.app.get("/api/v1/credentials").bearer(&fixture.key);
     for credential in listed.send().await.expect(200)["data"].as_array().unwrap() {
         assert!(credential["last_used_at"].is_string(), "{credential}");
     }
@@ -158,7 +89,7 @@ async fn a_hosted_model_answers_with_the_organizations_key() {
 
 #[tokio::test]
 async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     for (model, reasoning) in [
         (MODELS[0], json!("A tool knows.")),
         (
@@ -170,7 +101,7 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
             json!({"reasoningText": {"text": "A tool knows.", "signature": "c2lnbmVk"}}),
         ),
     ] {
-        desk.api.play([
+        fixture.models.play([
             Turn::Calls(vec![
                 ("get_weather", json!({"location": "New York"})),
                 ("get_weather", json!({"location": "Nowhere"})),
@@ -178,11 +109,11 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
             Turn::Text("Mild.".to_owned()),
         ]);
         let config = json!({"instructions": "x", "model": model, "tools": ["get_weather"]});
-        let run = desk.run(config, json!({"text": "Compare."})).await;
+        let run = run_agent(&fixture, config, json!({"text": "Compare."})).await;
         assert_eq!(run["output"]["text"], "Mild.", "{run}");
         assert_eq!(run["tokens"], json!({"input": 2000, "output": 200}));
 
-        let asked = desk.asked();
+        let asked = asked(&fixture);
         let [_, second] = &asked[..] else {
             panic!("{asked:?}")
         };
@@ -230,30 +161,31 @@ async fn parallel_calls_are_made_and_reasoning_goes_back_as_it_came() {
 
 #[tokio::test]
 async fn fallbacks_are_asked_in_order() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     let config = json!({"instructions": "x", "model": MODELS[0], "fallbacks": [MODELS[1]]});
     // There is another model to ask, so the run does not wait.
-    desk.api.play([
+    fixture.models.play([
         Turn::Fails(429, Some("20")),
         Turn::Text("From the second.".to_owned()),
     ]);
-    let run = desk.run(config.clone(), json!({"text": "Go."})).await;
+    let run = run_agent(&fixture, config.clone(), json!({"text": "Go."})).await;
     assert_eq!(run["output"]["text"], "From the second.");
     assert_eq!(
         run["cost_micros"], 4500,
         "the price of the one that answered"
     );
-    let paths: Vec<_> = desk
-        .api
+    let paths: Vec<_> = fixture
+        .models
         .take_hits()
         .into_iter()
         .map(|hit| hit.path)
         .collect();
     assert_eq!(paths, ["/chat/completions", "/v1/messages"]);
 
-    desk.api
+    fixture
+        .models
         .play([Turn::Fails(403, None), Turn::Fails(401, None)]);
-    let run = desk.run(config, json!({"text": "Go."})).await;
+    let run = run_agent(&fixture, config, json!({"text": "Go."})).await;
     let refused = "the provider refused the key";
     assert_eq!(
         run["error"],
@@ -263,34 +195,34 @@ async fn fallbacks_are_asked_in_order() {
 
 #[tokio::test]
 async fn a_key_is_chosen_by_its_id_or_is_the_newest_and_a_revoked_one_is_not_used() {
-    let desk = Desk::without_keys().await;
-    let run = async |config: Value| desk.run(config, json!({"text": "Go."})).await;
+    let fixture = Fixture::with(|options| options.parameter("ModelTimeoutSeconds", "2")).await;
+    let run = async |config: Value| run_agent(&fixture, config, json!({"text": "Go."})).await;
     let missing = format!("{}: there is no active credential for openai", MODELS[0]);
     let any = json!({"instructions": "x", "model": MODELS[0]});
     assert_eq!(run(any.clone()).await["error"], missing);
-    let id = desk.credential("openai").await;
+    let id = fixture.store_credential("openai").await;
     let named = json!({"instructions": "x", "model": MODELS[0], "credential_id": id});
     assert_eq!(run(any.clone()).await["status"], "completed");
     assert_eq!(run(named.clone()).await["status"], "completed");
 
     let path = format!("/api/v1/credentials/{id}/revoke");
-    let revoke = desk.app.post(&path, json!({})).bearer(&desk.key);
+    let revoke = fixture.app.post(&path, json!({})).bearer(&fixture.key);
     revoke.send().await.expect(200);
-    desk.api.take_hits();
+    fixture.models.take_hits();
     assert_eq!(run(any.clone()).await["error"], missing);
-    desk.credential("openai").await;
+    fixture.store_credential("openai").await;
     assert_eq!(
         run(named).await["error"],
         missing,
         "not replaced by another"
     );
-    assert!(desk.api.take_hits().is_empty());
+    assert!(fixture.models.take_hits().is_empty());
     assert_eq!(run(any).await["status"], "completed");
 }
 
 #[tokio::test]
 async fn a_result_has_the_form_that_was_asked_for_or_there_is_none() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     let schema = json!({"type": "object", "properties": {"capital": {"type": "string"}}, "required": ["capital"]});
     for (model, asks, image) in [
         (MODELS[0], "json_schema", "https://example.com/flag.png"),
@@ -304,18 +236,19 @@ async fn a_result_has_the_form_that_was_asked_for_or_there_is_none() {
         let config = json!({"instructions": "x", "model": model, "output_schema": schema});
         let images = json!([image]);
         let input = json!({"question": "Whose flag?", "images": images});
-        desk.api
+        fixture
+            .models
             .play([Turn::Text("{\"capital\": \"Paris\"}".to_owned())]);
-        let run = desk.run(config.clone(), input).await;
+        let run = run_agent(&fixture, config.clone(), input).await;
         assert_eq!(run["output"]["data"], json!({"capital": "Paris"}), "{run}");
-        let asked = desk.asked().pop().unwrap().to_string();
+        let asked = asked(&fixture).pop().unwrap().to_string();
         assert!(
             asked.contains(asks) && (asked.contains(image) || asked.contains("ZmxhZy5wbmc=")),
             "{asked}"
         );
 
-        desk.api.play([Turn::Text("Paris.".to_owned())]);
-        let run = desk.run(config, json!({"text": "France?"})).await;
+        fixture.models.play([Turn::Text("Paris.".to_owned())]);
+        let run = run_agent(&fixture, config, json!({"text": "France?"})).await;
         assert_eq!(
             run["error"],
             "the model's answer is not JSON, as output_schema asks"
@@ -325,47 +258,53 @@ async fn a_result_has_the_form_that_was_asked_for_or_there_is_none() {
 
 #[tokio::test]
 async fn services_that_know_only_a_part_of_a_protocol_are_understood() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     for model in &MODELS[..2] {
-        desk.api.play([Turn::AtOnce("All at once.".to_owned())]);
+        fixture
+            .models
+            .play([Turn::AtOnce("All at once.".to_owned())]);
         let config = json!({"instructions": "x", "model": model});
-        let run = desk.run(config, json!({"text": "Go."})).await;
+        let run = run_agent(&fixture, config, json!({"text": "Go."})).await;
         assert_eq!(run["output"]["text"], "All at once.", "{run}");
         assert_eq!(run["tokens"], json!({"input": 1000, "output": 100}));
-        let asked = desk.asked();
+        let asked = asked(&fixture);
         assert_eq!((asked.len(), &asked[0]["stream"]), (1, &json!(true)));
     }
     let unknown = "Unrecognized request argument supplied: stream_options";
-    desk.api.play([Turn::Refuses(unknown)]);
+    fixture.models.play([Turn::Refuses(unknown)]);
     let config = json!({"instructions": "x", "model": MODELS[0]});
-    let run = desk.run(config, json!({"text": "Go."})).await;
+    let run = run_agent(&fixture, config, json!({"text": "Go."})).await;
     assert_eq!(run["output"]["text"], "Done.", "{run}");
     assert_eq!(run["tokens"], json!({"input": 0, "output": 0}));
-    let asked = desk.asked();
+    let asked = asked(&fixture);
     assert_eq!(asked.len(), 2);
     assert!(asked[1].get("stream_options").is_none());
 }
 
 #[tokio::test]
 async fn a_key_that_a_provider_repeats_in_an_answer_is_not_kept() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     for model in MODELS {
-        desk.api.play([Turn::Echo]);
+        fixture.models.play([Turn::Echo]);
         let config = json!({"instructions": "x", "model": model});
-        let run = desk.run(config, json!({"text": "Go."})).await;
+        let run = run_agent(&fixture, config, json!({"text": "Go."})).await;
         assert_eq!(run["output"]["text"], "You said ….", "{run}");
     }
-    assert!(!everything_stored(&desk.app).await.contains(SECRET));
+    assert!(
+        !everything_stored(&fixture.app)
+            .await
+            .contains(Fixture::SECRET)
+    );
 }
 
 #[tokio::test]
 async fn the_platform_pays_for_models_of_bedrock_only_where_it_says_so() {
     let arn = "arn:aws:bedrock:eu-central-1::foundation-model/amazon.nova-lite-v1:0";
-    let desk = Desk::with_models_of_ours(arn).await;
-    let run = async |config: Value| desk.run(config, json!({"text": "Go."})).await;
+    let fixture = Fixture::with(|options| options.parameter("BedrockModelArns", arn)).await;
+    let run = async |config: Value| run_agent(&fixture, config, json!({"text": "Go."})).await;
     let ours = json!({"instructions": "x", "model": "bedrock/amazon.nova-lite-v1:0"});
     assert_eq!(run(ours.clone()).await["output"]["text"], "Done.");
-    let hits = desk.api.take_hits();
+    let hits = fixture.models.take_hits();
     assert_eq!(
         hits[0].path.replace("%3A", ":"),
         "/model/amazon.nova-lite-v1:0/converse-stream"
@@ -375,25 +314,25 @@ async fn the_platform_pays_for_models_of_bedrock_only_where_it_says_so() {
     assert!(signed.starts_with(role), "{signed}");
 
     // AWS's words would name our account.
-    desk.api.play([Turn::Fails(403, None)]);
+    fixture.models.play([Turn::Fails(403, None)]);
     let name = "bedrock/amazon.nova-lite-v1:0";
     let refused = format!("{name}: this platform may not ask this model");
     assert_eq!(run(ours.clone()).await["error"], refused);
     // A key of their own goes first, and one that they withdrew is not replaced.
-    let id = desk.credential("bedrock").await;
-    desk.api.take_hits();
+    let id = fixture.store_credential("bedrock").await;
+    fixture.models.take_hits();
     run(ours).await;
-    let key = format!("Bearer {SECRET}");
-    assert_eq!(desk.api.take_hits()[0].headers["authorization"], key);
+    let key = format!("Bearer {}", Fixture::SECRET);
+    assert_eq!(fixture.models.take_hits()[0].headers["authorization"], key);
     let path = format!("/api/v1/credentials/{id}/revoke");
-    let revoke = desk.app.post(&path, json!({})).bearer(&desk.key);
+    let revoke = fixture.app.post(&path, json!({})).bearer(&fixture.key);
     revoke.send().await.expect(200);
     let named = json!({"instructions": "x", "model": name, "credential_id": id});
     let missing = format!("{name}: there is no active credential for bedrock");
     assert_eq!(run(named).await["error"], missing);
 
-    let elsewhere = Desk::without_keys().await;
+    let elsewhere = Fixture::with(|options| options.parameter("ModelTimeoutSeconds", "2")).await;
     let theirs = json!({"instructions": "x", "model": name});
-    let run = elsewhere.run(theirs, json!({"text": "Go."})).await;
-    assert_eq!(run["error"], missing);
+    let ended = run_agent(&elsewhere, theirs, json!({"text": "Go."})).await;
+    assert_eq!(ended["error"], missing);
 }

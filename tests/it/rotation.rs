@@ -6,64 +6,33 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::fakes::ModelApi;
-use testkit::{Account, TestApp, TestResponse};
-
-const SECRET: &str = "sk-planted-0123456789-abcd";
-const SCOPES: &[&str] = &[
-    "agents:write",
-    "runs:read",
-    "credentials:read",
-    "credentials:write",
-];
+use testkit::{Fixture, TestApp, TestResponse, in_this_process};
 
 /// A platform whose clock a test moves, with a model that an agent asks with a stored key.
-struct Desk {
-    app: TestApp,
-    account: Account,
-    api: ModelApi,
-    key: String,
+struct Rotating {
+    fixture: Fixture,
     credential: String,
     agent: String,
 }
 
-impl Desk {
+impl Rotating {
     async fn start() -> Self {
-        let app = TestApp::with_own_clock().await;
-        let account = app.register().await;
-        let key = account.agentplatform_key(&app, SCOPES).await;
-        let api = ModelApi::start().await;
-        let body = json!({"name": "A", "type": "freeform", "config": {"instructions": "x", "model": "openai/gpt-5"}});
-        let made = app.post("/api/v1/agents", body).bearer(&key).send().await;
-        let agent = text(&made.expect(201)["data"]["id"]);
-        let mut desk = Self {
-            app,
-            account,
-            api,
-            key,
-            credential: String::new(),
+        let fixture = Fixture::with(in_this_process).await;
+        let config = json!({"instructions": "x", "model": "openai/gpt-5"});
+        let agent = fixture.agent(config).await;
+        let credential = store_key(&fixture).await;
+        Self {
+            fixture,
+            credential,
             agent,
-        };
-        desk.credential = desk.store_key().await;
-        desk
-    }
-
-    async fn store_key(&self) -> String {
-        let body = json!({"name": "x", "provider": "openai", "secret": SECRET, "base_url": self.api.url()});
-        let post = self.app.post("/api/v1/credentials", body);
-        let created = post.bearer(&self.key).send().await.expect(201);
-        assert_eq!(created["data"]["status"], "active");
-        text(&created["data"]["id"])
+        }
     }
 
     /// The status of the credential, in the list and by itself.
     async fn status(&self) -> String {
-        let get = async |path: &str| {
-            let get = self.app.get(path).bearer(&self.key).send().await;
-            get.expect(200)["data"].clone()
-        };
-        let shown = get(&format!("/api/v1/credentials/{}", self.credential)).await;
-        let listed = get("/api/v1/credentials").await;
+        let path = format!("/api/v1/credentials/{}", self.credential);
+        let shown = self.fixture.data(&path).await;
+        let listed = self.fixture.data("/api/v1/credentials").await;
         let mut listed = listed.as_array().unwrap().iter();
         let listed = listed.find(|row| row["id"] == shown["id"]).unwrap();
         assert_eq!(listed["status"], shown["status"]);
@@ -73,44 +42,37 @@ impl Desk {
     /// The end of a run of the agent.
     async fn run(&self) -> Value {
         let id = self.start_run().await;
-        self.ended(&id).await
+        self.fixture.ended(&id).await
     }
 
     async fn start_run(&self) -> String {
         let token = self.token("run").await;
         let token = text(&token.expect(201)["data"]["token"]);
         let path = format!("/api/agent-base/{}/executions", self.agent);
-        let post = self.app.post(&path, json!({})).bearer(&token).send().await;
+        let post = self
+            .fixture
+            .app
+            .post(&path, json!({}))
+            .bearer(&token)
+            .send()
+            .await;
         text(&post.expect(202)["data"]["execution_id"])
-    }
-
-    async fn shown(&self, run: &str) -> Value {
-        let run = self.app.get(&format!("/api/v1/runs/{run}"));
-        run.bearer(&self.key).send().await.expect(200)["data"].clone()
-    }
-
-    async fn ended(&self, run: &str) -> Value {
-        for _ in 0..600 {
-            let run = self.shown(run).await;
-            if run["status"] == "completed" || run["status"] == "failed" {
-                return run;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the run does not end");
     }
 
     /// Makes a token once.
     async fn token(&self, key: &str) -> TestResponse {
-        let session = self.account.sign_in(&self.app).await;
-        let post = self.app.post("/api/api-tokens", json!({"name": key}));
+        let session = self.fixture.account.sign_in(&self.fixture.app).await;
+        let post = self
+            .fixture
+            .app
+            .post("/api/api-tokens", json!({"name": key}));
         let post = post.bearer(&session).header("idempotency-key", key);
         post.send().await
     }
 
     /// Loses all versions of the master secret that open the data keys.
     async fn lose_data_keys(&self) {
-        let services = self.app.platform.services();
+        let services = self.fixture.app.platform.services();
         let table = &services.config.tables.records;
         let key = |name: &str| AttributeValue::S(name.to_owned());
         let get = services.dynamodb.get_item().table_name(table);
@@ -129,16 +91,24 @@ impl Desk {
     }
 }
 
+/// Stores a credential, which works; its id.
+async fn store_key(fixture: &Fixture) -> String {
+    let id = fixture.store_credential("openai").await;
+    let stored = fixture.data(&format!("/api/v1/credentials/{id}")).await;
+    assert_eq!(stored["status"], "active");
+    id
+}
+
 fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
 #[tokio::test]
 async fn ten_rotations_lose_no_credential_no_answer_and_no_session() {
-    let desk = Desk::start().await;
-    let app = &desk.app;
-    let first = desk.token("once").await.expect(201);
-    assert_eq!(desk.run().await["status"], "completed");
+    let rotating = Rotating::start().await;
+    let app = &rotating.fixture.app;
+    let first = rotating.token("once").await.expect(201);
+    assert_eq!(rotating.run().await["status"], "completed");
     for rotation in 1..=10 {
         app.platform.rotate_secrets().unwrap();
         // Half of them at times without requests, the others at once.
@@ -149,68 +119,77 @@ async fn ten_rotations_lose_no_credential_no_answer_and_no_session() {
     }
     app.clock.advance(TimeDelta::minutes(6));
 
-    assert_eq!(desk.status().await, "active");
-    let again = desk.token("once").await;
+    assert_eq!(rotating.status().await, "active");
+    let again = rotating.token("once").await;
     assert_eq!(again.header("idempotent-replayed"), "true");
     assert_eq!(again.expect(201), first);
-    desk.api.take_hits();
-    assert_eq!(desk.run().await["status"], "completed");
-    let asked = &desk.api.take_hits()[0];
-    assert_eq!(asked.headers["authorization"], format!("Bearer {SECRET}"));
-    let body = json!({"refresh_token": desk.account.refresh_token});
+    rotating.fixture.models.take_hits();
+    assert_eq!(rotating.run().await["status"], "completed");
+    let asked = &rotating.fixture.models.take_hits()[0];
+    assert_eq!(
+        asked.headers["authorization"],
+        format!("Bearer {}", Fixture::SECRET)
+    );
+    let body = json!({"refresh_token": rotating.fixture.account.refresh_token});
     let refreshed = app.post("/api/auth/refresh", body).send().await;
     refreshed.expect(200);
 }
 
 #[tokio::test]
 async fn what_cannot_be_opened_any_more_is_shown_as_such_and_replaced() {
-    let desk = Desk::start().await;
-    let app = &desk.app;
-    let first = desk.token("once").await.expect(201);
-    desk.lose_data_keys().await;
+    let rotating = Rotating::start().await;
+    let app = &rotating.fixture.app;
+    let first = rotating.token("once").await.expect(201);
+    rotating.lose_data_keys().await;
     app.clock.advance(TimeDelta::minutes(6));
 
-    assert_eq!(desk.status().await, "unreadable");
-    let run = desk.run().await;
+    assert_eq!(rotating.status().await, "unreadable");
+    let run = rotating.run().await;
     let told = run["error"]["message"].as_str().unwrap_or_default();
     let told = format!("{told}{}", run["error"]);
     assert!(told.contains("cannot be opened any more"), "{run}");
     // A kept answer that is lost is made anew of what was done.
-    let again = desk.token("once").await;
+    let again = rotating.token("once").await;
     assert_eq!(again.header("idempotent-replayed"), "");
     assert_eq!(again.expect(201)["data"]["id"], first["data"]["id"]);
 
-    let path = format!("/api/v1/credentials/{}/revoke", desk.credential);
-    let revoked = app.request(Method::POST, &path).bearer(&desk.key);
+    let path = format!("/api/v1/credentials/{}/revoke", rotating.credential);
+    let revoked = app
+        .request(Method::POST, &path)
+        .bearer(&rotating.fixture.key);
     assert_eq!(
         revoked.send().await.expect(200)["data"]["status"],
         "revoked"
     );
-    desk.store_key().await;
-    assert_eq!(desk.run().await["status"], "completed");
-    assert_eq!(desk.status().await, "revoked");
+    store_key(&rotating.fixture).await;
+    assert_eq!(rotating.run().await["status"], "completed");
+    assert_eq!(rotating.status().await, "revoked");
 }
 
 #[tokio::test]
 async fn a_key_that_another_instance_made_a_moment_ago_is_not_lost() {
-    let desk = Desk::start().await;
-    let clock = &desk.app.clock;
+    let rotating = Rotating::start().await;
+    let clock = &rotating.fixture.app.clock;
     // After this time a rotation brings another data key.
     clock.advance(TimeDelta::days(31));
-    assert_eq!(desk.run().await["status"], "completed");
-    desk.app.platform.rotate_secrets().unwrap();
+    assert_eq!(rotating.run().await["status"], "completed");
+    rotating.fixture.app.platform.rotate_secrets().unwrap();
     clock.advance(TimeDelta::seconds(1));
     // The function that stores credentials makes it, a second after the worker has read the data keys.
-    desk.store_key().await;
-    desk.api.take_hits();
-    let run = desk.start_run().await;
+    store_key(&rotating.fixture).await;
+    rotating.fixture.models.take_hits();
+    let run = rotating.start_run().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(desk.shown(&run).await["error"], Value::Null);
-    assert_eq!(desk.api.take_hits().len(), 0, "the worker has no key yet");
+    assert_eq!(rotating.fixture.run(&run).await["error"], Value::Null);
+    assert_eq!(
+        rotating.fixture.models.take_hits().len(),
+        0,
+        "the worker has no key yet"
+    );
 
     clock.advance(TimeDelta::seconds(40));
-    desk.app.tick().await;
-    assert_eq!(desk.ended(&run).await["status"], "completed");
+    rotating.fixture.app.tick().await;
+    assert_eq!(rotating.fixture.ended(&run).await["status"], "completed");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The template and the routers say the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use local::all_groups;
 use local::template::{Deployment, Endpoints, Template};
@@ -81,6 +83,47 @@ fn every_operation_has_one_event_of_its_own_function_and_every_event_an_operatio
             route.function
         );
     }
+}
+
+/// Cargo makes a binary of each file in a package's `src/bin`, so that no `Cargo.toml` can name another.
+#[test]
+fn the_list_of_groups_the_packages_and_the_template_name_the_same_binaries() {
+    let listed: BTreeSet<(String, String)> = all_groups()
+        .flat_map(|group| {
+            let binaries = group.binaries.iter();
+            binaries.map(move |(binary, _)| (group.name.to_owned(), (*binary).to_owned()))
+        })
+        .collect();
+
+    let functions = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../functions"));
+    let mut built = BTreeSet::new();
+    for package in names_in(functions) {
+        let manifest = fs::read_to_string(functions.join(&package).join("Cargo.toml")).unwrap();
+        assert!(
+            manifest.contains(&format!("name = \"{package}\"")),
+            "{package}"
+        );
+        assert!(!manifest.contains("[[bin]]"), "{package}");
+        for file in names_in(&functions.join(&package).join("src/bin")) {
+            let binary = file.strip_suffix(".rs").expect("a file of Rust");
+            built.insert((package.clone(), binary.to_owned()));
+        }
+    }
+    assert_eq!(listed, built);
+
+    let template = Template::read(TestApp::template()).unwrap();
+    let endpoints = Endpoints::default();
+    let deployment = Deployment::evaluate(&template, &BTreeMap::new(), &endpoints).unwrap();
+    let deployed: Vec<_> = deployment.functions.iter().map(|it| &it.bin).collect();
+    let binaries: BTreeSet<_> = listed.iter().map(|(_, binary)| binary).collect();
+    assert_eq!(deployed.len(), binaries.len());
+    assert_eq!(deployed.into_iter().collect::<BTreeSet<_>>(), binaries);
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.collect()
 }
 
 #[test]

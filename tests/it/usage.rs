@@ -2,86 +2,55 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use testkit::fakes::{ModelApi, Turn};
-use testkit::{Account, TestApp};
+use testkit::fakes::Turn;
+use testkit::{Account, Fixture};
 
-const SCOPES: &[&str] = &["agents:write", "credentials:write", "usage:read"];
-
-struct Desk {
-    app: TestApp,
-    account: Account,
-    key: String,
+async fn run(fixture: &Fixture, agent: &str) {
+    fixture.run_to_end(agent, json!({"text": "Go."})).await;
 }
 
-impl Desk {
-    async fn start() -> Self {
-        let app = TestApp::start().await;
-        let account = app.register().await;
-        let key = account.agentplatform_key(&app, SCOPES).await;
-        Self { app, account, key }
-    }
-
-    async fn agent(&self, config: Value) -> String {
-        let body = json!({"name": "Agent", "type": "freeform", "config": config});
-        let post = self.app.post("/api/v1/agents", body).bearer(&self.key);
-        let created = post.send().await.expect(201);
-        created["data"]["id"].as_str().unwrap().to_owned()
-    }
-
-    async fn run(&self, agent: &str) {
-        let token = self.account.prodgy_token(&self.app).await;
-        let path = format!("/api/agent-base/{agent}/executions");
-        let body = json!({"input": {"text": "Go."}, "wait": true});
-        let done = self.app.post(&path, body).bearer(&token).send().await;
-        done.expect(200);
-    }
-
-    async fn usage(&self, query: &str) -> Value {
-        let get = self.app.get(&format!("/api/v1/usage{query}"));
-        get.bearer(&self.key).send().await.expect(200)["data"].clone()
-    }
+async fn usage(fixture: &Fixture, query: &str) -> Value {
+    fixture.data(&format!("/api/v1/usage{query}")).await
 }
 
 #[tokio::test]
 async fn usage_is_counted_by_day_for_the_organization_and_each_agent() {
-    let desk = Desk::start().await;
-    let api = ModelApi::start().await;
-    let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "base_url": api.url()});
-    let post = desk.app.post("/api/v1/credentials", body);
-    post.bearer(&desk.key).send().await.expect(201);
-    let busy = desk
+    let fixture = Fixture::start().await;
+    fixture.store_credential("openai").await;
+    let busy = fixture
         .agent(json!({"instructions": "x", "model": "openai/gpt-5"}))
         .await;
-    let other = desk
+    let other = fixture
         .agent(json!({"instructions": "x", "model": "openai/gpt-5-mini"}))
         .await;
-    let today = desk.app.clock.now().date_naive();
-    assert_eq!(desk.usage("").await["used"]["runs"], 0);
+    let today = fixture.app.clock.now().date_naive();
+    assert_eq!(usage(&fixture, "").await["used"]["runs"], 0);
 
-    api.play([Turn::Fails(429, Some("0")), Turn::Cut]);
+    let turns = [Turn::Fails(429, Some("0")), Turn::Cut];
+    fixture.models.play(turns);
     for agent in [&busy, &busy, &other] {
-        desk.run(agent).await;
+        run(&fixture, agent).await;
     }
     let day = json!({"date": today, "runs": 3, "input_tokens": 3000, "output_tokens": 300, "cost_micros": 2250 * 2 + 450});
-    let all = desk.usage("").await;
+    let all = usage(&fixture, "").await;
     assert_eq!(
         all["used"],
         json!({"agents": 2, "runs": 3, "tokens": 3300, "input_tokens": 3000, "output_tokens": 300, "cost_micros": 4950})
     );
     assert_eq!(all["days"], json!([day]));
-    let one = desk.usage(&format!("?agent_id={busy}")).await;
+    let one = usage(&fixture, &format!("?agent_id={busy}")).await;
     assert_eq!(
         one["used"],
         json!({"agents": 1, "runs": 2, "tokens": 2200, "input_tokens": 2000, "output_tokens": 200, "cost_micros": 4500})
     );
 
     let tomorrow = today + TimeDelta::days(1);
-    let later = desk.usage(&format!("?from={tomorrow}&to={tomorrow}")).await;
+    let later = usage(&fixture, &format!("?from={tomorrow}&to={tomorrow}")).await;
     assert_eq!(
         (&later["used"]["runs"], &later["days"]),
         (&json!(0), &json!([]))
     );
-    let around = desk.usage(&format!("?from={today}&to={tomorrow}")).await;
+    let around = usage(&fixture, &format!("?from={today}&to={tomorrow}")).await;
     assert_eq!(around["days"], json!([day]));
     assert_eq!(around["period_start"], format!("{today}T00:00:00Z"));
     assert_eq!(
@@ -92,17 +61,21 @@ async fn usage_is_counted_by_day_for_the_organization_and_each_agent() {
 
 #[tokio::test]
 async fn usage_of_others_and_of_no_period_is_refused() {
-    let desk = Desk::start().await;
-    let agent = desk.agent(json!({"instructions": "x"})).await;
-    let stranger = desk.app.register().await;
-    let strangers = stranger.agentplatform_key(&desk.app, SCOPES).await;
+    let fixture = Fixture::start().await;
+    let agent = fixture.agent(json!({"instructions": "x"})).await;
+    let stranger = fixture.app.register().await;
+    let strangers = stranger
+        .agentplatform_key(&fixture.app, &["usage:read"])
+        .await;
     let get = |key: &str, query: &str| {
-        let get = desk.app.get(&format!("/api/v1/usage?{query}"));
+        let get = fixture.app.get(&format!("/api/v1/usage?{query}"));
         get.bearer(key).send()
     };
     let of_agent = format!("agent_id={agent}");
     get(&strangers, &of_agent).await.expect_refused(422);
-    let other = desk.account.agentplatform_key(&desk.app, &["runs:read"]);
+    let other = fixture
+        .account
+        .agentplatform_key(&fixture.app, &["runs:read"]);
     get(&other.await, "").await.expect_refused(403);
     for (query, field) in [
         ("from=yesterday", "from"),
@@ -114,15 +87,15 @@ async fn usage_of_others_and_of_no_period_is_refused() {
         ("from=2020-01-01&to=2026-03-01", "from"),
         ("agent_id=x", "agent_id"),
     ] {
-        let told = get(&desk.key, query).await.expect_refused(422);
+        let told = get(&fixture.key, query).await.expect_refused(422);
         assert!(told.contains(field), "{query}: {told}");
     }
 }
 
 #[tokio::test]
 async fn somebody_of_one_workspace_sees_what_that_one_used() {
-    let desk = Desk::start().await;
-    let (app, owner) = (&desk.app, &desk.account);
+    let fixture = Fixture::start().await;
+    let (app, owner) = (&fixture.app, &fixture.account);
     let second = owner.second_workspace(app).await;
     let limited = owner.colleague(app, "USER", &[&second]).await;
     let key = async |account: &Account| {
@@ -132,7 +105,7 @@ async fn somebody_of_one_workspace_sees_what_that_one_used() {
         made["key"].as_str().unwrap().to_owned()
     };
     let (limited, owners) = (key(&limited).await, key(owner).await);
-    let first = desk.agent(json!({"instructions": "x"})).await;
+    let first = fixture.agent(json!({"instructions": "x"})).await;
     let there = app.agent(&limited, "x").await;
     for (agent, runs) in [(&first, 2), (&there, 1)] {
         let workspace = if *agent == first {
@@ -147,7 +120,7 @@ async fn somebody_of_one_workspace_sees_what_that_one_used() {
             run.send().await.expect(200);
         }
     }
-    for (key, agents, runs) in [(&limited, 1, 1), (&owners, 2, 3), (&desk.key, 2, 3)] {
+    for (key, agents, runs) in [(&limited, 1, 1), (&owners, 2, 3), (&fixture.key, 2, 3)] {
         let report = app.get("/api/v1/usage").bearer(key).send().await;
         let report = report.expect(200)["data"].clone();
         assert_eq!(

@@ -3,73 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use testkit::fakes::{ModelApi, Target, Turn};
-use testkit::{Account, Call, DynamoDbRecorder, TestApp, eventually};
+use serde_json::json;
+use testkit::fakes::Turn;
+use testkit::{Call, DynamoDbRecorder, Fixture, eventually};
 
 const WORKER: &str = "ExecutionsWorkerFunction";
-
-struct Desk {
-    app: TestApp,
-    recorder: DynamoDbRecorder,
-    key: String,
-    token: String,
-}
-
-impl Desk {
-    async fn start() -> Self {
-        Self::with_lease("30").await
-    }
-
-    async fn with_lease(seconds: &str) -> Self {
-        let recorder = DynamoDbRecorder::without_delay();
-        let proxy = recorder.proxy();
-        let app = TestApp::with(|options| {
-            let options = local::Options {
-                dynamodb_proxy: Some(proxy),
-                schedules: false,
-                ..options
-            };
-            options.parameter("RunLeaseSeconds", seconds)
-        })
-        .await;
-        let account: Account = app.register().await;
-        let scopes = ["agents:write", "signals:write", "credentials:write"];
-        Self {
-            key: account.agentplatform_key(&app, &scopes).await,
-            token: account.prodgy_token(&app).await,
-            app,
-            recorder,
-        }
-    }
-
-    async fn agent(&self, config: Value) -> String {
-        let body = json!({"name": "Agent", "type": "freeform", "config": config});
-        let made = self.app.post("/api/v1/agents", body).bearer(&self.key);
-        let made = made.send().await.expect(201)["data"]["id"].clone();
-        made.as_str().unwrap().to_owned()
-    }
-
-    /// The writes of a run's start and of its worker, until it was over.
-    async fn run(&self, agent: &str) -> Vec<Call> {
-        self.recorder.take();
-        let path = format!("/api/agent-base/{agent}/executions");
-        let body = json!({"input": {"text": "Checkout failed at nine. A certificate was the cause."}, "wait": true});
-        let done = self.app.post(&path, body).bearer(&self.token).send().await;
-        assert_eq!(done.expect(200)["data"]["status"], "completed");
-        let mut calls = Vec::new();
-        // Beside the end, usage is counted for three, and the run's place is free again.
-        let is_beside = |call: &&Call| is_about(call, "#usage") || call.operation == "DeleteItem";
-        let all_written = async || {
-            calls.extend(self.recorder.take());
-            calls.iter().filter(is_beside).count() >= 4
-        };
-        eventually("what is written beside the end", all_written).await;
-        let is_start = |call: &Call| call.operation == "TransactWriteItems";
-        calls.retain(|call| call.caller == WORKER || is_start(call));
-        calls
-    }
-}
 
 fn is_about(call: &Call, text: &str) -> bool {
     String::from_utf8_lossy(&call.body).contains(text)
@@ -98,12 +36,47 @@ fn written(calls: &[Call]) -> BTreeMap<String, f64> {
     units
 }
 
+/// A platform that records what it writes, whose workers hold a run for so many seconds at a time.
+async fn start(lease_seconds: &str) -> (Fixture, DynamoDbRecorder) {
+    let recorder = DynamoDbRecorder::without_delay();
+    let proxy = recorder.proxy();
+    let fixture = Fixture::with(|options| {
+        let options = local::Options {
+            dynamodb_proxy: Some(proxy),
+            schedules: false,
+            ..options
+        };
+        options.parameter("RunLeaseSeconds", lease_seconds)
+    })
+    .await;
+    (fixture, recorder)
+}
+
+/// The writes of a run's start and of its worker, until it was over.
+async fn run(fixture: &Fixture, recorder: &DynamoDbRecorder, agent: &str) -> Vec<Call> {
+    recorder.take();
+    let input = json!({"text": "Checkout failed at nine. A certificate was the cause."});
+    let done = fixture.run_to_end(agent, input).await;
+    assert_eq!(done["status"], "completed");
+    let mut calls = Vec::new();
+    // Beside the end, usage is counted for three, and the run's place is free again.
+    let is_beside = |call: &&Call| is_about(call, "#usage") || call.operation == "DeleteItem";
+    let all_written = async || {
+        calls.extend(recorder.take());
+        calls.iter().filter(is_beside).count() >= 4
+    };
+    eventually("what is written beside the end", all_written).await;
+    let is_start = |call: &Call| call.operation == "TransactWriteItems";
+    calls.retain(|call| call.caller == WORKER || is_start(call));
+    calls
+}
+
 #[tokio::test]
 async fn a_run_writes_an_index_only_when_it_changes_its_place_there() {
-    let desk = Desk::start().await;
-    let agent = desk.agent(json!({"instructions": "Summarise."})).await;
-    desk.run(&agent).await;
-    let calls = desk.run(&agent).await;
+    let (fixture, recorder) = start("30").await;
+    let agent = fixture.agent(json!({"instructions": "Summarise."})).await;
+    run(&fixture, &recorder, &agent).await;
+    let calls = run(&fixture, &recorder, &agent).await;
     // docs/BENCHMARKS.md derives its bounds from these.
     let expected = [
         // The run and its message, once each.
@@ -128,17 +101,10 @@ async fn a_run_writes_an_index_only_when_it_changes_its_place_there() {
 
 #[tokio::test]
 async fn a_renewal_writes_no_index() {
-    let desk = Desk::with_lease("5").await;
-    let target = Target::start().await;
-    let host = target.url().trim_start_matches("http://");
-    let request = json!({"method": "GET", "url": format!("{}/after/4500", target.url())});
-    let config = json!({
-        "instructions": format!("@http_request {request}"),
-        "tools": ["http_request"],
-        "allowed_hosts": [host],
-    });
-    let agent = desk.agent(config).await;
-    let calls = desk.run(&agent).await;
+    let (fixture, recorder) = start("5").await;
+    let agent = fixture.requests("GET", &["/after/4500"]);
+    let agent = fixture.agent(agent).await;
+    let calls = run(&fixture, &recorder, &agent).await;
     let is_alone = |call: &&Call| is_about(call, "2#head") && !is_about(call, "run_step");
     let alone = calls.iter().filter(is_write).filter(is_alone).cloned();
     let mut alone = alone.filter(|call| call.caller == WORKER);
@@ -153,17 +119,15 @@ async fn a_renewal_writes_no_index() {
 
 #[tokio::test]
 async fn a_piece_of_an_answer_costs_itself_and_a_small_fence() {
-    let desk = Desk::start().await;
-    let api = ModelApi::start().await;
-    let body = json!({"name": "x", "provider": "openai", "secret": "sk-0123456789", "base_url": api.url()});
-    let made = desk.app.post("/api/v1/credentials", body);
-    made.bearer(&desk.key).send().await.expect(201);
-    let agent = desk
+    let (fixture, recorder) = start("30").await;
+    fixture.store_credential("openai").await;
+    let agent = fixture
         .agent(json!({"instructions": "x", "model": "openai/gpt-5"}))
         .await;
     let words = "one two three four five six seven eight".to_owned();
-    api.play([Turn::Trickling(Duration::from_millis(300), words)]);
-    let calls = desk.run(&agent).await;
+    let trickling = Turn::Trickling(Duration::from_millis(300), words);
+    fixture.models.play([trickling]);
+    let calls = run(&fixture, &recorder, &agent).await;
     let pieces: Vec<Call> = calls
         .into_iter()
         .filter(|call| is_about(call, "run_partial"))

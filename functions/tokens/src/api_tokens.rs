@@ -336,8 +336,9 @@ async fn list_token_audit_logs(
     params: PageParams,
 ) -> Result<PageResponse<TokenAuditData>> {
     lifecycle::find_for_log(&state, &caller, id, KIND).await?;
-    let now = clock.now();
-    let page = store.token_audit_log(id, &params.request, now).await?;
+    let (organization, now) = (caller.organization_id, clock.now());
+    let log = store.token_audit_log(organization, id, &params.request, now);
+    let page = log.await?;
     Ok(PageResponse::new(page.map(TokenAuditData::from), params))
 }
 

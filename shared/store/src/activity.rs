@@ -11,6 +11,7 @@ use domain::page::{Cursor, MAX_OFFSET, Page, PageRequest};
 use futures::future::{OptionFuture, join, try_join, try_join_all};
 
 use crate::Store;
+use crate::attributes::{DURATION_MICROS, REQUESTS};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{NewItem, entity, number, sort_key};
 use crate::keys::{self, ACTIVITY_SHARDS, usage_day};
@@ -130,8 +131,8 @@ impl Store {
             };
             counted_to = counted_to.max(request_counts::counted_to(&item));
             *days.entry(day).or_default() += ActivityCount {
-                requests: u64::try_from(number(&item, "requests")).unwrap_or(0),
-                duration_micros: u64::try_from(number(&item, "duration_micros")).unwrap_or(0),
+                requests: u64::try_from(number(&item, REQUESTS)).unwrap_or(0),
+                duration_micros: u64::try_from(number(&item, DURATION_MICROS)).unwrap_or(0),
             };
         }
         Ok((

@@ -15,6 +15,7 @@ use domain::{Error, Result};
 use futures::future::try_join;
 
 use crate::agents::read_agent;
+use crate::attributes::PAUSED;
 use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, sort_key};
 use crate::keys::{self, PARTITION, SORT};
@@ -30,8 +31,6 @@ const DIGITS: usize = 12;
 const PERIOD: i64 = 120;
 /// The time that an entry outlasts the lease: until it is written anew, or a worker takes the run again.
 const OUTLASTS: TimeDelta = TimeDelta::seconds(PERIOD + 90);
-/// The number of runs that are paused.
-const PAUSED: &str = "paused";
 /// The number of status items that are read with a page beyond its agents: those of agents that were deleted a moment ago.
 const SPARE: u32 = 5;
 
@@ -128,7 +127,7 @@ impl Store {
             .table_name(&self.tables.records)
             .key_condition_expression(format!("{PARTITION} = :partition AND {SORT} < :below"))
             .expression_attribute_values(":partition", text(&keys::agent_statuses(workspace)))
-            .expression_attribute_values(":below", text(cursor.unwrap_or("~")))
+            .expression_attribute_values(":below", text(cursor.unwrap_or(keys::AFTER_IDS)))
             .scan_index_forward(false)
             .set_limit(i32::try_from(limit).ok());
         let output = query.sent().await.map_err(aws_error)?;
@@ -186,7 +185,7 @@ impl Transaction<'_> {
         let records = self.store().tables.records.clone();
         let key = keys::agent_status(run.workspace_id, run.agent_id);
         let more = Condition::none().number(":more", if is { 1 } else { -1 });
-        self.update(&records, &key, &format!("ADD {PAUSED} :more"), more, || {
+        self.update(&records, &key, format!("ADD {PAUSED} :more"), more, || {
             Error::internal("an unconditional write failed")
         });
     }

@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 
+use crate::attributes::{COUNTED, EXPIRES, REQUESTS, WRONG};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, number};
 use crate::{Store, keys};
@@ -54,7 +55,7 @@ impl Store {
         let item = self
             .add(policy, subject, window, &[("requests", 1)])
             .await?;
-        Ok(count_of(&item, "requests"))
+        Ok(count_of(&item, REQUESTS))
     }
 
     /// Counts so many more requests at once, and returns how many there were in the window.
@@ -69,7 +70,7 @@ impl Store {
         let item = self
             .add(policy, subject, window, &[("requests", added)])
             .await?;
-        Ok(count_of(&item, "requests"))
+        Ok(count_of(&item, REQUESTS))
     }
 
     /// Adds to the passwords that were tried for `subject` under `policy`, and returns how many there are now.
@@ -84,8 +85,8 @@ impl Store {
         let added = [("counted", counted), ("wrong", wrong)];
         let item = self.add(policy, subject, window, &added).await?;
         Ok(Tries {
-            counted: count_of(&item, "counted"),
-            wrong: count_of(&item, "wrong"),
+            counted: count_of(&item, COUNTED),
+            wrong: count_of(&item, WRONG),
         })
     }
 
@@ -110,7 +111,7 @@ impl Store {
             .set_key(Some(
                 keys::counter(policy, subject, window.number).attributes(),
             ))
-            .update_expression(format!("ADD {} SET expires = :expires", sums.join(", ")))
+            .update_expression(format!("ADD {} SET {EXPIRES} = :expires", sums.join(", ")))
             .expression_attribute_values(
                 ":expires",
                 AttributeValue::N(expires.timestamp().to_string()),

@@ -13,6 +13,7 @@ use domain::ids::{CredentialId, OrganizationId, WorkspaceId};
 use domain::model::Provider;
 use domain::page::{Page, PageRequest};
 
+use crate::attributes::{LAST_USED_AT, UNSUPPORTED};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, NewItem, entity, number, revision, sort_key};
 use crate::keys::{self, Index};
@@ -22,8 +23,6 @@ use crate::{Store, Transaction};
 
 /// Uses within this time of each other count as one.
 const SAME_USE: TimeDelta = TimeDelta::minutes(1);
-/// The attribute for what a credential's service refuses.
-const UNSUPPORTED: &str = "unsupported";
 /// The size of the list of members that a credential's service refuses: every request that uses it reads this.
 const MOST_UNSUPPORTED: usize = 64;
 
@@ -166,7 +165,7 @@ impl Store {
             .set_key(Some(
                 keys::credential(credential.organization_id, credential.id).attributes(),
             ))
-            .update_expression("SET last_used_at = :now")
+            .update_expression(format!("SET {LAST_USED_AT} = :now"))
             .condition_expression(format!("attribute_exists({})", keys::PARTITION))
             .expression_attribute_values(
                 ":now",
@@ -231,7 +230,7 @@ fn credential_item(credential: &Credential) -> Result<NewItem> {
     let place = workspace.map(|workspace| keys::credential_of_workspace(workspace, credential.id));
     let item = NewItem::new(key, "credential", credential)?.indexed_if(place);
     let mut item = match credential.last_used_at {
-        Some(at) => item.number("last_used_at", at.timestamp_millis()),
+        Some(at) => item.number(LAST_USED_AT, at.timestamp_millis()),
         None => item,
     };
     if !credential.unsupported.is_empty() {
@@ -246,7 +245,7 @@ fn read_credential(item: &Item) -> Result<Credential> {
     let unsupported = item.get(UNSUPPORTED).and_then(|value| value.as_ss().ok());
     Ok(Credential {
         revision: revision(item),
-        last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at"))
+        last_used_at: DateTime::from_timestamp_millis(number(item, LAST_USED_AT))
             .filter(|at| at.timestamp_millis() > 0),
         unsupported: unsupported.into_iter().flatten().cloned().collect(),
         ..entity(item)?

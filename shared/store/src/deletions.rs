@@ -172,10 +172,7 @@ impl Store {
             self.indexed_until(partition, before, limit)
         });
         let rows = of_readable(shards).await?;
-        let ids = |item: &Item| {
-            let mut parts = text(item, Index::Due.sort())?.split('#').skip(1);
-            Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-        };
+        let ids = |item: &Item| keys::ended_run_from(text(item, Index::Due.sort())?);
         Ok(rows.iter().filter_map(ids).collect())
     }
 
@@ -197,11 +194,7 @@ impl Store {
                 Index::Due.sort()
             ))
             .expression_attribute_values(":partition", AttributeValue::S(partition))
-            // '$' follows '#': everything of the last millisecond is included.
-            .expression_attribute_values(
-                ":until",
-                AttributeValue::S(format!("{}$", keys::due_time(until))),
-            )
+            .expression_attribute_values(":until", AttributeValue::S(keys::above_time(until)))
             .limit(limit);
         let output = query.sent().await.map_err(aws_error)?;
         Ok(output.items.unwrap_or_default())

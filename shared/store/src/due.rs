@@ -77,11 +77,7 @@ impl Store {
                     Index::Due.sort()
                 ))
                 .expression_attribute_values(":shard", AttributeValue::S(keys::due_shard(shard)))
-                // '$' follows '#': everything of the last millisecond is included.
-                .expression_attribute_values(
-                    ":until",
-                    AttributeValue::S(format!("{}$", keys::due_time(until))),
-                )
+                .expression_attribute_values(":until", AttributeValue::S(keys::above_time(until)))
                 .limit(i32::try_from(limit - due.len()).unwrap_or(i32::MAX))
                 .set_exclusive_start_key(start);
             let output = query.sent().await.map_err(aws_error)?;
@@ -99,16 +95,12 @@ impl Store {
 }
 
 fn parse(sort: &str) -> Option<DueItem> {
-    let mut parts = sort.split('#').skip(1);
-    let (kind, tenant, id) = (parts.next()?, parts.next()?, parts.next()?);
+    let (at, kind, tenant, id) = keys::due_from(sort)?;
     let kind = match kind {
         "run" => DueKind::Run(tenant.parse().ok()?, id.parse().ok()?),
         "agent" => DueKind::Agent(tenant.parse().ok()?, id.parse().ok()?),
         "token" => DueKind::Token(tenant.parse().ok()?, id.parse().ok()?),
         _ => return None,
     };
-    Some(DueItem {
-        at: keys::due_at(sort)?,
-        kind,
-    })
+    Some(DueItem { at, kind })
 }

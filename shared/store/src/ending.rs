@@ -232,13 +232,7 @@ impl Store {
         });
         let pages = try_join_all(lists).await?;
         let rows = pages.iter().flat_map(|(rows, _)| rows);
-        let ids = rows.filter_map(|row| {
-            text(row, Index::Status.sort())?
-                .rsplit('#')
-                .next()?
-                .parse()
-                .ok()
-        });
+        let ids = rows.filter_map(|row| keys::run_in_status_from(text(row, Index::Status.sort())?));
         Ok(ids.collect())
     }
 }

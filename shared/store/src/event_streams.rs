@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::Result;
 use domain::ids::{RunId, WorkspaceId};
 
+use crate::attributes::{ALLOWED_FROM, ALLOWED_UNTIL, EXPIRES};
 use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, text};
 use crate::{Store, keys};
@@ -90,7 +91,7 @@ impl Store {
             .table_name(&self.tables.counters)
             .set_key(Some(keys::event_streams(place.workspace).attributes()))
             .update_expression(format!(
-                "SET {until} = :until, {holder} = :holder, expires = :expires"
+                "SET {until} = :until, {holder} = :holder, {EXPIRES} = :expires"
             ))
             .condition_expression(format!(
                 "attribute_not_exists({until}) OR {until} < :free OR ({holder} = :holder AND {until} <= :now){gives_way}"
@@ -159,9 +160,9 @@ impl Store {
             .update_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::stream_comeback(credential, run).attributes()))
-            .update_expression(
-                "SET allowed_from = :from, allowed_until = :until, expires = :expires",
-            )
+            .update_expression(format!(
+                "SET {ALLOWED_FROM} = :from, {ALLOWED_UNTIL} = :until, {EXPIRES} = :expires"
+            ))
             .expression_attribute_values(":from", millis(from))
             .expression_attribute_values(":until", millis(until))
             .expression_attribute_values(":expires", seconds(until + SLACK));
@@ -181,8 +182,8 @@ impl Store {
             .update_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::stream_comeback(credential, run).attributes()))
-            .update_expression("REMOVE allowed_until")
-            .condition_expression("allowed_from <= :now AND allowed_until > :now")
+            .update_expression(format!("REMOVE {ALLOWED_UNTIL}"))
+            .condition_expression(format!("{ALLOWED_FROM} <= :now AND {ALLOWED_UNTIL} > :now"))
             .expression_attribute_values(":now", millis(now));
         match update.sent().await {
             Ok(_) => Ok(true),

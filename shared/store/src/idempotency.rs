@@ -7,6 +7,7 @@ use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::attributes::{DATA, EXPIRES};
 use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{NewItem, entity};
 use crate::{Store, keys};
@@ -49,7 +50,7 @@ impl Store {
             .set_item(Some(new_item(scope, attempt)?.item))
             // DynamoDB deletes what has expired days later, if it must.
             .condition_expression(format!(
-                "attribute_not_exists({}) OR expires < :now",
+                "attribute_not_exists({}) OR {EXPIRES} < :now",
                 keys::PARTITION
             ))
             .expression_attribute_values(
@@ -87,7 +88,7 @@ impl Store {
             .table_name(&self.tables.counters)
             .set_item(Some(new_item(scope, attempt)?.item))
             .condition_expression("#data = :seen")
-            .expression_attribute_names("#data", "data")
+            .expression_attribute_names("#data", DATA)
             .expression_attribute_values(":seen", data(seen)?)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.sent().await {
@@ -110,7 +111,7 @@ impl Store {
             .table_name(&self.tables.counters)
             .set_key(Some(keys::idempotency(&sha256_hex(scope)).attributes()))
             .condition_expression("#data = :seen")
-            .expression_attribute_names("#data", "data")
+            .expression_attribute_names("#data", DATA)
             .expression_attribute_values(":seen", data(attempt)?);
         match delete.sent().await {
             Ok(_) => Ok(()),

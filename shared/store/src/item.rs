@@ -8,6 +8,7 @@ use domain::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::attributes::{DATA, EXPIRES, PACKED, REVISION, TYPE};
 use crate::deflate::unpack;
 use crate::keys::{IndexKey, Key, PARTITION, SORT};
 
@@ -16,9 +17,6 @@ pub(crate) struct Object {
     pub(crate) key: String,
     pub(crate) body: String,
 }
-
-/// The attribute that holds an entity's JSON deflated, in place of `data`.
-pub(crate) const PACKED: &str = "packed";
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -33,9 +31,9 @@ impl NewItem {
     /// `entity` under `key`, as an item of this `kind`.
     pub(crate) fn new(key: Key, kind: &str, entity: &impl Serialize) -> Result<Self> {
         let mut item = key.attributes();
-        item.insert("type".to_owned(), AttributeValue::S(kind.to_owned()));
+        item.insert(TYPE.to_owned(), AttributeValue::S(kind.to_owned()));
         item.insert(
-            "data".to_owned(),
+            DATA.to_owned(),
             AttributeValue::S(serde_json::to_string(entity).map_err(Error::internal)?),
         );
         Ok(Self { item, object: None })
@@ -76,13 +74,13 @@ impl NewItem {
 
     /// The time when DynamoDB may forget the item, in Unix seconds.
     pub(crate) fn expires(self, at: chrono::DateTime<chrono::Utc>) -> Self {
-        self.number("expires", at.timestamp())
+        self.number(EXPIRES, at.timestamp())
     }
 }
 
 /// Reads the entity of an item.
 pub(crate) fn entity<T: DeserializeOwned>(item: &Item) -> Result<T> {
-    if let Some(json) = text(item, "data") {
+    if let Some(json) = text(item, DATA) {
         return payload::read(json.as_bytes()).map_err(Error::internal);
     }
     let packed = item.get(PACKED).and_then(|value| value.as_b().ok());
@@ -129,5 +127,5 @@ pub(crate) fn sort_key(item: &Item) -> &str {
 
 /// The revision of an item: the number of its writes.
 pub(crate) fn revision(item: &Item) -> u64 {
-    u64::try_from(number(item, "revision")).unwrap_or(0)
+    u64::try_from(number(item, REVISION)).unwrap_or(0)
 }

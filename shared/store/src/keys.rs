@@ -18,6 +18,8 @@ use domain::token::{TokenHash, TokenKind};
 
 pub(crate) const PARTITION: &str = "PK";
 pub(crate) const SORT: &str = "SK";
+/// Sorts after all ids.
+pub(crate) const AFTER_IDS: &str = "~";
 /// The number of partitions that the due index is spread over.
 pub(crate) const DUE_SHARDS: u8 = 16;
 
@@ -54,6 +56,11 @@ pub(crate) fn low(prefix: &str) -> String {
     } else {
         prefix.to_owned()
     }
+}
+
+/// The lowest sort key above `sort` that a key of ours can have: '!' sorts before everything that keys go on with.
+pub(crate) fn successor(sort: &str) -> String {
+    format!("{sort}!")
 }
 
 /// One of the overloaded indexes. They hold keys only: an index is written when an item comes, goes or changes its place in it,
@@ -229,10 +236,9 @@ pub(crate) fn good_token(
     }
 }
 
-/// Below the sort keys of those that are still good then.
+/// Below the sort keys of those that are still good then: one that ends in this very moment is good no more.
 pub(crate) fn good_after(time: DateTime<Utc>) -> String {
-    // '$' follows '#': one that ends in this very moment is good no more.
-    format!("{}$", due_time(time))
+    above_time(time)
 }
 
 pub(crate) fn token_in_workspace(workspace: WorkspaceId, kind: TokenKind, id: TokenId) -> IndexKey {
@@ -279,8 +285,8 @@ pub(crate) fn own_credential(workspace: WorkspaceId, provider: Provider, id: Cre
 }
 
 /// In the logs table.
-pub(crate) fn token_audit(token: TokenId) -> String {
-    format!("token#{token}#audit")
+pub(crate) fn token_audit(organization: OrganizationId, token: TokenId) -> String {
+    format!("organization#{organization}#token#{token}#audit")
 }
 
 // --- agents
@@ -384,6 +390,11 @@ pub(crate) fn step_sort_key(index: u32) -> String {
     format!("{RUN_STEP}{index:06}~")
 }
 
+/// `true` for the sort key of a step, `false` for that of a partial answer.
+pub(crate) fn is_step(sort: &str) -> bool {
+    sort.starts_with(RUN_STEP) && sort.ends_with('~')
+}
+
 pub(crate) fn run_partial(workspace: WorkspaceId, id: RunId, position: u32, sequence: u32) -> Key {
     Key::new(run(workspace, id), partial_place(position, sequence))
 }
@@ -473,6 +484,11 @@ pub(crate) fn runs_of_agent_in_status(agent: AgentId) -> String {
     format!("{agent}#")
 }
 
+/// The run of a sort key in the partitions of a status.
+pub(crate) fn run_in_status_from(sort: &str) -> Option<RunId> {
+    sort.rsplit('#').next()?.parse().ok()
+}
+
 pub(crate) fn messages_of(workspace: WorkspaceId, agent: AgentId) -> String {
     format!("workspace#{workspace}#agent#{agent}#message")
 }
@@ -529,9 +545,11 @@ fn shard(id: &str, shards: u8) -> u8 {
         % shards
 }
 
-/// The time when an item is due, from its sort key in the due index.
-pub(crate) fn due_at(sort: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(sort.split('#').next()?.parse().ok()?)
+/// The time, kind, tenant and id of a sort key that [`due`] made.
+pub(crate) fn due_from(sort: &str) -> Option<(DateTime<Utc>, &str, &str, &str)> {
+    let mut parts = sort.split('#');
+    let at = DateTime::from_timestamp_millis(parts.next()?.parse().ok()?)?;
+    Some((at, parts.next()?, parts.next()?, parts.next()?))
 }
 
 pub(crate) fn due_shard(shard: u8) -> String {
@@ -599,6 +617,17 @@ pub(crate) fn ended_run(at: DateTime<Utc>, workspace: WorkspaceId, id: RunId) ->
         index: Index::Due,
         key: Key::new(ended_shard(shard), sort),
     }
+}
+
+/// The run of a sort key that [`ended_run`] made.
+pub(crate) fn ended_run_from(sort: &str) -> Option<(WorkspaceId, RunId)> {
+    let mut ids = sort.split('#').skip(1);
+    Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
+}
+
+/// Above the sort keys that begin with this millisecond, and below those of the next: '$' follows '#'.
+pub(crate) fn above_time(at: DateTime<Utc>) -> String {
+    format!("{}$", due_time(at))
 }
 
 /// Milliseconds, padded so that text order is time order.

@@ -25,14 +25,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Store;
+use crate::attributes::{DATA, REFERENCE};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, NewItem, Object, log_unreadable, number, text};
 use crate::packing::ESCAPED_LEN;
 
 /// The longest `data` that an item holds itself, in bytes.
 const IN_ITEM: usize = 100 * 1024;
-/// The attribute in place of `data`.
-pub(crate) const REFERENCE: &str = "large";
 /// The number of objects that are put or read side by side.
 const AT_ONCE: usize = 8;
 /// The time that a transfer may take besides what its bytes take.
@@ -66,8 +65,8 @@ impl LargeOwner {
 impl NewItem {
     /// Lets the entity, which belongs to `owner`, be larger than an item may be. A smaller one is compressed where that is cheaper.
     pub(crate) fn may_be_large(mut self, owner: &LargeOwner) -> Self {
-        let is_large = text(&self.item, "data").is_some_and(|data| data.len() > IN_ITEM);
-        if is_large && let Some(AttributeValue::S(body)) = self.item.remove("data") {
+        let is_large = text(&self.item, DATA).is_some_and(|data| data.len() > IN_ITEM);
+        if is_large && let Some(AttributeValue::S(body)) = self.item.remove(DATA) {
             let name = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
             let reference = Reference {
                 key: format!("{}{name}", owner.0),
@@ -101,7 +100,7 @@ pub(crate) fn objects_of_run(workspace: WorkspaceId, run: RunId) -> String {
 pub(crate) fn size(item: &Item) -> Result<usize> {
     match reference(item)? {
         Some(reference) => Ok(reference.escaped_len),
-        None => Ok(match text(item, "data") {
+        None => Ok(match text(item, DATA) {
             Some(json) => escaped_len(json),
             None => usize::try_from(number(item, ESCAPED_LEN)).unwrap_or(0),
         }),
@@ -187,7 +186,7 @@ impl Store {
         Box::pin(async move {
             if let Some(reference) = reference(&item)? {
                 let body = self.read(&reference).await?;
-                item.insert("data".to_owned(), AttributeValue::S(body));
+                item.insert(DATA.to_owned(), AttributeValue::S(body));
             }
             Ok(item)
         })

@@ -1,7 +1,8 @@
 //! Signalbox's state in DynamoDB, and in S3 where that has no room: one [`Store`], one file for each aggregate.
 //!
-//! * Every method names the tenant whose rows it may touch; an unscoped read cannot be written.
-//! * `keys` alone knows how keys are made. An item is its keys, a `type`, the entity as JSON in `data` (a document in
+//! * Every method names the tenant whose rows it may touch. What has no tenant is people, what is found by a hash, and the work of
+//!   the platform itself: a test lists these methods.
+//! * `keys` alone knows how keys are made and read, and `attributes` names what stands beside them. An item is its keys, a `type`, the entity as JSON in `data` (a document in
 //!   one attribute: no depth or number limits but JSON's), and the few attributes that conditions and updates need.
 //! * What changes together is one [`Transaction`], the audit row included.
 //! * Uniqueness is a companion item in the same transaction; a write names the revision that it has seen.
@@ -9,6 +10,7 @@
 mod activity;
 mod agent_statuses;
 mod agents;
+mod attributes;
 mod audit;
 mod aws_calls;
 mod batches;
@@ -41,6 +43,8 @@ mod run_journal;
 mod run_places;
 mod runs;
 mod sessions;
+#[cfg(test)]
+mod signatures;
 mod token_log;
 mod token_places;
 mod tokens;

@@ -5,7 +5,7 @@ use domain::Result;
 use domain::ids::AuditId;
 use domain::page::Cursor;
 
-use crate::keys::{Index, PARTITION, SORT, low};
+use crate::keys::{self, Index, PARTITION, SORT, low};
 
 /// The source of a list's total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +82,11 @@ impl<'a> List<'a> {
             self.prefix,
             self.from.as_deref().unwrap_or_default()
         ));
-        // '~' sorts after every character that ids are made of.
         let high = match (cursor, &self.to) {
             (Some(cursor), Some(to)) => cursor.min(to).to_owned(),
             (Some(cursor), None) => cursor.to_owned(),
             (None, Some(to)) => to.clone(),
-            (None, None) => "~".to_owned(),
+            (None, None) => keys::AFTER_IDS.to_owned(),
         };
         let high = format!("{}{high}", self.prefix);
         if low > high {

@@ -8,8 +8,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::payload::escaped_len;
 
+use crate::attributes::{DATA, PACKED};
 use crate::deflate::pack;
-use crate::item::{Item, NewItem, PACKED, text};
+use crate::item::{Item, NewItem, text};
 
 /// The size of the entity that counts in a response, in bytes.
 pub(crate) const ESCAPED_LEN: &str = "carried";
@@ -24,7 +25,7 @@ impl NewItem {
     /// Like [`Self::packed`], for an item that has so many bytes more in attributes which are not written now.
     pub(crate) fn packed_beside(mut self, others: usize) -> Self {
         let size = size_of(&self.item) + others;
-        let Some(json) = text(&self.item, "data").filter(|_| size > UNIT) else {
+        let Some(json) = text(&self.item, DATA).filter(|_| size > UNIT) else {
             return self;
         };
         let Some(packed) = pack(json.as_bytes()) else {
@@ -34,7 +35,7 @@ impl NewItem {
         let names = PACKED.len() + ESCAPED_LEN.len() + length.len();
         let smaller = size - "data".len() - json.len() + packed.len() + names;
         if smaller.div_ceil(UNIT) < size.div_ceil(UNIT) {
-            self.item.remove("data");
+            self.item.remove(DATA);
             let packed = AttributeValue::B(Blob::new(packed));
             self.item.insert(PACKED.to_owned(), packed);
             let length = AttributeValue::N(length);

@@ -11,6 +11,9 @@ use domain::plan::{PlanOverride, PlanUsage};
 use domain::{Error, Result};
 
 use crate::agents::read_agent;
+use crate::attributes::{
+    AGENTS, COUNTED_MONTH, MAX_AGENTS, MAX_RUNS, MAX_TOKENS, MONTH_RUNS, MONTH_TOKENS, ROW_COUNT,
+};
 use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, text};
 use crate::keys;
@@ -48,11 +51,11 @@ impl Store {
 
     fn plan_usage(&self, item: &Item, now: DateTime<Utc>) -> PlanUsage {
         let own = PlanOverride {
-            agents: decided(item, "max_agents"),
-            runs: decided(item, "max_runs"),
-            tokens: decided(item, "max_tokens"),
+            agents: decided(item, MAX_AGENTS),
+            runs: decided(item, MAX_RUNS),
+            tokens: decided(item, MAX_TOKENS),
         };
-        let counts = text(item, "counted_month") == Some(&month(now));
+        let counts = text(item, COUNTED_MONTH) == Some(&month(now));
         let used = |name| match counts {
             true => u64::try_from(number(item, name)).unwrap_or(0),
             false => 0,
@@ -60,9 +63,9 @@ impl Store {
         PlanUsage {
             own,
             limits: own.resolve(self.plan),
-            agents: u64::try_from(number(item, "agents")).unwrap_or(0),
-            runs: used("month_runs"),
-            tokens: used("month_tokens"),
+            agents: u64::try_from(number(item, AGENTS)).unwrap_or(0),
+            runs: used(MONTH_RUNS),
+            tokens: used(MONTH_TOKENS),
             now,
         }
     }
@@ -80,9 +83,11 @@ impl Store {
         let mut transaction = self.transaction();
         if rows > 0 && self.get_item(records, &plan).await?.is_some() {
             let less = Condition::exists().number(":less", format!("-{rows}"));
-            transaction.update(records, &plan, "ADD agents :less", less, stale);
+            transaction.update(records, &plan, format!("ADD {AGENTS} :less"), less, stale);
         }
-        let unchanged = Condition::that("attribute_not_exists(row_count) OR row_count = :seen");
+        let unchanged = Condition::that(format!(
+            "attribute_not_exists({ROW_COUNT}) OR {ROW_COUNT} = :seen"
+        ));
         transaction.delete(records, &total, unchanged.number(":seen", rows), stale);
         transaction.commit().await?;
         Ok(true)
@@ -98,9 +103,9 @@ impl Store {
         let mut condition = Condition::none();
         let (mut set, mut removed) = (Vec::new(), Vec::new());
         for (name, limit) in [
-            ("max_agents", own.agents),
-            ("max_runs", own.runs),
-            ("max_tokens", own.tokens),
+            (MAX_AGENTS, own.agents),
+            (MAX_RUNS, own.runs),
+            (MAX_TOKENS, own.tokens),
         ] {
             match limit {
                 Some(limit) => {
@@ -146,12 +151,14 @@ impl Store {
         for attempt in 1..=ATTEMPTS {
             for (expression, condition) in [
                 (
-                    "ADD month_runs :runs, month_tokens :tokens",
-                    "counted_month = :month",
+                    format!("ADD {MONTH_RUNS} :runs, {MONTH_TOKENS} :tokens"),
+                    format!("{COUNTED_MONTH} = :month"),
                 ),
                 (
-                    "SET counted_month = :month, month_runs = :runs, month_tokens = :tokens",
-                    "attribute_not_exists(counted_month) OR counted_month < :month",
+                    format!(
+                        "SET {COUNTED_MONTH} = :month, {MONTH_RUNS} = :runs, {MONTH_TOKENS} = :tokens"
+                    ),
+                    format!("attribute_not_exists({COUNTED_MONTH}) OR {COUNTED_MONTH} < :month"),
                 ),
             ] {
                 let update = self
@@ -183,15 +190,15 @@ impl Store {
 impl Transaction<'_> {
     /// Counts an agent that is made, unless the organization has as many as its plan allows: `Forbidden` then.
     pub(crate) fn count_agent(&mut self, organization: OrganizationId, workspace: WorkspaceId) {
-        let below = |limit: &str| format!("attribute_not_exists(agents) OR agents < {limit}");
+        let below = |limit: &str| format!("attribute_not_exists({AGENTS}) OR {AGENTS} < {limit}");
         let own = format!(
-            "attribute_exists(max_agents) AND (max_agents = :zero OR {})",
-            below("max_agents")
+            "attribute_exists({MAX_AGENTS}) AND ({MAX_AGENTS} = :zero OR {})",
+            below(MAX_AGENTS)
         );
         let mut condition = match self.store().plan.agents {
-            None => Condition::that(format!("attribute_not_exists(max_agents) OR ({own})")),
+            None => Condition::that(format!("attribute_not_exists({MAX_AGENTS}) OR ({own})")),
             Some(limit) => Condition::that(format!(
-                "(attribute_not_exists(max_agents) AND ({})) OR ({own})",
+                "(attribute_not_exists({MAX_AGENTS}) AND ({})) OR ({own})",
                 below(":common")
             ))
             .number(":common", limit),
@@ -199,9 +206,13 @@ impl Transaction<'_> {
         condition = condition.number(":zero", 0).number(":one", 1);
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
-        self.update(records, &key, "ADD agents :one", condition, || {
-            Error::Forbidden("the plan's limit of agents is reached".to_owned())
-        });
+        self.update(
+            records,
+            &key,
+            format!("ADD {AGENTS} :one"),
+            condition,
+            || Error::Forbidden("the plan's limit of agents is reached".to_owned()),
+        );
         self.count(&keys::agents(workspace), 1);
     }
 
@@ -210,7 +221,7 @@ impl Transaction<'_> {
         let records = &self.store().tables.records;
         let key = keys::plan(organization);
         let less = Condition::none().number(":less", -1);
-        self.update(records, &key, "ADD agents :less", less, || {
+        self.update(records, &key, format!("ADD {AGENTS} :less"), less, || {
             Error::internal("an unconditional write failed")
         });
         self.count(&keys::agents(workspace), -1);

@@ -21,6 +21,10 @@ use domain::{Error, Result};
 use futures::future::try_join_all;
 
 use crate::Store;
+use crate::attributes::{
+    COUNTED_TO, DURATION_MICROS, EXPIRES, LAST_USED_AT, ORGANIZATION, REQUESTS, TOUCHED_AT,
+    USAGE_COUNT,
+};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, entity, number, readable, sort_key, text};
 use crate::keys::{self, CHECKPOINT_SHARDS, Index, PARTITION, SORT};
@@ -113,10 +117,10 @@ impl Store {
             .update_item()
             .table_name(&self.tables.counters)
             .set_key(Some(keys::checkpoint(workspace).attributes()))
-            .update_expression(
-                "SET touched_at = :now, organization = :organization, expires = :expires, \
-                 counted_to = if_not_exists(counted_to, :from)",
-            )
+            .update_expression(format!(
+                "SET {TOUCHED_AT} = :now, {ORGANIZATION} = :organization, {EXPIRES} = :expires, \
+                 {COUNTED_TO} = if_not_exists({COUNTED_TO}, :from)"
+            ))
             .expression_attribute_values(":now", millis(now))
             .expression_attribute_values(":from", millis(from))
             .expression_attribute_values(":expires", AttributeValue::N(expires.to_string()))
@@ -191,7 +195,7 @@ impl Store {
     /// Deletes a checkpoint, unless the workspace has had requests since it was read.
     pub async fn forget_checkpoint(&self, seen: &RequestCheckpoint) -> Result<()> {
         let mut transaction = self.transaction();
-        let unchanged = Condition::that("touched_at = :seen")
+        let unchanged = Condition::that(format!("{TOUCHED_AT} = :seen"))
             .number(":seen", seen.touched_at.timestamp_millis());
         let key = keys::checkpoint(seen.workspace_id);
         transaction.delete(&self.tables.counters, &key, unchanged, stale);
@@ -262,7 +266,7 @@ impl Store {
 
     async fn add_counts(&self, from: &RequestCheckpoint, batch: &Batch) -> Result<()> {
         let mut transaction = self.transaction();
-        let moved = Condition::that("counted_to = :seen")
+        let moved = Condition::that(format!("{COUNTED_TO} = :seen"))
             .number(":seen", from.counted_to.timestamp_millis())
             .number(":until", batch.until.timestamp_millis());
         let checkpoint = keys::checkpoint(from.workspace_id);
@@ -270,7 +274,7 @@ impl Store {
         transaction.update(
             counters,
             &checkpoint,
-            "SET counted_to = :until",
+            format!("SET {COUNTED_TO} = :until"),
             moved,
             stale,
         );
@@ -283,7 +287,7 @@ impl Store {
             transaction.update(
                 &self.tables.logs,
                 &keys::activity_count(from.workspace_id, *day),
-                "ADD requests :requests, duration_micros :duration SET expires = :expires, counted_to = :until",
+                format!("ADD {REQUESTS} :requests, {DURATION_MICROS} :duration SET {EXPIRES} = :expires, {COUNTED_TO} = :until"),
                 added,
                 || Error::internal("an unconditional write failed"),
             );
@@ -297,7 +301,7 @@ impl Store {
             transaction.update(
                 &self.tables.records,
                 &keys::token(from.organization_id, *id),
-                "ADD usage_count :uses SET last_used_at = :last",
+                format!("ADD {USAGE_COUNT} :uses SET {LAST_USED_AT} = :last"),
                 used,
                 || Error::NotFound("token"),
             );
@@ -343,8 +347,8 @@ pub(crate) fn row_id(row: &RequestLogEntry, now: DateTime<Utc>) -> ActivityId {
 
 /// The time up to which the tick has counted, as a checkpoint or a day's count says.
 pub(crate) fn counted_to(item: &Item) -> Option<DateTime<Utc>> {
-    item.get("counted_to")?;
-    DateTime::from_timestamp_millis(number(item, "counted_to"))
+    item.get(COUNTED_TO)?;
+    DateTime::from_timestamp_millis(number(item, COUNTED_TO))
 }
 
 /// The days that may have requests which are not counted.
@@ -385,9 +389,9 @@ fn expires(day: NaiveDate) -> i64 {
 fn read_checkpoint(item: &Item) -> Option<RequestCheckpoint> {
     let at = |name| DateTime::from_timestamp_millis(number(item, name));
     Some(RequestCheckpoint {
-        organization_id: text(item, "organization")?.parse().ok()?,
+        organization_id: text(item, ORGANIZATION)?.parse().ok()?,
         workspace_id: sort_key(item).parse().ok()?,
-        counted_to: at("counted_to")?,
-        touched_at: at("touched_at")?,
+        counted_to: at(COUNTED_TO)?,
+        touched_at: at(TOUCHED_AT)?,
     })
 }

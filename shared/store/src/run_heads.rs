@@ -11,6 +11,7 @@ use domain::run::{Run, RunStatus};
 use domain::{Error, Result};
 use serde_json::Value;
 
+use crate::attributes::{HOLDER, VERSION, WANTED};
 use crate::item::{Item, NewItem, entity, number, text};
 use crate::keys::{self, Index, PARTITION};
 use crate::transaction::Condition;
@@ -20,8 +21,7 @@ use crate::{Store, Transaction};
 const INLINE: usize = 4 * 1024;
 /// The bytes of a head's place in the due index, which most writes leave alone.
 const DUE_PLACE: usize = 128;
-/// The attribute that holds a request to the worker, and its one value.
-const WANTED: &str = "wanted";
+/// The one value of [`WANTED`].
 const PAUSE: &str = "pause";
 
 impl Store {
@@ -46,9 +46,9 @@ impl Store {
         let mut seen = unchanged(run);
         let change = if is_requested {
             seen = seen.text(":next", PAUSE);
-            "SET wanted = :next"
+            format!("SET {WANTED} = :next")
         } else {
-            "REMOVE wanted"
+            format!("REMOVE {WANTED}")
         };
         let mut transaction = self.transaction();
         transaction.update(
@@ -79,7 +79,7 @@ impl Store {
         transaction.update(
             &self.tables.records,
             &keys::run_head(run.workspace_id, run.id),
-            &format!("SET {sort} = :until"),
+            format!("SET {sort} = :until"),
             condition,
             stale_run,
         );
@@ -98,9 +98,13 @@ impl Transaction<'_> {
         if read.showing.is_some() && next.showing.is_none() {
             let records = self.store().tables.records.clone();
             let fence = keys::run_fence(run.workspace_id, run.id);
-            self.update(&records, &fence, "REMOVE holder", Condition::none(), || {
-                Error::internal("an unconditional write failed")
-            });
+            self.update(
+                &records,
+                &fence,
+                format!("REMOVE {HOLDER}"),
+                Condition::none(),
+                || Error::internal("an unconditional write failed"),
+            );
         }
     }
 
@@ -134,13 +138,13 @@ fn is_same_answer(read: &Run, run: &Run) -> bool {
 
 /// The run has not been written since it was read, and neither has its pause request.
 pub(crate) fn unchanged(read: &Run) -> Condition {
-    let seen = |rest: &str| {
-        Condition::that(format!("version = :seen AND {rest}")).number(":seen", read.version)
+    let seen = |rest: String| {
+        Condition::that(format!("{VERSION} = :seen AND {rest}")).number(":seen", read.version)
     };
     if read.pause_requested {
-        seen("wanted = :wanted").text(":wanted", PAUSE)
+        seen(format!("{WANTED} = :wanted")).text(":wanted", PAUSE)
     } else {
-        seen("attribute_not_exists(wanted)")
+        seen(format!("attribute_not_exists({WANTED})"))
     }
 }
 
@@ -166,7 +170,7 @@ fn head_item(run: &Run) -> Result<NewItem> {
         .indexed(by_age)
         .indexed(in_workspace)
         .indexed(by_status)
-        .number("version", run.version)
+        .number(VERSION, run.version)
         .text_if(WANTED, run.pause_requested.then_some(PAUSE))
         .packed_beside(DUE_PLACE))
 }
@@ -198,9 +202,9 @@ pub(crate) fn read_head(item: &Item) -> Result<Run> {
         id,
         workspace_id,
         agent_id,
-        version: u64::try_from(number(item, "version")).unwrap_or(0),
+        version: u64::try_from(number(item, VERSION)).unwrap_or(0),
         pause_requested: text(item, WANTED) == Some(PAUSE),
-        due_at: due.and_then(keys::due_at),
+        due_at: due.and_then(keys::due_from).map(|(at, ..)| at),
         ..head
     })
 }

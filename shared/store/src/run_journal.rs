@@ -6,6 +6,7 @@ use domain::run::{Run, Step, StreamChunk};
 use domain::{Error, Result};
 use serde::Serialize;
 
+use crate::attributes::{HOLDER, PLACE, TYPE};
 use crate::item::{Item, NewItem, entity, sort_key, text};
 use crate::keys::{self, RUN_HEAD_ITSELF, RUN_STEP};
 use crate::large::LargeOwner;
@@ -94,12 +95,11 @@ impl Store {
         after: EventCursor,
     ) -> Result<Option<RunEvents>> {
         let first = after.next_step();
-        // A key's shortest successor: '!' sorts before everything that keys go on with.
         let low = match after {
             EventCursor::Start => RUN_STEP.to_owned(),
-            EventCursor::Step(index) => format!("{}!", keys::step_sort_key(index)),
+            EventCursor::Step(index) => keys::successor(&keys::step_sort_key(index)),
             EventCursor::StreamChunk { position, sequence } => {
-                format!("{}!", keys::partial_place(position, sequence))
+                keys::successor(&keys::partial_place(position, sequence))
             }
         };
         let items = self
@@ -146,8 +146,8 @@ impl Store {
         };
         let key = keys::run_fence(run.workspace_id, run.id);
         let item = NewItem::new(key, "run_fence", &fence).map(|item| {
-            item.number("holder", fence.holder)
-                .number("place", fence.position)
+            item.number(HOLDER, fence.holder)
+                .number(PLACE, fence.position)
                 .expires(chunk.at + FENCED_FOR)
         });
         transaction.overwrite(records, item);
@@ -163,7 +163,7 @@ impl Store {
         let records = &self.tables.records;
         let mut transaction = self.transaction();
         // `position` is a reserved word.
-        let condition = Condition::that("holder = :holder AND place = :place")
+        let condition = Condition::that(format!("{HOLDER} = :holder AND {PLACE} = :place"))
             .number(":holder", holder(run))
             .number(":place", chunk.position);
         let fence = keys::run_fence(run.workspace_id, run.id);
@@ -228,10 +228,10 @@ pub(crate) fn entries(item: &Item) -> Result<Vec<JournalEntry>> {
     if !sort.starts_with(RUN_STEP) {
         return Ok(Vec::new());
     }
-    if !sort.ends_with('~') {
+    if !keys::is_step(sort) {
         return Ok(vec![JournalEntry::StreamChunk(entity(item)?)]);
     }
-    let steps = if text(item, "type") == Some(SEVERAL) {
+    let steps = if text(item, TYPE) == Some(SEVERAL) {
         entity(item)?
     } else {
         vec![entity(item)?]

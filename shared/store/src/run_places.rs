@@ -16,6 +16,7 @@ use domain::{Error, Result};
 
 use self::item::{KEPT, free, named, parsed, place, taking};
 use crate::Store;
+use crate::attributes::{AWAITED, EXPIRES, HELD_UNTIL, HOLDER, LENDERS, TAKEN, WORKSPACE};
 use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, sort_key, text};
 use crate::keys::{self, PARTITION, RUN_PLACE, RUN_WAITING};
@@ -56,8 +57,8 @@ impl Store {
             None => true,
             // The answer to an earlier attempt got lost.
             Some(there) => {
-                text(&there, "holder") == Some(&*run.id.to_string())
-                    && number(&there, "held_until") == until.timestamp_millis()
+                text(&there, HOLDER) == Some(&*run.id.to_string())
+                    && number(&there, HELD_UNTIL) == until.timestamp_millis()
             }
         })
     }
@@ -69,11 +70,11 @@ impl Store {
         number: u16,
         until: DateTime<Utc>,
     ) -> Result<bool> {
-        let condition = Condition::that("holder = :holder")
+        let condition = Condition::that(format!("{HOLDER} = :holder"))
             .text(":holder", &run.id.to_string())
             .number(":until", until.timestamp_millis())
             .number(":expires", (until + KEPT).timestamp());
-        let expression = "SET held_until = :until, expires = :expires";
+        let expression = format!("SET {HELD_UNTIL} = :until, {EXPIRES} = :expires");
         self.change_place(run.organization_id, number, expression, condition)
             .await
     }
@@ -85,8 +86,9 @@ impl Store {
         run: RunId,
         number: u16,
     ) -> Result<Left> {
-        let condition =
-            "holder = :holder AND attribute_not_exists(awaited) AND attribute_not_exists(lenders)";
+        let condition = format!(
+            "{HOLDER} = :holder AND attribute_not_exists({AWAITED}) AND attribute_not_exists({LENDERS})"
+        );
         match self
             .delete_place(organization, run, number, condition)
             .await?
@@ -94,7 +96,7 @@ impl Store {
             None => Ok(Left::Free),
             // The answer to an earlier attempt got lost.
             Some(there) if there.is_empty() => Ok(Left::Free),
-            Some(there) if text(&there, "holder") == Some(&*run.to_string()) => Ok(Left::Wanted),
+            Some(there) if text(&there, HOLDER) == Some(&*run.to_string()) => Ok(Left::Wanted),
             Some(_) => Ok(Left::NotOurs),
         }
     }
@@ -106,7 +108,7 @@ impl Store {
         run: RunId,
         number: u16,
     ) -> Result<bool> {
-        let refused = self.delete_place(organization, run, number, "holder = :holder");
+        let refused = self.delete_place(organization, run, number, format!("{HOLDER} = :holder"));
         Ok(refused.await?.is_none_or(|there| there.is_empty()))
     }
 
@@ -120,34 +122,36 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         let condition = match from {
-            Some(from) => Condition::that("holder = :from").text(":from", &from.to_string()),
+            Some(from) => {
+                Condition::that(format!("{HOLDER} = :from")).text(":from", &from.to_string())
+            }
             None => free(now),
         };
         let mut condition = named(condition, &to.holder, to.until);
-        let mut expression =
-            "SET holder = :holder, workspace = :workspace, held_until = :until, expires = :expires"
-                .to_owned();
+        let mut expression = format!(
+            "SET {HOLDER} = :holder, {WORKSPACE} = :workspace, {HELD_UNTIL} = :until, {EXPIRES} = :expires"
+        );
         let mut removed = Vec::new();
         if to.is_awaited {
-            expression.push_str(", awaited = :one");
+            expression.push_str(&format!(", {AWAITED} = :one"));
         }
         if to.is_taken {
-            expression.push_str(", taken = :one");
+            expression.push_str(&format!(", {TAKEN} = :one"));
         } else {
-            removed.push("taken");
+            removed.push(TAKEN);
         }
         if to.is_awaited || to.is_taken {
             condition = condition.number(":one", 1);
         }
         if to.lenders.is_empty() {
-            removed.push("lenders");
+            removed.push(LENDERS);
         } else {
             let lenders = to.lenders.iter();
             let lenders =
                 lenders.map(|lender| format!("{}/{}", lender.workspace_id, lender.run_id));
             let lenders = lenders.collect::<Vec<_>>().join(" ");
             condition = condition.text(":lenders", &lenders);
-            expression.push_str(", lenders = :lenders");
+            expression.push_str(&format!(", {LENDERS} = :lenders"));
         }
         if !removed.is_empty() {
             expression = format!("{expression} REMOVE {}", removed.join(", "));
@@ -157,8 +161,8 @@ impl Store {
             None => true,
             // The answer to an earlier attempt got lost.
             Some(there) => {
-                text(&there, "holder") == Some(&*to.holder.run_id.to_string())
-                    && self::number(&there, "held_until") == to.until.timestamp_millis()
+                text(&there, HOLDER) == Some(&*to.holder.run_id.to_string())
+                    && self::number(&there, HELD_UNTIL) == to.until.timestamp_millis()
             }
         })
     }
@@ -166,8 +170,13 @@ impl Store {
     /// Has the worker that leaves this place look for runs that wait. `false` when it was left before.
     pub async fn await_run_place(&self, organization: OrganizationId, number: u16) -> Result<bool> {
         let condition = Condition::exists().number(":one", 1);
-        self.change_place(organization, number, "SET awaited = :one", condition)
-            .await
+        self.change_place(
+            organization,
+            number,
+            format!("SET {AWAITED} = :one"),
+            condition,
+        )
+        .await
     }
 
     /// Puts a run into the list of those that wait for a place.
@@ -178,9 +187,9 @@ impl Store {
             .put_item()
             .table_name(&self.tables.counters)
             .set_item(Some(key.attributes()))
-            .item("workspace", AttributeValue::S(run.workspace_id.to_string()))
+            .item(WORKSPACE, AttributeValue::S(run.workspace_id.to_string()))
             .item(
-                "expires",
+                EXPIRES,
                 AttributeValue::N((now + KEPT).timestamp().to_string()),
             );
         put.sent().await.map_err(aws_error)?;
@@ -229,7 +238,7 @@ impl Store {
                     found.places.push(place(number, &item)?);
                 } else if let Some(run) = sort.strip_prefix(RUN_WAITING) {
                     found.waiting.push(Waiting {
-                        workspace_id: parsed(text(&item, "workspace"))?,
+                        workspace_id: parsed(text(&item, WORKSPACE))?,
                         run_id: run.parse().map_err(Error::internal)?,
                     });
                 }
@@ -246,7 +255,7 @@ impl Store {
         &self,
         organization: OrganizationId,
         number: u16,
-        expression: &str,
+        expression: impl Into<String>,
         condition: Condition,
     ) -> Result<bool> {
         let refused = self.update_place(organization, number, expression, condition);
@@ -258,7 +267,7 @@ impl Store {
         &self,
         organization: OrganizationId,
         number: u16,
-        expression: &str,
+        expression: impl Into<String>,
         condition: Condition,
     ) -> Result<Option<Item>> {
         let (expected, values) = condition.parts();
@@ -286,7 +295,7 @@ impl Store {
         organization: OrganizationId,
         run: RunId,
         number: u16,
-        condition: &str,
+        condition: impl Into<String>,
     ) -> Result<Option<Item>> {
         let delete = self
             .dynamodb

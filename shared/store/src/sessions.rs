@@ -6,6 +6,7 @@ use domain::Result;
 use domain::identity::{Session, User};
 use domain::ids::{SessionId, UserId};
 
+use crate::attributes::{EXPIRES, REFRESH_HASH};
 use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{NewItem, entity, number, text};
 use crate::{Store, Transaction, keys};
@@ -42,7 +43,7 @@ impl Store {
             .put_item()
             .table_name(&self.tables.counters)
             .set_item(Some(new_item(session)?.item))
-            .condition_expression("refresh_hash = :seen")
+            .condition_expression(format!("{REFRESH_HASH} = :seen"))
             .expression_attribute_values(":seen", AttributeValue::S(seen.refresh_hash.clone()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.sent().await {
@@ -50,7 +51,7 @@ impl Store {
             Err(error) => match condition_failure(&error) {
                 // The SDK may have sent it twice, and the first one have got through; or another request with the same token has
                 // come to the same one.
-                Some(stored) if text(stored, "refresh_hash") == Some(&session.refresh_hash) => {
+                Some(stored) if text(stored, REFRESH_HASH) == Some(&session.refresh_hash) => {
                     Ok(Ok(()))
                 }
                 Some(stored) if stored.is_empty() => Ok(Err(None)),
@@ -69,7 +70,7 @@ impl Store {
     ) -> Result<bool> {
         let key = keys::known_network(user, network);
         let item = self.get_item(&self.tables.counters, &key).await?;
-        Ok(item.is_some_and(|item| number(&item, "expires") > now.timestamp()))
+        Ok(item.is_some_and(|item| number(&item, EXPIRES) > now.timestamp()))
     }
 
     /// Ends a session. Ending one that is over is no error.
@@ -101,6 +102,6 @@ fn new_item(session: &Session) -> Result<NewItem> {
     let mut item =
         NewItem::new(keys::session(session.id), "session", session)?.expires(session.expires_at);
     let hash = AttributeValue::S(session.refresh_hash.clone());
-    item.item.insert("refresh_hash".to_owned(), hash);
+    item.item.insert(REFRESH_HASH.to_owned(), hash);
     Ok(item)
 }

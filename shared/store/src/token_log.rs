@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::audit::{Actor, Caller};
-use domain::ids::{AuditId, TokenId};
+use domain::ids::{AuditId, OrganizationId, TokenId};
 use domain::page::{Page, PageRequest};
 use domain::token::{Token, TokenAction};
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::{LAST_USED_AT, USED_HOUR};
 use crate::item::{NewItem, entity};
 use crate::keys;
 use crate::list::List;
@@ -56,14 +57,14 @@ impl Store {
         let late = || Error::Conflict("the use is logged already".to_owned());
         let mut transaction = self.transaction();
         let first = Condition::that(format!(
-            "attribute_exists({}) AND (attribute_not_exists(used_hour) OR used_hour < :hour)",
+            "attribute_exists({}) AND (attribute_not_exists({USED_HOUR}) OR {USED_HOUR} < :hour)",
             keys::PARTITION
         ));
         let lookup = keys::token_by_hash(token.hash);
         transaction.update(
             records,
             &lookup,
-            "SET used_hour = :hour",
+            format!("SET {USED_HOUR} = :hour"),
             first.number(":hour", hour),
             late,
         );
@@ -71,9 +72,9 @@ impl Store {
             .number(":hour", hour)
             .number(":now", now.timestamp_millis());
         let owner = keys::token(token.organization_id, token.id);
-        let expression = "SET last_used_at = :now, used_hour = :hour";
+        let expression = format!("SET {LAST_USED_AT} = :now, {USED_HOUR} = :hour");
         transaction.update(records, &owner, expression, used, late);
-        transaction.token_audit(token.id, log);
+        transaction.token_audit(token, log);
         match transaction.commit().await {
             Err(Error::Conflict(_)) => Ok(()),
             outcome => outcome,
@@ -83,26 +84,27 @@ impl Store {
     /// A token's log, newest first.
     pub async fn token_audit_log(
         &self,
+        organization: OrganizationId,
         token: TokenId,
         page: &PageRequest,
         now: DateTime<Utc>,
     ) -> Result<Page<TokenAuditEntry>> {
         let list = List {
             total: Total::Growing(now),
-            ..List::new(&self.tables.logs, keys::token_audit(token))
+            ..List::new(&self.tables.logs, keys::token_audit(organization, token))
         };
         self.page(&list, page, entity).await
     }
 }
 
 impl Transaction<'_> {
-    pub(crate) fn token_audit(&mut self, token: TokenId, log: &TokenAuditEntry) {
+    pub(crate) fn token_audit(&mut self, token: &Token, log: &TokenAuditEntry) {
         let logs = self.store().tables.logs.clone();
         self.overwrite(&logs, audit_item(token, log));
     }
 }
 
-fn audit_item(token: TokenId, log: &TokenAuditEntry) -> Result<NewItem> {
-    let key = keys::log_row(keys::token_audit(token), log.id);
+fn audit_item(token: &Token, log: &TokenAuditEntry) -> Result<NewItem> {
+    let key = keys::log_row(keys::token_audit(token.organization_id, token.id), log.id);
     Ok(NewItem::new(key, "token_audit", log)?.expires(log.created_at + KEPT_FOR))
 }

@@ -11,6 +11,7 @@ use domain::{Error, Result};
 use rand::seq::IndexedRandom;
 use serde::Serialize;
 
+use crate::attributes::{ENDS, HOLDER};
 use crate::item::{Item, NewItem, number, sort_key, text};
 use crate::keys::{self, TOKEN_PLACES};
 use crate::transaction::Condition;
@@ -56,13 +57,13 @@ impl Store {
         let holder = token.to_string();
         let own = held
             .iter()
-            .find(|(_, item)| text(item, "holder") == Some(&holder));
+            .find(|(_, item)| text(item, HOLDER) == Some(&holder));
         if let Some((place, _)) = own {
             return Ok(*place);
         }
         let is_free = |place: &u8| {
             held.get(place).is_none_or(|item| {
-                item.contains_key("ends") && number(item, "ends") <= now.timestamp_millis()
+                item.contains_key(ENDS) && number(item, ENDS) <= now.timestamp_millis()
             })
         };
         let free: Vec<u8> = (0..TOKEN_PLACES).filter(is_free).collect();
@@ -87,14 +88,14 @@ impl Transaction<'_> {
         let key = keys::token_place(token.workspace_id, place);
         let holder = token.id.to_string();
         let item = NewItem::new(key, "token_place", &entity).map(|item| {
-            let item = item.text_if("holder", Some(&holder));
+            let item = item.text_if(HOLDER, Some(&holder));
             match token.expires_at {
-                Some(at) => item.number("ends", at.timestamp_millis()).expires(at),
+                Some(at) => item.number(ENDS, at.timestamp_millis()).expires(at),
                 None => item,
             }
         });
         let condition = Condition::that(format!(
-            "attribute_not_exists({}) OR ends <= :now OR holder = :holder",
+            "attribute_not_exists({}) OR {ENDS} <= :now OR {HOLDER} = :holder",
             keys::PARTITION
         ));
         let condition = condition
@@ -107,7 +108,8 @@ impl Transaction<'_> {
     /// Gives a token's place back; see [`is_taken`].
     pub(crate) fn free_place(&mut self, token: &Token) {
         let Some(place) = token.place else { return };
-        let condition = Condition::that("holder = :holder").text(":holder", &token.id.to_string());
+        let condition =
+            Condition::that(format!("{HOLDER} = :holder")).text(":holder", &token.id.to_string());
         let records = self.store().tables.records.clone();
         let key = keys::token_place(token.workspace_id, place);
         self.delete(&records, &key, condition, taken);

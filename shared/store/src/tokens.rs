@@ -15,6 +15,7 @@ use futures::future::try_join_all;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::{LAST_USED_AT, REVISION, USAGE_COUNT, USED_HOUR};
 use crate::item::{Item, NewItem, entity, number, readable, revision};
 use crate::keys::{self, Index};
 use crate::list::List;
@@ -150,7 +151,7 @@ impl Store {
             let home = token.maker_organization_id.unwrap_or(token.organization_id);
             transaction.check_member(home, token.user_id, revision);
         }
-        transaction.token_audit(token.id, log);
+        transaction.token_audit(token, log);
         transaction.audit(audit);
         transaction.commit().await.map(|()| placed)
     }
@@ -193,7 +194,7 @@ impl Store {
                 }
             }
             if let Some(log) = log {
-                transaction.token_audit(token.id, log);
+                transaction.token_audit(token, log);
             }
             if let Some(audit) = audit {
                 transaction.audit(audit);
@@ -235,7 +236,7 @@ impl Store {
             transaction.find_by_maker(&next);
         }
         if let Some(log) = log {
-            transaction.token_audit(token.id, log);
+            transaction.token_audit(token, log);
         }
         transaction.audit(audit);
         transaction.commit().await
@@ -272,7 +273,7 @@ impl Store {
         };
         let key = keys::token(token.organization_id, token.id);
         let tombstone = NewItem::new(key, "token_tombstone", &tombstone).map(|item| {
-            item.number("revision", token.revision + 1)
+            item.number(REVISION, token.revision + 1)
                 .expires(audit.created_at + token_log::KEPT_FOR)
         });
         transaction.put(
@@ -293,7 +294,7 @@ impl Store {
             }
         }
         if let Some(log) = log {
-            transaction.token_audit(token.id, log);
+            transaction.token_audit(token, log);
         }
         transaction.audit(audit);
         transaction.commit().await
@@ -350,7 +351,7 @@ impl Transaction<'_> {
             if known.contains(&hash) {
                 self.change(&records, lookup, &[], unchanged(), stale);
             } else {
-                let lookup = lookup.map(|item| item.number("used_hour", seen.used_hour));
+                let lookup = lookup.map(|item| item.number(USED_HOUR, seen.used_hour));
                 self.create(&records, lookup, stale);
             }
         }
@@ -389,7 +390,7 @@ impl Transaction<'_> {
 fn lookup_item(token: &Token, hash: TokenHash) -> Result<NewItem> {
     Ok(
         NewItem::new(keys::token_by_hash(hash), "token_lookup", token)?
-            .number("revision", token.revision),
+            .number(REVISION, token.revision),
     )
 }
 
@@ -409,7 +410,7 @@ fn owner_item(token: &Token) -> Result<NewItem> {
         ))
         .indexed_if(due)
         .indexed_if(good)
-        .number("revision", token.revision);
+        .number(REVISION, token.revision);
     Ok(item)
 }
 
@@ -417,9 +418,9 @@ fn read_token(item: &Item) -> Result<Token> {
     let token: Token = entity(item)?;
     Ok(Token {
         revision: revision(item),
-        used_hour: number(item, "used_hour"),
-        usage_count: u64::try_from(number(item, "usage_count")).unwrap_or(0),
-        last_used_at: DateTime::from_timestamp_millis(number(item, "last_used_at"))
+        used_hour: number(item, USED_HOUR),
+        usage_count: u64::try_from(number(item, USAGE_COUNT)).unwrap_or(0),
+        last_used_at: DateTime::from_timestamp_millis(number(item, LAST_USED_AT))
             .filter(|at| at.timestamp_millis() > 0),
         ..token
     })

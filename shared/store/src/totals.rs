@@ -8,6 +8,7 @@ use domain::page::MAX_OFFSET;
 use futures::future::{try_join, try_join_all};
 
 use crate::Store;
+use crate::attributes::{COUNTED_TO, EXPIRES, ROW_COUNT, TYPE};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::number;
 use crate::keys;
@@ -45,7 +46,7 @@ impl Store {
     pub(crate) async fn kept_total(&self, partition: &str) -> Result<u64> {
         let key = keys::total(partition);
         let item = self.get_item(&self.tables.records, &key).await?;
-        let count = item.map_or(0, |item| number(&item, "row_count"));
+        let count = item.map_or(0, |item| number(&item, ROW_COUNT));
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -58,8 +59,8 @@ impl Store {
         let item = self
             .get_item(&self.tables.records, &keys::total(partition))
             .await?;
-        let kept = item.filter(|item| number(item, "expires") > now.timestamp());
-        let kept = kept.map(|item| (number(&item, "row_count"), number(&item, "counted_to")));
+        let kept = item.filter(|item| number(item, EXPIRES) > now.timestamp());
+        let kept = kept.map(|item| (number(&item, ROW_COUNT), number(&item, COUNTED_TO)));
         let (before, counted_to) = kept.unwrap_or_default();
         let before = u32::try_from(before).unwrap_or(0);
         if before >= MAX_OFFSET {
@@ -96,10 +97,10 @@ impl Store {
             .put_item()
             .table_name(&self.tables.records)
             .set_item(Some(keys::total(list).attributes()))
-            .item("type", AttributeValue::S("total".to_owned()))
-            .item("row_count", count(rows.into()))
-            .item("counted_to", count(to.timestamp_millis()))
-            .item("expires", count((now + KEPT_FOR).timestamp()));
+            .item(TYPE, AttributeValue::S("total".to_owned()))
+            .item(ROW_COUNT, count(rows.into()))
+            .item(COUNTED_TO, count(to.timestamp_millis()))
+            .item(EXPIRES, count((now + KEPT_FOR).timestamp()));
         if let Err(error) = put.sent().await.map_err(aws_error) {
             tracing::warn!(%error, "a total was not kept");
         }

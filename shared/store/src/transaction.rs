@@ -14,8 +14,9 @@ use futures::future::BoxFuture;
 use rand::RngExt;
 
 use crate::Store;
+use crate::attributes::{DATA, PACKED, REVISION, ROW_COUNT};
 use crate::aws_calls::{Call, aws_error, condition_failure};
-use crate::item::{Item, NewItem, Object, PACKED};
+use crate::item::{Item, NewItem, Object};
 use crate::keys::{Key, PARTITION, SORT, total};
 use crate::packing::ESCAPED_LEN;
 
@@ -47,7 +48,7 @@ impl Condition {
 
     /// The item is at this revision.
     pub(crate) fn revision(seen: u64) -> Self {
-        Self::that("revision = :seen").number(":seen", seen)
+        Self::that(format!("{REVISION} = :seen")).number(":seen", seen)
     }
 
     pub(crate) fn that(expression: impl Into<String>) -> Self {
@@ -115,13 +116,13 @@ impl<'a> Transaction<'a> {
         let records = self.store.tables.records.clone();
         match seen {
             None => {
-                let item = item.map(|item| item.number("revision", 1));
+                let item = item.map(|item| item.number(REVISION, 1));
                 self.create(&records, item, || {
                     Error::Conflict("it exists already".to_owned())
                 });
             }
             Some(seen) => {
-                let item = item.map(|item| item.number("revision", seen + 1));
+                let item = item.map(|item| item.number(REVISION, seen + 1));
                 self.put(&records, item, Condition::revision(seen), stale);
             }
         }
@@ -183,7 +184,7 @@ impl<'a> Transaction<'a> {
             let mut removed = removed.to_vec();
             let is_packed = names.values().any(|name| name == PACKED);
             if is_packed {
-                names.insert("#data".to_owned(), "data".to_owned());
+                names.insert("#data".to_owned(), DATA.to_owned());
                 removed.push("#data");
             } else {
                 removed.extend([PACKED, ESCAPED_LEN]);
@@ -210,7 +211,7 @@ impl<'a> Transaction<'a> {
         self.update(
             &records,
             &total(list),
-            "ADD row_count :rows",
+            format!("ADD {ROW_COUNT} :rows"),
             condition,
             || Error::internal("an unconditional write failed"),
         );
@@ -219,12 +220,14 @@ impl<'a> Transaction<'a> {
     /// Counts a row that comes to a list whose total is kept, if the list has less than `most`.
     pub(crate) fn count_one_of(&mut self, list: &str, most: i64, or_else: OnFailure) {
         let records = self.store.tables.records.clone();
-        let condition = Condition::that("attribute_not_exists(row_count) OR row_count < :most");
+        let condition = Condition::that(format!(
+            "attribute_not_exists({ROW_COUNT}) OR {ROW_COUNT} < :most"
+        ));
         let condition = condition.number(":most", most).number(":rows", 1);
         self.update(
             &records,
             &total(list),
-            "ADD row_count :rows",
+            format!("ADD {ROW_COUNT} :rows"),
             condition,
             or_else,
         );
@@ -235,7 +238,7 @@ impl<'a> Transaction<'a> {
         &mut self,
         table: &str,
         key: &Key,
-        expression: &str,
+        expression: impl Into<String>,
         condition: Condition,
         or_else: OnFailure,
     ) {

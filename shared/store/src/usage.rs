@@ -8,6 +8,7 @@ use domain::run::{Run, TokenUsage};
 use domain::usage::Usage;
 use futures::future::{try_join_all, try_join4};
 
+use crate::attributes::{COST_MICROS, EXPIRES, INPUT_TOKENS, OUTPUT_TOKENS, RUNS, TYPE};
 use crate::aws_calls::{Call, aws_error};
 use crate::item::{Item, number, sort_key};
 use crate::keys::{self, Key, USAGE_SHARDS};
@@ -118,10 +119,10 @@ impl Store {
             .table_name(&self.tables.logs)
             .set_key(Some(key.attributes()))
             .update_expression(
-                "ADD runs :runs, input_tokens :input, output_tokens :output, cost_micros :cost \
-                 SET expires = :expires, #type = :type",
+                format!("ADD {RUNS} :runs, {INPUT_TOKENS} :input, {OUTPUT_TOKENS} :output, {COST_MICROS} :cost \
+                 SET {EXPIRES} = :expires, #type = :type"),
             )
-            .expression_attribute_names("#type", "type")
+            .expression_attribute_names("#type", TYPE)
             .expression_attribute_values(":runs", count(usage.runs))
             .expression_attribute_values(":input", count(usage.tokens.input))
             .expression_attribute_values(":output", count(usage.tokens.output))
@@ -136,12 +137,12 @@ impl Store {
 fn read_day(item: &Item) -> Option<DayUsage> {
     let count = |name| u64::try_from(number(item, name)).unwrap_or(0);
     let usage = Usage {
-        runs: count("runs"),
+        runs: count(RUNS),
         tokens: TokenUsage {
-            input: count("input_tokens"),
-            output: count("output_tokens"),
+            input: count(INPUT_TOKENS),
+            output: count(OUTPUT_TOKENS),
         },
-        cost_micros: count("cost_micros"),
+        cost_micros: count(COST_MICROS),
     };
     Some((sort_key(item).parse().ok()?, usage))
 }

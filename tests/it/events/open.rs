@@ -9,8 +9,8 @@ use testkit::{DynamoDbRecorder, TestResponse};
 use super::*;
 
 /// A platform without workers, whose streams have this pace.
-async fn at_pace(pace: Pace, change: impl FnOnce(Options) -> Options) -> Desk {
-    Desk::with(|options| {
+async fn at_pace(pace: Pace, change: impl FnOnce(Options) -> Options) -> Followed {
+    Followed::with(|options| {
         change(Options {
             registry: Registry::standard().with("events", move |services| {
                 ::events::lambda_at(pace, services)
@@ -33,11 +33,11 @@ fn short() -> Pace {
     }
 }
 
-impl Desk {
+impl Followed {
     /// The outcome of an attempt to open a stream. The stream is read to its end, if it is one.
     async fn try_to_open(&self, run: &str, token: &str, last: Option<&str>) -> TestResponse {
         let path = format!("/api/workflow/{run}/events");
-        let mut request = self.app.get(&path).bearer(token);
+        let mut request = self.fixture.app.get(&path).bearer(token);
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -51,18 +51,20 @@ async fn a_workspace_has_as_many_streams_as_it_may() {
         check_every: Duration::from_millis(200),
         ..Pace::default()
     };
-    let desk = at_pace(pace, |options| {
+    let followed = at_pace(pace, |options| {
         options.parameter("EventStreamsPerWorkspace", "3")
     })
     .await;
-    let runs = join_all((0..4).map(|_| desk.run(json!({}), false))).await;
+    let runs = join_all((0..4).map(|_| followed.run(json!({}), false))).await;
     let mut streams = Vec::new();
     for run in &runs[..3] {
-        let mut stream = desk.open(run, None).await;
+        let mut stream = followed.open(run, None).await;
         assert_eq!(stream.next().await.unwrap().name, "status");
         streams.push(stream);
     }
-    let refused = desk.try_to_open(&runs[3], &desk.token, None).await;
+    let refused = followed
+        .try_to_open(&runs[3], &followed.fixture.token, None)
+        .await;
     let text = refused.expect_refused(429);
     assert!(text.contains("3 event streams open"), "{text}");
     let wait: i64 = refused.header("retry-after").parse().unwrap();
@@ -71,33 +73,52 @@ async fn a_workspace_has_as_many_streams_as_it_may() {
     assert_eq!(refused.header("ratelimit-limit"), "100000");
 
     // Other workspaces have places of their own.
-    let elsewhere = desk.app.register().await;
-    let token = elsewhere.prodgy_token(&desk.app).await;
+    let elsewhere = followed.fixture.app.register().await;
+    let token = elsewhere.prodgy_token(&followed.fixture.app).await;
     let key = elsewhere
-        .agentplatform_key(&desk.app, &["agents:write"])
+        .agentplatform_key(&followed.fixture.app, &["agents:write"])
         .await;
-    let agent = desk.app.agent(&key, "x").await;
+    let agent = followed.fixture.app.agent(&key, "x").await;
     let path = format!("/api/agent-base/{agent}/executions");
-    let started = desk.app.post(&path, json!({"input": {}})).bearer(&token);
+    let started = followed
+        .fixture
+        .app
+        .post(&path, json!({"input": {}}))
+        .bearer(&token);
     let run = started.send().await.expect(202)["data"]["execution_id"].clone();
     let url = format!("/api/workflow/{}/events", run.as_str().unwrap());
-    let open = desk.app.client.get(desk.app.url(&url)).bearer_auth(&token);
+    let open = followed
+        .fixture
+        .app
+        .client
+        .get(followed.fixture.app.url(&url))
+        .bearer_auth(&token);
     assert_eq!(open.send().await.unwrap().status(), 200);
 
     // A client that opens the same stream again has most likely left the older one, which gives way.
-    let mut newer = desk.open(&runs[1], None).await;
+    let mut newer = followed.open(&runs[1], None).await;
     let older = streams.remove(1).read_all().await;
     assert!(older.iter().all(|event| event.name != "done"), "{older:?}");
     assert_eq!(newer.next().await.unwrap().name, "status");
-    let refused = desk.try_to_open(&runs[3], &desk.token, None).await;
+    let refused = followed
+        .try_to_open(&runs[3], &followed.fixture.token, None)
+        .await;
     refused.expect_refused(429);
 
     // A client that leaves frees a place at once.
     drop(newer);
     let until = Instant::now() + MAX_WAIT;
     let mut last = loop {
-        let url = desk.app.url(&format!("/api/workflow/{}/events", runs[3]));
-        let response = desk.app.client.get(url).bearer_auth(&desk.token);
+        let url = followed
+            .fixture
+            .app
+            .url(&format!("/api/workflow/{}/events", runs[3]));
+        let response = followed
+            .fixture
+            .app
+            .client
+            .get(url)
+            .bearer_auth(&followed.fixture.token);
         let response = response.send().await.unwrap();
         if response.status() == 200 {
             break response;
@@ -110,24 +131,24 @@ async fn a_workspace_has_as_many_streams_as_it_may() {
 
 #[tokio::test]
 async fn a_stream_ends_after_a_while_and_its_client_comes_back_uncounted() {
-    let desk = at_pace(short(), |options| {
+    let followed = at_pace(short(), |options| {
         options
             .parameter("ProdgyLimitPerMinute", "6")
             .parameter("EventStreamsPerWorkspace", "2")
     })
     .await;
-    let (app, token) = (&desk.app, desk.token.as_str());
-    let run = desk.run(json!({}), false).await;
+    let (app, token) = (&followed.fixture.app, followed.fixture.token.as_str());
+    let run = followed.run(json!({}), false).await;
     // A minute's end shall not fall into what is counted.
     let into = app.clock.now().timestamp_millis().rem_euclid(60_000);
     app.clock.advance(TimeDelta::milliseconds(60_000 - into));
-    let frames = desk.open(&run, None).await.read_all().await;
+    let frames = followed.open(&run, None).await.read_all().await;
     assert_eq!(names(&frames), ["status", ""]);
     assert_eq!(frames[1].retry, "1000");
     let id = frames[0].id.clone();
     // Many more than six, and each takes up the place of the one before.
     for _ in 0..8 {
-        let frames = desk.open(&run, Some(&id)).await.read_all().await;
+        let frames = followed.open(&run, Some(&id)).await.read_all().await;
         assert_eq!(
             (names(&frames), frames[0].retry.as_str()),
             (vec![""], "1000")
@@ -141,18 +162,19 @@ async fn a_stream_ends_after_a_while_and_its_client_comes_back_uncounted() {
 
     // A client may come back uncounted once for each stream; a second request is counted.
     let (one, other) = tokio::join!(
-        desk.try_to_open(&run, token, Some(&id)),
-        desk.try_to_open(&run, token, Some(&id))
+        followed.try_to_open(&run, token, Some(&id)),
+        followed.try_to_open(&run, token, Some(&id))
     );
     assert_eq!((one.status.as_u16(), other.status.as_u16()), (200, 200));
     assert_eq!(remaining().await, 2, "one of the two, and this");
     // Neither does it help another credential, nor another execution, nor after a minute.
-    let session = &desk.account.access_token;
-    let answer = desk.try_to_open(&run, session, Some(&id)).await;
+    let session = &followed.fixture.account.access_token;
+    let answer = followed.try_to_open(&run, session, Some(&id)).await;
     assert_eq!(answer.header("ratelimit-remaining"), "1");
     let another = async {
-        let path = format!("/api/agent-base/{}/executions", desk.agent);
-        let key = desk
+        let path = format!("/api/agent-base/{}/executions", followed.agent);
+        let key = followed
+            .fixture
             .account
             .agentplatform_key(app, &["signals:write"])
             .await;
@@ -170,36 +192,52 @@ async fn a_stream_ends_after_a_while_and_its_client_comes_back_uncounted() {
             .to_owned()
     };
     let another = another.await;
-    let answer = desk.try_to_open(&another, token, Some("0")).await;
+    let answer = followed.try_to_open(&another, token, Some("0")).await;
     assert_eq!(answer.header("ratelimit-remaining"), "0");
-    let answer = desk.try_to_open(&another, token, None).await;
+    let answer = followed.try_to_open(&another, token, None).await;
     answer.expect_refused(429);
-    let back = desk.try_to_open(&run, token, Some(&id)).await;
+    let back = followed.try_to_open(&run, token, Some(&id)).await;
     assert_eq!(back.status, 200, "not the run's own");
     app.clock.advance(TimeDelta::seconds(62));
-    let answer = desk.try_to_open(&run, token, Some(&id)).await;
+    let answer = followed.try_to_open(&run, token, Some(&id)).await;
     assert_eq!(answer.header("ratelimit-remaining"), "5");
 }
 
 #[tokio::test]
 async fn a_client_that_comes_back_again_and_again_is_counted_every_other_time() {
-    let desk = at_pace(Pace::default(), |options| {
+    let followed = at_pace(Pace::default(), |options| {
         options.parameter("ProdgyLimitPerMinute", "6")
     })
     .await;
-    let run = desk.run(json!({}), false).await;
-    let into = desk.app.clock.now().timestamp_millis().rem_euclid(60_000);
-    desk.app
+    let run = followed.run(json!({}), false).await;
+    let into = followed
+        .fixture
+        .app
+        .clock
+        .now()
+        .timestamp_millis()
+        .rem_euclid(60_000);
+    followed
+        .fixture
+        .app
         .clock
         .advance(TimeDelta::milliseconds(60_000 - into));
-    let url = desk.app.url(&format!("/api/workflow/{run}/events"));
+    let url = followed
+        .fixture
+        .app
+        .url(&format!("/api/workflow/{run}/events"));
     let come_back = async |id: &str| {
         // What allows it is written behind the first event.
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let request = desk.app.client.get(&url).bearer_auth(&desk.token);
+        let request = followed
+            .fixture
+            .app
+            .client
+            .get(&url)
+            .bearer_auth(&followed.fixture.token);
         request.header("last-event-id", id).send().await.unwrap()
     };
-    let mut first = desk.open(&run, None).await;
+    let mut first = followed.open(&run, None).await;
     let id = first.next().await.unwrap().id;
     // They stay open, as they do in AWS, where the function is not told that a client has left.
     let mut open = Vec::new();
@@ -212,15 +250,15 @@ async fn a_client_that_comes_back_again_and_again_is_counted_every_other_time() 
     assert!(fine.iter().all(|status| *status == 200), "{statuses:?}");
     assert_eq!(refused, [429; 3], "{statuses:?}");
     // After half a minute a connection may break again.
-    desk.app.clock.advance(TimeDelta::seconds(31));
+    followed.fixture.app.clock.advance(TimeDelta::seconds(31));
     assert_eq!(come_back(&id).await.status(), 200);
 }
 
 #[tokio::test]
 async fn a_stream_ends_within_five_seconds_after_its_credential() {
-    let desk = Desk::without_workers().await;
-    let (app, account) = (&desk.app, &desk.account);
-    let run = desk.run(json!({}), false).await;
+    let followed = Followed::without_workers().await;
+    let (app, account) = (&followed.fixture.app, &followed.fixture.account);
+    let run = followed.run(json!({}), false).await;
     let follow = async |token: &str| {
         let url = app.url(&format!("/api/workflow/{run}/events"));
         let response = app.client.get(url).bearer_auth(token).send().await.unwrap();
@@ -252,7 +290,7 @@ async fn a_stream_ends_within_five_seconds_after_its_credential() {
     let of_token = follow(own).await;
     let of_member = follow(&member.access_token).await;
     let of_session = follow(other_session).await;
-    let mut of_another = follow(&desk.token).await;
+    let mut of_another = follow(&followed.fixture.token).await;
 
     let delete = |path: String| {
         app.request(reqwest::Method::DELETE, &path)
@@ -287,16 +325,16 @@ async fn a_stream_ends_within_five_seconds_after_its_credential() {
 async fn an_idle_stream_reads_little_and_writes_nothing() {
     let recorder = DynamoDbRecorder::default();
     let proxy = recorder.proxy();
-    let desk = Desk::with(|options| Options {
+    let followed = Followed::with(|options| Options {
         dynamodb_proxy: Some(proxy),
         event_sources: false,
         schedules: false,
         ..options
     })
     .await;
-    let run = desk.run(json!({}), false).await;
+    let run = followed.run(json!({}), false).await;
     recorder.take();
-    let mut stream = desk.open(&run, None).await;
+    let mut stream = followed.open(&run, None).await;
     stream.next().await.unwrap();
     let opened = recorder.take();
     let opened: Vec<_> = opened
@@ -331,15 +369,15 @@ async fn a_stream_asks_its_client_back_before_its_host_ends_it() {
     let directory = tempfile::tempdir().unwrap();
     let template = directory.path().join("template.yaml");
     std::fs::write(&template, text).unwrap();
-    let desk = Desk::with(|options| Options {
+    let followed = Followed::with(|options| Options {
         template: template.into(),
         event_sources: false,
         schedules: false,
         ..options
     })
     .await;
-    let run = desk.run(json!({}), false).await;
-    let frames = desk.open(&run, None).await.read_all().await;
+    let run = followed.run(json!({}), false).await;
+    let frames = followed.open(&run, None).await.read_all().await;
     assert_eq!(names(&frames), ["status", ""]);
     assert_eq!(frames[1].comment.as_deref(), Some("come back"));
     assert_eq!(frames[1].retry, "1000");
@@ -347,7 +385,7 @@ async fn a_stream_asks_its_client_back_before_its_host_ends_it() {
 
 #[tokio::test]
 async fn silence_is_broken_by_comments() {
-    let desk = at_pace(
+    let followed = at_pace(
         Pace {
             ping_every: Duration::from_millis(50),
             ..Pace::default()
@@ -355,8 +393,8 @@ async fn silence_is_broken_by_comments() {
         |options| options,
     )
     .await;
-    let run = desk.run(json!({}), false).await;
-    let mut stream = desk.open(&run, None).await;
+    let run = followed.run(json!({}), false).await;
+    let mut stream = followed.open(&run, None).await;
     assert_eq!(stream.next().await.unwrap().name, "status");
     for _ in 0..2 {
         let ping = stream.next().await.unwrap();
@@ -365,7 +403,7 @@ async fn silence_is_broken_by_comments() {
     }
     // An open stream does not keep the platform from stopping.
     let (stopped, rest) = tokio::join!(
-        tokio::time::timeout(MAX_WAIT, desk.app.platform.stop()),
+        tokio::time::timeout(MAX_WAIT, followed.fixture.app.platform.stop()),
         stream.read_all()
     );
     stopped.unwrap();

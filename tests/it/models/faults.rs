@@ -1,5 +1,7 @@
 //! Providers that are slow, busy, broken or endless.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 
 #[tokio::test]
@@ -108,13 +110,13 @@ async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
         ),
     ];
     let one_by_one = async |model: &str| {
-        let desk = Desk::start().await;
+        let fixture = start().await;
         for (description, turns, error, requests) in &faults {
-            desk.api.play(turns.clone());
+            fixture.models.play(turns.clone());
             let config = json!({"instructions": "x", "model": model, "tools": ["get_weather"]});
             let began = Instant::now();
-            let run = desk.run(config, json!({"text": "Go."})).await;
-            let asked = desk.asked();
+            let run = run_agent(&fixture, config, json!({"text": "Go."})).await;
+            let asked = asked(&fixture);
             assert_eq!(asked.len(), *requests, "{model}, {description}");
             if error.is_empty() {
                 assert_eq!(run["output"]["text"], "Done.", "{model}, {description}");
@@ -131,8 +133,8 @@ async fn every_fault_ends_in_a_finished_or_clearly_failed_run() {
                 assert!(told.contains("the arguments are not a JSON object"));
             }
         }
-        let stored = everything_stored(&desk.app).await;
-        assert!(!stored.contains(SECRET), "the key is stored");
+        let stored = everything_stored(&fixture.app).await;
+        assert!(!stored.contains(Fixture::SECRET), "the key is stored");
     };
     futures::join!(
         one_by_one(MODELS[0]),

@@ -25,7 +25,7 @@ fn turns() -> [Turn; 2] {
 
 #[tokio::test]
 async fn what_a_service_refuses_is_left_out_once_and_never_asked_for_again() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     for (service, refusals, gone, there) in [
         (
             Service::AzureOpenAi,
@@ -64,17 +64,17 @@ async fn what_a_service_refuses_is_left_out_once_and_never_asked_for_again() {
             &["tools"],
         ),
     ] {
-        desk.api.speak_like(service);
+        fixture.models.speak_like(service);
         // What is known of a service is known of its credential.
-        desk.credential("openai").await;
+        fixture.store_credential("openai").await;
         for (run, refused) in [("first", refusals), ("second", 0)] {
-            desk.api.play(turns());
-            let end = desk.run(config(true), json!({"text": "Go."})).await;
+            fixture.models.play(turns());
+            let end = run_agent(&fixture, config(true), json!({"text": "Go."})).await;
             let case = format!("{service:?}, {run}: {end}");
             if gone.contains(&"response_format") {
                 assert_eq!(end["output"]["data"], json!({"capital": "Paris"}), "{case}");
             }
-            let asked = desk.asked();
+            let asked = asked(&fixture);
             assert_eq!(asked.len(), refused + 2, "{case}");
             let last = asked.last().unwrap();
             assert!(
@@ -95,13 +95,14 @@ async fn what_a_service_refuses_is_left_out_once_and_never_asked_for_again() {
         }
     }
     // Gemini takes a form where there are no tools.
-    desk.api.speak_like(Service::Gemini);
-    desk.credential("openai").await;
-    desk.api
+    fixture.models.speak_like(Service::Gemini);
+    fixture.store_credential("openai").await;
+    fixture
+        .models
         .play([Turn::Text("{\"capital\": \"Paris\"}".to_owned())]);
-    let run = desk.run(config(false), json!({"text": "Go."})).await;
+    let run = run_agent(&fixture, config(false), json!({"text": "Go."})).await;
     assert_eq!(run["output"]["data"], json!({"capital": "Paris"}), "{run}");
-    let asked = desk.asked();
+    let asked = asked(&fixture);
     assert!(
         asked.len() == 1 && asked[0]["response_format"].is_object(),
         "{asked:?}"
@@ -110,14 +111,14 @@ async fn what_a_service_refuses_is_left_out_once_and_never_asked_for_again() {
 
 #[tokio::test]
 async fn what_is_known_of_one_model_is_not_believed_of_another() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     let run = async |model: &str| {
         let config = json!({"instructions": "x", "model": model});
-        let run = desk.run(config, json!({"text": "Go."})).await;
+        let run = run_agent(&fixture, config, json!({"text": "Go."})).await;
         assert_eq!(run["output"]["text"], "Done.", "{run}");
-        desk.asked().len()
+        asked(&fixture).len()
     };
-    desk.api.speak_like(Service::Mistral);
+    fixture.models.speak_like(Service::Mistral);
     assert_eq!(
         (run("openai/small").await, run("openai/small").await),
         (2, 1)
@@ -127,22 +128,22 @@ async fn what_is_known_of_one_model_is_not_believed_of_another() {
         (2, 1)
     );
     // A member that a service names because of its value is not left out.
-    desk.api.speak_like(Service::OpenAi);
+    fixture.models.speak_like(Service::OpenAi);
     let too_large =
         "max_tokens is too large: 4096. This model supports at most 1024 completion tokens";
-    desk.api.play([Turn::Refuses(too_large)]);
+    fixture.models.play([Turn::Refuses(too_large)]);
     let config = json!({"instructions": "x", "model": "openai/tiny"});
-    let failed = desk.run(config, json!({"text": "Go."})).await;
+    let failed = run_agent(&fixture, config, json!({"text": "Go."})).await;
     assert!(
         failed["error"].as_str().unwrap().contains("too large"),
         "{failed}"
     );
-    assert_eq!(desk.asked().len(), 1);
+    assert_eq!(asked(&fixture).len(), 1);
 }
 
 #[tokio::test]
 async fn two_calls_are_two_calls_in_every_services_way_to_stream_them() {
-    let desk = Desk::start().await;
+    let fixture = start().await;
     for service in [
         Service::OpenAi,
         Service::Mistral,
@@ -151,13 +152,13 @@ async fn two_calls_are_two_calls_in_every_services_way_to_stream_them() {
         Service::LlamaCpp,
         Service::Minimal,
     ] {
-        desk.api.speak_like(service);
+        fixture.models.speak_like(service);
         let [calls, _] = turns();
-        desk.api.play([calls, Turn::Text("Mild.".to_owned())]);
+        fixture.models.play([calls, Turn::Text("Mild.".to_owned())]);
         let config = json!({"instructions": "x", "model": format!("openai/{service:?}"), "tools": ["get_weather"]});
-        let run = desk.run(config, json!({"text": "Compare."})).await;
+        let run = run_agent(&fixture, config, json!({"text": "Compare."})).await;
         assert_eq!(run["output"]["text"], "Mild.", "{service:?}: {run}");
-        let asked = desk.asked().pop().unwrap();
+        let asked = asked(&fixture).pop().unwrap();
         let messages = asked["messages"].as_array().unwrap();
         let [.., asking, first, second] = &messages[..] else {
             panic!("{service:?}: {messages:?}")

@@ -11,12 +11,12 @@ use domain::run::RunStatus;
 use domain::token::{Token, TokenKind};
 
 use super::pass::{Pass, all};
+use crate::attributes::REFERENCE;
 use crate::audit::start_of_month;
 use crate::deletions::key_of;
 use crate::ending::ways_to;
 use crate::item::{entity, readable, sort_key, text};
 use crate::keys::{self, Index, PARTITION, RUN_HEAD_ITSELF, SORT};
-use crate::large::REFERENCE;
 
 /// The time that the clock of another machine may be ahead.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
@@ -134,7 +134,9 @@ impl Pass<'_> {
                     workspace.is_none_or(|workspace| token.workspace_id == workspace)
                 })
                 .collect();
-            let logs = tokens.iter().map(|token| keys::token_audit(token.id));
+            let logs = tokens
+                .iter()
+                .map(|token| keys::token_audit(organization, token.id));
             if !self.partitions(self.logs(), logs.collect()).await? {
                 return Ok(false);
             }

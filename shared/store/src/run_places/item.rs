@@ -5,6 +5,7 @@ use domain::ids::{RunId, WorkspaceId};
 use domain::run::Run;
 use domain::{Error, Result};
 
+use crate::attributes::{AWAITED, EXPIRES, HELD_UNTIL, HOLDER, LENDERS, TAKEN, WORKSPACE};
 use crate::item::{Item, number, text};
 use crate::keys::PARTITION;
 use crate::transaction::Condition;
@@ -63,16 +64,20 @@ pub(super) fn taking(
     holder: &Waiting,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> (Condition, &'static str) {
+) -> (Condition, String) {
     let (condition, expression) = if wanted.is_own {
         (
-            Condition::that("holder = :holder"),
-            "SET taken = :one, holder = :holder, workspace = :workspace, held_until = :until, expires = :expires",
+            Condition::that(format!("{HOLDER} = :holder")),
+            format!(
+                "SET {TAKEN} = :one, {HOLDER} = :holder, {WORKSPACE} = :workspace, {HELD_UNTIL} = :until, {EXPIRES} = :expires"
+            ),
         )
     } else {
         (
             free(now),
-            "SET taken = :one, holder = :holder, workspace = :workspace, held_until = :until, expires = :expires REMOVE lenders",
+            format!(
+                "SET {TAKEN} = :one, {HOLDER} = :holder, {WORKSPACE} = :workspace, {HELD_UNTIL} = :until, {EXPIRES} = :expires REMOVE {LENDERS}"
+            ),
         )
     };
     (
@@ -83,7 +88,7 @@ pub(super) fn taking(
 
 pub(super) fn free(now: DateTime<Utc>) -> Condition {
     Condition::that(format!(
-        "attribute_not_exists({PARTITION}) OR held_until < :now"
+        "attribute_not_exists({PARTITION}) OR {HELD_UNTIL} < :now"
     ))
     .number(":now", now.timestamp_millis())
 }
@@ -97,7 +102,7 @@ pub(super) fn named(condition: Condition, holder: &Waiting, until: DateTime<Utc>
 }
 
 pub(super) fn place(number_of_it: u16, item: &Item) -> Result<RunPlace> {
-    let lenders = text(item, "lenders").unwrap_or_default();
+    let lenders = text(item, LENDERS).unwrap_or_default();
     let lender = |text: &str| {
         let (workspace, run) = text.split_once('/').unwrap_or_default();
         Ok(Waiting {
@@ -108,16 +113,16 @@ pub(super) fn place(number_of_it: u16, item: &Item) -> Result<RunPlace> {
     Ok(RunPlace {
         number: number_of_it,
         holder: Waiting {
-            workspace_id: parsed(text(item, "workspace"))?,
-            run_id: parsed(text(item, "holder"))?,
+            workspace_id: parsed(text(item, WORKSPACE))?,
+            run_id: parsed(text(item, HOLDER))?,
         },
-        until: DateTime::from_timestamp_millis(number(item, "held_until")).unwrap_or_default(),
-        is_taken: number(item, "taken") > 0,
+        until: DateTime::from_timestamp_millis(number(item, HELD_UNTIL)).unwrap_or_default(),
+        is_taken: number(item, TAKEN) > 0,
         lenders: lenders
             .split_whitespace()
             .map(lender)
             .collect::<Result<_>>()?,
-        is_awaited: number(item, "awaited") > 0,
+        is_awaited: number(item, AWAITED) > 0,
     })
 }
 
