@@ -431,7 +431,7 @@ impl Scenario {
         let host = target.url().trim_start_matches("http://");
         let Credentials { token, key } = &Credentials::of(&self.app, account).await;
         let config = json!({
-            "instructions": format!("@http_request {{\"method\": \"GET\", \"url\": \"{}/slow/large\"}}", target.url()),
+            "instructions": format!("@http_request {{\"method\": \"GET\", \"url\": \"{}/held\"}}", target.url()),
             "tools": ["http_request"], "allowed_hosts": [host],
         });
         let body =
@@ -439,16 +439,20 @@ impl Scenario {
         let agent = self.call(key, Method::POST, "/api/v1/agents", body).await;
         let agent = text(&agent["data"]["id"]);
         let executions = format!("/api/agent-base/{agent}/executions");
+        target.hold();
         let mut crowd = Vec::new();
         for _ in 0..3 {
             let run = self.call(token, Method::POST, &executions, json!({})).await;
             crowd.push(text(&run["data"]["execution_id"]));
         }
+        eventually("two runs have a place", async || target.hits().len() == 2).await;
+        target.release();
         eventually("the run that waits for a place gets one", async || {
             let path = format!("{executions}/{}", crowd[2]);
             self.get(token, &path).await["data"]["status"] == "completed"
         })
         .await;
+        target.hold();
         let mut runs = Vec::new();
         for _ in 0..2 {
             let run = self.call(token, Method::POST, &executions, json!({})).await;
@@ -509,6 +513,7 @@ impl Scenario {
         let told = self.app.tick().await;
         let did = |what: &str| told[what].as_u64() >= Some(1);
         assert!(did("runs") && did("agents") && did("tokens"), "{told}");
+        target.release();
         eventually("the lost run goes on elsewhere", async || {
             let path = format!("{executions}/{}", runs[1]);
             self.get(token, &path).await["data"]["status"] == "completed"

@@ -10,6 +10,7 @@ use axum::extract;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
+use tokio::sync::watch;
 
 use super::Server;
 
@@ -34,7 +35,8 @@ pub fn nested(levels: usize) -> String {
 
 /// A server that answers everything with 200 and `{"ok":true}`, with these exceptions: `/fail` is answered with 500, `/large` with
 /// [`large`], `/nested/64` with 64 lists one inside the other. `/together` is answered once three requests have asked for it, what
-/// begins with `/slow` after a while, `/after/5000` after so many milliseconds. `/broken` breaks off in the middle of its answer,
+/// begins with `/slow` after a while, `/after/5000` after so many milliseconds, and `/held`, with [`large`], when nothing holds it:
+/// see [`Target::hold`]. `/broken` breaks off in the middle of its answer,
 /// `/huge` answers more than is read, and `/silent` never answers.
 #[derive(Debug)]
 pub struct Target {
@@ -46,6 +48,7 @@ pub struct Target {
 struct State {
     hits: Arc<Mutex<Vec<Hit>>>,
     busy: Busy,
+    is_held: watch::Sender<bool>,
 }
 
 /// The number of requests that wait for their answers, and the most that have.
@@ -97,6 +100,15 @@ impl Target {
         hits.expect("no test panics with it").clone()
     }
 
+    /// Keeps the answers to `/held` back until [`Target::release`].
+    pub fn hold(&self) {
+        self.state.is_held.send_replace(true);
+    }
+
+    pub fn release(&self) {
+        self.state.is_held.send_replace(false);
+    }
+
     /// The most requests of `/after` that have waited for their answers at once.
     pub fn most_at_once(&self) -> usize {
         self.state.busy.0.lock().expect("no test panics with it").1
@@ -104,7 +116,11 @@ impl Target {
 }
 
 async fn answer(
-    extract::State(State { hits, busy }): extract::State<State>,
+    extract::State(State {
+        hits,
+        busy,
+        is_held,
+    }): extract::State<State>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -125,6 +141,11 @@ async fn answer(
         let _waiting = Waiting::new(busy);
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
+    if path == "/held" {
+        let mut is_held = is_held.subscribe();
+        let released = is_held.wait_for(|is_held| !is_held).await;
+        drop(released.expect("the target is there"));
+    }
     if path == "/silent" {
         std::future::pending::<()>().await;
     }
@@ -144,7 +165,7 @@ async fn answer(
             StatusCode::INTERNAL_SERVER_ERROR,
             r#"{"ok":false}"#.to_owned(),
         ),
-        "/large" | "/slow/large" => (StatusCode::OK, large()),
+        "/large" | "/slow/large" | "/held" => (StatusCode::OK, large()),
         "/huge" => (StatusCode::OK, "x".repeat(2 << 20)),
         _ => (StatusCode::OK, r#"{"ok":true}"#.to_owned()),
     };
