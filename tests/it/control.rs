@@ -140,7 +140,9 @@ async fn a_pause_that_has_not_begun_can_be_taken_back() {
 
 #[tokio::test]
 async fn a_stopped_execution_makes_no_further_call_and_says_what_is_in_doubt() {
-    let fixture = Fixture::start().await;
+    let mut fixture = Fixture::start().await;
+    // The call that is under way.
+    fixture.app.leave_work();
     let execution = poster(&fixture, &["/slow", "/next"]).await;
     requests(&fixture, 1).await;
     let stopped = post(&fixture, &execution, "stop").await;

@@ -269,6 +269,7 @@ async fn a_stored_schema_without_bound_fails_its_run_and_no_other() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     plant(&app, version, planted.to_string()).await;
+    app.leave_work();
     drop(app);
     app = TestApp::with(kept_in(directory.path())).await;
     let start = Instant::now();

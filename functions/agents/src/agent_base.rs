@@ -24,7 +24,8 @@ use crate::delete::delete;
 use crate::update::{AgentChange, Decision, ParameterChange, update};
 
 #[derive(Debug, Serialize, ToSchema)]
-struct AgentBase {
+#[schema(as = AgentBase)]
+struct AgentBaseResponse {
     id: AgentId,
     product_id: WorkspaceId,
     organization_id: OrganizationId,
@@ -59,7 +60,7 @@ enum AgentBaseStatus {
     Inactive,
 }
 
-impl From<Agent> for AgentBase {
+impl From<Agent> for AgentBaseResponse {
     fn from(agent: Agent) -> Self {
         Self {
             id: agent.id,
@@ -175,49 +176,55 @@ impl From<UpdateAgentBase> for AgentChange {
 #[utoipa::path(
     get, path = "/api/agent-base", tag = "Agents",
     params(ProdgyPaging),
-    responses((status = 200, body = Vec<AgentBase>)),
+    responses((status = 200, body = Vec<AgentBaseResponse>)),
 )]
 async fn list_agent_bases(
     Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     params: PageParams,
-) -> Result<PageResponse<AgentBase>> {
+) -> Result<PageResponse<AgentBaseResponse>> {
     let agents = store.agents(caller.workspace_id, &params.request).await?;
-    Ok(PageResponse::new(agents.map(AgentBase::from), params))
+    Ok(PageResponse::new(
+        agents.map(AgentBaseResponse::from),
+        params,
+    ))
 }
 
 /// Lists the agents of a product, newest first.
 #[utoipa::path(
     get, path = "/api/agent-base/product/{id}", tag = "Agents",
     params(("id" = WorkspaceId, Path), ProdgyPaging),
-    responses((status = 200, body = Vec<AgentBase>)),
+    responses((status = 200, body = Vec<AgentBaseResponse>)),
 )]
 async fn list_agent_bases_of_product(
     Extract(context): Extract<AppContext>,
     caller: Authorized<Authenticated>,
     Id(product): Id<WorkspaceId>,
     params: PageParams,
-) -> Result<PageResponse<AgentBase>> {
+) -> Result<PageResponse<AgentBaseResponse>> {
     let workspace = context
         .authenticator
         .workspace_for(&caller, Some(product))
         .await?;
     let agents = context.store.agents(workspace, &params.request).await?;
-    Ok(PageResponse::new(agents.map(AgentBase::from), params))
+    Ok(PageResponse::new(
+        agents.map(AgentBaseResponse::from),
+        params,
+    ))
 }
 
 /// Creates an agent. The same as installing one.
 #[utoipa::path(
     post, path = "/api/agent-base", tag = "Agents",
     request_body = InstallAgentBase,
-    responses((status = 201, body = AgentBase), (status = 403, description = "The plan allows no more agents")),
+    responses((status = 201, body = AgentBaseResponse), (status = 403, description = "The plan allows no more agents")),
 )]
 async fn create_agent_base(
     context: Extract<AppContext>,
     caller: Authorized<Authenticated>,
     fresh: NewId,
     body: Json<InstallAgentBase>,
-) -> Result<ApiResponse<AgentBase>> {
+) -> Result<ApiResponse<AgentBaseResponse>> {
     install_agent_base(context, caller, fresh, body).await
 }
 
@@ -225,14 +232,14 @@ async fn create_agent_base(
 #[utoipa::path(
     post, path = "/api/agent-base/install", tag = "Agents",
     request_body = InstallAgentBase,
-    responses((status = 201, body = AgentBase), (status = 403, description = "The plan allows no more agents")),
+    responses((status = 201, body = AgentBaseResponse), (status = 403, description = "The plan allows no more agents")),
 )]
 async fn install_agent_base(
     Extract(context): Extract<AppContext>,
     caller: Authorized<Authenticated>,
     fresh: NewId,
     Json(body): Json<InstallAgentBase>,
-) -> Result<ApiResponse<AgentBase>> {
+) -> Result<ApiResponse<AgentBaseResponse>> {
     let agent_type = body.agent_type()?;
     let authenticator = &context.authenticator;
     let workspace_id = authenticator
@@ -263,12 +270,12 @@ async fn install_agent_base(
 #[utoipa::path(
     get, path = "/api/agent-base/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
-    responses((status = 200, body = AgentBase)),
+    responses((status = 200, body = AgentBaseResponse)),
 )]
 async fn get_agent_base(
     _: Authorized<Authenticated>,
     Found(agent): Found<Agent>,
-) -> Result<ApiResponse<AgentBase>> {
+) -> Result<ApiResponse<AgentBaseResponse>> {
     Ok(ApiResponse::ok(agent.into()))
 }
 
@@ -277,14 +284,14 @@ async fn get_agent_base(
     put, path = "/api/agent-base/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
     request_body = UpdateAgentBase,
-    responses((status = 200, body = AgentBase)),
+    responses((status = 200, body = AgentBaseResponse)),
 )]
 async fn update_agent_base(
     Extract(context): Extract<AppContext>,
     caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     Json(body): Json<UpdateAgentBase>,
-) -> Result<ApiResponse<AgentBase>> {
+) -> Result<ApiResponse<AgentBaseResponse>> {
     let agent = update(&context, &caller, id, &body.into()).await?;
     Ok(ApiResponse::ok(agent.into()))
 }

@@ -24,7 +24,8 @@ use crate::status::AgentStatus;
 use crate::update::{AgentChange, Decision, ParameterChange, update};
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Agent {
+#[schema(as = Agent)]
+struct AgentResponse {
     id: AgentId,
     name: Name,
     description: Description,
@@ -46,7 +47,7 @@ struct Agent {
     updated_at: DateTime<Utc>,
 }
 
-impl Agent {
+impl AgentResponse {
     fn new(agent: agent::Agent, is_at_work: bool) -> Self {
         Self {
             id: agent.id,
@@ -66,7 +67,7 @@ impl Agent {
     }
 }
 
-impl From<AgentWithStatus> for Agent {
+impl From<AgentWithStatus> for AgentResponse {
     fn from(found: AgentWithStatus) -> Self {
         Self::new(found.agent, found.is_at_work)
     }
@@ -130,17 +131,17 @@ impl From<UpdateAgent> for AgentChange {
     get, path = "/api/v1/agents", tag = "Agents",
     params(CursorPaging),
     security(("AgentPlatformKey" = ["agents:read"])),
-    responses((status = 200, body = Vec<Agent>)),
+    responses((status = 200, body = Vec<AgentResponse>)),
 )]
 async fn list_agents(
     Extract(store): Extract<Store>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<AgentsRead>,
     params: PageParams,
-) -> Result<PageResponse<Agent>> {
+) -> Result<PageResponse<AgentResponse>> {
     let agents = store.agents_with_status(caller.workspace_id, &params.request, clock.now());
     let agents = agents.await?;
-    let agents = agents.map(Agent::from);
+    let agents = agents.map(AgentResponse::from);
     Ok(PageResponse::new(agents, params))
 }
 
@@ -150,14 +151,14 @@ async fn list_agents(
     post, path = "/api/v1/agents", tag = "Agents",
     request_body = CreateAgent,
     security(("AgentPlatformKey" = ["agents:write"])),
-    responses((status = 201, body = Agent)),
+    responses((status = 201, body = AgentResponse)),
 )]
 async fn create_agent(
     Extract(context): Extract<AppContext>,
     caller: Authorized<AgentsWrite>,
     fresh: NewId,
     Json(body): Json<CreateAgent>,
-) -> Result<ApiResponse<Agent>> {
+) -> Result<ApiResponse<AgentResponse>> {
     let new = NewAgent {
         agent_type: installable("type", &body.agent_type)?,
         name: body.name,
@@ -169,7 +170,7 @@ async fn create_agent(
         timezone: body.timezone,
     };
     let agent = create(&context, &caller.audit_context, fresh, new).await?;
-    Ok(ApiResponse::created(Agent::new(agent, false)))
+    Ok(ApiResponse::created(AgentResponse::new(agent, false)))
 }
 
 /// Shows an agent.
@@ -177,14 +178,14 @@ async fn create_agent(
     get, path = "/api/v1/agents/{id}", tag = "Agents",
     params(("id" = AgentId, Path)),
     security(("AgentPlatformKey" = ["agents:read"])),
-    responses((status = 200, body = Agent)),
+    responses((status = 200, body = AgentResponse)),
 )]
 async fn get_agent(
     Extract(store): Extract<Store>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<AgentsRead>,
     Id(id): Id<AgentId>,
-) -> Result<ApiResponse<Agent>> {
+) -> Result<ApiResponse<AgentResponse>> {
     let agent = found(store.agent_with_status(caller.workspace_id, id, clock.now())).await?;
     Ok(ApiResponse::ok(agent.into()))
 }
@@ -195,14 +196,14 @@ async fn get_agent(
     params(("id" = AgentId, Path)),
     request_body = UpdateAgent,
     security(("AgentPlatformKey" = ["agents:write"])),
-    responses((status = 200, body = Agent)),
+    responses((status = 200, body = AgentResponse)),
 )]
 async fn update_agent(
     Extract(state): Extract<State>,
     caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
     Json(body): Json<UpdateAgent>,
-) -> Result<ApiResponse<Agent>> {
+) -> Result<ApiResponse<AgentResponse>> {
     change(&state, &caller, id, body.into()).await
 }
 
@@ -227,13 +228,13 @@ async fn delete_agent(
     post, path = "/api/v1/agents/{id}/pause", tag = "Agents",
     params(("id" = AgentId, Path)),
     security(("AgentPlatformKey" = ["agents:write"])),
-    responses((status = 200, body = Agent)),
+    responses((status = 200, body = AgentResponse)),
 )]
 async fn pause_agent(
     Extract(state): Extract<State>,
     caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
-) -> Result<ApiResponse<Agent>> {
+) -> Result<ApiResponse<AgentResponse>> {
     change(&state, &caller, id, Decision::Pause.into()).await
 }
 
@@ -242,13 +243,13 @@ async fn pause_agent(
     post, path = "/api/v1/agents/{id}/resume", tag = "Agents",
     params(("id" = AgentId, Path)),
     security(("AgentPlatformKey" = ["agents:write"])),
-    responses((status = 200, body = Agent)),
+    responses((status = 200, body = AgentResponse)),
 )]
 async fn resume_agent(
     Extract(state): Extract<State>,
     caller: Authorized<AgentsWrite>,
     Id(id): Id<AgentId>,
-) -> Result<ApiResponse<Agent>> {
+) -> Result<ApiResponse<AgentResponse>> {
     change(&state, &caller, id, Decision::Resume.into()).await
 }
 
@@ -257,13 +258,13 @@ async fn change(
     caller: &Authorized<AgentsWrite>,
     id: AgentId,
     change: AgentChange,
-) -> Result<ApiResponse<Agent>> {
+) -> Result<ApiResponse<AgentResponse>> {
     let store = &state.context.store;
     let now = state.context.services.clock.now();
     let is_at_work = store.is_at_work(caller.workspace_id, id, now);
     let update = update(&state.context, caller, id, &change);
     let (agent, is_at_work) = try_join(update, is_at_work).await?;
-    Ok(ApiResponse::ok(Agent::new(agent, is_at_work)))
+    Ok(ApiResponse::ok(AgentResponse::new(agent, is_at_work)))
 }
 
 pub(crate) fn routes() -> Routes<State> {

@@ -18,7 +18,8 @@ use web::{Authorized, Id, PageParams, PageResponse, ProdgyPaging, Result, Routes
 use crate::State;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct AgentBaseVersion {
+#[schema(as = AgentBaseVersion)]
+struct AgentBaseVersionResponse {
     /// The `version_id` that an update takes to come back to this state.
     id: AgentVersionId,
     /// From 1.
@@ -33,7 +34,7 @@ struct AgentBaseVersion {
     created_by: Actor,
 }
 
-impl From<AgentVersion> for AgentBaseVersion {
+impl From<AgentVersion> for AgentBaseVersionResponse {
     fn from(version: AgentVersion) -> Self {
         Self {
             id: version.id,
@@ -52,14 +53,14 @@ impl From<AgentVersion> for AgentBaseVersion {
 #[utoipa::path(
     get, path = "/api/agent-base/{id}/versions", tag = "Agents",
     params(("id" = AgentId, Path), ProdgyPaging),
-    responses((status = 200, body = Vec<AgentBaseVersion>)),
+    responses((status = 200, body = Vec<AgentBaseVersionResponse>)),
 )]
 async fn list_agent_base_versions(
     Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     Id(id): Id<AgentId>,
     params: PageParams,
-) -> Result<PageResponse<AgentBaseVersion>> {
+) -> Result<PageResponse<AgentBaseVersionResponse>> {
     let workspace = caller.workspace_id;
     let uncounted = PageRequest {
         wants_total: false,
@@ -74,7 +75,7 @@ async fn list_agent_base_versions(
         .wants_total
         .then(|| agent.version.min(MAX_OFFSET));
     Ok(PageResponse::new(
-        versions.map(AgentBaseVersion::from),
+        versions.map(AgentBaseVersionResponse::from),
         params,
     ))
 }

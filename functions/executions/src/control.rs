@@ -28,7 +28,7 @@ use crate::wait_until::wait_until;
     "started_at": "2026-11-22T10:00:00.020Z",
     "finished_at": null,
 }))]
-struct ExecutionState {
+struct ExecutionStateResponse {
     execution_id: RunId,
     agent_id: AgentId,
     status: ExecutionStatus,
@@ -43,7 +43,7 @@ struct ExecutionState {
     finished_at: Option<DateTime<Utc>>,
 }
 
-impl From<Run> for ExecutionState {
+impl From<Run> for ExecutionStateResponse {
     fn from(run: Run) -> Self {
         Self {
             execution_id: run.id,
@@ -64,13 +64,13 @@ impl From<Run> for ExecutionState {
 #[utoipa::path(
     get, path = "/api/workflow/{id}/status", tag = "Executions",
     params(("id" = RunId, Path)),
-    responses((status = 200, body = ExecutionState)),
+    responses((status = 200, body = ExecutionStateResponse)),
 )]
 async fn execution_status(
     Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
-) -> Result<ApiResponse<ExecutionState>> {
+) -> Result<ApiResponse<ExecutionStateResponse>> {
     let run = found(store.run_head(caller.workspace_id, id)).await?;
     Ok(ApiResponse::ok(run.into()))
 }
@@ -79,13 +79,13 @@ async fn execution_status(
 #[utoipa::path(
     post, path = "/api/workflow/{id}/stop", tag = "Executions",
     params(("id" = RunId, Path)),
-    responses((status = 200, body = ExecutionState)),
+    responses((status = 200, body = ExecutionStateResponse)),
 )]
 async fn stop_execution(
     Extract(state): Extract<State>,
     caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
-) -> Result<ApiResponse<ExecutionState>> {
+) -> Result<ApiResponse<ExecutionStateResponse>> {
     let stopped = state
         .control
         .stop(caller.workspace_id, id, &caller.audit_context);
@@ -97,7 +97,7 @@ async fn stop_execution(
 #[utoipa::path(
     post, path = "/api/workflow/{id}/pause", tag = "Executions",
     params(("id" = RunId, Path)),
-    responses((status = 200, body = ExecutionState)),
+    responses((status = 200, body = ExecutionStateResponse)),
 )]
 async fn pause_execution(
     Extract(state): Extract<State>,
@@ -106,7 +106,7 @@ async fn pause_execution(
     caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
     Deadline(deadline): Deadline,
-) -> Result<ApiResponse<ExecutionState>> {
+) -> Result<ApiResponse<ExecutionStateResponse>> {
     let control = &state.control;
     let run = control
         .pause(caller.workspace_id, id, &caller.audit_context)
@@ -122,13 +122,13 @@ async fn pause_execution(
 #[utoipa::path(
     post, path = "/api/workflow/{id}/continue", tag = "Executions",
     params(("id" = RunId, Path)),
-    responses((status = 200, body = ExecutionState)),
+    responses((status = 200, body = ExecutionStateResponse)),
 )]
 async fn continue_execution(
     Extract(state): Extract<State>,
     caller: Authorized<Authenticated>,
     Id(id): Id<RunId>,
-) -> Result<ApiResponse<ExecutionState>> {
+) -> Result<ApiResponse<ExecutionStateResponse>> {
     let resumed = state
         .control
         .resume(caller.workspace_id, id, &caller.audit_context);

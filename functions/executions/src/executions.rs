@@ -24,7 +24,8 @@ use crate::listing::statuses_shown_as;
 use crate::wait_until::{wait_until, with_payloads};
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Execution {
+#[schema(as = Execution)]
+struct ExecutionResponse {
     id: RunId,
     agent_id: AgentId,
     /// No execution names a trigger yet.
@@ -73,7 +74,7 @@ impl From<RunStatus> for ExecutionStatus {
     }
 }
 
-impl From<Run> for Execution {
+impl From<Run> for ExecutionResponse {
     fn from(run: Run) -> Self {
         let times = run.started_at.zip(run.finished_at);
         Self {
@@ -109,7 +110,8 @@ struct StartExecution {
 
 /// An execution that is not over.
 #[derive(Debug, Serialize, ToSchema)]
-struct AcceptedExecution {
+#[schema(as = AcceptedExecution)]
+struct AcceptedExecutionResponse {
     execution_id: RunId,
     status: ExecutionStatus,
 }
@@ -132,7 +134,7 @@ struct ExecutionFilter {
 #[utoipa::path(
     get, path = "/api/agent-base/{id}/executions", tag = "Executions",
     params(("id" = AgentId, Path), ExecutionFilter, ProdgyPaging),
-    responses((status = 200, body = Vec<Execution>)),
+    responses((status = 200, body = Vec<ExecutionResponse>)),
 )]
 async fn list_executions(
     Extract(store): Extract<Store>,
@@ -141,7 +143,7 @@ async fn list_executions(
     Id(id): Id<AgentId>,
     params: Params,
     paging: PageParams,
-) -> Result<PageResponse<Execution>> {
+) -> Result<PageResponse<ExecutionResponse>> {
     let status: Option<ExecutionStatus> = params.word("status")?;
     let filter = RunFilter {
         statuses: status.map_or_else(Vec::new, statuses_shown_as),
@@ -154,7 +156,7 @@ async fn list_executions(
     let runs = store.runs(workspace, id, &filter, &paging.request, now);
     let agent = found(store.agent(workspace, id));
     let (_, runs) = try_join(agent, runs).await?;
-    Ok(PageResponse::new(runs.map(Execution::from), paging))
+    Ok(PageResponse::new(runs.map(ExecutionResponse::from), paging))
 }
 
 /// Executes an agent. With `wait`, answers with the execution if it ends within 25 seconds, whether it completed or failed.
@@ -163,8 +165,8 @@ async fn list_executions(
     params(("id" = AgentId, Path)),
     request_body = Option<StartExecution>,
     responses(
-        (status = 200, body = Execution),
-        (status = 202, body = AcceptedExecution),
+        (status = 200, body = ExecutionResponse),
+        (status = 202, body = AcceptedExecutionResponse),
         (status = 403, description = "The plan allows no more runs this month"),
     ),
 )]
@@ -191,10 +193,10 @@ async fn start_execution(
         run = wait_until(store, run, deadline, clock.now(), is_over).await?;
         if run.status.is_final() {
             let run = with_payloads(store, run).await?;
-            return Ok(ApiResponse::ok(Execution::from(run)).into_response());
+            return Ok(ApiResponse::ok(ExecutionResponse::from(run)).into_response());
         }
     }
-    let accepted = AcceptedExecution {
+    let accepted = AcceptedExecutionResponse {
         execution_id: run.id,
         status: run.status.into(),
     };
@@ -205,13 +207,13 @@ async fn start_execution(
 #[utoipa::path(
     get, path = "/api/agent-base/{id}/executions/{executionId}", tag = "Executions",
     params(("id" = AgentId, Path), ("executionId" = RunId, Path)),
-    responses((status = 200, body = Execution)),
+    responses((status = 200, body = ExecutionResponse)),
 )]
 async fn get_execution(
     Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
     IdPair(agent, id): IdPair<AgentId, RunId>,
-) -> Result<ApiResponse<Execution>> {
+) -> Result<ApiResponse<ExecutionResponse>> {
     let run = store.run(caller.workspace_id, id).await?;
     let run = Run::or_not_found(run.filter(|run| run.agent_id == agent))?;
     Ok(ApiResponse::ok(run.into()))

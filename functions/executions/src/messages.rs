@@ -14,7 +14,8 @@ use web::{Authorized, CursorPaging, Id, PageParams, PageResponse, Result, Routes
 use crate::State;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Message {
+#[schema(as = Message)]
+struct MessageResponse {
     id: MessageId,
     agent_id: AgentId,
     run_id: RunId,
@@ -27,7 +28,7 @@ struct Message {
     created_at: DateTime<Utc>,
 }
 
-impl From<DisplayMessage> for Message {
+impl From<DisplayMessage> for MessageResponse {
     fn from(message: DisplayMessage) -> Self {
         Self {
             id: message.id,
@@ -47,19 +48,22 @@ impl From<DisplayMessage> for Message {
     get, path = "/api/v1/agents/{id}/messages", tag = "Messages",
     params(("id" = AgentId, Path), CursorPaging),
     security(("AgentPlatformKey" = ["agents:read"])),
-    responses((status = 200, body = Vec<Message>)),
+    responses((status = 200, body = Vec<MessageResponse>)),
 )]
 async fn list_messages_of_agent(
     Extract(store): Extract<Store>,
     caller: Authorized<AgentsRead>,
     Id(id): Id<AgentId>,
     params: PageParams,
-) -> Result<PageResponse<Message>> {
+) -> Result<PageResponse<MessageResponse>> {
     let workspace = caller.workspace_id;
     let messages = store.messages_of_agent(workspace, id, &params.request);
     let agent = found(store.agent(workspace, id));
     let (_, messages) = try_join(agent, messages).await?;
-    Ok(PageResponse::new(messages.map(Message::from), params))
+    Ok(PageResponse::new(
+        messages.map(MessageResponse::from),
+        params,
+    ))
 }
 
 /// Lists what a run has shown, newest first.
@@ -67,19 +71,22 @@ async fn list_messages_of_agent(
     get, path = "/api/v1/runs/{id}/messages", tag = "Messages",
     params(("id" = RunId, Path), CursorPaging),
     security(("AgentPlatformKey" = ["agents:read"])),
-    responses((status = 200, body = Vec<Message>)),
+    responses((status = 200, body = Vec<MessageResponse>)),
 )]
 async fn list_messages_of_run(
     Extract(store): Extract<Store>,
     caller: Authorized<AgentsRead>,
     Id(id): Id<RunId>,
     params: PageParams,
-) -> Result<PageResponse<Message>> {
+) -> Result<PageResponse<MessageResponse>> {
     let workspace = caller.workspace_id;
     let messages = store.messages_of_run(workspace, id, &params.request);
     let run = found(store.run_head(workspace, id));
     let (_, messages) = try_join(run, messages).await?;
-    Ok(PageResponse::new(messages.map(Message::from), params))
+    Ok(PageResponse::new(
+        messages.map(MessageResponse::from),
+        params,
+    ))
 }
 
 pub(crate) fn routes() -> Routes<State> {

@@ -20,7 +20,8 @@ use crate::State;
 use crate::listing::statuses_shown_as;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Run {
+#[schema(as = Run)]
+struct RunResponse {
     id: RunId,
     agent_id: AgentId,
     status: RunStatus,
@@ -75,7 +76,7 @@ impl From<run::RunStatus> for RunStatus {
     }
 }
 
-impl From<run::Run> for Run {
+impl From<run::Run> for RunResponse {
     fn from(run: run::Run) -> Self {
         let input = run.input;
         Self {
@@ -132,7 +133,7 @@ struct WorkspaceRunFilter {
     get, path = "/api/v1/runs", tag = "Runs",
     params(WorkspaceRunFilter, CursorPaging),
     security(("AgentPlatformKey" = ["runs:read"])),
-    responses((status = 200, body = Vec<Run>)),
+    responses((status = 200, body = Vec<RunResponse>)),
 )]
 async fn list_workspace_runs(
     Extract(store): Extract<Store>,
@@ -140,7 +141,7 @@ async fn list_workspace_runs(
     caller: Authorized<RunsRead>,
     params: Params,
     paging: PageParams,
-) -> Result<PageResponse<Run>> {
+) -> Result<PageResponse<RunResponse>> {
     let status: Option<RunStatus> = params.word("status")?;
     let agent: Option<AgentId> = params.parsed("agent_id")?;
     let filter = RunFilter {
@@ -161,7 +162,7 @@ async fn list_workspace_runs(
             runs.await?
         }
     };
-    Ok(PageResponse::new(runs.map(Run::from), paging))
+    Ok(PageResponse::new(runs.map(RunResponse::from), paging))
 }
 
 /// Lists the runs of an agent, newest first.
@@ -169,7 +170,7 @@ async fn list_workspace_runs(
     get, path = "/api/v1/agents/{id}/runs", tag = "Runs",
     params(("id" = AgentId, Path), RunListFilter, CursorPaging),
     security(("AgentPlatformKey" = ["runs:read"])),
-    responses((status = 200, body = Vec<Run>)),
+    responses((status = 200, body = Vec<RunResponse>)),
 )]
 async fn list_runs(
     Extract(store): Extract<Store>,
@@ -178,7 +179,7 @@ async fn list_runs(
     Id(id): Id<AgentId>,
     params: Params,
     paging: PageParams,
-) -> Result<PageResponse<Run>> {
+) -> Result<PageResponse<RunResponse>> {
     let status: Option<RunStatus> = params.word("status")?;
     let filter = RunFilter {
         statuses: status.map_or_else(Vec::new, statuses_shown_as),
@@ -189,7 +190,7 @@ async fn list_runs(
     let runs = store.runs(workspace, id, &filter, &paging.request, now);
     let agent = found(store.agent(workspace, id));
     let (_, runs) = try_join(agent, runs).await?;
-    Ok(PageResponse::new(runs.map(Run::from), paging))
+    Ok(PageResponse::new(runs.map(RunResponse::from), paging))
 }
 
 /// Shows a run, also when its agent is gone.
@@ -197,9 +198,12 @@ async fn list_runs(
     get, path = "/api/v1/runs/{id}", tag = "Runs",
     params(("id" = RunId, Path)),
     security(("AgentPlatformKey" = ["runs:read"])),
-    responses((status = 200, body = Run)),
+    responses((status = 200, body = RunResponse)),
 )]
-async fn get_run(_: Authorized<RunsRead>, Found(run): Found<run::Run>) -> Result<ApiResponse<Run>> {
+async fn get_run(
+    _: Authorized<RunsRead>,
+    Found(run): Found<run::Run>,
+) -> Result<ApiResponse<RunResponse>> {
     Ok(ApiResponse::ok(run.into()))
 }
 

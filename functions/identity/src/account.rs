@@ -17,7 +17,7 @@ use web::{
 };
 
 use crate::State;
-use crate::sign_in::{SignedIn, signed_in};
+use crate::sign_in::{SessionResponse, signed_in};
 
 #[derive(Deserialize, ToSchema)]
 #[schema(example = json!({"current_password": "Correct-horse-7", "new_password": "Battery-staple-8"}))]
@@ -38,7 +38,7 @@ async fn logout(Extract(state): Extract<State>, caller: Authorized<Session>) -> 
 }
 
 /// Changes the password. This ends all sessions of the user; the answer has a fresh one.
-#[utoipa::path(post, path = "/api/auth/password", tag = "Account", request_body = ChangePassword, security(("Session" = [])), responses((status = 200, body = SignedIn)))]
+#[utoipa::path(post, path = "/api/auth/password", tag = "Account", request_body = ChangePassword, security(("Session" = [])), responses((status = 200, body = SessionResponse)))]
 async fn change_password(
     Extract(state): Extract<State>,
     Extract(context): Extract<AppContext>,
@@ -46,7 +46,7 @@ async fn change_password(
     caller: Authorized<Session>,
     client: Client,
     Json(body): Json<ChangePassword>,
-) -> Result<ApiResponse<SignedIn>> {
+) -> Result<ApiResponse<SessionResponse>> {
     let services = &context.services;
     let now = services.clock.now();
     let user = found(store.user(caller.user()?)).await?;

@@ -49,7 +49,8 @@ struct Confirmation {
 
 /// A deletion that was accepted: it can be used no more, and its data is being removed.
 #[derive(Debug, Serialize, ToSchema)]
-struct AcceptedDeletion {
+#[schema(as = AcceptedDeletion)]
+struct AcceptedDeletionResponse {
     id: Uuid,
     name: Name,
     deleted_at: DateTime<Utc>,
@@ -65,14 +66,14 @@ struct AcceptedDeletion {
     tag = "Workspaces",
     params(("id" = WorkspaceId, Path), Confirmation),
     security(("Session" = ["ADMIN"])),
-    responses((status = 202, body = AcceptedDeletion))
+    responses((status = 202, body = AcceptedDeletionResponse))
 )]
 async fn delete_workspace(
     Extract(state): Extract<State>,
     caller: Authorized<AdminSession>,
     Id(id): Id<WorkspaceId>,
     params: Params,
-) -> Result<ApiResponse<AcceptedDeletion>> {
+) -> Result<ApiResponse<AcceptedDeletionResponse>> {
     let until = Instant::now() + ENDS_FOR;
     let mut attempt = 1;
     let accepted = loop {
@@ -90,7 +91,7 @@ async fn try_delete_workspace(
     id: WorkspaceId,
     params: &Params,
     until: Instant,
-) -> DomainResult<AcceptedDeletion> {
+) -> DomainResult<AcceptedDeletionResponse> {
     let store = &state.context.store;
     let organization_id = caller.organization_id;
     let (organization, members) = read_membership(state, caller).await?;
@@ -121,7 +122,7 @@ async fn try_delete_workspace(
     endings(state)
         .begin(deletion, &caller.audit_context, until)
         .await;
-    Ok(AcceptedDeletion {
+    Ok(AcceptedDeletionResponse {
         id: id.as_uuid(),
         name: workspace.name,
         deleted_at: now,
@@ -138,13 +139,13 @@ async fn try_delete_workspace(
     tag = "Organization",
     params(Confirmation),
     security(("Session" = ["ADMIN"])),
-    responses((status = 202, body = AcceptedDeletion))
+    responses((status = 202, body = AcceptedDeletionResponse))
 )]
 async fn delete_organization(
     Extract(state): Extract<State>,
     caller: Authorized<AdminSession>,
     params: Params,
-) -> Result<ApiResponse<AcceptedDeletion>> {
+) -> Result<ApiResponse<AcceptedDeletionResponse>> {
     let until = Instant::now() + ENDS_FOR;
     let mut attempt = 1;
     let accepted = loop {
@@ -161,7 +162,7 @@ async fn try_delete_organization(
     caller: &Authorized<AdminSession>,
     params: &Params,
     until: Instant,
-) -> DomainResult<AcceptedDeletion> {
+) -> DomainResult<AcceptedDeletionResponse> {
     let store = &state.context.store;
     let now = state.context.services.clock.now();
     let (organization, members) = read_membership(state, caller).await?;
@@ -189,7 +190,7 @@ async fn try_delete_organization(
     endings(state)
         .begin(deletion, &caller.audit_context, until)
         .await;
-    Ok(AcceptedDeletion {
+    Ok(AcceptedDeletionResponse {
         id: organization.id.as_uuid(),
         name: organization.name,
         deleted_at: now,

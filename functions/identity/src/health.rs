@@ -8,15 +8,16 @@ use web::{ApiResponse, PublicLimit, RoutePolicy, Routes};
 use crate::State;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Health {
+#[schema(as = Health)]
+struct HealthResponse {
     status: &'static str,
     service: &'static str,
 }
 
 /// Tells that requests are served. It is open to all callers and does no I/O.
-#[utoipa::path(get, path = "/healthz", tag = "Platform", security(()), responses((status = 200, body = Health)))]
-async fn get_health() -> ApiResponse<Health> {
-    ApiResponse::bare(Health {
+#[utoipa::path(get, path = "/healthz", tag = "Platform", security(()), responses((status = 200, body = HealthResponse)))]
+async fn get_health() -> ApiResponse<HealthResponse> {
+    ApiResponse::bare(HealthResponse {
         status: "ok",
         service: "signalbox",
     })

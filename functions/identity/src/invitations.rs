@@ -23,7 +23,7 @@ use web::{ApiResponse, AppContext, Authorized, Clock, Json, NewId, Result, Route
 
 use crate::State;
 use crate::members::{
-    MemberData, check_say, check_workspaces, grantable, holding_now, read_membership,
+    MemberResponse, check_say, check_workspaces, grantable, holding_now, read_membership,
 };
 
 /// The time that an invitation can be used.
@@ -49,9 +49,10 @@ impl Invite {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Invited {
+#[schema(as = Invitation)]
+struct InvitationResponse {
     #[serde(flatten)]
-    member: MemberData,
+    member: MemberResponse,
     /// The code that the invited person registers with. It is shown only here.
     invitation: String,
     expires_at: DateTime<Utc>,
@@ -65,7 +66,7 @@ struct Invited {
     tag = "Organization",
     request_body = Invite,
     security(("Session" = ["ADMIN"])),
-    responses((status = 201, body = Invited), (status = 429))
+    responses((status = 201, body = InvitationResponse), (status = 429))
 )]
 async fn invite_member(
     Extract(state): Extract<State>,
@@ -74,7 +75,7 @@ async fn invite_member(
     caller: Authorized<AdminSession>,
     fresh: NewId,
     Json(body): Json<Invite>,
-) -> Result<ApiResponse<Invited>> {
+) -> Result<ApiResponse<InvitationResponse>> {
     let now = clock.now();
     grantable(body.role)?;
     let policy = Policy::invitation(&context.services.config.limits, caller.organization_id);
@@ -94,7 +95,7 @@ async fn invite(
     caller: &Authorized<AdminSession>,
     fresh: NewId,
     body: Invite,
-) -> Result<Invited, Error> {
+) -> Result<InvitationResponse, Error> {
     let store = &state.context.store;
     let now = state.context.services.clock.now();
     let (organization, members) = read_membership(state, caller).await?;
@@ -152,7 +153,7 @@ async fn invite(
     store
         .invite(&organization, known, &member, &invitation, &audit)
         .await?;
-    Ok(Invited {
+    Ok(InvitationResponse {
         member: member.into(),
         invitation: code,
         expires_at: invitation.expires_at,

@@ -14,7 +14,8 @@ use web::{ApiResponse, AppContext, Authorized, Result, Routes, Store, found};
 use crate::State;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Me {
+#[schema(as = Me)]
+struct MeResponse {
     id: UserId,
     email: Email,
     name: Name,
@@ -42,12 +43,12 @@ struct Key {
 }
 
 /// Tells who the caller is and what the caller may do.
-#[utoipa::path(get, path = "/api/auth/me", tag = "Account", responses((status = 200, body = Me)))]
+#[utoipa::path(get, path = "/api/auth/me", tag = "Account", responses((status = 200, body = MeResponse)))]
 async fn get_me(
     Extract(context): Extract<AppContext>,
     Extract(store): Extract<Store>,
     caller: Authorized<Authenticated>,
-) -> Result<ApiResponse<Me>> {
+) -> Result<ApiResponse<MeResponse>> {
     let user = found(store.user(caller.user()?)).await?;
     let key = match caller.identity {
         Identity::Token(id, _) => Some(Key {
@@ -57,7 +58,7 @@ async fn get_me(
         }),
         _ => None,
     };
-    Ok(ApiResponse::ok(Me {
+    Ok(ApiResponse::ok(MeResponse {
         id: user.id,
         email: user.email,
         name: user.name,

@@ -31,7 +31,8 @@ struct UpdateMember {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct MemberData {
+#[schema(as = Member)]
+pub(crate) struct MemberResponse {
     id: UserId,
     email: Email,
     name: Name,
@@ -41,7 +42,7 @@ pub(crate) struct MemberData {
     created_at: DateTime<Utc>,
 }
 
-impl From<Member> for MemberData {
+impl From<Member> for MemberResponse {
     fn from(member: Member) -> Self {
         Self {
             id: member.user_id,
@@ -56,16 +57,16 @@ impl From<Member> for MemberData {
 }
 
 /// The members of the organization, newest first.
-#[utoipa::path(get, path = "/api/organization/members", tag = "Organization", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<MemberData>)))]
+#[utoipa::path(get, path = "/api/organization/members", tag = "Organization", params(ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<MemberResponse>)))]
 async fn list_members(
     Extract(store): Extract<Store>,
     caller: Authorized<Session>,
     params: PageParams,
-) -> Result<PageResponse<MemberData>> {
+) -> Result<PageResponse<MemberResponse>> {
     let page = store
         .members(caller.organization_id, &params.request)
         .await?;
-    Ok(PageResponse::new(page.map(MemberData::from), params))
+    Ok(PageResponse::new(page.map(MemberResponse::from), params))
 }
 
 /// Changes a member's role or workspaces. This is for administrators, who can give only what they have, and can change only members
@@ -78,7 +79,7 @@ async fn list_members(
     params(("id" = UserId, Path)),
     request_body = UpdateMember,
     security(("Session" = ["ADMIN"])),
-    responses((status = 200, body = MemberData))
+    responses((status = 200, body = MemberResponse))
 )]
 async fn update_member(
     Extract(state): Extract<State>,
@@ -87,7 +88,7 @@ async fn update_member(
     caller: Authorized<AdminSession>,
     Id(id): Id<UserId>,
     Json(body): Json<UpdateMember>,
-) -> Result<ApiResponse<MemberData>> {
+) -> Result<ApiResponse<MemberResponse>> {
     let now = clock.now();
     if let Some(role) = body.role {
         grantable(role)?;

@@ -29,7 +29,8 @@ struct DecidePlan {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct PlanData {
+#[schema(as = Plan)]
+struct PlanResponse {
     /// `limited` or `unlimited`.
     #[schema(example = "limited")]
     plan: &'static str,
@@ -43,7 +44,7 @@ struct PlanData {
     tokens: u64,
 }
 
-impl From<PlanUsage> for PlanData {
+impl From<PlanUsage> for PlanResponse {
     fn from(standing: PlanUsage) -> Self {
         Self {
             plan: standing.limits.name(),
@@ -56,23 +57,23 @@ impl From<PlanUsage> for PlanData {
 }
 
 /// The plan of the organization, and its usage this month.
-#[utoipa::path(get, path = "/api/organization/plan", tag = "Organization", security(("Session" = [])), responses((status = 200, body = PlanData)))]
+#[utoipa::path(get, path = "/api/organization/plan", tag = "Organization", security(("Session" = [])), responses((status = 200, body = PlanResponse)))]
 async fn get_plan(
     Extract(state): Extract<State>,
     caller: Authorized<Session>,
-) -> Result<ApiResponse<PlanData>> {
+) -> Result<ApiResponse<PlanResponse>> {
     Ok(ApiResponse::ok(standing(&state, &caller).await?.into()))
 }
 
 /// Decides what an organization may use: the caller's, or the one that `X-Organization-Id` names. This is for super admins.
-#[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = ["SUPERADMIN"])), responses((status = 200, body = PlanData)))]
+#[utoipa::path(put, path = "/api/organization/plan", tag = "Organization", request_body = DecidePlan, security(("Session" = ["SUPERADMIN"])), responses((status = 200, body = PlanResponse)))]
 async fn set_plan_override(
     Extract(state): Extract<State>,
     Extract(store): Extract<Store>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<SuperAdminSession>,
     Json(body): Json<DecidePlan>,
-) -> Result<ApiResponse<PlanData>> {
+) -> Result<ApiResponse<PlanResponse>> {
     let decided = [
         ("agents", body.agents),
         ("runs", body.runs),

@@ -17,7 +17,7 @@ use web::{ApiResponse, AppContext, Client, Json, PublicLimit, Result, RoutePolic
 
 use crate::State;
 use crate::new_account::NewAccount;
-use crate::sign_in::{SignedIn, UserData, signed_in};
+use crate::sign_in::{SessionResponse, UserResponse, signed_in};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(example = json!({"email": "ada@example.com", "password": "Correct-horse-7", "name": "Ada Lovelace", "organization": "Analytical Engines"}))]
@@ -32,13 +32,13 @@ struct Register {
 }
 
 /// Creates a user with an organization and a workspace of their own, or joins the organization of an invitation.
-#[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, security(()), responses((status = 201, body = SignedIn), (status = 403), (status = 429)))]
+#[utoipa::path(post, path = "/api/auth/register", tag = "Account", request_body = Register, security(()), responses((status = 201, body = SessionResponse), (status = 403), (status = 429)))]
 async fn register(
     Extract(state): Extract<State>,
     Extract(context): Extract<AppContext>,
     client: Client,
     Json(body): Json<Register>,
-) -> Result<ApiResponse<SignedIn>> {
+) -> Result<ApiResponse<SessionResponse>> {
     let mode = context.services.config.registration;
     match (mode, &body.invitation) {
         (Registration::Closed, _) => {
@@ -66,7 +66,7 @@ async fn create_organization(
     client: &Client,
     body: &Register,
     password_hash: String,
-) -> Result<SignedIn, Error> {
+) -> Result<SessionResponse, Error> {
     let now = state.context.services.clock.now();
     let organization = body
         .organization
@@ -107,10 +107,10 @@ async fn create_organization(
             &audit,
         )
         .await?;
-    Ok(SignedIn {
+    Ok(SessionResponse {
         tokens,
         device_token,
-        user: UserData::new(&user, member.role),
+        user: UserResponse::new(&user, member.role),
         organization,
         workspace,
     })
@@ -123,7 +123,7 @@ async fn join_organization(
     body: &Register,
     code: &str,
     password_hash: String,
-) -> Result<SignedIn, Error> {
+) -> Result<SessionResponse, Error> {
     let store = &state.context.store;
     let now = state.context.services.clock.now();
     let invalid = || Error::invalid("invitation", "is not valid any more");

@@ -42,19 +42,21 @@ struct Refresh {
 
 /// A fresh session with what it gives access to.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct SignedIn {
+#[schema(as = Session)]
+pub(crate) struct SessionResponse {
     #[serde(flatten)]
     pub(crate) tokens: SessionTokens,
     /// A client keeps it, also after signing out, and sends it with the next sign-in. It is good until the password changes.
     pub(crate) device_token: String,
-    pub(crate) user: UserData,
+    pub(crate) user: UserResponse,
     pub(crate) organization: Organization,
     pub(crate) workspace: Workspace,
 }
 
 /// A user as shown to themselves.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct UserData {
+#[schema(as = User)]
+pub(crate) struct UserResponse {
     pub(crate) id: UserId,
     pub(crate) email: Email,
     pub(crate) name: Name,
@@ -63,7 +65,7 @@ pub(crate) struct UserData {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-impl UserData {
+impl UserResponse {
     pub(crate) fn new(user: &User, role: Role) -> Self {
         Self {
             id: user.id,
@@ -77,7 +79,7 @@ impl UserData {
 }
 
 /// Signs in. A wrong password and an unknown address get the same answer, after the same time.
-#[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, security(()), responses((status = 200, body = SignedIn), (status = 401), (status = 429)))]
+#[utoipa::path(post, path = "/api/auth/login", tag = "Account", request_body = Login, security(()), responses((status = 200, body = SessionResponse), (status = 401), (status = 429)))]
 async fn login(
     Extract(state): Extract<State>,
     Extract(context): Extract<AppContext>,
@@ -85,7 +87,7 @@ async fn login(
     Extract(clock): Extract<Clock>,
     client: Client,
     Json(body): Json<Login>,
-) -> Result<ApiResponse<SignedIn>> {
+) -> Result<ApiResponse<SessionResponse>> {
     let now = clock.now();
     let keyring = Keyring::load(&context.services).await?;
     let Login {
@@ -218,7 +220,7 @@ pub(crate) async fn signed_in(
     member: &Member,
     tokens: SessionTokens,
     device_token: String,
-) -> Result<SignedIn, Error> {
+) -> Result<SessionResponse, Error> {
     let store = &state.context.store;
     let workspace = member
         .default_workspace()
@@ -228,10 +230,10 @@ pub(crate) async fn signed_in(
         found(store.workspace(member.organization_id, workspace)),
     )
     .await?;
-    Ok(SignedIn {
+    Ok(SessionResponse {
         tokens,
         device_token,
-        user: UserData::new(user, member.role),
+        user: UserResponse::new(user, member.role),
         organization,
         workspace,
     })

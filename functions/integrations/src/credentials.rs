@@ -22,7 +22,7 @@ use web::{
 };
 
 use crate::State;
-use crate::view::{Credential, Scope, View};
+use crate::view::{CredentialResponse, Scope, View};
 
 /// The longest base URL, in bytes.
 const MAX_URL: usize = 500;
@@ -54,14 +54,14 @@ struct CreateCredential {
     get, path = "/api/v1/credentials", tag = "Credentials",
     params(CursorPaging),
     security(("AgentPlatformKey" = ["credentials:read"])),
-    responses((status = 200, body = Vec<Credential>)),
+    responses((status = 200, body = Vec<CredentialResponse>)),
 )]
 async fn list_credentials(
     Extract(context): Extract<AppContext>,
     Extract(store): Extract<Store>,
     caller: Authorized<CredentialsRead>,
     params: PageParams,
-) -> Result<PageResponse<Credential>> {
+) -> Result<PageResponse<CredentialResponse>> {
     let (store, vault) = (&store, &context.vault);
     let request = &params.request;
     let defaults = store.default_credentials(caller.organization_id);
@@ -95,7 +95,7 @@ async fn list_credentials(
     post, path = "/api/v1/credentials", tag = "Credentials",
     request_body = CreateCredential,
     security(("AgentPlatformKey" = ["credentials:write"])),
-    responses((status = 201, body = Credential)),
+    responses((status = 201, body = CredentialResponse)),
 )]
 async fn create_credential(
     Extract(state): Extract<State>,
@@ -104,7 +104,7 @@ async fn create_credential(
     caller: Authorized<CredentialsWrite>,
     fresh: NewId,
     Json(body): Json<CreateCredential>,
-) -> Result<ApiResponse<Credential>> {
+) -> Result<ApiResponse<CredentialResponse>> {
     let services = &context.services;
     let now = services.clock.now();
     let (organization, id) = (caller.organization_id, fresh.id(now));
@@ -186,14 +186,14 @@ async fn create_credential(
     get, path = "/api/v1/credentials/{id}", tag = "Credentials",
     params(("id" = CredentialId, Path)),
     security(("AgentPlatformKey" = ["credentials:read"])),
-    responses((status = 200, body = Credential)),
+    responses((status = 200, body = CredentialResponse)),
 )]
 async fn get_credential(
     Extract(context): Extract<AppContext>,
     Extract(store): Extract<Store>,
     caller: Authorized<CredentialsRead>,
     Id(id): Id<CredentialId>,
-) -> Result<ApiResponse<Credential>> {
+) -> Result<ApiResponse<CredentialResponse>> {
     let (mut credential, defaults) = try_join(
         store.credential(caller.organization_id, id),
         store.default_credentials(caller.organization_id),
@@ -203,7 +203,7 @@ async fn get_credential(
     vault.try_provider_keys(credential.as_mut_slice()).await?;
     let view = View::new(&caller, &defaults);
     let shown = credential.and_then(|credential| view.of(credential));
-    Ok(ApiResponse::ok(Credential::or_not_found(shown)?))
+    Ok(ApiResponse::ok(CredentialResponse::or_not_found(shown)?))
 }
 
 /// Revokes a credential for good: its secret is deleted, and agents that name it cannot reach their model, nor can those that use
@@ -213,14 +213,14 @@ async fn get_credential(
     post, path = "/api/v1/credentials/{id}/revoke", tag = "Credentials",
     params(("id" = CredentialId, Path)),
     security(("AgentPlatformKey" = ["credentials:write"])),
-    responses((status = 200, body = Credential)),
+    responses((status = 200, body = CredentialResponse)),
 )]
 async fn revoke_credential(
     Extract(store): Extract<Store>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<CredentialsWrite>,
     Id(id): Id<CredentialId>,
-) -> Result<ApiResponse<Credential>> {
+) -> Result<ApiResponse<CredentialResponse>> {
     let now = clock.now();
     let mut audit = AuditEntry::new(
         &caller.audit_context,

@@ -14,7 +14,7 @@ use web::{ApiResponse, Authorized, Id, NoContent, Result, Routes, found};
 
 use crate::State;
 use crate::credentials::ATTEMPTS;
-use crate::view::{Credential, View};
+use crate::view::{CredentialResponse, View};
 
 /// Makes a credential of the organization its default for the provider, in place of the one before. Runs whose agent names no
 /// credential use it in every workspace that has none of its own; without a default they have none, however many credentials the
@@ -23,13 +23,13 @@ use crate::view::{Credential, View};
     post, path = "/api/v1/credentials/{id}/default", tag = "Credentials",
     params(("id" = CredentialId, Path)),
     security(("AgentPlatformKey" = ["credentials:write"])),
-    responses((status = 200, body = Credential), (status = 422)),
+    responses((status = 200, body = CredentialResponse), (status = 422)),
 )]
 async fn make_default_credential(
     Extract(state): Extract<State>,
     caller: Authorized<CredentialsWrite>,
     Id(id): Id<CredentialId>,
-) -> Result<ApiResponse<Credential>> {
+) -> Result<ApiResponse<CredentialResponse>> {
     let (credential, defaults) = choose(&state, &caller, id, true).await?;
     let shown = View::new(&caller, &defaults).credential(credential);
     Ok(ApiResponse::ok(shown))

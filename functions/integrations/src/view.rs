@@ -26,7 +26,8 @@ pub(crate) enum Scope {
 
 /// A credential without its secret.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Credential {
+#[schema(as = Credential)]
+pub(crate) struct CredentialResponse {
     id: CredentialId,
     name: Name,
     provider: Provider,
@@ -46,7 +47,7 @@ pub(crate) struct Credential {
     last_used_at: Option<DateTime<Utc>>,
 }
 
-impl web::Entity for Credential {
+impl web::Entity for CredentialResponse {
     const NAME: &'static str = "credential";
 }
 
@@ -76,11 +77,11 @@ impl<'a> View<'a> {
     }
 
     /// The credential as the caller sees it.
-    pub(crate) fn of(&self, credential: credential::Credential) -> Option<Credential> {
+    pub(crate) fn of(&self, credential: credential::Credential) -> Option<CredentialResponse> {
         if self.shows_whole(&credential) {
             return Some(self.credential(credential));
         }
-        self.shows(&credential).then(|| Credential {
+        self.shows(&credential).then(|| CredentialResponse {
             masked: "…".to_owned(),
             base_url: None,
             last_used_at: None,
@@ -89,8 +90,8 @@ impl<'a> View<'a> {
     }
 
     /// The credential, for a caller who sees all of it.
-    pub(crate) fn credential(&self, credential: credential::Credential) -> Credential {
-        Credential {
+    pub(crate) fn credential(&self, credential: credential::Credential) -> CredentialResponse {
+        CredentialResponse {
             id: credential.id,
             scope: match credential.workspace_id {
                 Some(_) => Scope::Workspace,
@@ -114,7 +115,7 @@ impl<'a> View<'a> {
         own: Page<credential::Credential>,
         mut defaults: Vec<credential::Credential>,
         request: &PageRequest,
-    ) -> Result<Page<Credential>, Error> {
+    ) -> Result<Page<CredentialResponse>, Error> {
         if own.next_cursor.is_some() {
             // The older ones are on a later page.
             let last = own.items.last().map(|credential| credential.id);

@@ -23,7 +23,8 @@ const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 
 /// A request that a key made.
 #[derive(Debug, Serialize, ToSchema)]
-struct ActivityData {
+#[schema(as = Activity)]
+struct ActivityResponse {
     id: ActivityId,
     key_id: TokenId,
     #[schema(example = "GET")]
@@ -48,7 +49,8 @@ struct ActivityData {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct ActivityStats {
+#[schema(as = ActivityStats)]
+struct ActivityStatsResponse {
     /// Of the last 90 days.
     total_requests: u64,
     /// Since midnight UTC.
@@ -59,7 +61,7 @@ struct ActivityStats {
     avg_response_ms: f64,
 }
 
-impl From<RequestLogEntry> for ActivityData {
+impl From<RequestLogEntry> for ActivityResponse {
     fn from(row: RequestLogEntry) -> Self {
         Self {
             id: row.id,
@@ -98,7 +100,7 @@ impl From<RequestLogEntry> for ActivityData {
         ProwptPaging,
     ),
     security(("Session" = []), ("ProwptKey" = ["*"]), ("ProwptBearer" = ["*"])),
-    responses((status = 200, body = Vec<ActivityData>))
+    responses((status = 200, body = Vec<ActivityResponse>))
 )]
 async fn list_activity(
     Extract(state): Extract<State>,
@@ -107,7 +109,7 @@ async fn list_activity(
     caller: Authorized<FullAccess>,
     query: Params,
     params: PageParams,
-) -> Result<PageResponse<ActivityData>> {
+) -> Result<PageResponse<ActivityResponse>> {
     let filter = ActivityFilter {
         key_id: query.parsed("key_id")?,
         project_id: query.parsed("project_id")?,
@@ -120,7 +122,7 @@ async fn list_activity(
     let now = clock.now();
     let page = store.activity(workspace, &filter, &params.request, now);
     let page = page.await?;
-    Ok(PageResponse::new(page.map(ActivityData::from), params))
+    Ok(PageResponse::new(page.map(ActivityResponse::from), params))
 }
 
 /// Tells how many requests there were, and how long they took.
@@ -130,7 +132,7 @@ async fn list_activity(
     tag = "API Keys",
     params(("workspace_id" = Option<WorkspaceId>, Query, description = "Default: the session's, or the key's own")),
     security(("Session" = []), ("ProwptKey" = ["*"]), ("ProwptBearer" = ["*"])),
-    responses((status = 200, body = ActivityStats))
+    responses((status = 200, body = ActivityStatsResponse))
 )]
 async fn get_activity_stats(
     Extract(state): Extract<State>,
@@ -138,7 +140,7 @@ async fn get_activity_stats(
     Extract(clock): Extract<Clock>,
     caller: Authorized<FullAccess>,
     query: Params,
-) -> Result<ApiResponse<ActivityStats>> {
+) -> Result<ApiResponse<ActivityStatsResponse>> {
     let workspace = workspace(&state, &caller, &query).await?;
     let now = clock.now();
     let (days, active) = try_join(
@@ -150,7 +152,7 @@ async fn get_activity_stats(
     for count in days.values() {
         total += *count;
     }
-    Ok(ApiResponse::ok(ActivityStats {
+    Ok(ApiResponse::ok(ActivityStatsResponse {
         total_requests: total.requests,
         requests_today: days.get(&now.date_naive()).map_or(0, |day| day.requests),
         active_keys: active.into(),

@@ -113,7 +113,8 @@ struct RotateKey {
 
 /// A key as it is listed: without its secret.
 #[derive(Debug, Serialize, ToSchema)]
-struct KeyData {
+#[schema(as = ApiKey)]
+struct KeyResponse {
     id: TokenId,
     kind: TokenKind,
     name: Name,
@@ -141,14 +142,15 @@ struct PreviousKey {
 }
 
 #[derive(Serialize, ToSchema)]
-struct KeyWithSecret {
+#[schema(as = ApiKeyWithSecret)]
+struct KeyWithSecretResponse {
     #[serde(flatten)]
-    key_data: KeyData,
+    key_data: KeyResponse,
     /// The secret. It is shown only here.
     key: String,
 }
 
-impl KeyData {
+impl KeyResponse {
     fn new(token: Token, now: DateTime<Utc>) -> Self {
         Self {
             id: token.id,
@@ -175,7 +177,7 @@ impl KeyData {
 }
 
 /// The keys of a workspace (`workspace_id`, default the session's), newest first.
-#[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query), ProwptPaging), security(("Session" = [])), responses((status = 200, body = Vec<KeyData>)))]
+#[utoipa::path(get, path = "/api/settings/api-keys", tag = "API Keys", params(("workspace_id" = Option<WorkspaceId>, Query), ProwptPaging), security(("Session" = [])), responses((status = 200, body = Vec<KeyResponse>)))]
 async fn list_keys(
     Extract(context): Extract<AppContext>,
     Extract(store): Extract<Store>,
@@ -183,7 +185,7 @@ async fn list_keys(
     caller: Authorized<Session>,
     query: Params,
     params: PageParams,
-) -> Result<PageResponse<KeyData>> {
+) -> Result<PageResponse<KeyResponse>> {
     let workspace = context
         .authenticator
         .workspace_for(&caller, query.parsed("workspace_id")?)
@@ -193,14 +195,14 @@ async fn list_keys(
         .tokens(workspace, TokenKind::Prowpt, &params.request)
         .await?;
     Ok(PageResponse::new(
-        page.map(|token| KeyData::new(token, now)),
+        page.map(|token| KeyResponse::new(token, now)),
         params,
     ))
 }
 
 /// Makes a key. Its secret is in this answer and never again. It may do what its scopes say and its maker may do. A workspace
 /// has at most 100 live tokens and keys; those that are deleted, or have run out, do not count.
-#[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, security(("Session" = [])), responses((status = 201, body = KeyWithSecret)))]
+#[utoipa::path(post, path = "/api/settings/api-keys", tag = "API Keys", request_body = CreateKey, security(("Session" = [])), responses((status = 201, body = KeyWithSecretResponse)))]
 async fn create_key(
     Extract(state): Extract<State>,
     Extract(context): Extract<AppContext>,
@@ -208,7 +210,7 @@ async fn create_key(
     caller: Authorized<Session>,
     fresh: NewId,
     Json(body): Json<CreateKey>,
-) -> Result<ApiResponse<KeyWithSecret>> {
+) -> Result<ApiResponse<KeyWithSecretResponse>> {
     let now = clock.now();
     check_scopes(body.kind.into(), &body.scopes)?;
     may_grant(caller.holding(), Grant::Scopes(&body.scopes))?;
@@ -253,21 +255,21 @@ async fn create_key(
         is_raised_by_operator: body.rate_limit_per_minute > Some(common),
     };
     let (token, secret) = lifecycle::create(&state, &caller, new).await?;
-    Ok(ApiResponse::created(KeyWithSecret {
-        key_data: KeyData::new(token, now),
+    Ok(ApiResponse::created(KeyWithSecretResponse {
+        key_data: KeyResponse::new(token, now),
         key: secret.expose().to_owned(),
     }))
 }
 
 /// Renames a key, changes its scopes or limit, or switches it on or off.
-#[utoipa::path(patch, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), request_body = UpdateKey, security(("Session" = [])), responses((status = 200, body = KeyData)))]
+#[utoipa::path(patch, path = "/api/settings/api-keys/{id}", tag = "API Keys", params(("id" = TokenId, Path)), request_body = UpdateKey, security(("Session" = [])), responses((status = 200, body = KeyResponse)))]
 async fn update_key(
     Extract(state): Extract<State>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateKey>,
-) -> Result<ApiResponse<KeyData>> {
+) -> Result<ApiResponse<KeyResponse>> {
     let seen = lifecycle::find_to_change(&state, &caller, id, KINDS).await?;
     if seen.state == TokenState::Revoked {
         return Err(lifecycle::revoked().into());
@@ -310,7 +312,7 @@ async fn update_key(
         None => {}
     }
     let token = lifecycle::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
-    Ok(ApiResponse::ok(KeyData::new(token, clock.now())))
+    Ok(ApiResponse::ok(KeyResponse::new(token, clock.now())))
 }
 
 /// Deletes a key: it is refused from the next request on.
@@ -327,7 +329,7 @@ async fn delete_key(
 
 /// Gives a key a new secret. The old one is refused from the next request on, or works for `grace_seconds` more beside the new
 /// one. To rotate again ends an earlier grace at once; so does switching the key off.
-#[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), request_body = Option<RotateKey>, security(("Session" = [])), responses((status = 200, body = KeyWithSecret)))]
+#[utoipa::path(post, path = "/api/settings/api-keys/{id}/rotate", tag = "API Keys", params(("id" = TokenId, Path)), request_body = Option<RotateKey>, security(("Session" = [])), responses((status = 200, body = KeyWithSecretResponse)))]
 async fn rotate_key(
     Extract(state): Extract<State>,
     Extract(clock): Extract<Clock>,
@@ -335,7 +337,7 @@ async fn rotate_key(
     fresh: NewId,
     Id(id): Id<TokenId>,
     OptionalJson(body): OptionalJson<RotateKey>,
-) -> Result<ApiResponse<KeyWithSecret>> {
+) -> Result<ApiResponse<KeyWithSecretResponse>> {
     let seconds = body.grace_seconds.unwrap_or(0);
     if !(0..=MAX_GRACE_SECONDS).contains(&seconds) {
         let message = format!("must be from 0 to {MAX_GRACE_SECONDS}");
@@ -349,8 +351,8 @@ async fn rotate_key(
     let seen = lifecycle::find_to_change(&state, &caller, id, KINDS).await?;
     let token = seen.clone();
     let (token, secret) = lifecycle::regenerate(&state, &caller, &seen, token, grace).await?;
-    Ok(ApiResponse::ok(KeyWithSecret {
-        key_data: KeyData::new(token, now),
+    Ok(ApiResponse::ok(KeyWithSecretResponse {
+        key_data: KeyResponse::new(token, now),
         key: secret.expose().to_owned(),
     }))
 }

@@ -57,7 +57,8 @@ struct RegenerateToken {
 
 /// A token as it is listed: without its secret.
 #[derive(Debug, Serialize, ToSchema)]
-struct TokenData {
+#[schema(as = ApiToken)]
+struct TokenResponse {
     id: TokenId,
     name: Name,
     #[schema(example = "prodgy_k")]
@@ -74,15 +75,17 @@ struct TokenData {
 }
 
 #[derive(Serialize, ToSchema)]
-struct TokenWithSecret {
+#[schema(as = ApiTokenWithSecret)]
+struct TokenWithSecretResponse {
     #[serde(flatten)]
-    token_data: TokenData,
+    token_data: TokenResponse,
     /// The secret. It is shown only here.
     token: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct TokenAuditData {
+#[schema(as = TokenAuditLog)]
+struct TokenAuditLogResponse {
     id: AuditId,
     action: TokenAction,
     ip: Option<String>,
@@ -92,7 +95,7 @@ struct TokenAuditData {
     created_at: DateTime<Utc>,
 }
 
-impl TokenData {
+impl TokenResponse {
     fn new(token: Token, now: DateTime<Utc>) -> Self {
         Self {
             id: token.id,
@@ -110,7 +113,7 @@ impl TokenData {
     }
 }
 
-impl From<TokenAuditEntry> for TokenAuditData {
+impl From<TokenAuditEntry> for TokenAuditLogResponse {
     fn from(entry: TokenAuditEntry) -> Self {
         let actor_id = match entry.actor {
             Actor::User(id) => Some(id.to_string()),
@@ -130,7 +133,7 @@ impl From<TokenAuditEntry> for TokenAuditData {
 
 /// Makes a token. Its secret is in this answer and never again. A workspace has at most 100 live tokens and keys; those that are
 /// revoked, or have run out, do not count.
-#[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, security(("Session" = [])), responses((status = 201, body = TokenWithSecret)))]
+#[utoipa::path(post, path = "/api/api-tokens", tag = "API Tokens", request_body = CreateToken, security(("Session" = [])), responses((status = 201, body = TokenWithSecretResponse)))]
 async fn create_token(
     Extract(state): Extract<State>,
     Extract(context): Extract<AppContext>,
@@ -138,7 +141,7 @@ async fn create_token(
     caller: Authorized<Session>,
     fresh: NewId,
     Json(body): Json<CreateToken>,
-) -> Result<ApiResponse<TokenWithSecret>> {
+) -> Result<ApiResponse<TokenWithSecretResponse>> {
     let role = body.role.unwrap_or(Role::User);
     may_grant(caller.holding(), Grant::Role(role))?;
     let now = clock.now();
@@ -160,14 +163,14 @@ async fn create_token(
         is_raised_by_operator: false,
     };
     let (token, secret) = lifecycle::create(&state, &caller, new).await?;
-    Ok(ApiResponse::created(TokenWithSecret {
-        token_data: TokenData::new(token, now),
+    Ok(ApiResponse::created(TokenWithSecretResponse {
+        token_data: TokenResponse::new(token, now),
         token: secret.expose().to_owned(),
     }))
 }
 
 /// The tokens of a workspace, newest first.
-#[utoipa::path(get, path = "/api/api-tokens/product/{id}", tag = "API Tokens", params(("id" = WorkspaceId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenData>)))]
+#[utoipa::path(get, path = "/api/api-tokens/product/{id}", tag = "API Tokens", params(("id" = WorkspaceId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenResponse>)))]
 async fn list_tokens(
     Extract(context): Extract<AppContext>,
     Extract(store): Extract<Store>,
@@ -175,7 +178,7 @@ async fn list_tokens(
     caller: Authorized<Session>,
     Id(product): Id<WorkspaceId>,
     params: PageParams,
-) -> Result<PageResponse<TokenData>> {
+) -> Result<PageResponse<TokenResponse>> {
     let workspace = context
         .authenticator
         .workspace_for(&caller, Some(product))
@@ -185,32 +188,32 @@ async fn list_tokens(
         .tokens(workspace, TokenKind::Prodgy, &params.request)
         .await?;
     Ok(PageResponse::new(
-        page.map(|token| TokenData::new(token, now)),
+        page.map(|token| TokenResponse::new(token, now)),
         params,
     ))
 }
 
 /// One token.
-#[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
+#[utoipa::path(get, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenResponse)))]
 async fn get_token(
     Extract(state): Extract<State>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
-) -> Result<ApiResponse<TokenData>> {
+) -> Result<ApiResponse<TokenResponse>> {
     let token = lifecycle::find(&state, &caller, id, KIND).await?;
-    Ok(ApiResponse::ok(TokenData::new(token, clock.now())))
+    Ok(ApiResponse::ok(TokenResponse::new(token, clock.now())))
 }
 
 /// Renames a token, or switches it on or off.
-#[utoipa::path(put, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = UpdateToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
+#[utoipa::path(put, path = "/api/api-tokens/{id}", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = UpdateToken, security(("Session" = [])), responses((status = 200, body = TokenResponse)))]
 async fn update_token(
     Extract(state): Extract<State>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<UpdateToken>,
-) -> Result<ApiResponse<TokenData>> {
+) -> Result<ApiResponse<TokenResponse>> {
     let seen = lifecycle::find_to_change(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
         return Err(lifecycle::revoked().into());
@@ -225,21 +228,21 @@ async fn update_token(
         None => {}
     }
     let token = lifecycle::update(&state, &caller, &seen, token, None, "api_key.updated").await?;
-    Ok(ApiResponse::ok(TokenData::new(token, clock.now())))
+    Ok(ApiResponse::ok(TokenResponse::new(token, clock.now())))
 }
 
 /// Ends a token for good. Revoking a revoked one changes nothing.
-#[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenData)))]
+#[utoipa::path(post, path = "/api/api-tokens/{id}/revoke", tag = "API Tokens", params(("id" = TokenId, Path)), security(("Session" = [])), responses((status = 200, body = TokenResponse)))]
 async fn revoke_token(
     Extract(state): Extract<State>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
-) -> Result<ApiResponse<TokenData>> {
+) -> Result<ApiResponse<TokenResponse>> {
     let now = clock.now();
     let seen = lifecycle::find_to_end(&state, &caller, id, KIND).await?;
     if seen.state == TokenState::Revoked {
-        return Ok(ApiResponse::ok(TokenData::new(seen, now)));
+        return Ok(ApiResponse::ok(TokenResponse::new(seen, now)));
     }
     let token = Token {
         state: TokenState::Revoked,
@@ -254,18 +257,18 @@ async fn revoke_token(
         "api_key.revoked",
     )
     .await?;
-    Ok(ApiResponse::ok(TokenData::new(token, now)))
+    Ok(ApiResponse::ok(TokenResponse::new(token, now)))
 }
 
 /// Gives a token a new expiry. One that had run out counts among the workspace's 100 live ones again.
-#[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, security(("Session" = [])), responses((status = 200, body = TokenData)))]
+#[utoipa::path(post, path = "/api/api-tokens/{id}/renew", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = RenewToken, security(("Session" = [])), responses((status = 200, body = TokenResponse)))]
 async fn renew_token(
     Extract(state): Extract<State>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     Json(body): Json<RenewToken>,
-) -> Result<ApiResponse<TokenData>> {
+) -> Result<ApiResponse<TokenResponse>> {
     let now = clock.now();
     lifecycle::check_expiry(body.expires_at, now)?;
     let seen = lifecycle::find_to_change(&state, &caller, id, KIND).await?;
@@ -286,18 +289,18 @@ async fn renew_token(
         "api_key.renewed",
     )
     .await?;
-    Ok(ApiResponse::ok(TokenData::new(token, now)))
+    Ok(ApiResponse::ok(TokenResponse::new(token, now)))
 }
 
 /// Gives a token a new secret. The old one is refused from the next request on (Prodgy's developer FAQ).
-#[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = Option<RegenerateToken>, security(("Session" = [])), responses((status = 200, body = TokenWithSecret)))]
+#[utoipa::path(post, path = "/api/api-tokens/{id}/regenerate", tag = "API Tokens", params(("id" = TokenId, Path)), request_body = Option<RegenerateToken>, security(("Session" = [])), responses((status = 200, body = TokenWithSecretResponse)))]
 async fn regenerate_token(
     Extract(state): Extract<State>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     OptionalJson(body): OptionalJson<RegenerateToken>,
-) -> Result<ApiResponse<TokenWithSecret>> {
+) -> Result<ApiResponse<TokenWithSecretResponse>> {
     let now = clock.now();
     lifecycle::check_expiry(body.expires_at, now)?;
     let seen = lifecycle::find_to_change(&state, &caller, id, KIND).await?;
@@ -307,8 +310,8 @@ async fn regenerate_token(
         ..seen.clone()
     };
     let (token, secret) = lifecycle::regenerate(&state, &caller, &seen, token, None).await?;
-    Ok(ApiResponse::ok(TokenWithSecret {
-        token_data: TokenData::new(token, now),
+    Ok(ApiResponse::ok(TokenWithSecretResponse {
+        token_data: TokenResponse::new(token, now),
         token: secret.expose().to_owned(),
     }))
 }
@@ -326,7 +329,7 @@ async fn delete_token(
 }
 
 /// The log of a token, newest first.
-#[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenAuditData>)))]
+#[utoipa::path(get, path = "/api/api-tokens/{id}/audit-logs", tag = "API Tokens", params(("id" = TokenId, Path), ProdgyPaging), security(("Session" = [])), responses((status = 200, body = Vec<TokenAuditLogResponse>)))]
 async fn list_token_audit_logs(
     Extract(state): Extract<State>,
     Extract(store): Extract<Store>,
@@ -334,12 +337,15 @@ async fn list_token_audit_logs(
     caller: Authorized<Session>,
     Id(id): Id<TokenId>,
     params: PageParams,
-) -> Result<PageResponse<TokenAuditData>> {
+) -> Result<PageResponse<TokenAuditLogResponse>> {
     lifecycle::find_for_log(&state, &caller, id, KIND).await?;
     let (organization, now) = (caller.organization_id, clock.now());
     let log = store.token_audit_log(organization, id, &params.request, now);
     let page = log.await?;
-    Ok(PageResponse::new(page.map(TokenAuditData::from), params))
+    Ok(PageResponse::new(
+        page.map(TokenAuditLogResponse::from),
+        params,
+    ))
 }
 
 pub(crate) fn routes() -> Routes<State> {

@@ -18,7 +18,8 @@ use web::{
 use crate::State;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct AuditData {
+#[schema(as = AuditLog)]
+struct AuditLogResponse {
     id: AuditId,
     actor: Actor,
     #[schema(example = "agent.created")]
@@ -28,7 +29,7 @@ struct AuditData {
     created_at: DateTime<Utc>,
 }
 
-impl From<AuditEntry> for AuditData {
+impl From<AuditEntry> for AuditLogResponse {
     fn from(entry: AuditEntry) -> Self {
         Self {
             id: entry.id,
@@ -55,7 +56,7 @@ impl From<AuditEntry> for AuditData {
         CursorPaging,
     ),
     security(("AgentPlatformKey" = ["audit_logs:read"])),
-    responses((status = 200, body = Vec<AuditData>))
+    responses((status = 200, body = Vec<AuditLogResponse>))
 )]
 async fn list_audit_logs(
     Extract(store): Extract<Store>,
@@ -63,7 +64,7 @@ async fn list_audit_logs(
     caller: Authorized<AuditLogsRead>,
     query: Params,
     params: PageParams,
-) -> Result<PageResponse<AuditData>> {
+) -> Result<PageResponse<AuditLogResponse>> {
     let filter = AuditFilter {
         action: query.get("action").map(str::to_owned),
         from: query.time("from")?,
@@ -75,7 +76,7 @@ async fn list_audit_logs(
     let workspace = caller.workspace_id;
     let page = store.audit_log(workspace, organization, &filter, &params.request, now);
     let page = page.await?;
-    Ok(PageResponse::new(page.map(AuditData::from), params))
+    Ok(PageResponse::new(page.map(AuditLogResponse::from), params))
 }
 
 pub(crate) fn routes() -> Routes<State> {

@@ -13,7 +13,8 @@ use web::{ApiResponse, Authorized, Routes};
 use crate::State;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Validity {
+#[schema(as = Validity)]
+struct ValidityResponse {
     valid: bool,
     /// `null` for a session.
     token_id: Option<TokenId>,
@@ -24,19 +25,19 @@ struct Validity {
 }
 
 /// Tells what the credential opens; 401 for one that opens nothing.
-#[utoipa::path(get, path = "/api/api-token/auth/validate", tag = "API Tokens", responses((status = 200, body = Validity)))]
-async fn validate_token(caller: Authorized<Authenticated>) -> ApiResponse<Validity> {
+#[utoipa::path(get, path = "/api/api-token/auth/validate", tag = "API Tokens", responses((status = 200, body = ValidityResponse)))]
+async fn validate_token(caller: Authorized<Authenticated>) -> ApiResponse<ValidityResponse> {
     validity(&caller)
 }
 
 /// The same under the plural path.
-#[utoipa::path(get, path = "/api/api-tokens/auth/validate", tag = "API Tokens", responses((status = 200, body = Validity)))]
-async fn validate_token_plural(caller: Authorized<Authenticated>) -> ApiResponse<Validity> {
+#[utoipa::path(get, path = "/api/api-tokens/auth/validate", tag = "API Tokens", responses((status = 200, body = ValidityResponse)))]
+async fn validate_token_plural(caller: Authorized<Authenticated>) -> ApiResponse<ValidityResponse> {
     validity(&caller)
 }
 
-fn validity(caller: &Principal) -> ApiResponse<Validity> {
-    ApiResponse::ok(Validity {
+fn validity(caller: &Principal) -> ApiResponse<ValidityResponse> {
+    ApiResponse::ok(ValidityResponse {
         valid: true,
         token_id: caller.token_id(),
         product_id: caller.workspace_id,

@@ -50,7 +50,8 @@ struct SendSignal {
 
 /// A signal that was taken, and the run that it has started.
 #[derive(Debug, Serialize, ToSchema)]
-struct AcceptedSignal {
+#[schema(as = AcceptedSignal)]
+struct AcceptedSignalResponse {
     id: SignalId,
     agent_id: AgentId,
     #[serde(rename = "type")]
@@ -71,7 +72,7 @@ enum SignalStatus {
     params(("id" = AgentId, Path)),
     request_body = SendSignal,
     security(("AgentPlatformKey" = ["signals:write"])),
-    responses((status = 202, body = AcceptedSignal)),
+    responses((status = 202, body = AcceptedSignalResponse)),
 )]
 async fn send_signal(
     Extract(state): Extract<State>,
@@ -80,7 +81,7 @@ async fn send_signal(
     Id(id): Id<AgentId>,
     fresh: NewId,
     Json(body): Json<SendSignal>,
-) -> Result<ApiResponse<AcceptedSignal>> {
+) -> Result<ApiResponse<AcceptedSignalResponse>> {
     let now = clock.now();
     let signal = Signal {
         id: fresh.id(now),
@@ -95,7 +96,7 @@ async fn send_signal(
         caller: &caller.audit_context,
     };
     let run = state.starter.start(caller.workspace_id, id, new).await?;
-    Ok(ApiResponse::accepted(AcceptedSignal {
+    Ok(ApiResponse::accepted(AcceptedSignalResponse {
         id: signal.id,
         agent_id: id,
         kind: signal.kind,

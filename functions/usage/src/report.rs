@@ -20,7 +20,8 @@ use crate::State;
 const MAX_DAYS: i64 = 366;
 
 #[derive(Debug, Serialize, ToSchema)]
-struct UsageReport {
+#[schema(as = UsageReport)]
+struct UsageResponse {
     period_start: DateTime<Utc>,
     period_end: DateTime<Utc>,
     /// `limited` or `unlimited`.
@@ -86,14 +87,14 @@ struct UsagePeriod {
     get, path = "/api/v1/usage", tag = "Usage",
     params(UsagePeriod),
     security(("AgentPlatformKey" = ["usage:read"])),
-    responses((status = 200, body = UsageReport)),
+    responses((status = 200, body = UsageResponse)),
 )]
 async fn get_usage(
     Extract(store): Extract<Store>,
     Extract(clock): Extract<Clock>,
     caller: Authorized<UsageRead>,
     params: Params,
-) -> Result<ApiResponse<UsageReport>> {
+) -> Result<ApiResponse<UsageResponse>> {
     let now = clock.now();
     let today = now.date_naive();
     let to = params.day("to")?.unwrap_or(today);
@@ -129,12 +130,12 @@ async fn get_usage(
     let (standing, (agents, days)) = try_join(standing, used).await?;
     let limits = standing.limits;
     let agents = agents.unwrap_or(standing.agents);
-    Ok(ApiResponse::ok(UsageReport::new(
+    Ok(ApiResponse::ok(UsageResponse::new(
         from, to, limits, agents, &days,
     )))
 }
 
-impl UsageReport {
+impl UsageResponse {
     fn new(
         from: NaiveDate,
         to: NaiveDate,

@@ -26,6 +26,7 @@ mod schedules;
 pub mod template;
 
 pub use embedded::access_keys::owner as access_key_owner;
+pub use embedded::sqs::Backlog;
 pub use functions::{Registry, all_groups};
 pub use lambda_events::Limits;
 pub use platform::{Bootstraps, Data, Options, Platform, Proxy, TemplateSource, Upstream};

@@ -1,8 +1,9 @@
 //! The platform of `template.yaml`, in memory, in this process, with limits that do not get in a test's way.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use local::{Options, Platform};
+use local::{Backlog, Options, Platform};
 use reqwest::Method;
 use runtime::Clock;
 use serde_json::{Value, json};
@@ -23,8 +24,14 @@ const LIMITS: [&str; 10] = [
     "OrganizationLimitPerMinute",
 ];
 
-/// A running platform with a client.
+/// The time that work which is under way when a test ends may take. What asks a server of the test's own gets no answer then.
+const MAX_WORK: Duration = Duration::from_secs(5);
+
+/// A running platform with a client. A test that drops it while work is queued, or is being done, fails, for nothing says then what
+/// becomes of that work. [`TestApp::leave_work`] is for tests in which it is meant to stay; a platform without workers, or with a proxy
+/// of the test's own before its tables or buckets, is not looked at.
 pub struct TestApp {
+    unfinished: Unfinished,
     pub platform: Platform,
     pub client: reqwest::Client,
     /// The platform's clock, which a test may move if its functions run in this process: see [`in_this_process`].
@@ -65,6 +72,9 @@ impl TestApp {
 
     async fn start_with(options: Options) -> Self {
         let clock = options.clock.clone();
+        // A proxy lives in the test, so that nothing can be finished once the test has ended.
+        let has_proxy = options.dynamodb_proxy.is_some() || options.s3_proxy.is_some();
+        let is_worked_off = options.event_sources && !has_proxy;
         let platform = Platform::start(options)
             .await
             .unwrap_or_else(|error| panic!("the platform starts: {error:#}"));
@@ -74,6 +84,9 @@ impl TestApp {
             .build()
             .expect("a client");
         Self {
+            unfinished: Unfinished {
+                backlog: is_worked_off.then(|| platform.backlog()),
+            },
             platform,
             client,
             clock,
@@ -124,6 +137,11 @@ impl TestApp {
         id.as_str().expect("an id").to_owned()
     }
 
+    /// Says that the queues of this platform may hold work when the test ends.
+    pub fn leave_work(&mut self) {
+        self.unfinished.backlog = None;
+    }
+
     /// Runs the tick that a schedule runs once in a minute.
     pub async fn tick(&self) -> Value {
         self.tick_with(json!({})).await
@@ -153,6 +171,28 @@ impl TestApp {
             .invoke("TriggersTickFunction", input)
             .await
             .unwrap_or_else(|error| panic!("the tick: {error:#}"))
+    }
+}
+
+/// Looks at the queues when a test ends.
+struct Unfinished {
+    backlog: Option<Backlog>,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some(backlog) = self.backlog.take().filter(|_| !std::thread::panicking()) else {
+            return;
+        };
+        let until = Instant::now() + MAX_WORK;
+        loop {
+            let left = backlog.count();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < until, "work is left over: {left:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

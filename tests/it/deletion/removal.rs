@@ -104,7 +104,7 @@ const KINDS: [&str; 27] = [
     "organization token",
     "organization usage",
     "organization workspace",
-    "token audit",
+    "organization token audit",
     "token_hash token",
     "user token",
     "user user",

@@ -13,7 +13,7 @@ use runtime::Clock;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::front::{Front, Protocol};
+use super::authenticator::{Authenticator, Protocol};
 use super::{dynamodb_tables, dynamodb_wire};
 use crate::template::Table;
 
@@ -45,11 +45,11 @@ pub(crate) struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Opens the storage, makes the tables fit and serves what `front` lets through. The listener must be non-blocking. Resolves
+    /// Opens the storage, makes the tables fit and serves what `authenticator` lets through. The listener must be non-blocking. Resolves
     /// once requests succeed.
     pub(crate) async fn start(
         listener: TcpListener,
-        front: Front,
+        authenticator: Authenticator,
         storage: Storage,
         tables: Vec<Table>,
     ) -> anyhow::Result<Self> {
@@ -61,7 +61,7 @@ impl DynamoDb {
             .name("dynamodb".to_owned())
             .spawn(move || {
                 match open(storage, &tables) {
-                    Ok(database) => run(listener, front, database, thread_stop, ready),
+                    Ok(database) => run(listener, authenticator, database, thread_stop, ready),
                     Err(error) => drop(ready.send(Err(error))),
                 }
                 // Fails when no caller waits for the end, as after a drop.
@@ -126,7 +126,7 @@ fn open(storage: Storage, tables: &[Table]) -> anyhow::Result<Database> {
 
 fn run(
     listener: TcpListener,
-    front: Front,
+    authenticator: Authenticator,
     database: Database,
     stop: CancellationToken,
     ready: oneshot::Sender<anyhow::Result<()>>,
@@ -151,7 +151,9 @@ fn run(
             let answered = dynamodb_wire::answer(&database, &head, &body);
             std::future::ready(answered)
         };
-        front.serve(listener, answer, stop, STOP_WITHIN).await;
+        authenticator
+            .serve(listener, answer, stop, STOP_WITHIN)
+            .await;
         sweeper.abort();
     });
     runtime.shutdown_timeout(STOP_WITHIN);

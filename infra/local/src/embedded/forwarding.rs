@@ -1,4 +1,4 @@
-//! Passing requests on to what a test has put between a front and its service.
+//! Passing requests on to what a test has put between an authenticator and its service.
 
 use std::net::SocketAddr;
 
@@ -7,24 +7,24 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::front::Front;
+use super::authenticator::Authenticator;
 
-/// The destination of requests that a front has let through.
+/// The destination of requests that an authenticator has let through.
 #[derive(Clone)]
 pub(crate) struct Forwarding {
     to: SocketAddr,
-    front: Front,
+    authenticator: Authenticator,
     client: reqwest::Client,
 }
 
 impl Forwarding {
-    /// To `to`, marked as let through by `front`.
-    pub(crate) fn new(to: SocketAddr, front: Front) -> anyhow::Result<Self> {
+    /// To `to`, marked as let through by `authenticator`.
+    pub(crate) fn new(to: SocketAddr, authenticator: Authenticator) -> anyhow::Result<Self> {
         let redirects = reqwest::redirect::Policy::none();
         let client = reqwest::Client::builder().no_proxy().redirect(redirects);
         Ok(Self {
             to,
-            front,
+            authenticator,
             client: client.build()?,
         })
     }
@@ -36,7 +36,7 @@ impl Forwarding {
         body: impl Into<reqwest::Body>,
     ) -> Response<Body> {
         let mut headers = head.headers;
-        self.front.mark(&mut headers);
+        self.authenticator.mark(&mut headers);
         let url = format!("http://{}{}", self.to, head.uri);
         let request = self.client.request(head.method, url).headers(headers);
         match request.body(body).send().await {

@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::access_keys::AccessKeys;
-use super::front::Front;
-use super::s3_front::{Buckets, Origins, S3Front};
+use super::authenticator::Authenticator;
+use super::s3_authenticator::{Buckets, Origins, S3Authenticator};
 use crate::network::connections;
 use crate::template::Bucket;
 
@@ -74,24 +74,24 @@ impl Objects {
     }
 }
 
-/// Serves the buckets to those whom `front` lets through, until `stop`.
+/// Serves the buckets to those whom `authenticator` lets through, until `stop`.
 pub(crate) async fn serve(
     listener: TcpListener,
-    front: Front,
+    authenticator: Authenticator,
     origins: Origins,
     buckets: Buckets,
     stop: CancellationToken,
 ) {
-    let front_of_buckets = Arc::new(S3Front {
-        front,
+    let authenticator_of_buckets = Arc::new(S3Authenticator {
+        authenticator,
         origins,
         buckets,
     });
     let service_for = move |_| {
-        let front_of_buckets = front_of_buckets.clone();
+        let authenticator_of_buckets = authenticator_of_buckets.clone();
         service_fn(move |request| {
-            let front_of_buckets = front_of_buckets.clone();
-            async move { Ok::<_, Infallible>(front_of_buckets.answer(request).await) }
+            let authenticator_of_buckets = authenticator_of_buckets.clone();
+            async move { Ok::<_, Infallible>(authenticator_of_buckets.answer(request).await) }
         })
     };
     connections::serve(listener, service_for, stop, STOP_WITHIN).await;

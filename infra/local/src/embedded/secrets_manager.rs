@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::front::{Front, Protocol};
+use super::authenticator::{Authenticator, Protocol};
 use super::passwords;
 use crate::template::{Secret, SecretContent};
 
@@ -204,15 +204,17 @@ struct GetSecretValue {
     version_stage: Option<String>,
 }
 
-/// Serves the secrets to those whom `front` lets through, until `stop`.
+/// Serves the secrets to those whom `authenticator` lets through, until `stop`.
 pub(crate) async fn serve(
     listener: TcpListener,
-    front: Front,
+    authenticator: Authenticator,
     secrets: Arc<Secrets>,
     stop: CancellationToken,
 ) {
     let answer = move |head: Parts, body: Bytes| ready(respond(&secrets, &head, &body));
-    front.serve(listener, answer, stop, STOP_WITHIN).await;
+    authenticator
+        .serve(listener, answer, stop, STOP_WITHIN)
+        .await;
 }
 
 fn respond(secrets: &Secrets, head: &Parts, body: &[u8]) -> Response<Body> {

@@ -1,6 +1,6 @@
 //! SQS by rustack. Messages live in memory and are gone with the process; the due index finds the work that they stood for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,14 @@ use rustack_sqs_http::body::SqsResponseBody;
 use rustack_sqs_http::dispatch::dispatch_operation;
 use rustack_sqs_http::response::{CONTENT_TYPE, error_to_response};
 use rustack_sqs_http::router::resolve_operation;
-use rustack_sqs_model::input::CreateQueueInput;
+use rustack_sqs_model::input::{CreateQueueInput, GetQueueAttributesInput};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::front::{Front, Protocol};
+use super::authenticator::{Authenticator, Protocol};
 use super::message_groups::without_groups;
 use crate::template::{ACCOUNT_ID, Queue, REGION};
 
@@ -34,6 +35,12 @@ pub(crate) const PROTOCOL: Protocol = Protocol {
 };
 /// The largest message that rustack can hold. AWS takes four times that.
 const LARGEST_MESSAGE: u32 = 256 * 1024;
+/// The attributes that count a queue's messages: those that wait, those that a function has, and those that come later.
+const MESSAGE_COUNTS: [&str; 3] = [
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+];
 /// The time that requests may still run after the stop.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -43,7 +50,7 @@ pub(crate) type Queues = Arc<RustackSqs>;
 /// Creates the queues.
 pub(crate) async fn create(address: SocketAddr, queues: &[Queue]) -> anyhow::Result<Queues> {
     let provider = RustackSqs::new(SqsConfig {
-        // The front has done that.
+        // The authenticator has done that.
         skip_signature_validation: true,
         default_region: REGION.to_owned(),
         account_id: ACCOUNT_ID.to_owned(),
@@ -64,10 +71,61 @@ pub(crate) async fn create(address: SocketAddr, queues: &[Queue]) -> anyhow::Res
     Ok(Arc::new(provider))
 }
 
-/// Serves the queues to those whom `front` lets through, until `stop`.
+/// The messages of a platform's queues.
+#[derive(Clone)]
+pub struct Backlog {
+    runtime: Handle,
+    queues: Queues,
+    /// Logical ids and URLs.
+    urls: Vec<(String, String)>,
+}
+
+impl Backlog {
+    pub(crate) fn new(runtime: Handle, queues: Queues, urls: Vec<(String, String)>) -> Self {
+        Self {
+            runtime,
+            queues,
+            urls,
+        }
+    }
+
+    /// The number of messages in each queue that has any, by the queue's logical id: those that wait, and those that a function is
+    /// processing. Blocks the thread for as long as the queues take to answer; a platform that has ended has none.
+    pub fn count(&self) -> BTreeMap<String, usize> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            let mut counts = BTreeMap::new();
+            for (id, url) in &this.urls {
+                let count = this.count_of(url).await;
+                if count > 0 {
+                    counts.insert(id.clone(), count);
+                }
+            }
+            // The asker has gone when the channel is closed.
+            answer.send(counts).ok();
+        });
+        answered.recv().unwrap_or_default()
+    }
+
+    async fn count_of(&self, url: &str) -> usize {
+        let input = GetQueueAttributesInput {
+            queue_url: url.to_owned(),
+            attribute_names: MESSAGE_COUNTS.map(str::to_owned).to_vec(),
+        };
+        let Ok(output) = self.queues.get_queue_attributes(input).await else {
+            return 0;
+        };
+        let counts = MESSAGE_COUNTS.iter();
+        let counts = counts.filter_map(|name| output.attributes.get(*name)?.parse::<usize>().ok());
+        counts.sum()
+    }
+}
+
+/// Serves the queues to those whom `authenticator` lets through, until `stop`.
 pub(crate) async fn serve(
     listener: TcpListener,
-    front: Front,
+    authenticator: Authenticator,
     queues: Queues,
     stop: CancellationToken,
 ) {
@@ -76,7 +134,9 @@ pub(crate) async fn serve(
         let handler = handler.clone();
         async move { respond(&handler, &head, body).await.map(Body::new) }
     };
-    front.serve(listener, answer, stop, STOP_WITHIN).await;
+    authenticator
+        .serve(listener, answer, stop, STOP_WITHIN)
+        .await;
     queues.shutdown_all().await;
 }
 

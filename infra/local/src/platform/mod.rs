@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::options::{Bootstraps, Data, Options, Proxy, TemplateSource};
-pub use crate::embedded::front::Upstream;
+pub use crate::embedded::authenticator::Upstream;
 
 use self::access_file::AccessFile;
 use self::threads::Threads;
@@ -29,6 +29,7 @@ use crate::data_directory::DataDirectory;
 use crate::embedded::dynamodb::DynamoDb;
 use crate::embedded::s3::Objects;
 use crate::embedded::secrets_manager::Secrets;
+use crate::embedded::sqs::{Backlog, Queues};
 use crate::hosting::{FunctionHandle, Kind, Pools};
 use crate::invocation::Invoker;
 use crate::template::Deployment;
@@ -47,8 +48,9 @@ pub struct Platform {
     services: Tasks,
     pools: Pools,
     // The order of the rest is the order of their end: the functions, what they write to, the lock around it.
-    _threads: Threads,
+    threads: Threads,
     dynamodb: DynamoDb,
+    queues: Queues,
     _objects: Objects,
     secrets: Arc<Secrets>,
     _access_file: Option<AccessFile>,
@@ -160,6 +162,14 @@ impl Platform {
             .await
             .map_err(|failure| anyhow!(failure))
             .with_context(|| format!("{logical_id} failed"))
+    }
+
+    /// The messages in the platform's queues, which may be asked for as long as the platform runs.
+    pub fn backlog(&self) -> Backlog {
+        let queues = self.deployment.queues.iter();
+        let urls = queues.map(|queue| (queue.logical_id.clone(), queue.url.clone()));
+        let runtime = self.threads.handle().clone();
+        Backlog::new(runtime, self.queues.clone(), urls.collect())
     }
 
     /// Takes no more work in, lets what runs finish within the drain time, and closes the data directory.

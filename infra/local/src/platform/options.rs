@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use runtime::Clock;
 
-use crate::embedded::front::Upstream;
+use crate::embedded::authenticator::Upstream;
 use crate::template::{Template, TemplateError};
 use crate::{Limits, Registry};
 
-/// Starts a proxy between the front of a service, which checks signatures, and the service: it is given the service and returns
+/// Starts a proxy between the authenticator of a service, which checks signatures, and the service: it is given the service and returns
 /// the address at which the proxy listens. The proxy must pass on all headers but those that its own connection makes.
 pub type Proxy = Box<dyn FnOnce(Upstream) -> BoxFuture<'static, SocketAddr> + Send>;
 
@@ -99,9 +99,9 @@ pub struct Options {
     pub limits: Limits,
     /// The time that [`crate::Platform::stop`] waits for what runs.
     pub drain: Duration,
-    /// A proxy between DynamoDB and its front.
+    /// A proxy between DynamoDB and its authenticator.
     pub dynamodb_proxy: Option<Proxy>,
-    /// A proxy between S3 and its front. Signatures name the host that the client was told, so it must pass `Host` on as it is.
+    /// A proxy between S3 and its authenticator. Signatures name the host that the client was told, so it must pass `Host` on as it is.
     pub s3_proxy: Option<Proxy>,
 }
 

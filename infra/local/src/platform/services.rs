@@ -1,4 +1,4 @@
-//! The embedded services of a platform: each behind its front, at an address that is known before anything is started.
+//! The embedded services of a platform: each behind its authenticator, at an address that is known before anything is started.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use super::listening::{LOOPBACK, attach, listen};
 use super::{Proxy, Tasks};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
+use crate::embedded::authenticator::{Authenticator, Protocol, Upstream};
 use crate::embedded::dynamodb::{self, DynamoDb, STOP_WITHIN, Storage};
 use crate::embedded::forwarding::Forwarding;
-use crate::embedded::front::{Front, Protocol, Upstream};
 use crate::embedded::s3::{self, Objects};
-use crate::embedded::s3_front::{self, Buckets, Origins};
+use crate::embedded::s3_authenticator::{self, Buckets, Origins};
 use crate::embedded::secrets_manager::{self, Secrets};
 use crate::embedded::sqs::{self, Queues};
 use crate::template::{Deployment, Endpoints};
@@ -87,9 +87,14 @@ impl Listeners {
             s3_proxy,
             runtime,
         } = setting;
-        let front = |protocol: Protocol, listener: &TcpListener| -> std::io::Result<Front> {
-            Ok(Front::new(protocol, listener.local_addr()?, keys.clone()))
-        };
+        let authenticator_of =
+            |protocol: Protocol, listener: &TcpListener| -> std::io::Result<Authenticator> {
+                Ok(Authenticator::new(
+                    protocol,
+                    listener.local_addr()?,
+                    keys.clone(),
+                ))
+            };
         let secrets = Arc::new(Secrets::load(
             &deployment.secrets,
             data.map(DataDirectory::secrets).as_deref(),
@@ -100,22 +105,24 @@ impl Listeners {
             None => Storage::Memory(clock),
         };
         let tables = deployment.tables.clone();
-        let at_front = front(dynamodb::PROTOCOL, &self.dynamodb)?;
+        let authenticator = authenticator_of(dynamodb::PROTOCOL, &self.dynamodb)?;
         let dynamodb = match dynamodb_proxy {
-            None => DynamoDb::start(self.dynamodb, at_front, storage, tables).await?,
+            None => DynamoDb::start(self.dynamodb, authenticator, storage, tables).await?,
             Some(proxy) => {
-                let behind = Behind::listen(at_front)?;
+                let behind = Behind::listen(authenticator)?;
                 let dynamodb =
                     DynamoDb::start(behind.listener, behind.back, storage, tables).await?;
                 let forwarding =
-                    Forwarding::new(proxy(behind.upstream).await, behind.front.clone())?;
+                    Forwarding::new(proxy(behind.upstream).await, behind.authenticator.clone())?;
                 let answer = move |head, body: bytes::Bytes| {
                     let forwarding = forwarding.clone();
                     async move { forwarding.answer(head, body).await }
                 };
                 let listener = attach(self.dynamodb, runtime)?;
                 let stop = tasks.stop.clone();
-                let serving = behind.front.serve(listener, answer, stop, STOP_WITHIN);
+                let serving = behind
+                    .authenticator
+                    .serve(listener, answer, stop, STOP_WITHIN);
                 tasks.tasks.spawn_on(serving, runtime);
                 dynamodb
             }
@@ -126,37 +133,37 @@ impl Listeners {
             None => Objects::temporary()?,
         };
         let buckets = Buckets::Here(objects.open(&deployment.buckets, keys.clone())?);
-        let at_front = front(s3_front::PROTOCOL, &self.s3)?;
-        let (at_front, before) = match s3_proxy {
-            None => (at_front, buckets),
+        let authenticator = authenticator_of(s3_authenticator::PROTOCOL, &self.s3)?;
+        let (authenticator, before) = match s3_proxy {
+            None => (authenticator, buckets),
             Some(proxy) => {
-                let behind = Behind::listen(at_front)?;
+                let behind = Behind::listen(authenticator)?;
                 let listener = attach(behind.listener, runtime)?;
                 let stop = tasks.stop.clone();
                 let serving = s3::serve(listener, behind.back, origins.clone(), buckets, stop);
                 tasks.tasks.spawn_on(serving, runtime);
                 let forwarding =
-                    Forwarding::new(proxy(behind.upstream).await, behind.front.clone())?;
-                (behind.front, Buckets::Behind(forwarding))
+                    Forwarding::new(proxy(behind.upstream).await, behind.authenticator.clone())?;
+                (behind.authenticator, Buckets::Behind(forwarding))
             }
         };
         let listener = attach(self.s3, runtime)?;
         let stop = tasks.stop.clone();
-        let serving = s3::serve(listener, at_front, origins, before, stop);
+        let serving = s3::serve(listener, authenticator, origins, before, stop);
         tasks.tasks.spawn_on(serving, runtime);
 
         let (address, declared) = (self.sqs.local_addr()?, deployment.queues.clone());
         let queues = runtime
             .spawn(async move { sqs::create(address, &declared).await })
             .await??;
-        let at_front = front(sqs::PROTOCOL, &self.sqs)?;
+        let authenticator = authenticator_of(sqs::PROTOCOL, &self.sqs)?;
         let (listener, stop) = (attach(self.sqs, runtime)?, tasks.stop.clone());
-        let serving = sqs::serve(listener, at_front, queues.clone(), stop);
+        let serving = sqs::serve(listener, authenticator, queues.clone(), stop);
         tasks.tasks.spawn_on(serving, runtime);
 
-        let at_front = front(secrets_manager::PROTOCOL, &self.secrets_manager)?;
+        let authenticator = authenticator_of(secrets_manager::PROTOCOL, &self.secrets_manager)?;
         let (listener, stop) = (attach(self.secrets_manager, runtime)?, tasks.stop.clone());
-        let serving = secrets_manager::serve(listener, at_front, secrets.clone(), stop);
+        let serving = secrets_manager::serve(listener, authenticator, secrets.clone(), stop);
         tasks.tasks.spawn_on(serving, runtime);
         Ok(Embedded {
             dynamodb,
@@ -167,20 +174,20 @@ impl Listeners {
     }
 }
 
-/// A service that is moved to another address, so that there is room for a proxy between it and its front.
+/// A service that is moved to another address, so that there is room for a proxy between it and its authenticator.
 struct Behind {
-    front: Front,
-    back: Front,
+    authenticator: Authenticator,
+    back: Authenticator,
     listener: TcpListener,
     upstream: Upstream,
 }
 
 impl Behind {
-    fn listen(mut front: Front) -> anyhow::Result<Self> {
+    fn listen(mut authenticator: Authenticator) -> anyhow::Result<Self> {
         let listener = listen(LOOPBACK, 0)?;
-        let (back, upstream) = front.behind(listener.local_addr()?);
+        let (back, upstream) = authenticator.behind(listener.local_addr()?);
         Ok(Self {
-            front,
+            authenticator,
             back,
             listener,
             upstream,

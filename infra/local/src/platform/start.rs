@@ -17,7 +17,7 @@ use super::services::{Embedded, Listeners, Setting};
 use super::{Data, Options, Platform, Running, Tasks, Threads, processes};
 use crate::data_directory::DataDirectory;
 use crate::embedded::access_keys::AccessKeys;
-use crate::embedded::s3_front::Origins;
+use crate::embedded::s3_authenticator::Origins;
 use crate::embedded::sqs::Queues;
 use crate::event_sources::EventSource;
 use crate::gateway::{Gateway, HttpFunction};
@@ -181,8 +181,9 @@ pub(super) async fn start(options: Options) -> anyhow::Result<Platform> {
         listeners,
         services,
         pools,
-        _threads: threads,
+        threads,
         dynamodb,
+        queues,
         _objects: objects,
         secrets,
         _access_file: access_file,

@@ -28,7 +28,7 @@ use super::error::{BootstrapError, FunctionError};
 use super::invocation_channel::InvocationChannel;
 use super::invocation_response::{InvocationResponse, PAYLOAD_LIMIT, ResponseStream};
 use crate::embedded::access_keys::random;
-use crate::embedded::front::{host, is_sent_to};
+use crate::embedded::authenticator::{host, is_sent_to};
 use crate::network::connections;
 use crate::template::{ACCOUNT_ID, REGION};
 

@@ -94,7 +94,7 @@ fn tries(client: &Client, url: &str, key: &str) -> Vec<RequestBuilder> {
                 tries.push(call.header(time.0, time.1));
             }
         }
-        tries.push(call().header("x-signalbox-front", ""));
+        tries.push(call().header("x-signalbox-authenticated", ""));
         for origin in ["http://evil.example", "null", "http://localhost:3000"] {
             tries.push(call().header("origin", origin));
         }

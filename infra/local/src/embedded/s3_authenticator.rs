@@ -1,4 +1,4 @@
-//! The front of S3. Beside the platform's own signed requests it admits presigned ones of any client: presigned URLs, and forms
+//! The authenticator of S3. Beside the platform's own signed requests it admits presigned ones of any client: presigned URLs, and forms
 //! with a signed POST policy. Web pages may send those from the platform's own origins and from those that may call it. s3s
 //! verifies the signatures.
 
@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use rustack_auth::sigv4::parse_authorization_header;
 use s3s::service::S3Service;
 
+use super::authenticator::{Authenticator, Protocol, Refusal};
 use super::forwarding::Forwarding;
-use super::front::{Front, Protocol, Refusal};
 use crate::network::hosts::Hosts;
 
 /// Bodies are read as they come; s3s limits them.
@@ -62,9 +62,9 @@ pub(crate) enum Buckets {
     Behind(Forwarding),
 }
 
-/// The front of the buckets.
-pub(crate) struct S3Front {
-    pub(crate) front: Front,
+/// The authenticator of the buckets.
+pub(crate) struct S3Authenticator {
+    pub(crate) authenticator: Authenticator,
     pub(crate) origins: Origins,
     pub(crate) buckets: Buckets,
 }
@@ -80,7 +80,7 @@ enum Proof {
     Preflight,
 }
 
-impl S3Front {
+impl S3Authenticator {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let (head, body) = request.into_parts();
         let origin = head.headers.get(ORIGIN).cloned();
@@ -120,10 +120,10 @@ impl S3Front {
     }
 
     fn admit(&self, head: &Parts) -> Result<Proof, Refusal> {
-        if self.front.is_marked(&head.headers) {
+        if self.authenticator.is_marked(&head.headers) {
             return Ok(Proof::Signature);
         }
-        self.front.check_host(head)?;
+        self.authenticator.check_host(head)?;
         let proof = proof(head).ok_or(Refusal::Unsigned)?;
         match head.headers.get(ORIGIN) {
             // The platform is no web page.

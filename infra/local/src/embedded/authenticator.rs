@@ -1,4 +1,4 @@
-//! The front of an embedded service: it authenticates requests before the service gets them.
+//! The authenticator in front of an embedded service: a request that it refuses never reaches the service.
 //!
 //! Every process of the machine reaches a loopback port, and so does every web page in a browser on it. Therefore `Host` must
 //! be exactly the address at which the service listens (DNS rebinding brings another name), `Origin`, which browsers send,
@@ -29,12 +29,12 @@ use super::access_keys::{AccessKeys, random};
 use crate::network::connections;
 use crate::template::REGION;
 
-/// A service behind its front.
+/// A service behind its authenticator.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// The address that it listens at.
     pub address: SocketAddr,
-    /// The header of requests that the front has let through. A request without it must be signed, for this address.
+    /// The header of requests that the authenticator has let through. A request without it must be signed, for this address.
     pub pass: (HeaderName, HeaderValue),
 }
 
@@ -42,12 +42,12 @@ pub struct Upstream {
 const LARGEST_SKEW: TimeDelta = TimeDelta::minutes(15);
 /// The time that a body may take to arrive. Its sender is on this machine.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
-/// With this header a front tells the listener behind it that it has authenticated a request.
-const PASS: HeaderName = HeaderName::from_static("x-signalbox-front");
+/// With this header an authenticator tells the listener behind it that it has authenticated a request.
+const PASS: HeaderName = HeaderName::from_static("x-signalbox-authenticated");
 const PASS_LENGTH: usize = 43;
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 
-/// The facts that a front must know of its service.
+/// The facts that an authenticator must know of its service.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Protocol {
     /// Its name in a signature's scope.
@@ -58,11 +58,11 @@ pub(crate) struct Protocol {
 
 /// The authentication of requests to one address. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Front {
+pub(crate) struct Authenticator {
     protocol: Protocol,
     host: HeaderValue,
     keys: AccessKeys,
-    /// The value of the header [`PASS`] on requests that another front has authenticated.
+    /// The value of the header [`PASS`] on requests that another authenticator has authenticated.
     pass: Option<HeaderValue>,
     clock: Clock,
 }
@@ -88,8 +88,8 @@ pub(crate) enum Refusal {
     BrokenOff,
 }
 
-impl Front {
-    /// A front of the service that listens at `address`.
+impl Authenticator {
+    /// an authenticator of the service that listens at `address`.
     pub(crate) fn new(protocol: Protocol, address: SocketAddr, keys: AccessKeys) -> Self {
         Self {
             protocol,
@@ -101,8 +101,8 @@ impl Front {
         }
     }
 
-    /// The front of a second listener of the same service, at `address`, behind a proxy that passes on what this one has
-    /// authenticated: see [`Front::mark`]. A request that comes to it directly is authenticated in the same way as here.
+    /// The authenticator of a second listener of the same service, at `address`, behind a proxy that passes on what this one has
+    /// authenticated: see [`Authenticator::mark`]. A request that comes to it directly is authenticated in the same way as here.
     pub(crate) fn behind(&mut self, address: SocketAddr) -> (Self, Upstream) {
         let pass = HeaderValue::try_from(random(PASS_LENGTH)).expect("letters and digits");
         self.pass = Some(pass.clone());
@@ -121,7 +121,7 @@ impl Front {
         }
     }
 
-    /// Returns `true` if another front has authenticated a request.
+    /// Returns `true` if another authenticator has authenticated a request.
     pub(crate) fn is_marked(&self, headers: &HeaderMap) -> bool {
         let shown = headers.get(PASS);
         shown.zip(self.pass.as_ref()).is_some_and(|(shown, pass)| {
@@ -195,11 +195,11 @@ impl Front {
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let service_for = move |_| {
-            let (front, answer) = (self.clone(), answer.clone());
+            let (authenticator, answer) = (self.clone(), answer.clone());
             service_fn(move |request| {
-                let (front, answer) = (front.clone(), answer.clone());
+                let (authenticator, answer) = (authenticator.clone(), answer.clone());
                 async move {
-                    Ok::<_, Infallible>(match front.admit(request).await {
+                    Ok::<_, Infallible>(match authenticator.admit(request).await {
                         Ok((head, body)) => answer(head, body).await,
                         Err(refusal) => refusal.into_json(),
                     })
