@@ -16,7 +16,7 @@ use crate::wait_until::wait_until;
 
 /// The status of an execution.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = ExecutionState, example = json!({
     "execution_id": "0199f7a1-5b7c-7d10-9a3e-2f6c1d4b8e90",
     "agent_id": "0199f7a0-1c2d-7e3f-8a4b-5c6d7e8f9a0b",
     "status": "running",
