@@ -362,8 +362,7 @@ fn what_reads_texts_and_lists_again_and_again_ends_soon_or_is_refused() {
         let start = Instant::now();
         let judged = on_a_stack(|| schema.accept(value));
         let took = start.elapsed();
-        // Without the bound it is minutes, on the fastest machine.
-        assert!(took < Duration::from_secs(20), "{what} took {took:?}");
+        assert!(took < Duration::from_secs(3), "{what} took {took:?}");
         let expected = if is_checked {
             Ok(())
         } else {
