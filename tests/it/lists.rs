@@ -55,6 +55,7 @@ async fn plant(fixture: &Fixture, agent: &str, status: RunStatus, count: usize) 
             holder: 1,
             acquired_at: now,
             alone: false,
+            place: None,
             until: now + TimeDelta::seconds(30),
         };
         let run = Run {

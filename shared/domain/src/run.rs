@@ -145,6 +145,9 @@ pub struct Lease {
     /// The worker works on nothing else meanwhile.
     #[serde(default, skip_serializing_if = "is_default")]
     pub alone: bool,
+    /// The number of the place that the worker took the run with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub place: Option<u16>,
     /// From when on another worker may take over.
     pub until: DateTime<Utc>,
 }

@@ -105,6 +105,7 @@ impl<'a> LeasedRun<'a> {
                 holder: rand::random(),
                 acquired_at: now,
                 alone: blame.alone,
+                place: place.map(|place| place.number),
                 until: now + lease,
             }),
             showing: None,
@@ -135,8 +136,9 @@ impl<'a> LeasedRun<'a> {
             return Ok(None);
         }
         if let Err(error) = held.put(taken.clone(), &[]).await {
-            // Another worker that was sent the run with its place has both.
-            if let Some(place) = place.filter(|place| !place.is_own) {
+            if let Some(place) = place
+                && (!place.is_own || (is_lost(&error) && !held.is_others_place(place.number).await))
+            {
                 let (organization, run) = (held.run.organization_id, held.run.id);
                 places.leave(organization, run, place.number).await;
             }
@@ -147,6 +149,19 @@ impl<'a> LeasedRun<'a> {
             return Err(error);
         }
         Ok(Some(held))
+    }
+
+    /// Returns `true` unless the worker that was faster is known to have the run with another place: two that leave their places at
+    /// once may keep one each for the same run.
+    async fn is_others_place(&self, number: u16) -> bool {
+        let (workspace, id) = (self.run.workspace_id, self.run.id);
+        match self.store.run_head(workspace, id).await {
+            Ok(stored) => stored.is_some_and(|run| {
+                run.lease
+                    .is_some_and(|lease| lease.place.is_none_or(|place| place == number))
+            }),
+            Err(_) => true,
+        }
     }
 
     /// For a lease that may have been taken: the store has not said.

@@ -95,6 +95,7 @@ async fn a_run_that_ends_the_platform_at_every_start_is_not_taken_on_for_ever() 
             holder: 7,
             acquired_at: now,
             alone: false,
+            place: None,
             until: now + TimeDelta::seconds(30),
         };
         let taken = Run {

@@ -31,6 +31,7 @@ async fn shown(platform: &Platform, run: &Run, holder: u64) -> Run {
             holder,
             acquired_at: now,
             alone: false,
+            place: None,
             until: now + TimeDelta::seconds(30),
         }),
         showing: Some(run.steps),
