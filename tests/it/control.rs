@@ -39,6 +39,12 @@ async fn refused(fixture: &Fixture, execution: &str, what: &str) {
     assert_eq!(answer.expect(400)["error"], "InvalidState", "{what}");
 }
 
+/// The paths that the target was asked for, in order.
+fn paths(fixture: &Fixture) -> Vec<String> {
+    let hits = fixture.target.hits().into_iter();
+    hits.map(|hit| hit.path).collect()
+}
+
 async fn requests(fixture: &Fixture, count: usize) {
     let requested = async || fixture.target.hits().len() >= count;
     eventually("so many requests", requested).await;
@@ -82,13 +88,7 @@ async fn a_paused_execution_lets_its_call_return_and_goes_on_from_there() {
     let continued = post(&fixture, &execution, "continue").await;
     assert_eq!(continued["status"], "running");
     until(&fixture, &execution, "completed").await;
-    let paths: Vec<_> = fixture
-        .target
-        .hits()
-        .into_iter()
-        .map(|hit| hit.path)
-        .collect();
-    assert_eq!(paths, ["/slow", "/next"], "each request once");
+    assert_eq!(paths(&fixture), ["/slow", "/next"], "each request once");
     for what in ["stop", "pause", "continue"] {
         refused(&fixture, &execution, what).await;
     }
@@ -116,13 +116,11 @@ async fn a_pause_that_has_not_begun_can_be_taken_back() {
     );
     refused(&fixture, &execution, "continue").await;
     until(&fixture, &execution, "completed").await;
-    let paths: Vec<_> = fixture
-        .target
-        .hits()
-        .into_iter()
-        .map(|hit| hit.path)
-        .collect();
-    assert_eq!(paths, ["/after/3000", "/next"], "each request once");
+    assert_eq!(
+        paths(&fixture),
+        ["/after/3000", "/next"],
+        "each request once"
+    );
 
     // Another pause after that is a pause.
     let execution = poster(&fixture, &["/after/2000", "/last"]).await;
@@ -166,13 +164,7 @@ async fn a_stopped_execution_makes_no_further_call_and_says_what_is_in_doubt() {
 
     let after = poster(&fixture, &["/after"]).await;
     until(&fixture, &after, "completed").await;
-    let paths: Vec<_> = fixture
-        .target
-        .hits()
-        .into_iter()
-        .map(|hit| hit.path)
-        .collect();
-    assert_eq!(paths, ["/slow", "/after"]);
+    assert_eq!(paths(&fixture), ["/slow", "/after"]);
 }
 
 #[tokio::test]

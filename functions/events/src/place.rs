@@ -11,7 +11,7 @@ use web::AppContext;
 /// The time after which a client that was not counted when it came may come back uncounted: so soon that a connection may break now and then,
 /// and so late that no client opens streams faster than its limit allows.
 const BACK_AFTER: TimeDelta = TimeDelta::seconds(30);
-/// The time that after the end of a stream its client may come back uncounted.
+/// The time after the end of a stream in which its client may come back uncounted.
 const BACK_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
 /// The place of an open stream. Dropping it gives the place back.

@@ -103,7 +103,7 @@ struct StartExecution {
     #[serde(default)]
     #[schema(value_type = Object)]
     input: Map<String, Value>,
-    /// `true` if to wait for the result, for at most 25 seconds.
+    /// `true` waits for the result, for at most 25 seconds.
     #[serde(default)]
     wait: bool,
 }

@@ -140,6 +140,7 @@ async fn lose_a_lease(platform: &Platform, run: &Run, alone: bool) {
             holder: 7,
             acquired_at: now,
             alone,
+            place: None,
             until: now + TimeDelta::seconds(30),
         }),
         ..stored.clone()
