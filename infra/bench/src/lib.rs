@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use capture::Capture;
@@ -49,6 +49,26 @@ pub struct BenchArguments {
     /// The number of agents and of runs in the large workspace; 0 leaves growth out
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     growth: usize,
+    /// Measures these alone, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<Measurement>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Measurement {
+    Startup,
+    Requests,
+    Runs,
+    Fairness,
+    Streams,
+    Costs,
+    Growth,
+}
+
+impl BenchArguments {
+    fn wants(&self, measurement: Measurement) -> bool {
+        self.only.is_empty() || self.only.contains(&measurement)
+    }
 }
 
 /// A measurement: a table for people and a value for programs.
@@ -80,21 +100,30 @@ pub async fn run(arguments: BenchArguments, template: &TemplateSource) -> anyhow
     if let Some(directory) = &arguments.bin_dir {
         show(starts::measure(template, directory).await?)?;
     }
-    show(startup::measure(template).await?)?;
-
-    let capture = Capture::start(template).await?;
-    show(round_trips::measure(&capture).await?)?;
-    let platform = child(template).await?;
-    let tenant = Tenant::found(platform.url()).await?;
-    let each = Duration::from_secs(arguments.seconds);
-    show(requests::measure(&platform, &tenant, &capture, each).await?)?;
-    // Its agents are many by now.
-    drop((platform, tenant, capture));
-    show(runs::measure(template).await?)?;
-    show(fairness::measure(template).await?)?;
-    show(streams::measure(template).await?)?;
-    show(costs::measure(template).await?)?;
-    if arguments.growth > 0 {
+    if arguments.wants(Measurement::Startup) {
+        show(startup::measure(template).await?)?;
+    }
+    if arguments.wants(Measurement::Requests) {
+        let capture = Capture::start(template).await?;
+        show(round_trips::measure(&capture).await?)?;
+        let platform = child(template).await?;
+        let tenant = Tenant::found(platform.url()).await?;
+        let each = Duration::from_secs(arguments.seconds);
+        show(requests::measure(&platform, &tenant, &capture, each).await?)?;
+    }
+    if arguments.wants(Measurement::Runs) {
+        show(runs::measure(template).await?)?;
+    }
+    if arguments.wants(Measurement::Fairness) {
+        show(fairness::measure(template).await?)?;
+    }
+    if arguments.wants(Measurement::Streams) {
+        show(streams::measure(template).await?)?;
+    }
+    if arguments.wants(Measurement::Costs) {
+        show(costs::measure(template).await?)?;
+    }
+    if arguments.wants(Measurement::Growth) && arguments.growth > 0 {
         show(growth::measure(template, arguments.growth).await?)?;
     }
 
