@@ -49,7 +49,7 @@ pub struct BenchArguments {
     /// The number of agents and of runs in the large workspace; 0 leaves growth out
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     growth: usize,
-    /// Measures these alone, separated by commas
+    /// The only measurements to make beside those of `--bin-dir`, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<Measurement>,
 }
