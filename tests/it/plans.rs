@@ -160,6 +160,7 @@ async fn a_firing_above_the_plan_is_left_out_and_said_so() {
         app.clock.advance(TimeDelta::days(1));
         for _ in 0..2 {
             started.push(app.tick().await["agents"].as_u64().unwrap());
+            app.work_is_done().await;
         }
     }
     assert_eq!(started, [1, 0, 0, 0, 0, 0]);

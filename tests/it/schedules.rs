@@ -46,6 +46,7 @@ async fn a_schedule_fires_once_for_each_of_its_times_and_once_after_an_outage() 
 
     app.clock.advance(TimeDelta::minutes(61));
     tokio::join!(app.tick(), app.tick());
+    app.work_is_done().await;
     app.tick().await;
     let fired = runs(&app, &key, id).await;
     assert_eq!(fired.len(), 1);
@@ -53,6 +54,7 @@ async fn a_schedule_fires_once_for_each_of_its_times_and_once_after_an_outage() 
 
     app.clock.advance(TimeDelta::hours(5));
     app.tick().await;
+    app.work_is_done().await;
     assert_eq!(
         runs(&app, &key, id).await.len(),
         2,

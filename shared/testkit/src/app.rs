@@ -137,6 +137,13 @@ impl TestApp {
         id.as_str().expect("an id").to_owned()
     }
 
+    /// Waits until no queue holds a message and no function processes one. A test that moves the clock takes a run that is under way
+    /// from its worker, and a tick sends a message for the end of that worker's lease.
+    pub async fn work_is_done(&self) {
+        let backlog = self.platform.backlog();
+        eventually("the queues are empty", async || backlog.count().is_empty()).await;
+    }
+
     /// Says that the queues of this platform may hold work when the test ends.
     pub fn leave_work(&mut self) {
         self.unfinished.backlog = None;
