@@ -335,6 +335,7 @@ async fn a_stream_that_is_cut_anywhere_goes_on_where_it_was() {
         let write = RunWrite {
             read,
             run,
+            is_entered: true,
             steps,
             messages: &[],
             agent: None,

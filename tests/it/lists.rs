@@ -66,12 +66,17 @@ async fn plant(fixture: &Fixture, agent: &str, status: RunStatus, count: usize) 
         let write = RunWrite {
             read: &queued,
             run: &run,
+            is_entered: true,
             steps: &[],
             messages: &[],
             agent: None,
             audit: &[],
         };
-        store.write_run(write).await
+        store.write_run(write).await?;
+        if status == RunStatus::Running {
+            store.enter_running(&run, lease.until).await;
+        }
+        Ok::<(), domain::Error>(())
     });
     let planted = stream::iter(runs).buffer_unordered(16);
     planted.try_collect::<Vec<()>>().await.unwrap();

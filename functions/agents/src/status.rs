@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum AgentStatus {
     Idle,
+    /// A worker has had a run of it for 0.3 seconds or longer.
     Running,
     Paused,
     /// A run waits for a person's decision. No run does yet.

@@ -149,6 +149,7 @@ impl Control {
         let write = RunWrite {
             read,
             run: &next,
+            is_entered: true,
             steps: &steps,
             messages: &[],
             agent: None,

@@ -36,6 +36,14 @@ pub(crate) struct Ending<'a> {
     pub(crate) shown: (MessageKind, MessageLevel),
 }
 
+/// What is known of a run that is to end.
+pub(crate) struct Known {
+    /// It may have an entry in its agent's status.
+    pub(crate) is_entered: bool,
+    /// Its agent, read a moment ago.
+    pub(crate) agent: Option<Agent>,
+}
+
 impl Ending<'_> {
     /// The end of a run at the step where it stands.
     pub(crate) fn failed(run: &Run, why: &str) -> Self {
@@ -114,7 +122,11 @@ pub(crate) async fn finish(
     caller: &Caller,
     until: Instant,
 ) -> Result<Run> {
-    let ended = write_end(store, clock, run, ending, caller, until).await?;
+    let known = Known {
+        is_entered: true,
+        agent: None,
+    };
+    let ended = write_end(store, clock, run, known, ending, caller, until).await?;
     count_usage(store, &ended).await;
     Ok(ended)
 }
@@ -128,11 +140,12 @@ pub(crate) async fn count_usage(store: &Store, ended: &Run) {
     }
 }
 
-/// Writes the end of a run; otherwise like [`finish`].
+/// Writes the end of a run of which something is `known`; otherwise like [`finish`].
 pub(crate) async fn write_end(
     store: &Store,
     clock: &Clock,
     mut run: Run,
+    mut known: Known,
     ending: &Ending<'_>,
     caller: &Caller,
     until: Instant,
@@ -142,10 +155,11 @@ pub(crate) async fn write_end(
     let mut backoff = Backoff::until(until);
     let mut collisions = 0;
     let ended = loop {
-        let error = match write(store, now, &run, ending, caller).await {
+        let error = match write(store, now, &run, &known, ending, caller).await {
             Ok(ended) => break ended,
             Err(error) => error,
         };
+        known.agent = None;
         let error = if is_lost(&error) {
             // Either the run has moved on, which ends this, or only its lease or its agent has, which is read again, or what is
             // wanted of its worker has changed, for which it is too late.
@@ -180,11 +194,15 @@ async fn write(
     store: &Store,
     now: DateTime<Utc>,
     run: &Run,
+    known: &Known,
     ending: &Ending<'_>,
     caller: &Caller,
 ) -> Result<Run> {
-    let agent = store.agent(run.workspace_id, run.agent_id).await?;
-    let agent = agent.as_ref();
+    let read = match &known.agent {
+        Some(_) => None,
+        None => store.agent(run.workspace_id, run.agent_id).await?,
+    };
+    let agent = known.agent.as_ref().or(read.as_ref());
     let mut next = run.clone();
     let steps = append_events(&mut next, ending.events, now);
     let failed = matches!(ending.outcome, Outcome::Failed { .. });
@@ -238,6 +256,7 @@ async fn write(
     let write = RunWrite {
         read: run,
         run: &next,
+        is_entered: known.is_entered,
         steps: &steps,
         messages: message.as_slice(),
         agent: agent_after.as_ref(),

@@ -6,12 +6,14 @@
 
 mod blame;
 mod heartbeat;
+mod status;
 mod writing;
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Result;
+use domain::agent::Agent;
 use domain::audit::Caller;
 use domain::run::{Lease, Run, RunStatus, Step, StepEvent, StreamChunk, StreamChunkEvent};
 use futures::future::join;
@@ -21,14 +23,17 @@ use tokio::time::Instant;
 
 pub(crate) use self::blame::Blame;
 pub use self::blame::goes_alone;
+use self::status::StatusEntry;
 use crate::backoff::Backoff;
-use crate::finish::{Ending, count_usage, write_end};
+use crate::finish::{Ending, Known, count_usage, write_end};
 use crate::machine::Machine;
 use crate::places::Places;
 use crate::run_head::{SLACK, SWEEP_AFTER, append_events, is_as, is_lost};
 
 /// The time that a worker tries to give a run back that it cannot go on with.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
+/// The time for which an agent is taken to be as it was read. The end of a run that has lasted longer reads it again.
+const AGENT_HOLDS: Duration = Duration::from_secs(1);
 
 pub(crate) struct LeasedRun<'a> {
     pub(crate) run: Run,
@@ -43,6 +48,9 @@ pub(crate) struct LeasedRun<'a> {
     /// The time that the lease holds, as far as this worker knows.
     until: Instant,
     place: Place,
+    entry: StatusEntry,
+    /// Its agent, read when the lease was taken.
+    pub(crate) agent: Option<Agent>,
     store: &'a Store,
     clock: &'a Clock,
     lease: TimeDelta,
@@ -125,6 +133,8 @@ impl<'a> LeasedRun<'a> {
                 number: place.number,
                 renewal: since + third_of(lease),
             }),
+            entry: StatusEntry::new(&run, since),
+            agent: None,
             run,
             store,
             clock,
@@ -231,6 +241,7 @@ impl<'a> LeasedRun<'a> {
     /// taken back; nothing is stored then.
     pub(crate) async fn pause(&mut self, state: &mut impl Machine) -> Result<bool> {
         let now = self.clock.now();
+        self.settle_status().await;
         while self.run.pause_requested {
             let mut paused = Run {
                 status: RunStatus::Paused,
@@ -256,9 +267,23 @@ impl<'a> LeasedRun<'a> {
     pub(crate) async fn end(&mut self, ending: &Ending<'_>, places: &Places) -> Result<()> {
         let run = self.run.clone();
         let caller = Caller::system(run.organization_id, run.workspace_id);
-        let ended = write_end(self.store, self.clock, run, ending, &caller, self.until).await?;
+        let known = Known {
+            is_entered: self.entry.settled(self.third()).await,
+            agent: (self.since.elapsed() < AGENT_HOLDS)
+                .then_some(self.agent.take())
+                .flatten(),
+        };
+        let writing = write_end(
+            self.store, self.clock, run, known, ending, &caller, self.until,
+        );
+        let ended = writing.await?;
         join(count_usage(self.store, &ended), self.leave_place(places)).await;
         Ok(())
+    }
+
+    /// Waits for what is being written of the run's status.
+    pub(crate) async fn settle_status(&mut self) {
+        self.entry.settled(self.third()).await;
     }
 
     /// Leaves the run's place, if it has one, to the next.

@@ -1,10 +1,13 @@
 //! The runs that an agent is at work on: a small item beside each agent, which lists of agents read in the same round trip.
 //!
-//! * It has an attribute for each run that is running. The run is entered when a worker takes it and goes when it ends, beside the write
-//!   of the run and not in its transaction: all runs of an agent meet here, and would collide. An entry ends by itself some time after
-//!   the run's lease, so that one which was not taken away does no harm, and is written anew while the run goes on.
+//! * It has an attribute for each run that a worker has had for a moment. The entry goes when the run ends, beside the write of the run and
+//!   not in its transaction: all runs of an agent meet here, and would collide. An entry ends by itself some time after the run's lease,
+//!   so that one which was not taken away does no harm, and is written anew while the run goes on.
 //! * It counts the runs that are paused, in the transactions that pause and continue them.
 
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::agent::Agent;
@@ -27,10 +30,8 @@ use crate::{Store, Transaction};
 const RUN: char = 'r';
 /// The digits of a run's id that its attribute has: random ones.
 const DIGITS: usize = 12;
-/// An entry is written anew when the run's lease passes the end of such a period, in seconds.
-const PERIOD: i64 = 120;
-/// The time that an entry outlasts the lease: until it is written anew, or a worker takes the run again.
-const OUTLASTS: TimeDelta = TimeDelta::seconds(PERIOD + 90);
+/// The time that an entry outlasts the lease: it is written anew every two minutes, and a worker that takes the run again has 90 seconds.
+const OUTLASTS: TimeDelta = TimeDelta::seconds(210);
 /// The number of status items that are read with a page beyond its agents: those of agents that were deleted a moment ago.
 const SPARE: u32 = 5;
 
@@ -135,40 +136,36 @@ impl Store {
         Ok((output.items.unwrap_or_default(), more))
     }
 
-    /// Enters a run that is running now, or takes one away that is so no more. Nothing fails by it.
-    pub(crate) async fn follow_running(&self, write: &RunWrite<'_>) {
-        let (read, run) = (write.read, write.run);
-        let entry = entry(run.id);
-        let update = self
-            .dynamodb
+    /// Enters a run that is running, under a lease until then, or enters it anew. Nothing fails by it.
+    pub async fn enter_running(&self, run: &Run, lease_until: DateTime<Utc>) {
+        let until = (lease_until + OUTLASTS).timestamp().to_string();
+        let update = self.update_of_status(run);
+        let update = update
+            .update_expression(format!("SET {} = :until", entry(run.id)))
+            .expression_attribute_values(":until", AttributeValue::N(until));
+        log_failure(run, update.sent().await);
+    }
+
+    /// Takes the entry of a run away that is not running any more. Nothing fails by it.
+    pub(crate) async fn leave_status(&self, write: &RunWrite<'_>) {
+        let is_running = |run: &Run| run.status == RunStatus::Running;
+        if !write.is_entered || !is_running(write.read) || is_running(write.run) {
+            return;
+        }
+        let update = self.update_of_status(write.run);
+        let update = update
+            .update_expression(format!("REMOVE {}", entry(write.run.id)))
+            // Else an agent that is deleted meanwhile would leave an item behind.
+            .condition_expression(format!("attribute_exists({PARTITION})"));
+        log_failure(write.run, update.sent().await);
+    }
+
+    fn update_of_status(&self, run: &Run) -> UpdateItemFluentBuilder {
+        let key = keys::agent_status(run.workspace_id, run.agent_id);
+        self.dynamodb
             .update_item()
             .table_name(&self.tables.records)
-            .set_key(Some(
-                keys::agent_status(run.workspace_id, run.agent_id).attributes(),
-            ));
-        let update = if run.status == RunStatus::Running {
-            let Some(until) = entered_until(read, run) else {
-                return;
-            };
-            let until = (until + OUTLASTS).timestamp().to_string();
-            update
-                .update_expression(format!("SET {entry} = :until"))
-                .expression_attribute_values(":until", AttributeValue::N(until))
-        } else if read.status == RunStatus::Running {
-            update
-                .update_expression(format!("REMOVE {entry}"))
-                // Else an agent that is deleted meanwhile would leave an item behind.
-                .condition_expression(format!("attribute_exists({PARTITION})"))
-        } else {
-            return;
-        };
-        match update.sent().await {
-            Err(error) if condition_failure(&error).is_none() => {
-                let error = aws_error(error);
-                tracing::warn!(run.id = %run.id, %error, "the agent's status does not have the run");
-            }
-            _ => {}
-        }
+            .set_key(Some(key.attributes()))
     }
 }
 
@@ -191,13 +188,17 @@ impl Transaction<'_> {
     }
 }
 
-/// The end of the lease that a run is entered with now; `None` when it is entered already, for long enough.
-fn entered_until(read: &Run, run: &Run) -> Option<DateTime<Utc>> {
-    let until = run.lease?.until;
-    let period = |at: DateTime<Utc>| at.timestamp().div_euclid(PERIOD);
-    let before = read.lease.filter(|_| read.status == RunStatus::Running);
-    let is_entered = before.is_some_and(|before| period(before.until) == period(until));
-    Some(until).filter(|_| !is_entered)
+/// Logs that a status was not written, unless its agent was deleted meanwhile.
+fn log_failure(
+    run: &Run,
+    written: std::result::Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+) {
+    if let Err(error) = written
+        && condition_failure(&error).is_none()
+    {
+        let error = aws_error(error);
+        tracing::warn!(run.id = %run.id, %error, "the agent's status does not have the run as it is");
+    }
 }
 
 /// The attribute of a run.

@@ -1,11 +1,10 @@
 //! The effects of a deletion at once: members, keys, and runs under way. Each can be called again, and then ends what is left.
 
 use chrono::{DateTime, Utc};
-use domain::agent::AgentVersion;
 use domain::deletion::{Deletion, DeletionTarget};
 use domain::identity::{Member, MemberStatus};
 use domain::ids::{AgentId, OrganizationId, RunId, WorkspaceId};
-use domain::run::{Run, RunStatus};
+use domain::run::RunStatus;
 use domain::token::{Token, TokenState};
 use domain::{Error, Result};
 use futures::future::try_join_all;
@@ -174,36 +173,6 @@ impl Store {
                 return Ok(false);
             }
         }
-    }
-
-    /// The version of its agent that a run follows, and the deletion that keeps it from going on, if there is one: of its agent or of
-    /// its workspace.
-    pub async fn version_and_deletion(
-        &self,
-        run: &Run,
-    ) -> Result<(Option<AgentVersion>, Option<DeletionTarget>)> {
-        let (organization_id, workspace_id) = (run.organization_id, run.workspace_id);
-        let of_agent = DeletionTarget::Agent {
-            organization_id,
-            workspace_id,
-            agent_id: run.agent_id,
-        };
-        let wanted = [
-            keys::agent_version(workspace_id, run.agent_version_id),
-            keys::workspace(organization_id, workspace_id),
-            keys::deletion(of_agent),
-        ];
-        let found = self.get_items(&self.tables.records, wanted).await?;
-        let [version, workspace, deletion] = found;
-        let target = match (workspace, deletion) {
-            (None, _) => Some(DeletionTarget::Workspace {
-                organization_id,
-                workspace_id,
-            }),
-            (Some(_), Some(_)) => Some(of_agent),
-            (Some(_), None) => None,
-        };
-        Ok((version.as_ref().map(entity).transpose()?, target))
     }
 
     /// Runs that have not ended, of a workspace or one agent of it: some of each status, those in progress first. The index that

@@ -62,6 +62,8 @@ pub struct RunWrite<'a> {
     pub read: &'a Run,
     /// The head as it shall be; its `version` is the next one to that of `read`, whatever it says.
     pub run: &'a Run,
+    /// The run may have an entry in its agent's status, which goes when the run is not running any more.
+    pub is_entered: bool,
     pub steps: &'a [Step],
     pub messages: &'a [DisplayMessage],
     /// The agent with its failure count, read at its `revision`, when the run's end changes it.
@@ -155,7 +157,7 @@ impl Store {
 
     /// The journal and input that a worker needs besides the head of a run, as it was when `run` was that: what was written since is left
     /// out. A run that no worker has had yet costs no read, unless its input is large.
-    pub async fn load_journal(&self, run: Run) -> Result<LoadedRun> {
+    pub(crate) async fn load_journal(&self, run: Run) -> Result<LoadedRun> {
         if run.started_at.is_none() && run.steps == 0 && run.input.is_some() {
             return Ok(LoadedRun {
                 run,
@@ -314,7 +316,7 @@ impl Store {
     /// not know of; nothing has happened then.
     pub async fn write_run(&self, write: RunWrite<'_>) -> Result<()> {
         let written = self.run_transaction(&write).commit();
-        join(written, self.follow_running(&write)).await.0
+        join(written, self.leave_status(&write)).await.0
     }
 
     /// The writes of [`Self::write_run`], for more to be written with them.

@@ -1,4 +1,5 @@
-//! Keeping a run while its work is waited for: renewing the lease, and showing what comes of a model's answer.
+//! Keeping a run while its work is waited for: renewing the lease, entering the run in its agent's status, and showing what comes of a
+//! model's answer.
 //!
 //! All of it goes on beside the work, so that a call to the store that hangs never holds up a reply. What is under way when the
 //! work is done is dropped. Should it have been written all the same, the next write finds that out.
@@ -66,7 +67,7 @@ impl LeasedRun<'_> {
     async fn keep(&mut self, stream: Option<(&StreamBuffer, impl StreamSink)>) -> Error {
         let mut showing = stream.map(|(buffer, sink)| (buffer, sink, Instant::now() + SHOWN_FIRST));
         loop {
-            let mut wake = self.renewal;
+            let mut wake = self.renewal.min(self.entry.due);
             if let Some((_, _, at)) = &showing {
                 wake = wake.min(*at);
             }
@@ -88,6 +89,10 @@ impl LeasedRun<'_> {
                 && let Err(lost) = self.renew().await
             {
                 return lost;
+            }
+            if self.entry.due <= Instant::now() {
+                let until = self.clock.now() + self.lease;
+                self.entry.write(self.store, &self.run, until);
             }
             if let Place::Taken { number, renewal } = self.place
                 && renewal <= Instant::now()

@@ -76,6 +76,7 @@ impl LeasedRun<'_> {
         RunWrite {
             read: &self.run,
             run: next,
+            is_entered: self.entry.may_exist(),
             steps,
             messages: &[],
             agent: None,

@@ -1,12 +1,10 @@
 //! Taking a run on, with a lease and a place, and leaving both.
 
 use domain::Result;
-use domain::agent::AgentVersion;
-use domain::deletion::DeletionTarget;
 use domain::message::Advance;
 use domain::run::Run;
 use futures::future::join;
-use store::LoadedRun;
+use store::{LoadedRun, RunContext};
 
 use super::Runner;
 use crate::calls::Deadlines;
@@ -17,11 +15,8 @@ use crate::progress::Progress;
 use crate::run_head::is_held;
 use crate::stop::{in_doubt, stop_note};
 
-/// The inputs of a run: its agent's version with a deletion that ends it, and its journal.
-type Follows = (
-    Result<(Option<AgentVersion>, Option<DeletionTarget>)>,
-    Result<LoadedRun>,
-);
+/// The inputs of a run: what it follows, and its journal.
+type Follows = Result<(RunContext, Result<LoadedRun>)>;
 
 /// A run that was taken, and what it follows.
 type Taken<'a> = (LeasedRun<'a>, Follows);
@@ -37,13 +32,8 @@ impl Runner {
         let (store, clock, places) = (&self.store, &self.clock, &self.places);
         let take =
             |place| LeasedRun::take(store, clock, self.lease, run.clone(), blame, place, places);
-        let read = || {
-            join(
-                store.version_and_deletion(run),
-                // That of the head: when it has grown meanwhile, the lease is refused.
-                store.load_journal(run.clone()),
-            )
-        };
+        // The journal is that of the head: when it has grown meanwhile, the lease is refused.
+        let read = || store.run_with_context(run);
         // There may be places kept from before the limit was taken away.
         let first = places.first(run, message).filter(|_| places.are_needed());
         if first.is_some() || !places.are_needed() {
@@ -72,12 +62,13 @@ impl Runner {
     pub(super) async fn carry_on(
         &self,
         mut held: LeasedRun<'_>,
-        (version, journal): Follows,
+        follows: Follows,
         deadlines: Deadlines<'_>,
     ) -> Result<Progress> {
         let done = async {
-            let (version, deletion) = version?;
-            if let Some(target) = deletion {
+            let (context, journal) = follows?;
+            held.agent = context.agent;
+            if let Some(target) = context.deletion {
                 let in_doubt = match &journal {
                     // No journal keeps a run from being stopped.
                     Ok(journal) => in_doubt(&journal.steps).unwrap_or_default(),
@@ -88,9 +79,11 @@ impl Runner {
                 held.end(&ending, &self.places).await?;
                 return Ok(Progress::Finished);
             }
-            self.begin(&mut held, version, journal?, deadlines).await
+            self.begin(&mut held, context.version, journal?, deadlines)
+                .await
         };
         let done = done.await;
+        held.settle_status().await;
         match &done {
             // The place is for the worker that goes on at once.
             Ok(Progress::Yielded { .. }) => {}

@@ -121,6 +121,7 @@ async fn write(platform: &Platform, read: &Run, run: &Run) {
     let write = RunWrite {
         read,
         run,
+        is_entered: true,
         steps: &[],
         messages: &[],
         agent: None,
@@ -211,6 +212,7 @@ async fn a_worker_that_has_lost_its_run_changes_nothing() {
         let write = RunWrite {
             read: &read,
             run: &stored,
+            is_entered: true,
             steps: &[],
             messages: &[],
             agent: None,

@@ -96,6 +96,7 @@ async fn no_piece_lands_after_its_step_or_in_another_workers_time_or_after_the_e
         let write = RunWrite {
             read,
             run,
+            is_entered: true,
             steps,
             messages: &[],
             agent: None,
