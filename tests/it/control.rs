@@ -168,6 +168,16 @@ async fn a_stopped_execution_makes_no_further_call_and_says_what_is_in_doubt() {
 }
 
 #[tokio::test]
+async fn an_agent_is_running_while_a_run_of_it_lasts_and_idle_at_its_end() {
+    let fixture = Fixture::start().await;
+    let execution = poster(&fixture, &["/after/900"]).await;
+    until_agent(&fixture, "running").await;
+    assert_eq!(status(&fixture, &execution).await["status"], "running");
+    until(&fixture, &execution, "completed").await;
+    until_agent(&fixture, "idle").await;
+}
+
+#[tokio::test]
 async fn a_paused_execution_can_be_stopped() {
     let fixture = Fixture::start().await;
     let execution = poster(&fixture, &["/slow", "/next"]).await;
@@ -176,7 +186,7 @@ async fn a_paused_execution_can_be_stopped() {
     until(&fixture, &execution, "paused").await;
     until_agent(&fixture, "running").await;
     let stopped = post(&fixture, &execution, "stop").await;
-    // What the worker entered when it took the run went with the pause.
+    // What the worker had entered went with the pause.
     until_agent(&fixture, "idle").await;
     assert_eq!(
         (&stopped["status"], &stopped["error"]),

@@ -32,6 +32,8 @@ use crate::run_head::{SLACK, SWEEP_AFTER, append_events, is_as, is_lost};
 
 /// The time that a worker tries to give a run back that it cannot go on with.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
+/// The time that the end of a run waits for a write of its status.
+const STATUS_WITHIN: Duration = Duration::from_secs(1);
 /// The time for which an agent is taken to be as it was read. The end of a run that has lasted longer reads it again.
 const AGENT_HOLDS: Duration = Duration::from_secs(1);
 
@@ -268,7 +270,7 @@ impl<'a> LeasedRun<'a> {
         let run = self.run.clone();
         let caller = Caller::system(run.organization_id, run.workspace_id);
         let known = Known {
-            is_entered: self.entry.settled(self.third()).await,
+            is_entered: self.settle_status().await,
             agent: (self.since.elapsed() < AGENT_HOLDS)
                 .then_some(self.agent.take())
                 .flatten(),
@@ -281,9 +283,10 @@ impl<'a> LeasedRun<'a> {
         Ok(())
     }
 
-    /// Waits for what is being written of the run's status.
-    pub(crate) async fn settle_status(&mut self) {
-        self.entry.settled(self.third()).await;
+    /// Waits for what is being written of the run's status; `true` if the run may have an entry there.
+    pub(crate) async fn settle_status(&mut self) -> bool {
+        let within = self.third().min(STATUS_WITHIN);
+        self.entry.settled(within).await
     }
 
     /// Leaves the run's place, if it has one, to the next.

@@ -22,7 +22,6 @@ use crate::attributes::PAUSED;
 use crate::aws_calls::{Call, aws_error, condition_failure};
 use crate::item::{Item, number, sort_key};
 use crate::keys::{self, PARTITION, SORT};
-use crate::runs::RunWrite;
 use crate::transaction::Condition;
 use crate::{Store, Transaction};
 
@@ -146,18 +145,18 @@ impl Store {
         log_failure(run, update.sent().await);
     }
 
-    /// Takes the entry of a run away that is not running any more. Nothing fails by it.
-    pub(crate) async fn leave_status(&self, write: &RunWrite<'_>) {
+    /// Takes the entry of a run away that was running when it was `read`, and is not any more. Nothing fails by it.
+    pub async fn leave_running(&self, read: &Run, run: &Run) {
         let is_running = |run: &Run| run.status == RunStatus::Running;
-        if !write.is_entered || !is_running(write.read) || is_running(write.run) {
+        if !is_running(read) || is_running(run) {
             return;
         }
-        let update = self.update_of_status(write.run);
+        let update = self.update_of_status(run);
         let update = update
-            .update_expression(format!("REMOVE {}", entry(write.run.id)))
+            .update_expression(format!("REMOVE {}", entry(run.id)))
             // Else an agent that is deleted meanwhile would leave an item behind.
             .condition_expression(format!("attribute_exists({PARTITION})"));
-        log_failure(write.run, update.sent().await);
+        log_failure(run, update.sent().await);
     }
 
     fn update_of_status(&self, run: &Run) -> UpdateItemFluentBuilder {

@@ -316,7 +316,12 @@ impl Store {
     /// not know of; nothing has happened then.
     pub async fn write_run(&self, write: RunWrite<'_>) -> Result<()> {
         let written = self.run_transaction(&write).commit();
-        join(written, self.leave_status(&write)).await.0
+        if !write.is_entered {
+            return written.await;
+        }
+        join(written, self.leave_running(write.read, write.run))
+            .await
+            .0
     }
 
     /// The writes of [`Self::write_run`], for more to be written with them.

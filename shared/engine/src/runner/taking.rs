@@ -83,7 +83,7 @@ impl Runner {
                 .await
         };
         let done = done.await;
-        held.settle_status().await;
+        let is_entered = held.settle_status().await;
         match &done {
             // The place is for the worker that goes on at once.
             Ok(Progress::Yielded { .. }) => {}
@@ -100,6 +100,12 @@ impl Runner {
                 let is_free = |stored: &Run| {
                     !is_held(stored, self.clock.now(), None) || holder(stored) == holder(run)
                 };
+                if let Ok(Some(stored)) = &stored
+                    && is_entered
+                {
+                    // The run may have been ended before this worker entered it.
+                    self.store.leave_running(run, stored).await;
+                }
                 if matches!(stored, Ok(stored) if stored.as_ref().is_none_or(is_free)) {
                     held.leave_place(&self.places).await;
                 }
