@@ -178,6 +178,17 @@ async fn an_agent_is_running_while_a_run_of_it_lasts_and_idle_at_its_end() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_run_was_stopped_is_idle_once_the_worker_has_noticed() {
+    let fixture = Fixture::start().await;
+    let execution = poster(&fixture, &["/after/900"]).await;
+    requests(&fixture, 1).await;
+    // The worker enters the run in its agent's status after this.
+    post(&fixture, &execution, "stop").await;
+    fixture.app.work_is_done().await;
+    assert_eq!(fixture.data("/api/v1/agents").await[0]["status"], "idle");
+}
+
+#[tokio::test]
 async fn a_paused_execution_can_be_stopped() {
     let fixture = Fixture::start().await;
     let execution = poster(&fixture, &["/slow", "/next"]).await;

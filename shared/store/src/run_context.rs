@@ -32,6 +32,9 @@ impl Store {
                 let items = self.get_items(&self.tables.records, context_keys(run));
                 context(run, items.await?)
             };
+            if is_new {
+                return Ok((context.await?, Ok(without_journal(run.clone()))));
+            }
             let (context, journal) = join(context, self.load_journal(run.clone())).await;
             return Ok((context?, journal));
         }
@@ -47,14 +50,18 @@ impl Store {
     /// A run without a journal, with the input that has an item of its own.
     async fn with_input(&self, run: &Run, input: Option<Item>) -> Result<LoadedRun> {
         let input = self.resolve_objects(input.into_iter().collect()).await?;
-        Ok(LoadedRun {
-            run: Run {
-                input: input.first().map(entity).transpose()?,
-                ..run.clone()
-            },
-            steps: Vec::new(),
-            chunks: Vec::new(),
-        })
+        Ok(without_journal(Run {
+            input: input.first().map(entity).transpose()?,
+            ..run.clone()
+        }))
+    }
+}
+
+fn without_journal(run: Run) -> LoadedRun {
+    LoadedRun {
+        run,
+        steps: Vec::new(),
+        chunks: Vec::new(),
     }
 }
 

@@ -156,15 +156,8 @@ impl Store {
     }
 
     /// The journal and input that a worker needs besides the head of a run, as it was when `run` was that: what was written since is left
-    /// out. A run that no worker has had yet costs no read, unless its input is large.
+    /// out.
     pub(crate) async fn load_journal(&self, run: Run) -> Result<LoadedRun> {
-        if run.started_at.is_none() && run.steps == 0 && run.input.is_some() {
-            return Ok(LoadedRun {
-                run,
-                steps: Vec::new(),
-                chunks: Vec::new(),
-            });
-        }
         let (workspace, id) = (run.workspace_id, run.id);
         let loaded = read_consistent(|| async {
             let Some(mut loaded) = self.try_load_run(workspace, id).await? else {
